@@ -1,0 +1,172 @@
+/**
+ * Compares Sluice with Debian's PgBouncer on this machine: the same load, the same PostgreSQL, in turn.
+ * Prints a table; a whole run also writes `docs/benchmarks.md`. Needs Linux, pgbench, psql and PgBouncer.
+ */
+
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { hasDebianPostgres } from "./embedded_postgres.ts";
+import type { Flavour } from "./embedded_postgres.ts";
+import { startPostgres } from "./postgres_fixture.ts";
+import { projectDir } from "./staging.ts";
+import { createTables } from "./bench/pgbench.ts";
+import { PASSWORD, POOLERS, USER, versionOf } from "./bench/pooler.ts";
+import type { PoolerKind } from "./bench/pooler.ts";
+import { benchmarkDocument, reportRows, terminalTable } from "./bench/report.ts";
+import type { ScenarioRuns } from "./bench/report.ts";
+import { SCENARIOS } from "./bench/scenarios.ts";
+import type { BenchContext, Measurement, Scenario } from "./bench/scenarios.ts";
+
+const USAGE = `Usage: deno task bench [options]
+
+  --quick             one short round; writes no document
+  --rounds=N          rounds (3); in each, every scenario runs once with each pooler
+  --seconds=N         length of each load (10)
+  --scenario=NAME,…   only these: ${SCENARIOS.map(({ name }) => name).join(", ")}
+  --only=POOLER       only sluice or pgbouncer
+  --postgres=FLAVOUR  debian (PostgreSQL 15, if it is installed) or embedded (PostgreSQL 18)`;
+
+/** pgbench's scale: 500,000 rows, all in memory. */
+const SCALE = 5;
+
+/** What the command line asks for. */
+interface BenchOptions {
+  readonly rounds: number;
+  readonly flavour: Flavour;
+  readonly poolers: readonly PoolerKind[];
+  readonly scenarios: readonly Scenario[];
+  /** Whether the result is one to be kept. */
+  readonly isWhole: boolean;
+  readonly context: Omit<BenchContext, "server">;
+}
+
+/** Reads the command line. @throws {TypeError} If it cannot be understood. */
+function readOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+      scenario: { type: "string" },
+      only: { type: "string" },
+      postgres: { type: "string", default: hasDebianPostgres() ? "debian" : "embedded" },
+    },
+  });
+  const { quick, scenario, only, postgres } = values;
+  const seconds = positive("seconds", values.seconds ?? (quick ? "2" : "10"));
+  return {
+    rounds: positive("rounds", values.rounds ?? (quick ? "1" : "3")),
+    flavour: oneOf("postgres", postgres, ["debian", "embedded"]),
+    poolers: only === undefined ? POOLERS : [oneOf("only", only, POOLERS)],
+    scenarios: scenario === undefined ? SCENARIOS : scenario.split(",").map(scenarioOf),
+    isWhole: !quick && scenario === undefined && only === undefined,
+    context: {
+      seconds,
+      warmUpSeconds: Math.max(1, Math.round(seconds / 4)),
+      idleClients: quick ? 500 : 5000,
+      copyRows: quick ? 100_000 : 500_000,
+    },
+  };
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new TypeError(`The option --${name} takes a positive whole number, not "${text}"`);
+}
+
+function oneOf<T extends string>(name: string, text: string, allowed: readonly T[]): T {
+  const value = allowed.find((word) => word === text);
+  if (value !== undefined) return value;
+  throw new TypeError(`The option --${name} takes ${allowed.join(" or ")}, not "${text}"`);
+}
+
+function scenarioOf(name: string): Scenario {
+  const scenario = SCENARIOS.find((one) => one.name === name);
+  if (scenario !== undefined) return scenario;
+  throw new TypeError(`The option --scenario knows no "${name}"`);
+}
+
+/** Runs everything asked for and answers the measurements. */
+async function runAll(options: BenchOptions, context: BenchContext): Promise<ScenarioRuns[]> {
+  const all = options.scenarios.map((scenario) => ({
+    scenario,
+    runs: { sluice: [] as Measurement[], pgbouncer: [] as Measurement[] },
+  }));
+  for (let round = 0; round < options.rounds; round++) {
+    // Each pooler is first in every other round, so that neither always finds the warmer machine.
+    const order = round % 2 === 0 ? options.poolers : options.poolers.toReversed();
+    for (const { scenario, runs } of all) {
+      for (const kind of order) {
+        const measurement = await scenario.measure(kind, context);
+        runs[kind].push(measurement);
+        console.log(`round ${round + 1}  ${scenario.name}  ${kind}  ${figuresText(measurement)}`);
+      }
+    }
+  }
+  return all;
+}
+
+function figuresText(measurement: Measurement): string {
+  return Object.entries(measurement).map(([name, value]) => `${name}=${value.toFixed(2)}`).join(
+    "  ",
+  );
+}
+
+/** The versions of all that takes part. */
+async function versions(options: BenchOptions, server: string): Promise<string[]> {
+  const poolers = await Promise.all(options.poolers.map(versionOf));
+  return [...poolers, server, `Deno ${Deno.version.deno}`];
+}
+
+async function runBench(options: BenchOptions): Promise<void> {
+  await using postgres = await startPostgres({ flavour: options.flavour, auth: "trust" });
+  await postgres.sql(`create role ${USER} superuser login password '${PASSWORD}'`);
+  const [secret] = await postgres.sql(
+    `select rolpassword from pg_authid where rolname = '${USER}'`,
+  );
+  await createTables(postgres.port, SCALE);
+  const [row] = await postgres.sql("show server_version");
+  const server = { serverPort: postgres.port, verifier: String(secret?.["rolpassword"]) };
+  const context = { ...options.context, server };
+  const rows = reportRows(await runAll(options, context));
+  const facts = {
+    date: new Date().toISOString().slice(0, 10),
+    versions: await versions(options, `PostgreSQL ${String(row?.["server_version"])}`),
+    cpuCount: navigator.hardwareConcurrency,
+    rounds: options.rounds,
+    seconds: context.seconds,
+  };
+  console.log(`\n${facts.versions.join("\n")}\n\n${terminalTable(rows)}`);
+  if (!options.isWhole) return;
+  await Deno.writeTextFile(
+    join(projectDir(), "docs/benchmarks.md"),
+    benchmarkDocument(facts, rows),
+  );
+  console.log("\nWritten to docs/benchmarks.md");
+}
+
+async function main(): Promise<number> {
+  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
+    console.log(USAGE);
+    return 0;
+  }
+  try {
+    await runBench(readOptions(Deno.args));
+    return 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      console.error(
+        `${error.message}\nThe benchmark needs Debian's postgresql-contrib and pgbouncer.`,
+      );
+    } else if (error instanceof TypeError && error.message.includes("option")) {
+      console.error(`${error.message}\n\n${USAGE}`);
+    } else {
+      throw error;
+    }
+    return 1;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());

@@ -1,0 +1,240 @@
+/** What is measured: each scenario starts a fresh pooler, warms it up, and answers some figures. */
+
+import { fileURLToPath } from "node:url";
+import { cpuUs, pssBytes } from "./process_stats.ts";
+import { pgbench } from "./pgbench.ts";
+import type { PgbenchOptions } from "./pgbench.ts";
+import { PASSWORD, startPooler, startupMs, USER } from "./pooler.ts";
+import type { PoolerKind, PoolerSettings } from "./pooler.ts";
+
+/** What all scenarios of one run share. */
+export interface BenchContext {
+  /** Where PostgreSQL is, and what both poolers know of the user's password. */
+  readonly server: Pick<PoolerSettings, "serverPort" | "verifier">;
+  /** How long each load lasts. */
+  readonly seconds: number;
+  /** How long the load runs before, unmeasured, so that the runtime has compiled what is hot. */
+  readonly warmUpSeconds: number;
+  readonly idleClients: number;
+  readonly copyRows: number;
+}
+
+/** The figures of one measurement, by the name of a `Figure`. */
+export type Measurement = Readonly<Record<string, number>>;
+
+/** One kind of figure. */
+export interface Figure {
+  readonly name: string;
+  readonly unit: string;
+  readonly digits: number;
+  /** What Sluice is to reach: against PgBouncer, or by itself. */
+  readonly goal?: Goal;
+}
+
+/** A bound for Sluice's figure divided by PgBouncer's, or for the figure itself. */
+export interface Goal {
+  readonly of: "ratio" | "value";
+  readonly is: "at most" | "at least";
+  readonly bound: number;
+}
+
+/** One scenario. */
+export interface Scenario {
+  readonly name: string;
+  readonly title: string;
+  readonly figures: readonly Figure[];
+  measure(kind: PoolerKind, context: BenchContext): Promise<Measurement>;
+}
+
+const POOL_SIZE = 10;
+
+/** Bytes of a row of the COPY, its line end included. */
+const COPY_ROW_BYTES = 1001;
+
+/** Megabytes (10^6), as throughput is usually given. */
+const MB = 1_000_000;
+
+function settingsFor(
+  server: BenchContext["server"],
+  poolMode: PoolerSettings["poolMode"],
+  authType: PoolerSettings["authType"],
+): PoolerSettings {
+  return { ...server, poolMode, authType, poolSize: POOL_SIZE };
+}
+
+function loadFigures(cpuGoal?: Goal): Figure[] {
+  return [
+    { name: "tps", unit: "transactions/s", digits: 0 },
+    { name: "p50", unit: "ms", digits: 2 },
+    { name: "p99", unit: "ms", digits: 2 },
+    { name: "cpu", unit: "CPU µs/transaction", digits: 1, ...(cpuGoal ? { goal: cpuGoal } : {}) },
+  ];
+}
+
+/** pgbench through a pooler, with the CPU time that the pooler used for it. */
+async function measureLoad(
+  kind: PoolerKind,
+  settings: PoolerSettings,
+  load: Omit<PgbenchOptions, "port"> & { readonly warmUpSeconds: number },
+): Promise<Measurement> {
+  await using pooler = await startPooler(kind, settings);
+  const { warmUpSeconds, ...options } = load;
+  await pgbench({ ...options, port: pooler.port, seconds: warmUpSeconds });
+  const cpuBefore = await cpuUs(pooler.pid);
+  const result = await pgbench({ ...options, port: pooler.port });
+  const cpu = await cpuUs(pooler.pid) - cpuBefore;
+  return {
+    tps: result.transactionsPerSecond,
+    p50: result.p50Ms,
+    p99: result.p99Ms,
+    cpu: cpu / result.transactions,
+  };
+}
+
+function selectOnly(protocol: "simple" | "extended", clients: number): Scenario {
+  const goal: Goal = { of: "ratio", is: "at most", bound: 1.5 };
+  return {
+    name: `${protocol}-${clients}`,
+    title: `select-only, ${protocol} protocol, ${clients} client${clients === 1 ? "" : "s"}`,
+    figures: loadFigures(clients === 50 ? goal : undefined),
+    async measure(kind, { server, seconds, warmUpSeconds }) {
+      const settings = settingsFor(server, "transaction", "trust");
+      const load = { clients, seconds, protocol, warmUpSeconds };
+      return await measureLoad(kind, settings, load);
+    },
+  };
+}
+
+const prepared: Scenario = {
+  name: "prepared",
+  title: "select-only, prepared, session pooling, 10 clients",
+  figures: loadFigures(),
+  async measure(kind, { server, seconds, warmUpSeconds }) {
+    const settings = settingsFor(server, "session", "trust");
+    const load = { clients: POOL_SIZE, seconds, protocol: "prepared", warmUpSeconds } as const;
+    return await measureLoad(kind, settings, load);
+  },
+};
+
+const connect: Scenario = {
+  name: "connect",
+  title: "connect with SCRAM, one select, leave; 10 clients",
+  figures: loadFigures(),
+  async measure(kind, { server, seconds, warmUpSeconds }) {
+    const settings = settingsFor(server, "transaction", "scram-sha-256");
+    const load = { clients: 10, seconds, protocol: "simple", warmUpSeconds } as const;
+    const options = { ...load, connectEach: true };
+    return await measureLoad(kind, settings, options);
+  },
+};
+
+const copyOut: Scenario = {
+  name: "copy",
+  title: "COPY out of 500 MB, one client",
+  figures: [
+    {
+      name: "throughput",
+      unit: "MB/s",
+      digits: 0,
+      goal: { of: "ratio", is: "at least", bound: 1 },
+    },
+    { name: "cpu", unit: "CPU µs/MB", digits: 0 },
+  ],
+  async measure(kind, { server, copyRows }) {
+    const settings = settingsFor(server, "transaction", "trust");
+    await using pooler = await startPooler(kind, settings);
+    await copyMs(pooler.port, Math.ceil(copyRows / 10));
+    const cpuBefore = await cpuUs(pooler.pid);
+    const tookMs = await copyMs(pooler.port, copyRows);
+    const cpu = await cpuUs(pooler.pid) - cpuBefore;
+    const megabytes = copyRows * COPY_ROW_BYTES / MB;
+    return { throughput: megabytes / (tookMs / 1000), cpu: cpu / megabytes };
+  },
+};
+
+/** Copies rows of 1,000 letters out with psql and throws them away; answers how long it took. */
+async function copyMs(port: number, rows: number): Promise<number> {
+  const sql = `copy (select repeat('x', 1000) from generate_series(1, ${rows})) to stdout`;
+  const beginAtMs = performance.now();
+  const { success } = await new Deno.Command("psql", {
+    args: ["-X", "-q", "-h", "127.0.0.1", "-p", String(port), "-U", USER, "-c", sql, "postgres"],
+    env: { PGPASSWORD: PASSWORD },
+    stdin: "null",
+    stdout: "null",
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error("psql failed to copy");
+  return performance.now() - beginAtMs;
+}
+
+const idle: Scenario = {
+  name: "idle",
+  title: "memory of an idle client that has run a query",
+  figures: [
+    {
+      name: "memory",
+      unit: "KB/client (growth of Pss)",
+      digits: 1,
+      goal: { of: "value", is: "at most", bound: 24 },
+    },
+  ],
+  async measure(kind, { server, idleClients }) {
+    const settings = settingsFor(server, "transaction", "trust");
+    await using pooler = await startPooler(kind, settings);
+    // A few clients first: what the pooler needs once, its server connections too, is not theirs.
+    await using _first = await holdClients(pooler.port, 10);
+    const before = await settledPss(pooler.pid);
+    await using _clients = await holdClients(pooler.port, idleClients);
+    return { memory: (await settledPss(pooler.pid) - before) / idleClients / 1024 };
+  },
+};
+
+/** Memory once it has stopped moving: after logins there is garbage to be collected or not. */
+async function settledPss(pid: number): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  return await pssBytes(pid);
+}
+
+/** Logs clients in from another process, and holds them until disposed. */
+async function holdClients(port: number, count: number): Promise<AsyncDisposable> {
+  const script = fileURLToPath(new URL("idle_clients.ts", import.meta.url));
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-net=127.0.0.1", script, String(port), String(count), USER],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const { value } = await reader.read();
+  if (value === undefined) throw new Error("The idle clients could not log in");
+  return {
+    async [Symbol.asyncDispose]() {
+      await reader.cancel();
+      await child.stdin.close();
+      await child.status;
+    },
+  };
+}
+
+const startup: Scenario = {
+  name: "startup",
+  title: "start to first accepted connection",
+  figures: [
+    { name: "time", unit: "ms", digits: 0, goal: { of: "value", is: "at most", bound: 300 } },
+  ],
+  async measure(kind, { server }) {
+    const settings = settingsFor(server, "transaction", "trust");
+    return { time: await startupMs(kind, settings) };
+  },
+};
+
+/** All of them, in the order of the report. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...([1, 50, 500].map((clients) => selectOnly("simple", clients))),
+  ...([1, 50, 500].map((clients) => selectOnly("extended", clients))),
+  prepared,
+  connect,
+  copyOut,
+  idle,
+  startup,
+];

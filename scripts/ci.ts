@@ -1,0 +1,117 @@
+/**
+ * The gate: `checks` (format, lint with the import order, types, documentation), `test` (every test), or
+ * both. Each step runs to its end, so that one run shows all that is wrong; the exit status is 0 only if
+ * none was. The last line counts the tests.
+ *
+ * With `SLUICE_TEST_REQUIRE_ALL=1` a test that was ignored is a failure.
+ */
+
+import { join } from "node:path";
+import { projectDir } from "./staging.ts";
+import { exists } from "./cache_dir.ts";
+import { addCounts, closingLine, readSummary } from "./test_summary.ts";
+import type { TestCounts } from "./test_summary.ts";
+
+/** One command of the gate. */
+interface Step {
+  readonly title: string;
+  readonly args: readonly string[];
+}
+
+/** The suites: tasks of `deno.json`. */
+const SUITES: readonly Step[] = [
+  { title: "unit tests, without network", args: ["task", "test:unit"] },
+  { title: "integration tests", args: ["task", "test:integration"] },
+];
+
+/** Whether each file's exports are documented, for all files of the sources. */
+async function docLint(): Promise<Step> {
+  const files = await sourceFiles(join(projectDir(), "src"));
+  return { title: "doc comments", args: ["doc", "--lint", "mod.ts", ...files] };
+}
+
+async function checks(): Promise<Step[]> {
+  return [
+    { title: "format", args: ["fmt", "--check"] },
+    { title: "lint and import order", args: ["lint"] },
+    { title: "types", args: ["task", "check"] },
+    await docLint(),
+    { title: "generated documentation", args: ["task", "docs", "--check"] },
+  ];
+}
+
+async function sourceFiles(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  for await (const entry of Deno.readDir(folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory) files.push(...await sourceFiles(path));
+    else if (path.endsWith(".ts")) files.push(path);
+  }
+  return files.sort();
+}
+
+/** Runs a command, showing its output as it comes; answers its status and what it printed. */
+async function run({ title, args }: Step): Promise<{ success: boolean; output: string }> {
+  console.log(`\n== ${title}: deno ${args.slice(0, 3).join(" ")}`);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: projectDir(),
+    env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  let output = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of child.stdout) {
+    output += decoder.decode(chunk, { stream: true });
+    await writeAll(chunk);
+  }
+  return { success: (await child.status).success, output };
+}
+
+async function writeAll(bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+}
+
+/** Runs the checks; answers the titles of those that failed. */
+async function runChecks(): Promise<string[]> {
+  const faults: string[] = [];
+  for (const step of await checks()) {
+    const { success } = await run(step);
+    if (!success) faults.push(step.title);
+  }
+  return faults;
+}
+
+/** Runs the suites; a suite that ended badly without a count counts as one failed test. */
+async function runTests(): Promise<TestCounts> {
+  const counts: TestCounts[] = [];
+  for (const suite of SUITES) {
+    const { success, output } = await run(suite);
+    const { passed, failed, ignored } = readSummary(output) ??
+      { passed: 0, failed: 0, ignored: 0 };
+    counts.push({ passed, failed: success ? failed : Math.max(failed, 1), ignored });
+  }
+  return addCounts(counts);
+}
+
+async function main(part: string): Promise<number> {
+  if (!["all", "checks", "test"].includes(part)) {
+    console.error(`Cannot run the part "${part}" of the gate: all, checks or test`);
+    return 2;
+  }
+  if (!(await exists(join(projectDir(), "deno.lock")))) throw new Error("deno.lock is missing");
+  const faults = part === "test" ? [] : await runChecks();
+  const counts = part === "checks" ? undefined : await runTests();
+  const ignored = counts?.ignored ?? 0;
+  if (ignored > 0 && Deno.env.get("SLUICE_TEST_REQUIRE_ALL") === "1") {
+    faults.push(`${ignored} tests were ignored, and all are required`);
+  }
+  console.log("");
+  for (const fault of faults) console.log(`FAILED: ${fault}`);
+  if (counts !== undefined) console.log(closingLine(counts));
+  return faults.length === 0 && (counts?.failed ?? 0) === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args[0] ?? "all"));

@@ -1,0 +1,275 @@
+/**
+ * A temporary PostgreSQL for tests, demo and benchmark: a fresh cluster in a folder that is removed at the
+ * end, whatever the end. Not for data anybody wants to keep: it does not wait for the disk.
+ *
+ * As root the server runs under an unprivileged uid. `port` stays the same over `restart()`.
+ */
+
+import { join } from "node:path";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { giveTo, unprivilegedIds } from "./unprivileged.ts";
+import type { Ids } from "./unprivileged.ts";
+import { GuardedDir, GuardedProcess, waitUntil } from "./guarded_process.ts";
+import { postgresBin } from "./embedded_postgres.ts";
+import type { Flavour } from "./embedded_postgres.ts";
+
+/** How long a start may take on a busy machine. */
+const START_TIMEOUT_MS = 60_000;
+
+/** A port that was free may be taken before PostgreSQL has it; then another is tried. */
+const PORT_ATTEMPTS = 5;
+
+/** How a client over TCP has to log in; over the unix socket nobody needs a password. */
+export type HostAuth = "scram-sha-256" | "md5" | "password" | "trust";
+
+/** How to stop: wait for the clients, end them, or end everything at once. */
+export type StopMode = "smart" | "fast" | "immediate";
+
+/** What kind of PostgreSQL to start. */
+export interface PostgresOptions {
+  /** Default `embedded`. */
+  readonly flavour?: Flavour;
+  /** Default `scram-sha-256`. */
+  readonly auth?: HostAuth;
+  /** Lines for postgresql.conf, after the fixture's own. */
+  readonly conf?: readonly string[];
+  /** Lines for pg_hba.conf, before the fixture's own. */
+  readonly hba?: readonly string[];
+}
+
+/** One result row by column name. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** Signals that PostgreSQL's postmaster takes for the three ways to stop. */
+const STOP_SIGNALS: Readonly<Record<StopMode, Deno.Signal>> = {
+  smart: "SIGTERM",
+  fast: "SIGINT",
+  immediate: "SIGQUIT",
+};
+
+/** Makes a cluster and starts it; it accepts connections when the promise resolves. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
+  const bin = await postgresBin(options.flavour ?? "embedded");
+  const ids = unprivilegedIds();
+  const dir = await GuardedDir.make("sluice-pg-", ids);
+  const password = crypto.randomUUID();
+  try {
+    await initCluster({ bin, dir: dir.path, ids, password, options });
+    return await Postgres.start({ bin, dir, ids, password });
+  } catch (error) {
+    await dir[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** What is the same over restarts. */
+interface Cluster {
+  readonly bin: string;
+  readonly dir: GuardedDir;
+  readonly ids: Ids | undefined;
+  readonly password: string;
+}
+
+/** A running PostgreSQL. */
+export class Postgres implements AsyncDisposable {
+  /** Where it listens, for TCP. */
+  readonly host = "127.0.0.1";
+  /** The TCP port, which is also the unix socket's suffix. */
+  readonly port: number;
+  /** The superuser's name. */
+  readonly superuser = "postgres";
+  /** The superuser's password. */
+  readonly password: string;
+  /** The folder of the unix socket; there no password is asked for. */
+  readonly socketDir: string;
+  readonly #cluster: Cluster;
+  #process: GuardedProcess | undefined;
+
+  private constructor(cluster: Cluster, port: number, process: GuardedProcess) {
+    this.#cluster = cluster;
+    this.#process = process;
+    this.port = port;
+    this.password = cluster.password;
+    this.socketDir = cluster.dir.path;
+  }
+
+  /** Starts a cluster on a free port; use `startPostgres()`. */
+  static async start(cluster: Cluster): Promise<Postgres> {
+    for (let attempt = 1;; attempt++) {
+      const port = freePort();
+      const process = await spawnServer(cluster, port);
+      if (await isReady(process, cluster, port)) return new Postgres(cluster, port, process);
+      if (
+        attempt === PORT_ATTEMPTS || !/could not bind|Address already in use/.test(process.log())
+      ) {
+        throw new Error(`PostgreSQL did not start:\n${process.log()}`);
+      }
+    }
+  }
+
+  /** Process id of the postmaster. @throws {Error} If it is stopped. */
+  get pid(): number {
+    if (this.#process === undefined) throw new Error("PostgreSQL is stopped");
+    return this.#process.pid;
+  }
+
+  /** What it has logged since the cluster was made. */
+  log(): string {
+    return this.#process?.log() ?? "";
+  }
+
+  /** A URL for the superuser over TCP, password included. */
+  url(database = "postgres"): string {
+    return `postgres://${this.superuser}:${this.password}@${this.host}:${this.port}/${database}`;
+  }
+
+  /** Runs one or more statements as superuser and answers the rows of the last one. */
+  async sql(text: string, database = "postgres"): Promise<Row[]> {
+    const client = new pg.Client({
+      host: this.socketDir,
+      port: this.port,
+      user: this.superuser,
+      database,
+    });
+    await client.connect();
+    try {
+      const results: unknown = await client.query(text);
+      const last: unknown = Array.isArray(results) ? results.at(-1) : results;
+      return (last as { rows: Row[] }).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Stops the server; the cluster stays until the fixture is disposed. */
+  async stop(mode: StopMode = "fast"): Promise<void> {
+    const process = this.#process;
+    this.#process = undefined;
+    await process?.stop(STOP_SIGNALS[mode], START_TIMEOUT_MS);
+  }
+
+  /** Ends the server at once, as a crash would: clients see their connection break. */
+  async kill(): Promise<void> {
+    await this.stop("immediate");
+  }
+
+  /** Starts the server again, after stopping it if it runs, on the same port. */
+  async restart(mode: StopMode = "fast"): Promise<void> {
+    await this.stop(mode);
+    const process = await spawnServer(this.#cluster, this.port);
+    if (!(await isReady(process, this.#cluster, this.port))) {
+      throw new Error(`PostgreSQL did not start again:\n${process.log()}`);
+    }
+    this.#process = process;
+  }
+
+  /** Stops the server and removes the cluster. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.stop("immediate");
+    } finally {
+      await this.#cluster.dir[Symbol.asyncDispose]();
+    }
+  }
+}
+
+/** What `initCluster` needs. */
+interface InitOptions {
+  readonly bin: string;
+  readonly dir: string;
+  readonly ids: Ids | undefined;
+  readonly password: string;
+  readonly options: PostgresOptions;
+}
+
+/** Runs initdb and writes the configuration. */
+async function initCluster({ bin, dir, ids, password, options }: InitOptions): Promise<void> {
+  const passwordFile = join(dir, "pwfile");
+  await Deno.writeTextFile(passwordFile, password, { mode: 0o600 });
+  await giveTo(ids, passwordFile);
+  const { success, stdout, stderr } = await new Deno.Command(join(bin, "initdb"), {
+    args: [
+      ...["-D", join(dir, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"],
+      ...["--auth=trust", "--pwfile", passwordFile],
+    ],
+    cwd: dir,
+    stdout: "piped",
+    stderr: "piped",
+    ...(ids ?? {}),
+  }).output();
+  await Deno.remove(passwordFile);
+  if (!success) {
+    const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+    throw new Error(`initdb failed:\n${text}`);
+  }
+  await Deno.writeTextFile(join(dir, "data", "postgresql.conf"), conf(dir, options));
+  await Deno.writeTextFile(join(dir, "data", "pg_hba.conf"), hba(options));
+}
+
+/** postgresql.conf: no waiting for the disk, the socket in our folder, messages in English. */
+function conf(dir: string, options: PostgresOptions): string {
+  const lines = [
+    "listen_addresses = '127.0.0.1'",
+    `unix_socket_directories = '${dir}'`,
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "max_wal_size = '256MB'",
+    "timezone = 'UTC'",
+    "log_timezone = 'UTC'",
+    `password_encryption = '${options.auth === "md5" ? "md5" : "scram-sha-256"}'`,
+    ...(options.conf ?? []),
+  ];
+  return lines.join("\n") + "\n";
+}
+
+/** pg_hba.conf: over TCP as asked, over the unix socket without a password. */
+function hba(options: PostgresOptions): string {
+  const method = options.auth ?? "scram-sha-256";
+  const lines = [
+    ...(options.hba ?? []),
+    "local all all trust",
+    "local replication all trust",
+    `host all all 127.0.0.1/32 ${method}`,
+    `host replication all 127.0.0.1/32 ${method}`,
+  ];
+  return lines.join("\n") + "\n";
+}
+
+async function spawnServer({ bin, dir, ids }: Cluster, port: number): Promise<GuardedProcess> {
+  return await GuardedProcess.start({
+    command: join(bin, "postgres"),
+    args: ["-D", join(dir.path, "data"), "-p", String(port)],
+    dir,
+    ids,
+    logName: "postgres.log",
+  });
+}
+
+/** Waits until a login works; answers false when the server ended instead. */
+async function isReady(process: GuardedProcess, cluster: Cluster, port: number): Promise<boolean> {
+  const canAnswer = await waitUntil(
+    async () => process.hasEnded || await canLogIn(cluster, port),
+    START_TIMEOUT_MS,
+  );
+  return canAnswer && !process.hasEnded;
+}
+
+/** Whether a login as superuser works now, over the unix socket, which only this cluster can have. */
+async function canLogIn({ dir }: Cluster, port: number): Promise<boolean> {
+  const client = new pg.Client({ host: dir.path, port, user: "postgres", database: "postgres" });
+  try {
+    await client.connect();
+  } catch {
+    return false; // Not yet; the caller asks again until its limit.
+  }
+  await client.end();
+  return true;
+}
+
+/** A TCP port that is free now on the loopback address. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}

@@ -1,0 +1,97 @@
+/** The command line: PgBouncer's options, and the commands `check` and `convert`. Pure. */
+
+// @ts-types="../std_flags.d.ts"
+import { parseArgs } from "@std/flags";
+
+/** What the command line asks for. */
+export type Invocation =
+  | { readonly kind: "help" }
+  | { readonly kind: "version" }
+  | { readonly kind: "check"; readonly path: string }
+  | { readonly kind: "convert"; readonly path: string }
+  | { readonly kind: "usage_error"; readonly message: string }
+  | RunInvocation;
+
+/** Run the pooler. */
+export interface RunInvocation {
+  readonly kind: "run";
+  readonly path: string;
+  readonly isDaemon: boolean;
+  readonly isQuiet: boolean;
+  /** How often -v was given. */
+  readonly verbosity: number;
+  readonly user: string | undefined;
+}
+
+/** What `--help` prints. */
+export const USAGE = `Usage: sluice [OPTION]... CONFIG
+       sluice check CONFIG
+       sluice convert FILE.ini
+
+CONFIG is a TOML file, or a pgbouncer.ini as it is.
+
+  -d, --daemon         run in the background (needs logfile)
+  -q, --quiet          no log on standard error
+  -v, --verbose        more in the log; may be repeated
+  -u, --user=USER      become USER when started as root
+  -V, --version        show the version and exit
+  -h, --help           show this and exit
+
+  check CONFIG         say what is wrong with CONFIG, or what Sluice would do with it
+  convert FILE.ini     print FILE.ini as TOML
+`;
+
+const NO_ONLINE_RESTART =
+  "-R (--reboot) is not supported: for a restart without an interruption, start a second Sluice " +
+  "with so_reuseport = 1 beside the first, then end the first with SIGTERM (rolling restart)";
+
+const FLAGS = {
+  daemon: "d",
+  quiet: "q",
+  verbose: "v",
+  version: "V",
+  help: "h",
+  reboot: "R",
+} as const;
+
+/** Reads the command line. */
+export function readArguments(args: readonly string[]): Invocation {
+  const unknown: string[] = [];
+  const parsed = parseArgs([...args], {
+    boolean: Object.keys(FLAGS),
+    string: ["user"],
+    alias: { ...FLAGS, user: "u" },
+    collect: ["verbose"],
+    unknown: (argument) => {
+      if (argument.startsWith("-")) unknown.push(argument);
+      return !argument.startsWith("-");
+    },
+  });
+  const words = parsed._.map(String);
+  if (parsed["help"] === true) return { kind: "help" };
+  if (parsed["version"] === true) return { kind: "version" };
+  if (unknown.length > 0) return usageError(`Unknown option ${unknown.join(", ")}`);
+  if (parsed["reboot"] === true) return usageError(NO_ONLINE_RESTART);
+  const [first, second] = words;
+  if (first === "check" || first === "convert") {
+    if (words.length !== 2) return usageError(`${first} takes one file`);
+    return { kind: first, path: second! };
+  }
+  if (words.length !== 1) return usageError("One configuration file is needed");
+  return {
+    kind: "run",
+    path: first!,
+    isDaemon: parsed["daemon"] === true,
+    isQuiet: parsed["quiet"] === true,
+    verbosity: countOf(parsed["verbose"]),
+    user: typeof parsed["user"] === "string" ? parsed["user"] : undefined,
+  };
+}
+
+function countOf(flag: unknown): number {
+  return Array.isArray(flag) ? flag.filter(Boolean).length : flag === true ? 1 : 0;
+}
+
+function usageError(message: string): Invocation {
+  return { kind: "usage_error", message };
+}

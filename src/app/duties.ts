@@ -1,0 +1,159 @@
+/** What the janitor does, round by round: limits of clients and servers, pools, statistics. */
+
+import type { Clock } from "../base/clock.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
+import type { ClientSession } from "../client/client_session.ts";
+import type { ServerPool } from "../client/relay.ts";
+import type { Logger } from "../log/logger.ts";
+import { type ClientTimeouts, judgeClient } from "../maintenance/client_expiry.ts";
+import type { Duty } from "../maintenance/janitor.ts";
+import { judgeServers, type ServerVerdict } from "../maintenance/server_expiry.ts";
+import type { StatsBook } from "../stats/stats_book.ts";
+import { noticeResponse } from "../wire/error_response.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig } from "./live_config.ts";
+import type { ServerPools } from "./server_pools.ts";
+
+/** What the duties look after. */
+export interface DutiesOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly live: LiveConfig;
+  readonly clients: ClientRegistry;
+  readonly pools: ServerPools;
+  readonly stats: StatsBook;
+}
+
+/** The duties of one pooler, in the order of a round. */
+export function dutiesOf(options: DutiesOptions): readonly Duty[] {
+  const { live } = options;
+  return [
+    { intervalMs: () => 0, run: (nowMs) => sweepClients(options, nowMs) },
+    { intervalMs: () => 0, run: (nowMs) => sweepPools(options, nowMs) },
+    { intervalMs: () => live.settings.statsPeriodMs, run: (nowMs) => endPeriod(options, nowMs) },
+  ];
+}
+
+function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
+  const timeoutsOf = timeoutsByClient(live);
+  for (const client of clients.all()) {
+    const verdict = judgeClient(client, timeoutsOf(client), nowMs);
+    switch (verdict.kind) {
+      case "keep":
+        break;
+      case "hang_up":
+        client.hangUp();
+        break;
+      case "notify":
+        notifyOfWait(client);
+        break;
+      case "end":
+        client.end(verdict.error.message, verdict.error);
+    }
+  }
+}
+
+function notifyOfWait(client: ClientSession): void {
+  client.hasWaitNotice = true;
+  const notice = noticeResponse(
+    new PgError(
+      SQLSTATE.successfulCompletion,
+      "No server connection available in postgres backend, client being queued",
+      { severity: "NOTICE" },
+    ),
+  );
+  // Held by nobody: the client's stream keeps the order of its writes.
+  void client.stream.write(notice, 0, notice.length);
+}
+
+/** Looks timeouts up: the same object for all who have nothing of their own. */
+function timeoutsByClient(live: LiveConfig): (client: ClientSession) => ClientTimeouts {
+  const { settings } = live;
+  const { users } = live.config;
+  const ordinary: ClientTimeouts = {
+    loginMs: settings.clientLoginTimeoutMs,
+    idleMs: settings.clientIdleTimeoutMs,
+    queryMs: settings.queryTimeoutMs,
+    queryWaitMs: settings.queryWaitTimeoutMs,
+    queryWaitNotifyMs: settings.queryWaitNotifyMs,
+    idleTransactionMs: settings.idleTransactionTimeoutMs,
+    transactionMs: settings.transactionTimeoutMs,
+  };
+  return (client) => {
+    const own = client.user === undefined ? undefined : users.get(client.user);
+    const database = client.database === undefined
+      ? undefined
+      : live.databaseConfig(client.database);
+    const databaseWaitMs = database?.queryWaitTimeoutMs;
+    if (own === undefined && databaseWaitMs === undefined) return ordinary;
+    return {
+      ...ordinary,
+      idleMs: own?.clientIdleTimeoutMs ?? ordinary.idleMs,
+      queryMs: own?.queryTimeoutMs ?? ordinary.queryMs,
+      queryWaitMs: own?.queryWaitTimeoutMs ?? databaseWaitMs ?? ordinary.queryWaitMs,
+      idleTransactionMs: own?.idleTransactionTimeoutMs ?? ordinary.idleTransactionMs,
+      transactionMs: own?.transactionTimeoutMs ?? ordinary.transactionMs,
+    };
+  };
+}
+
+function sweepPools(options: DutiesOptions, nowMs: number): void {
+  const { pools } = options;
+  pools.openForcedPools();
+  for (const pool of [...pools.registry.all()]) {
+    for (const verdict of judgeServers(pool, serverRules(options.live, pool), nowMs)) {
+      carryOut(verdict);
+    }
+    pool.maintain(pools.wantsSpares(pool));
+    freeIfUnused(options, { pool, nowMs });
+  }
+}
+
+function serverRules(live: LiveConfig, pool: ServerPool) {
+  const { settings } = live;
+  return {
+    connectTimeoutMs: settings.serverConnectTimeoutMs,
+    idleTimeoutMs: settings.serverIdleTimeoutMs,
+    lifetimeMs: live.databaseConfig(pool.database)?.serverLifetimeMs ?? settings.serverLifetimeMs,
+    checkDelayMs: settings.serverCheckQuery === undefined ? 0 : settings.serverCheckDelayMs,
+  };
+}
+
+function carryOut(verdict: ServerVerdict): void {
+  // An earlier verdict of the round may have changed what this one was about.
+  const { kind } = verdict.server.state;
+  switch (verdict.kind) {
+    case "expire_login":
+      if (kind === "login") verdict.server.expireLogin();
+      return;
+    case "retire":
+      if (kind === "idle") verdict.server.retire();
+      return;
+    case "discard":
+      if (kind === "idle" || kind === "used") verdict.server.discard(verdict.reason);
+  }
+}
+
+/** Pools made for names that only `*` covers are freed, or any client could fill the memory. */
+function freeIfUnused(
+  { live, pools }: DutiesOptions,
+  { pool, nowMs }: { pool: ServerPool; nowMs: number },
+): void {
+  if (!pool.isEmpty) pool.usedAtMs = nowMs;
+  const isAutomatic = !live.config.databases.has(pool.database);
+  const limitMs = live.settings.autodbIdleTimeoutMs;
+  if (isAutomatic && limitMs > 0 && nowMs - pool.usedAtMs > limitMs) pools.free(pool);
+}
+
+function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {
+  stats.endPeriod(nowMs);
+  if (!live.settings.logStats) return;
+  const a = stats.overallAverages();
+  log.log(
+    `stats: ${a.xactCount} xacts/s, ${a.queryCount} queries/s, ${a.clientParseCount} client ` +
+      `parses/s, ${a.serverParseCount} server parses/s, ${a.bindCount} binds/s, ` +
+      `${a.clientLoginCount} client logins/s, in ${a.bytesReceived} B/s, out ${a.bytesSent} B/s, ` +
+      `xact ${a.xactTimeUs} us, query ${a.queryTimeUs} us, wait ${a.waitTimeUs} us`,
+  );
+}

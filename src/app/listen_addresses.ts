@@ -1,0 +1,28 @@
+/** Where a configuration says to listen. Pure. */
+
+import type { Settings } from "../config/settings.ts";
+import { type ListenAddress, unixSocketPath } from "../net/network.ts";
+
+/** Takes IPv4 and IPv6 alike. */
+const ANY_ADDRESS = "::";
+
+/** The addresses in the order of `listen_addr`, the unix socket last. */
+export function listenAddresses(settings: Settings): ListenAddress[] {
+  const { listenBacklog: backlog, listenPort: port } = settings;
+  const addresses: ListenAddress[] = settings.listenAddr.map((host) => ({
+    kind: "tcp",
+    host: host === "*" ? ANY_ADDRESS : host,
+    port,
+    backlog,
+  }));
+  if (settings.unixSocketDir !== "") {
+    addresses.push({
+      kind: "unix",
+      path: unixSocketPath(settings.unixSocketDir, port),
+      port,
+      mode: settings.unixSocketMode,
+      group: settings.unixSocketGroup === "" ? undefined : settings.unixSocketGroup,
+    });
+  }
+  return addresses;
+}

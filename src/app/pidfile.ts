@@ -1,0 +1,54 @@
+/** The pid file: says who runs, and keeps a second one from starting. */
+
+import process from "node:process";
+
+/** The pid file belongs to a process that lives. */
+export class PidfileError extends Error {
+  override readonly name = "PidfileError";
+}
+
+/** Holds the pid file; it goes when disposed of. */
+export class Pidfile implements Disposable {
+  readonly #path: string;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  /**
+   * Writes the pid file, in place of one whose process is gone.
+   * @throws {PidfileError} If the process it names lives.
+   */
+  static create(path: string): Pidfile {
+    const owner = readOwner(path);
+    if (owner !== undefined && owner !== Deno.pid && isAlive(owner)) {
+      throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
+    }
+    Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+    return new Pidfile(path);
+  }
+
+  [Symbol.dispose](): void {
+    if (readOwner(this.#path) === Deno.pid) Deno.removeSync(this.#path);
+  }
+}
+
+function readOwner(path: string): number | undefined {
+  try {
+    const owner = Number(Deno.readTextFileSync(path).trim());
+    return Number.isInteger(owner) && owner > 0 ? owner : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // Signal 0 reaches nobody: it only tells whether one could be sent.
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
+}

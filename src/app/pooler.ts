@@ -1,0 +1,344 @@
+/**
+ * The composition root: one `Pooler` holds everything of one pooler; several run in one process.
+ * It knows nothing of the process it runs in: that is `process.ts`.
+ */
+
+import { openConsole } from "../admin/open_console.ts";
+import { KeyDerivation } from "../auth/key_derivation.ts";
+import type { Clock } from "../base/clock.ts";
+import { Deferred } from "../base/deferred.ts";
+import type { Random } from "../base/random.ts";
+import { TaskGroup } from "../base/task_group.ts";
+import { CancelDesk } from "../client/cancel_request.ts";
+import { ClientRegistry } from "../client/client_registry.ts";
+import { ClientSession } from "../client/client_session.ts";
+import { TrackedParameters } from "../link/parameter_cache.ts";
+import type { Logger } from "../log/logger.ts";
+import { Janitor } from "../maintenance/janitor.ts";
+import { planReload } from "../maintenance/reload_plan.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
+import {
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  type StreamOptions,
+} from "../net/network.ts";
+import { StatsBook } from "../stats/stats_book.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import { dutiesOf } from "./duties.ts";
+import { listenAddresses } from "./listen_addresses.ts";
+import { LiveConfig, type LoadedConfig } from "./live_config.ts";
+import { Reception } from "./reception.ts";
+import { ServerPools } from "./server_pools.ts";
+
+/** How a pooler ends: at once, when all servers are free, or when all clients have left. */
+export type ShutdownMode = "immediate" | "wait_for_servers" | "wait_for_clients";
+
+/** Time for a client to take the news before it is hung up on. */
+const FAREWELL_MS = 500;
+
+/** What a pooler is made of. */
+export interface PoolerOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly network: Network;
+  /** Name of the I/O engine, for SHOW CONFIG. */
+  readonly engine: string;
+  readonly loaded: LoadedConfig;
+  /** Reads the configuration anew. */
+  readonly load: () => Promise<LoadedConfig>;
+  /** User ID of this process, where there is such a thing. */
+  readonly ownUid: number | undefined;
+  /** Told after a reload has taken over new settings. */
+  readonly onReloaded?: (loaded: LoadedConfig) => void;
+}
+
+/** One pooler. */
+export class Pooler {
+  readonly clients = new ClientRegistry();
+  readonly live: LiveConfig;
+  readonly pools: ServerPools;
+  readonly stats: StatsBook;
+  readonly janitor: Janitor;
+
+  readonly #options: PoolerOptions;
+  readonly #reception: Reception;
+  readonly #clientTasks: TaskGroup;
+  readonly #serverTasks: TaskGroup;
+  /** The accept loops and the janitor. */
+  readonly #ownTasks: TaskGroup;
+  #listeners: Listener[] = [];
+  #shutdown: ShutdownMode | undefined;
+  #isStopping = false;
+  readonly #stopped = new Deferred<void>();
+
+  constructor(options: PoolerOptions) {
+    this.#options = options;
+    const { clock, log, network, random } = options;
+    const onError = (error: unknown) => log.error(`internal error: ${describe(error)}`);
+    this.#clientTasks = new TaskGroup(onError);
+    this.#serverTasks = new TaskGroup(onError);
+    this.#ownTasks = new TaskGroup(onError);
+    this.live = new LiveConfig(options.loaded);
+    this.stats = new StatsBook(clock.nowMs());
+    const tracked = new TrackedParameters(this.live.settings.trackExtraParameters);
+    const derivation = new KeyDerivation();
+    this.pools = new ServerPools({
+      clock,
+      random,
+      log,
+      live: this.live,
+      network,
+      tracked,
+      derivation,
+      stats: this.stats,
+      servers: this.#serverTasks,
+    });
+    const cancels = new CancelDesk({
+      clients: this.clients,
+      network,
+      clock,
+      log,
+      streamOptions: () => this.pools.streamOptions(),
+      waitTimeoutMs: () => this.live.settings.cancelWaitTimeoutMs,
+      connectTimeoutMs: () => this.live.settings.serverConnectTimeoutMs,
+    });
+    const consoleContext = {
+      clients: this.clients,
+      pools: this.pools.registry,
+      stats: this.stats,
+      cancels,
+      clock,
+      engine: options.engine,
+      config: () => this.live.config,
+      userNames: () => this.live.credentials.keys(),
+      reload: async () => {
+        if (!await this.reload()) throw new ReloadError("Cannot reload: see the log");
+      },
+      shutdown: (mode: ShutdownMode) => this.shutdown(mode),
+    };
+    this.#reception = new Reception({
+      clock,
+      log,
+      random,
+      derivation,
+      tracked,
+      live: this.live,
+      clients: this.clients,
+      pools: this.pools,
+      cancels,
+      ownUid: options.ownUid,
+      isShuttingDown: () => this.#shutdown !== undefined,
+      openConsole: (client, { isOwnProcess }) =>
+        openConsole(client, { context: consoleContext, isOwnProcess }),
+    });
+    this.janitor = new Janitor(clock, [
+      ...dutiesOf({
+        clock,
+        log,
+        live: this.live,
+        clients: this.clients,
+        pools: this.pools,
+        stats: this.stats,
+      }),
+      { intervalMs: () => 0, run: () => this.#advanceShutdown() },
+    ]);
+  }
+
+  /** Resolves when the pooler has ended and nothing of it is left. */
+  get stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  /**
+   * Opens the listeners and begins to serve. Returns the addresses as bound.
+   * @throws {ListenError} If one cannot be listened on; then none is.
+   */
+  async start(): Promise<readonly ListenAddress[]> {
+    const { log, network } = this.#options;
+    try {
+      for (const address of listenAddresses(this.live.settings)) {
+        const listener = await network.listen(address, () => this.#clientStreamOptions());
+        this.#listeners.push(listener);
+        log.log(`listening on ${formatAddress(listener.address)}`);
+      }
+    } catch (error) {
+      this.#closeListeners();
+      throw error;
+    }
+    for (const listener of this.#listeners) this.#ownTasks.spawn(() => this.#accept(listener));
+    this.#ownTasks.spawn((signal) => this.janitor.run(signal));
+    return this.#listeners.map(({ address }) => address);
+  }
+
+  /** Serves one connection; the accept loop does this for each it takes. */
+  serve(stream: ByteStream): ClientSession {
+    const { clock, log } = this.#options;
+    const client = new ClientSession({
+      id: this.clients.nextId(),
+      stream,
+      clock,
+      log,
+      desk: this.#reception,
+    });
+    this.clients.add(client);
+    this.#clientTasks.spawn(() => client.run());
+    return client;
+  }
+
+  /**
+   * Reads the configuration anew and takes it over; all or nothing. Returns whether it did; if
+   * not, the log says why.
+   */
+  async reload(): Promise<boolean> {
+    const { load, log } = this.#options;
+    try {
+      this.#takeOver(await load());
+    } catch (error) {
+      for (const line of messageOf(error).split("\n")) log.error(line);
+      log.error("reload failed, nothing has been changed");
+      return false;
+    }
+    log.log("configuration reloaded");
+    return true;
+  }
+
+  #takeOver(loaded: LoadedConfig): void {
+    const { log, onReloaded } = this.#options;
+    // First of all, since a log file that cannot be opened must leave everything as it was.
+    onReloaded?.(loaded);
+    const names = new Set([...this.pools.registry.all()].map(({ database }) => database));
+    const plan = planReload(this.live.config, loaded.config, names);
+    this.live.replace(loaded);
+    for (const warning of loaded.config.warnings) log.warning(warning);
+    for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
+    for (const name of plan.changedDatabases) this.#doomServers(name);
+    for (const name of plan.removedDatabases) this.#removeDatabase(name);
+  }
+
+  /** Begins to end. The second time, whatever the modes, it ends at once. */
+  shutdown(mode: ShutdownMode): void {
+    const { log } = this.#options;
+    const isSecond = this.#shutdown !== undefined;
+    this.#shutdown = isSecond ? "immediate" : mode;
+    log.log(`shutting down: ${this.#shutdown.replaceAll("_", " ")}`);
+    for (const listener of this.#listeners) {
+      // The console stays reachable while clients are waited for.
+      if (this.#shutdown !== "wait_for_clients" || listener.address.kind === "tcp") {
+        listener.close();
+      }
+    }
+    this.#advanceShutdown();
+  }
+
+  async #accept(listener: Listener): Promise<void> {
+    for await (const stream of listener.connections()) this.serve(stream);
+  }
+
+  #clientStreamOptions(): StreamOptions {
+    const { settings } = this.live;
+    return {
+      receiveBytes: settings.pktBufBytes,
+      maxBusyReads: settings.sbufLoopcnt,
+      keepAlive: settings.tcpKeepalive,
+    };
+  }
+
+  #doomServers(database: string): void {
+    for (const pool of this.pools.registry.ofDatabase(database)) {
+      pool.doomServers("connect string changed");
+    }
+  }
+
+  #removeDatabase(database: string): void {
+    const error = new PgError(SQLSTATE.adminShutdown, "database removed");
+    for (const client of [...this.clients.all()]) {
+      if (client.pool?.database === database) client.end(error.message, error);
+    }
+    for (const pool of this.pools.registry.ofDatabase(database)) {
+      pool.close(error, error.message);
+      this.pools.free(pool);
+    }
+  }
+
+  /** Does what the mode of shutdown allows by now. */
+  #advanceShutdown(): void {
+    switch (this.#shutdown) {
+      case undefined:
+        return;
+      case "wait_for_clients":
+        if (this.#servedCount() > 0) return;
+        break;
+      case "wait_for_servers":
+        this.#endWaiting();
+        if (this.#activeCount() > 0) return;
+        break;
+      case "immediate":
+    }
+    this.#stop();
+  }
+
+  /** Clients that are being served by a pool or log in to one; those of the console do not count. */
+  #servedCount(): number {
+    let count = 0;
+    for (const { isOpen, pool } of this.clients.all()) if (isOpen && pool !== undefined) count += 1;
+    return count;
+  }
+
+  #activeCount(): number {
+    let count = 0;
+    for (const { servers } of this.pools.registry.all()) {
+      count += servers.active.size + servers.tested.size + servers.beingCanceled.size;
+    }
+    return count;
+  }
+
+  #endWaiting(): void {
+    const error = new PgError(SQLSTATE.adminShutdown, "server shutting down");
+    for (const client of [...this.clients.all()]) {
+      const { kind } = client.state;
+      const isWaiting = kind === "waiting" || kind === "login" && client.pool !== undefined;
+      if (isWaiting) client.end(error.message, error);
+    }
+  }
+
+  #stop(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.#endEverything().then(this.#stopped.resolve, this.#stopped.reject);
+  }
+
+  async #endEverything(): Promise<void> {
+    this.#closeListeners();
+    const error = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
+    for (const client of [...this.clients.all()]) client.end(error.message, error);
+    const farewell = this.#options.clock.startTimer(FAREWELL_MS, () => {
+      for (const client of this.clients.all()) client.hangUp();
+    });
+    await this.#clientTasks.whenIdle();
+    farewell.cancel();
+    for (const pool of this.pools.registry.all()) pool.close(error, error.message);
+    await this.#serverTasks.whenIdle();
+    await this.#ownTasks[Symbol.asyncDispose]();
+  }
+
+  #closeListeners(): void {
+    for (const listener of this.#listeners) listener.close();
+  }
+}
+
+/** A configuration was not taken over. */
+class ReloadError extends Error {
+  override readonly name = "ReloadError";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}

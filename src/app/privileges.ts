@@ -1,0 +1,70 @@
+/**
+ * Whom the process runs as. Started as root, Sluice becomes the user that `user` names before it
+ * opens anything, and gives up root's groups with it.
+ * Source: initgroups(3), passwd(5), group(5).
+ */
+
+import process from "node:process";
+
+/** The user cannot be had. */
+export class PrivilegeError extends Error {
+  override readonly name = "PrivilegeError";
+}
+
+interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** User ID of this process; undefined where there is no such thing. */
+export function ownUid(): number | undefined {
+  return Deno.build.os === "windows" ? undefined : Deno.uid() ?? undefined;
+}
+
+/**
+ * Becomes `user`, given by name or number, if this is root.
+ * @throws {PrivilegeError} If root is all there is, or the user cannot be had.
+ */
+export function becomeUser(user: string | undefined): void {
+  if (ownUid() !== 0) return;
+  if (user === undefined || user === "") {
+    throw new PrivilegeError(
+      'Sluice does not run as root: set "user" in the configuration, or start it with -u USER',
+    );
+  }
+  const account = findAccount(user);
+  if (account.uid === 0) throw new PrivilegeError(`Sluice does not run as root: user is "${user}"`);
+  initGroups(account);
+  process.setgid!(account.gid);
+  process.setuid!(account.uid);
+}
+
+/** Number of a group by its name, or the number itself. @throws {PrivilegeError} If unknown. */
+export function groupIdOf(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group);
+  const line = linesOf("/etc/group").find(([name]) => name === group);
+  if (line === undefined) throw new PrivilegeError(`There is no group "${group}"`);
+  return Number(line[2]);
+}
+
+function findAccount(user: string): Account {
+  const line = linesOf("/etc/passwd").find(([name, , uid]) => name === user || uid === user);
+  if (line === undefined) throw new PrivilegeError(`There is no user "${user}"`);
+  return { name: line[0]!, uid: Number(line[2]), gid: Number(line[3]) };
+}
+
+function linesOf(path: string): string[][] {
+  return Deno.readTextFileSync(path).split("\n").map((line) => line.split(":"));
+}
+
+/** The runtime can set user and group, but not the groups besides: root's would be kept. */
+function initGroups({ gid, name }: Account): void {
+  if (Deno.build.os !== "linux") return;
+  const libc = Deno.dlopen("libc.so.6", {
+    initgroups: { parameters: ["buffer", "u32"], result: "i32" },
+  });
+  const result = libc.symbols.initgroups(new TextEncoder().encode(`${name}\0`), gid);
+  libc.close();
+  if (result !== 0) throw new PrivilegeError(`Cannot take on the groups of user "${name}"`);
+}

@@ -1,0 +1,225 @@
+/** Sluice as a process: command line, configuration, user, log, signals, exit status. */
+
+import { parseUserList } from "../auth/user_list.ts";
+import { versionText } from "../admin/version.ts";
+import { systemClock } from "../base/clock.ts";
+import { systemRandom } from "../base/random.ts";
+import type { Secret } from "../base/secret.ts";
+import { checkReport } from "../config/check_report.ts";
+import { convertIni } from "../config/convert.ts";
+import { ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
+import { Logger } from "../log/logger.ts";
+import { ListenError } from "../net/network.ts";
+import { PeerCredentials } from "../net/portable/peer_credentials.ts";
+import { PortableNetwork } from "../net/portable/portable_network.ts";
+import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
+import { detach } from "./daemon.ts";
+import type { LoadedConfig } from "./live_config.ts";
+import { ProcessLog } from "./log_sinks.ts";
+import { Pidfile, PidfileError } from "./pidfile.ts";
+import { Pooler } from "./pooler.ts";
+import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
+
+/** Exit statuses. */
+const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
+
+/** Only one kind of engine exists; SHOW CONFIG and `check` name it. */
+const ENGINE = "portable";
+
+/** Runs what the command line asks for. Returns the exit status. */
+export async function runProcess(args: readonly string[]): Promise<number> {
+  const invocation = readArguments(args);
+  switch (invocation.kind) {
+    case "help":
+      return print(USAGE, EXIT.ok);
+    case "version":
+      return print(`${versionText()}\n`, EXIT.ok);
+    case "usage_error":
+      return complain(`${invocation.message}\n\n${USAGE}`, EXIT.failed);
+    case "check":
+      return await reportingErrors(() => check(invocation.path));
+    case "convert":
+      return await reportingErrors(async () => {
+        return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
+      });
+    case "run":
+      return await reportingErrors(() => run(invocation));
+  }
+}
+
+const FILE_IO: ConfigIo = {
+  readTextFile: (path) => Deno.readTextFile(path),
+  env: (name) => Deno.env.get(name),
+};
+
+async function check(path: string): Promise<number> {
+  const { config } = await load(path);
+  return print(checkReport(config).map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
+async function load(path: string): Promise<LoadedConfig> {
+  const config = await loadConfig(path, FILE_IO);
+  return { config, userList: await loadUserList(config.settings.authFile) };
+}
+
+async function loadUserList(path: string | undefined): Promise<ReadonlyMap<string, Secret>> {
+  if (path === undefined || path === "") return new Map();
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    throw new UserListError([`Cannot read auth_file ${path}: ${messageOf(error)}`]);
+  }
+  const { problems, users } = parseUserList(text);
+  if (problems.length > 0) {
+    throw new UserListError(problems.map(({ line, message }) => `${path}:${line}: ${message}`));
+  }
+  return users;
+}
+
+/** What is wrong with `auth_file`. */
+class UserListError extends Error {
+  override readonly name = "UserListError";
+
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+  }
+}
+
+async function run(invocation: RunInvocation): Promise<number> {
+  const loaded = await load(invocation.path);
+  const { settings } = loaded.config;
+  if (invocation.isDaemon) {
+    if (settings.logfile === "") return complain("-d needs logfile to be set\n", EXIT.failed);
+    detach(invocation);
+    return EXIT.ok;
+  }
+  becomeUser(invocation.user ?? settings.user);
+  using sink = new ProcessLog({ path: settings.logfile, isQuiet: invocation.isQuiet });
+  using _pidfile = settings.pidfile === "" ? undefined : Pidfile.create(settings.pidfile);
+  return await serve(invocation, { loaded, sink });
+}
+
+async function serve(
+  invocation: RunInvocation,
+  { loaded, sink }: { loaded: LoadedConfig; sink: ProcessLog },
+): Promise<number> {
+  const clock = systemClock();
+  const verbosity = (loaded: LoadedConfig) =>
+    Math.max(invocation.verbosity, loaded.config.settings.verbose);
+  const log = new Logger({ clock, processId: Deno.pid, sink, verbosity: verbosity(loaded) });
+  using peerCredentials = PeerCredentials.open();
+  const pooler = new Pooler({
+    clock,
+    random: systemRandom(),
+    log,
+    network: new PortableNetwork({
+      clock,
+      peerCredentials,
+      groupIdOf,
+      onAcceptError: (error) => log.error(`accept failed, pausing: ${messageOf(error)}`),
+    }),
+    engine: ENGINE,
+    loaded,
+    load: () => load(loaded.config.settings.conffile),
+    ownUid: ownUid(),
+    onReloaded: (now) => {
+      log.verbosity = verbosity(now);
+      sink.reopen(now.config.settings.logfile);
+    },
+  });
+  noteStart(log, loaded);
+  await pooler.start();
+  using _signals = handleSignals(pooler, { log, sink });
+  log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
+  await pooler.stopped;
+  log.log("process down");
+  return EXIT.ok;
+}
+
+function noteStart(log: Logger, { config }: LoadedConfig): void {
+  for (const warning of config.warnings) log.warning(warning);
+  const { maxPreparedStatements, poolMode, serverTlsSslmode } = config.settings;
+  if (serverTlsSslmode !== "disable") {
+    log.log(
+      `server_tls_sslmode = ${serverTlsSslmode}: no TLS yet, servers are reached in plain text`,
+    );
+  }
+  const modes = [poolMode, ...[...config.databases.values()].map((database) => database.poolMode)];
+  const isShared = modes.some((mode) => mode === "transaction" || mode === "statement");
+  if (isShared && maxPreparedStatements > 0) {
+    log.log(
+      "named prepared statements are passed through as they are in transaction and statement " +
+        "pooling (as with max_prepared_statements = 0): clients there should not use them",
+    );
+  }
+}
+
+function handleSignals(
+  pooler: Pooler,
+  { log, sink }: { log: Logger; sink: ProcessLog },
+): Disposable {
+  const handlers: ReadonlyMap<Deno.Signal, () => void> = new Map<Deno.Signal, () => void>([
+    ["SIGHUP", () => {
+      log.log("got SIGHUP, reloading");
+      sink.rotate();
+      void pooler.reload();
+    }],
+    ["SIGTERM", () => {
+      log.log("got SIGTERM, shutting down when all clients have left");
+      pooler.shutdown("wait_for_clients");
+    }],
+    ["SIGINT", () => {
+      log.log("got SIGINT, shutting down when all servers are released");
+      pooler.shutdown("wait_for_servers");
+    }],
+    ["SIGQUIT", () => {
+      log.log("got SIGQUIT, shutting down at once");
+      pooler.shutdown("immediate");
+    }],
+  ]);
+  for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
+  return {
+    [Symbol.dispose]() {
+      for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
+    },
+  };
+}
+
+/** Turns the errors that a user can mend into words and an exit status. */
+async function reportingErrors(action: () => Promise<number>): Promise<number> {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof ConfigErrors) {
+      return complain(error.errors.map((each) => `${each}\n`).join(""), EXIT.badConfiguration);
+    }
+    if (error instanceof UserListError) {
+      return complain(`${error.message}\n`, EXIT.badConfiguration);
+    }
+    const isPlain = error instanceof PrivilegeError || error instanceof ListenError ||
+      error instanceof PidfileError || error instanceof Deno.errors.PermissionDenied;
+    if (isPlain) return complain(`${error.message}\n`, EXIT.failed);
+    throw error;
+  }
+}
+
+function print(text: string, status: number): number {
+  writeAll(Deno.stdout, text);
+  return status;
+}
+
+function complain(text: string, status: number): number {
+  writeAll(Deno.stderr, text);
+  return status;
+}
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let sent = 0; sent < bytes.length;) sent += stream.writeSync(bytes.subarray(sent));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

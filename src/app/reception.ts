@@ -1,0 +1,135 @@
+/** Lets clients in: what a login asks of the rest of the pooler. */
+
+import type { UserCredential } from "../auth/credential.ts";
+import type { KeyDerivation } from "../auth/key_derivation.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
+import type { CancelDesk } from "../client/cancel_request.ts";
+import { makeCancelKey } from "../client/cancel_key.ts";
+import { type Admission, CONSOLE_DATABASE, type LoginDesk } from "../client/client_login.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
+import { clientLabel, type ClientService, type ClientSession } from "../client/client_session.ts";
+import { Relay, type ServerPool } from "../client/relay.ts";
+import type { Settings } from "../config/settings.ts";
+import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { Logger } from "../log/logger.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig } from "./live_config.ts";
+import type { ServerPools } from "./server_pools.ts";
+
+const MOCK_SECRET_BYTES = 32;
+
+/** What the reception is made of. */
+export interface ReceptionOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly random: Random;
+  readonly derivation: KeyDerivation;
+  readonly tracked: TrackedParameters;
+  readonly live: LiveConfig;
+  readonly clients: ClientRegistry;
+  readonly pools: ServerPools;
+  readonly cancels: CancelDesk;
+  /** User ID of this process, where there is such a thing. */
+  readonly ownUid: number | undefined;
+  readonly isShuttingDown: () => boolean;
+  readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
+}
+
+/** The desk at which clients log in and out. */
+export class Reception implements LoginDesk {
+  readonly random: Random;
+  readonly derivation: KeyDerivation;
+  readonly tracked: TrackedParameters;
+  readonly mockSecret: Uint8Array;
+  readonly #options: ReceptionOptions;
+
+  constructor(options: ReceptionOptions) {
+    this.#options = options;
+    this.random = options.random;
+    this.derivation = options.derivation;
+    this.tracked = options.tracked;
+    this.mockSecret = options.random.bytes(MOCK_SECRET_BYTES);
+  }
+
+  settings(): Settings {
+    return this.#options.live.settings;
+  }
+
+  refusal(_client: ClientSession, database: string): PgError | undefined {
+    // The console stays reachable, so that somebody can look and act.
+    if (database === CONSOLE_DATABASE) return undefined;
+    const { clients, isShuttingDown, live } = this.#options;
+    if (isShuttingDown()) {
+      return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
+    }
+    if (clients.count > live.settings.maxClientConn) {
+      return new PgError(
+        SQLSTATE.tooManyConnections,
+        "no more connections allowed (max_client_conn)",
+      );
+    }
+    return undefined;
+  }
+
+  credentialOf(user: string): UserCredential | undefined {
+    return this.#options.live.credentials.get(user);
+  }
+
+  isOwnProcess(client: ClientSession, user: string): boolean {
+    const { ownUid } = this.#options;
+    return user === CONSOLE_DATABASE && client.stream.isUnix && ownUid !== undefined &&
+      client.stream.peerUid === ownUid;
+  }
+
+  poolFor(user: string, database: string): ServerPool {
+    return this.#options.pools.poolFor(user, database);
+  }
+
+  openRelay(client: ClientSession, pool: ServerPool): ClientService {
+    const { clock, live } = this.#options;
+    const user = client.user!;
+    const relay = new Relay({
+      host: client,
+      stream: client.stream,
+      pool,
+      parameters: client.parameters!,
+      clock,
+      maxMessageBytes: live.settings.maxPacketSizeBytes,
+      poolMode: () => live.poolMode(user, pool.database),
+    });
+    client.relay = relay;
+    return relay;
+  }
+
+  openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission {
+    return this.#options.openConsole(client, options);
+  }
+
+  giveCancelKey(client: ClientSession): Uint8Array {
+    const { clients, live, random } = this.#options;
+    const key = makeCancelKey(random, live.settings.peerId);
+    client.cancelKey = key;
+    clients.addCancelKey(key, client);
+    return key;
+  }
+
+  cancel(key: Uint8Array, requester: ClientSession): Promise<void> {
+    return this.#options.cancels.cancel(key, requester);
+  }
+
+  forget(client: ClientSession): void {
+    this.#options.clients.remove(client);
+    if (client.pool !== undefined) client.pool.clientCount -= 1;
+  }
+
+  noteLogin(client: ClientSession): void {
+    const { live, log } = this.#options;
+    if (client.pool !== undefined) client.pool.stats.clientLoginCount += 1;
+    if (!live.settings.logConnections) return;
+    log.log(
+      `${clientLabel(client)} login attempt: db=${client.database} user=${client.user} tls=no`,
+    );
+  }
+}

@@ -1,0 +1,228 @@
+/** The pools of one pooler, and how a server for one of them is opened. */
+
+import { UserCredential } from "../auth/credential.ts";
+import type { KeyDerivation } from "../auth/key_derivation.ts";
+import { ServerAuthentication } from "../auth/server_authentication.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
+import type { TaskGroup } from "../base/task_group.ts";
+import type { ServerPool } from "../client/relay.ts";
+import type { DatabaseConfig } from "../config/config.ts";
+import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { Logger } from "../log/logger.ts";
+import type { Network, StreamOptions } from "../net/network.ts";
+import { Pool, type PoolRules } from "../pool/pool.ts";
+import { PoolRegistry } from "../pool/pool_registry.ts";
+import { ServerHosts } from "../server/server_hosts.ts";
+import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
+import type { StatsBook } from "../stats/stats_book.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig } from "./live_config.ts";
+
+/** Where PostgreSQL puts its socket when nothing else is said. */
+const FALLBACK_SOCKET_DIRECTORY = "/tmp";
+
+/** First receive buffer of a server; it grows under bulk load. */
+const SERVER_RECEIVE_BYTES = 16_384;
+
+/** What the pools are made of. */
+export interface ServerPoolsOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly live: LiveConfig;
+  readonly network: Network;
+  readonly tracked: TrackedParameters;
+  readonly derivation: KeyDerivation;
+  readonly stats: StatsBook;
+  /** Runs the servers. */
+  readonly servers: TaskGroup;
+}
+
+/** Finds and makes pools. */
+export class ServerPools {
+  readonly registry = new PoolRegistry<ServerPool>();
+  readonly #options: ServerPoolsOptions;
+  readonly #hosts = new Map<string, { config: DatabaseConfig; hosts: ServerHosts }>();
+  #lastServerId = 0;
+
+  constructor(options: ServerPoolsOptions) {
+    this.#options = options;
+  }
+
+  /** How connections to servers are set up. */
+  streamOptions(): StreamOptions {
+    const { settings } = this.#options.live;
+    return {
+      receiveBytes: SERVER_RECEIVE_BYTES,
+      maxBusyReads: settings.sbufLoopcnt,
+      keepAlive: settings.tcpKeepalive,
+    };
+  }
+
+  /**
+   * The pool for a client; made if there is none.
+   * @throws {PgError} If there is no such database, or no user for its servers.
+   */
+  poolFor(user: string, database: string): ServerPool {
+    const { live } = this.#options;
+    const config = live.databaseConfig(database);
+    if (config === undefined) {
+      throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`);
+    }
+    if (config.user === undefined && live.settings.authType === "any") {
+      this.#options.log.error(`database "${database}": auth_type=any requires a forced user`);
+      throw new PgError(SQLSTATE.internalError, "bouncer config error");
+    }
+    const serverUser = config.user ?? user;
+    return this.registry.findOrMake(
+      database,
+      serverUser,
+      () => this.#makePool(serverUser, database),
+    );
+  }
+
+  /** Frees a pool that has neither clients nor servers. */
+  free(pool: ServerPool): void {
+    this.registry.remove(pool);
+    this.#options.stats.retire(pool.stats);
+  }
+
+  /** Whether `min_pool_size` counts: while there are clients, and always for a forced user. */
+  wantsSpares(pool: ServerPool): boolean {
+    const config = this.#options.live.config.databases.get(pool.database);
+    return pool.clientCount > 0 || config?.user === pool.user;
+  }
+
+  /** Makes pools for databases with a forced user that want servers without any client. */
+  openForcedPools(): void {
+    const { live } = this.#options;
+    for (const [name, config] of live.config.databases) {
+      if (config.user === undefined || name === "*") continue;
+      const minPoolSize = config.minPoolSize ?? live.settings.minPoolSize;
+      if (minPoolSize > 0) this.poolFor(config.user, name);
+    }
+  }
+
+  #makePool(user: string, database: string): ServerPool {
+    const { clock, live, stats } = this.#options;
+    let rules = poolRules(live, user, database);
+    let rulesOf = live.config;
+    const pool: ServerPool = new Pool<ServerSession, PgError>({
+      database,
+      user,
+      stats: stats.open(database),
+      nowMs: () => clock.nowMs(),
+      rules: () => {
+        if (rulesOf !== live.config) {
+          rules = poolRules(live, user, database);
+          rulesOf = live.config;
+        }
+        return rules;
+      },
+      openServer: () => this.#openServer(pool),
+      isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
+    });
+    return pool;
+  }
+
+  #openServer(pool: ServerPool): ServerSession {
+    const { clock, derivation, live, log, network, random, servers, tracked } = this.#options;
+    const { database, user } = pool;
+    const config = live.databaseConfig(database);
+    const hosts = this.#hostsOf(database, config);
+    const { settings } = live;
+    this.#lastServerId += 1;
+    const server = new ServerSession({
+      id: this.#lastServerId,
+      owner: pool,
+      database,
+      user,
+      address: hosts.next(),
+      network,
+      clock,
+      log,
+      streamOptions: this.streamOptions(),
+      connectTimeoutMs: settings.serverConnectTimeoutMs,
+      maxMessageBytes: settings.maxPacketSizeBytes,
+      tracked,
+      startupParameters: startupParameters(user, database, config),
+      authentication: new ServerAuthentication({
+        userName: user,
+        credential: this.#serverCredential(user, config),
+        random,
+        derivation,
+      }),
+      connectQuery: config?.connectQuery,
+      upkeep: () => upkeep(live, user, database),
+      onUnreachable: (address) => hosts.noteFailure(address),
+    });
+    servers.spawn(() => server.run());
+    return server;
+  }
+
+  #serverCredential(user: string, config: DatabaseConfig | undefined): UserCredential | undefined {
+    if (config?.user !== undefined && config.password !== undefined) {
+      return new UserCredential(user, config.password);
+    }
+    return this.#options.live.credentials.get(user);
+  }
+
+  /** The hosts of a database; where its turn stood is kept as long as its entry is the same. */
+  #hostsOf(database: string, config: DatabaseConfig | undefined): ServerHosts {
+    const known = this.#hosts.get(database);
+    if (config === undefined) {
+      if (known !== undefined) return known.hosts;
+      throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`);
+    }
+    if (known?.config === config) return known.hosts;
+    const hosts = new ServerHosts(config.hosts, {
+      port: config.port,
+      policy: config.loadBalanceHosts,
+      socketDirectory: this.#options.live.settings.unixSocketDir || FALLBACK_SOCKET_DIRECTORY,
+    });
+    this.#hosts.set(database, { config, hosts });
+    return hosts;
+  }
+}
+
+function poolRules(live: LiveConfig, user: string, database: string): PoolRules {
+  const { settings } = live;
+  const ofUser = live.config.users.get(user);
+  const ofDatabase = live.databaseConfig(database);
+  return {
+    poolSize: ofUser?.poolSize ?? ofDatabase?.poolSize ?? settings.defaultPoolSize,
+    minPoolSize: ofDatabase?.minPoolSize ?? settings.minPoolSize,
+    reservePoolSize: ofUser?.reservePoolSize ?? ofDatabase?.reservePoolSize ??
+      settings.reservePoolSize,
+    reservePoolTimeoutMs: settings.reservePoolTimeoutMs,
+    loginRetryMs: settings.serverLoginRetryMs,
+    isRoundRobin: settings.serverRoundRobin,
+  };
+}
+
+function upkeep(live: LiveConfig, user: string, database: string): ServerUpkeep {
+  const { settings } = live;
+  const isSession = live.poolMode(user, database) === "session";
+  const hasReset = settings.serverResetQuery !== "" &&
+    (isSession || settings.serverResetQueryAlways);
+  const lifetimeMs = live.databaseConfig(database)?.serverLifetimeMs ?? settings.serverLifetimeMs;
+  return {
+    resetQuery: hasReset ? settings.serverResetQuery : undefined,
+    checkQuery: settings.serverCheckQuery,
+    isUsedOnce: lifetimeMs === 0,
+  };
+}
+
+function startupParameters(
+  user: string,
+  database: string,
+  config: DatabaseConfig | undefined,
+): ReadonlyMap<string, string> {
+  return new Map([
+    ["user", user],
+    ["database", config?.dbname ?? database],
+    ...config?.startupParameters ?? [],
+  ]);
+}

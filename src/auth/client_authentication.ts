@@ -1,0 +1,379 @@
+/**
+ * What we demand of a client, step by step, as values: each step says which message to send and
+ * whether the client is in. No I/O; awaits only key derivation.
+ *
+ * Invariants: nothing but the right secret leads to "accepted"; an exchange that has ended accepts
+ * nothing more. A user who does not exist, or whose stored secret can never fit the method, walks
+ * the same steps as one who typed a wrong password, against a secret that nobody has, and is told
+ * the same. (Two things still take longer: the first SCRAM login of a user with a plain secret, whose
+ * keys are derived then and kept, and checking a cleartext password against a verifier.)
+ * Source: PostgreSQL, "SASL Authentication" and "Message Flow"; which method meets which stored
+ * secret, as PgBouncer combines them.
+ */
+
+import { assert, unreachable } from "../base/assert.ts";
+import type { Random } from "../base/random.ts";
+import {
+  authenticationCleartextPassword,
+  authenticationMd5Password,
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+  MD5_SALT_BYTES,
+  readPasswordBytes,
+  readSaslInitialResponse,
+} from "../wire/authentication_messages.ts";
+import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { UserCredential } from "./credential.ts";
+import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
+import { md5Response, md5Secret } from "./md5.ts";
+import { preparePassword } from "./saslprep.ts";
+import {
+  decodeBase64,
+  encodeBase64,
+  equalBytes,
+  equalSecrets,
+  hmac,
+  MAX_SCRAM_ITERATIONS,
+  recoverClientKey,
+  SCRAM_MECHANISM,
+  scramKeys,
+  type ScramVerifier,
+  serverSignature,
+} from "./scram.ts";
+import {
+  buildServerFinal,
+  buildServerFirst,
+  bytesOf,
+  channelBindingOf,
+  type ClientFinal,
+  type ClientFirst,
+  parseClientFinal,
+  parseClientFirst,
+  type ServerFirst,
+} from "./scram_messages.ts";
+
+/** The values of `auth_type` that an exchange with the client can settle. */
+export type ClientAuthenticationMethod = "any" | "trust" | "plain" | "md5" | "scram-sha-256";
+
+/** What comes next. */
+export type AuthStep =
+  /** Send `message` and give the next 'p' message to `receive`. */
+  | { readonly kind: "challenge"; readonly message: Uint8Array }
+  /** The client is in. Send `message`, if any, and then AuthenticationOk. */
+  | { readonly kind: "accepted"; readonly message: Uint8Array | undefined }
+  /** Send `error` and close. `reason` is for the log, and may say more than the client is told. */
+  | { readonly kind: "rejected"; readonly error: PgError; readonly reason: string };
+
+/** What an exchange needs to know. */
+export interface ClientAuthenticationOptions {
+  /** What the client must do to get in. */
+  readonly method: ClientAuthenticationMethod;
+  /** As the startup packet says it. */
+  readonly userName: string;
+  /** Undefined when there is no such user. */
+  readonly credential: UserCredential | undefined;
+  /** Where salts and nonces come from. */
+  readonly random: Random;
+  /** The pooler's one, so that its cap holds for all logins. */
+  readonly derivation: KeyDerivation;
+  /** Rounds for a verifier made of a plain secret: setting `scram_iterations`. */
+  readonly scramIterations: number;
+  /** Random bytes, 32 of them, that the pooler draws once and keeps to itself. */
+  readonly mockSecret: Uint8Array;
+}
+
+/** As PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
+const MAX_BODY_BYTES = 65_535;
+
+/** As PostgreSQL's SCRAM_DEFAULT_SALT_LEN, so that ours look like those it stores. */
+const SALT_BYTES = 16;
+
+/** As PostgreSQL's SCRAM_RAW_NONCE_LEN. */
+const NONCE_BYTES = 18;
+
+interface ProofState {
+  readonly kind: "saslFinal";
+  readonly clientFirst: ClientFirst;
+  readonly first: ServerFirst;
+}
+
+type State =
+  | { readonly kind: "new" }
+  | { readonly kind: "password" }
+  | { readonly kind: "md5"; readonly salt: Uint8Array }
+  | { readonly kind: "saslInitial" }
+  | { readonly kind: "saslFirst" }
+  | ProofState
+  /** Accepted, rejected, or a `receive` is under way. */
+  | { readonly kind: "ended" };
+
+/** One client's exchange. `start` once, then `receive` for each 'p' message, one at a time. */
+export class ClientAuthentication {
+  readonly #options: ClientAuthenticationOptions;
+  readonly #credential: UserCredential | undefined;
+  #state: State = { kind: "new" };
+
+  /** Nothing is drawn or derived yet. */
+  constructor(options: ClientAuthenticationOptions) {
+    this.#options = options;
+    this.#credential = options.credential;
+  }
+
+  /** Returns the first step. To be called once. */
+  start(): AuthStep {
+    assert(this.#state.kind === "new", "An exchange is started once");
+    const method = this.#options.method;
+    switch (method) {
+      case "any":
+        return this.#accept();
+      case "trust":
+        return this.#credential === undefined ? this.#rejectTrust() : this.#accept();
+      case "plain":
+        return this.#challenge({ kind: "password" }, authenticationCleartextPassword());
+      case "md5":
+        return this.#credential?.kind === "scram" ? this.#startSasl() : this.#startMd5();
+      case "scram-sha-256":
+        return this.#startSasl();
+      default:
+        return unreachable(method);
+    }
+  }
+
+  /**
+   * Takes the body of a 'p' message, borrowed for the call only. Any bytes at any time are answered
+   * by a step. Awaits key derivation, where it answers a promise; there is nothing to cancel, an
+   * exchange that is no longer wanted is dropped.
+   */
+  receive(body: Uint8Array): AuthStep | Promise<AuthStep> {
+    const state = this.#state;
+    this.#state = { kind: "ended" };
+    try {
+      return this.#step(state, body);
+    } catch (error) {
+      if (error instanceof ProtocolError) return rejectMalformed(state, error);
+      throw error;
+    }
+  }
+
+  #step(state: State, body: Uint8Array): AuthStep | Promise<AuthStep> {
+    if (body.length > MAX_BODY_BYTES) throw new ProtocolError("password too long");
+    switch (state.kind) {
+      case "password":
+        return this.#checkPassword(body);
+      case "md5":
+        return this.#checkMd5(body, state.salt);
+      case "saslInitial":
+        return this.#chooseMechanism(body);
+      case "saslFirst":
+        return this.#answerClientFirst(body);
+      case "saslFinal":
+        return this.#checkProof(state, parseClientFinal(body));
+      case "new":
+      case "ended":
+        throw new ProtocolError("unexpected password message");
+      default:
+        return unreachable(state);
+    }
+  }
+
+  #challenge(next: State, message: Uint8Array): AuthStep {
+    this.#state = next;
+    return { kind: "challenge", message };
+  }
+
+  #accept(message?: Uint8Array): AuthStep {
+    this.#state = { kind: "ended" };
+    return { kind: "accepted", message };
+  }
+
+  #rejectTrust(): AuthStep {
+    this.#state = { kind: "ended" };
+    const state = SQLSTATE.invalidAuthorizationSpecification;
+    return reject(new PgError(state, '"trust" authentication failed'), "no such user");
+  }
+
+  // --- cleartext ---
+
+  #checkPassword(body: Uint8Array): AuthStep | Promise<AuthStep> {
+    const password = readPasswordBytes(body);
+    if (password.length === 0) return rejectEmpty();
+    const credential = this.#credential;
+    if (credential?.kind === "scram") return this.#checkAgainstVerifier(credential, password);
+    // A secret that is not there is replaced by one that nobody has; it is compared all the same.
+    const isMd5 = credential?.kind === "md5";
+    const given = isMd5 ? md5Secret(password, credential.userName) : password;
+    const stored = (isMd5 ? credential.md5Secret() : credential?.plainPassword) ??
+      this.#options.random.bytes(KEY_BYTES);
+    const isRight = equalSecrets(toBytes(given), toBytes(stored));
+    return isRight && this.#hasSecret() ? this.#accept() : this.#rejectPassword("wrong password");
+  }
+
+  async #checkAgainstVerifier(credential: UserCredential, given: Uint8Array): Promise<AuthStep> {
+    const verifier = credential.verifier;
+    const salt = decodeBase64(verifier?.salt ?? "");
+    assert(verifier !== undefined && salt !== undefined, "Kind scram has a verifier");
+    const iterations = verifier.iterations;
+    if (iterations > MAX_SCRAM_ITERATIONS) {
+      return this.#rejectPassword("the stored verifier demands too many rounds");
+    }
+    // Copied: the bytes are borrowed, and the derivation may have to wait for its turn.
+    const prepared = preparePassword(new Uint8Array(given));
+    const keys = scramKeys(
+      await this.#options.derivation.derive(prepared, { salt, iterations }),
+      verifier,
+    );
+    if (!equalBytes(keys.storedKey, verifier.storedKey)) {
+      return this.#rejectPassword("wrong password");
+    }
+    // The stored ServerKey stands for the derived one: it is what the server itself signs with.
+    credential.learnScramKeys({ ...keys, serverKey: verifier.serverKey });
+    return this.#accept();
+  }
+
+  // --- md5 ---
+
+  #startMd5(): AuthStep {
+    const salt = this.#options.random.bytes(MD5_SALT_BYTES);
+    return this.#challenge({ kind: "md5", salt }, authenticationMd5Password(salt));
+  }
+
+  #checkMd5(body: Uint8Array, salt: Uint8Array): AuthStep {
+    const given = readPasswordBytes(body);
+    if (given.length === 0) return rejectEmpty();
+    const stored = this.#credential?.md5Secret() ??
+      md5Secret(this.#options.random.bytes(KEY_BYTES), "");
+    const isRight = equalSecrets(given, toBytes(md5Response(stored, salt)));
+    return isRight && this.#hasSecret() ? this.#accept() : this.#rejectPassword("wrong password");
+  }
+
+  // --- SCRAM ---
+
+  #startSasl(): AuthStep {
+    return this.#challenge({ kind: "saslInitial" }, authenticationSasl([SCRAM_MECHANISM]));
+  }
+
+  #chooseMechanism(body: Uint8Array): AuthStep {
+    const { mechanism, data } = readSaslInitialResponse(body);
+    if (mechanism !== SCRAM_MECHANISM) {
+      const text = "client selected an invalid SASL authentication mechanism";
+      return reject(new PgError(SQLSTATE.protocolViolation, text));
+    }
+    if (data !== undefined) return this.#answerClientFirst(data);
+    // As SASL has it, a client that sent no data is asked for it by an empty challenge.
+    return this.#challenge({ kind: "saslFirst" }, authenticationSaslContinue(new Uint8Array()));
+  }
+
+  #answerClientFirst(data: Uint8Array): AuthStep {
+    const clientFirst = parseClientFirst(data);
+    // Made for every user, so that those with a verifier are not told by the time it takes.
+    const made = { salt: this.#makeSalt(), iterations: this.#options.scramIterations };
+    const { salt, iterations } = this.#credential?.verifier ?? made;
+    const nonce = clientFirst.nonce + encodeBase64(this.#options.random.bytes(NONCE_BYTES));
+    const first: ServerFirst = { nonce, salt, iterations };
+    const message = authenticationSaslContinue(bytesOf(buildServerFirst(first)));
+    return this.#challenge({ kind: "saslFinal", clientFirst, first }, message);
+  }
+
+  /** Awaits only when the keys of a plain secret must be derived first. */
+  #checkProof(
+    state: ProofState,
+    final: ClientFinal,
+  ): AuthStep | Promise<AuthStep> {
+    if (final.channelBinding !== channelBindingOf(state.clientFirst.gs2Header)) {
+      throw new ProtocolError("malformed SCRAM message: unexpected channel binding data");
+    }
+    if (final.nonce !== state.first.nonce) {
+      throw new ProtocolError("malformed SCRAM message: the nonce is not the one we gave");
+    }
+    const credential = this.#credential;
+    if (credential?.kind === "plain") {
+      const keys = credential.deriveScramKeys(this.#options.derivation, state.first);
+      return keys.then((verifier) => this.#checkProofBy(verifier, state, final));
+    }
+    return this.#checkProofBy(credential?.verifier ?? this.#mockVerifier(), state, final);
+  }
+
+  #checkProofBy(
+    verifier: ScramVerifier,
+    state: ProofState,
+    final: ClientFinal,
+  ): AuthStep {
+    const first = buildServerFirst(state.first);
+    const authMessage = `${state.clientFirst.bare},${first},${final.withoutProof}`;
+    const proof = final.proof;
+    const { clientKey, isRight } = recoverClientKey(verifier.storedKey, { authMessage, proof });
+    const signature = serverSignature(verifier, authMessage);
+    if (!isRight || !this.#canDoScram()) return this.#rejectSasl();
+    if (this.#credential?.kind === "scram") {
+      this.#credential.learnScramKeys({ ...verifier, clientKey });
+    }
+    return this.#accept(authenticationSaslFinal(bytesOf(buildServerFinal(signature))));
+  }
+
+  #canDoScram(): boolean {
+    return this.#credential?.kind === "scram" || this.#credential?.kind === "plain";
+  }
+
+  // --- users without a secret, and answers ---
+
+  /** Keys that nobody has: no proof fits them. */
+  #mockVerifier(): ScramVerifier {
+    const { random, scramIterations: iterations } = this.#options;
+    const storedKey = random.bytes(KEY_BYTES);
+    return { iterations, salt: "", storedKey, serverKey: random.bytes(KEY_BYTES) };
+  }
+
+  /**
+   * The salt of a user who has no verifier: it looks random and is the same at each try. Users with
+   * a plain secret get theirs from here too, so nothing tells them from users who do not exist, not
+   * even after the configuration was read again.
+   */
+  #makeSalt(): string {
+    const name = new TextEncoder().encode(this.#options.userName);
+    return encodeBase64(hmac(this.#options.mockSecret, name).subarray(0, SALT_BYTES));
+  }
+
+  #hasSecret(): boolean {
+    return this.#credential !== undefined && this.#credential.kind !== "none";
+  }
+
+  #rejectPassword(why: string): AuthStep {
+    const error = new PgError(SQLSTATE.invalidPassword, "password authentication failed");
+    return reject(error, this.#whyNever() ?? why);
+  }
+
+  #rejectSasl(): AuthStep {
+    const error = new PgError(SQLSTATE.invalidPassword, "SASL authentication failed");
+    const isMd5 = this.#credential?.kind === "md5";
+    const why = isMd5 ? "the stored MD5 hash cannot do SCRAM" : "wrong password";
+    return reject(error, this.#whyNever() ?? why);
+  }
+
+  #whyNever(): string | undefined {
+    if (this.#credential === undefined) return "no such user";
+    return this.#credential.kind === "none" ? "the user has no password" : undefined;
+  }
+}
+
+function reject(error: PgError, why?: string): AuthStep {
+  const reason = why === undefined ? error.message : `${error.message} (${why})`;
+  return { kind: "rejected", error, reason };
+}
+
+function rejectEmpty(): AuthStep {
+  return reject(new PgError(SQLSTATE.invalidPassword, "empty password returned by client"));
+}
+
+/** In a SASL exchange the client hears the common text, and in the detail what was wrong. */
+function rejectMalformed(state: State, error: ProtocolError): AuthStep {
+  const isSasl = state.kind.startsWith("sasl");
+  const text = isSasl ? "SASL authentication failed" : error.message;
+  const fields = isSasl ? { detail: error.message } : {};
+  return reject(new PgError(SQLSTATE.protocolViolation, text, fields), fields.detail);
+}
+
+function toBytes(value: string | Uint8Array): Uint8Array {
+  return typeof value === "string" ? new TextEncoder().encode(value) : value;
+}

@@ -1,0 +1,29 @@
+/** Time as an argument, so that tests and simulations decide how it passes. */
+
+/** A pending timer. */
+export interface Timer {
+  /** Forgets the timer; harmless when it has already fired. */
+  cancel(): void;
+}
+
+/** The two clocks and the timers of one pooler. */
+export interface Clock {
+  /** Milliseconds since an arbitrary moment; never goes back. Every `…AtMs` is on this clock. */
+  nowMs(): number;
+  /** Milliseconds since 1970 in UTC, for people. */
+  wallMs(): number;
+  /** Calls `fire` once, after `delayMs`. For dialing and the janitor; a query has no timer. */
+  startTimer(delayMs: number, fire: () => void): Timer;
+}
+
+/** The clock of the machine. */
+export function systemClock(): Clock {
+  return {
+    nowMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    startTimer(delayMs, fire) {
+      const id = setTimeout(fire, delayMs);
+      return { cancel: () => clearTimeout(id) };
+    },
+  };
+}

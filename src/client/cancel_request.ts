@@ -1,0 +1,158 @@
+/**
+ * Cancel requests: finds what a client's key stands for and cancels it.
+ *
+ * A request must reach the server of that client and nobody else: it is sent only while the client
+ * still has the server, and the server is kept from other clients until the request has ended.
+ */
+
+import { Deferred } from "../base/deferred.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../log/logger.ts";
+import type { Network, StreamOptions } from "../net/network.ts";
+import type { ServerSession } from "../server/server_session.ts";
+import { cancelRequest } from "../wire/startup_packet.ts";
+import type { ClientRegistry } from "./client_registry.ts";
+import { clientLabel, type ClientSession } from "./client_session.ts";
+import type { ServerPool } from "./relay.ts";
+
+/** What cancelling needs. */
+export interface CancelDeskOptions {
+  readonly clients: ClientRegistry;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly streamOptions: () => StreamOptions;
+  /** Longest wait for a place, and then for the server's answer (`cancel_wait_timeout`); 0: none. */
+  readonly waitTimeoutMs: () => number;
+  readonly connectTimeoutMs: () => number;
+}
+
+/** The cancel connections of one pool. */
+export interface CancelCounts {
+  readonly activeCount: number;
+  readonly waitingCount: number;
+}
+
+interface PoolCancels {
+  activeCount: number;
+  readonly waiting: Set<Deferred<boolean>>;
+}
+
+const NO_CANCELS: CancelCounts = { activeCount: 0, waitingCount: 0 };
+
+/** Carries out cancel requests. */
+export class CancelDesk {
+  readonly #options: CancelDeskOptions;
+  readonly #byPool = new Map<ServerPool, PoolCancels>();
+
+  constructor(options: CancelDeskOptions) {
+    this.#options = options;
+  }
+
+  /** For SHOW POOLS. */
+  countsOf(pool: ServerPool): CancelCounts {
+    const cancels = this.#byPool.get(pool);
+    if (cancels === undefined) return NO_CANCELS;
+    return { activeCount: cancels.activeCount, waitingCount: cancels.waiting.size };
+  }
+
+  /** Cancels what the client with this key is waiting for; resolves when that has been tried. */
+  async cancel(key: Uint8Array, requester: ClientSession): Promise<void> {
+    const { clients } = this.#options;
+    const client = clients.findByCancelKey(key);
+    if (client === undefined) return this.#note(requester, "failed cancel request (unknown key)");
+    const { pool, relay } = client;
+    if (relay === undefined || pool === undefined) {
+      return this.#note(requester, "cancel request for console client");
+    }
+    if (relay.cancelWait()) return this.#note(requester, "canceled a waiting client");
+    if (!relay.isCancelable) return this.#note(requester, "cancel request for idle client");
+    const hasPlace = await this.#takePlace(pool);
+    if (!hasPlace) return this.#note(requester, "cancel_wait_timeout");
+    try {
+      await this.#forward(client, requester);
+    } finally {
+      this.#givePlace(pool);
+    }
+  }
+
+  async #forward(client: ClientSession, requester: ClientSession): Promise<void> {
+    const { connectTimeoutMs, network, streamOptions } = this.#options;
+    const server = client.relay?.server;
+    if (server === undefined) return this.#note(requester, TOO_LATE);
+    let stream;
+    try {
+      const timeoutMs = connectTimeoutMs();
+      stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
+    } catch (error) {
+      return this.#note(requester, `failed cancel request: ${String(error)}`);
+    }
+    try {
+      const isStillLinked = client.relay?.server === server && client.relay.isCancelable;
+      if (!isStillLinked || server.cancelKey === undefined) {
+        return this.#note(requester, TOO_LATE);
+      }
+      await this.#send(server, { stream, key: server.cancelKey });
+      this.#note(requester, "successfully sent cancel request");
+    } finally {
+      stream.close();
+    }
+  }
+
+  /** PostgreSQL closes the connection when the signal has been sent: only then is it over. */
+  async #send(
+    server: ServerSession,
+    { stream, key }: { stream: Awaited<ReturnType<Network["dial"]>>; key: Uint8Array },
+  ): Promise<void> {
+    const { clock, waitTimeoutMs } = this.#options;
+    const limitMs = waitTimeoutMs();
+    const timer = limitMs > 0 ? clock.startTimer(limitMs, () => stream.close()) : undefined;
+    server.beginCancel();
+    try {
+      const message = cancelRequest(key);
+      await stream.write(message, 0, message.length);
+      await stream.pump(() => {});
+    } finally {
+      timer?.cancel();
+      server.endCancel();
+    }
+  }
+
+  /** A pool has as many cancel connections as servers; more wait. Returns false after too long. */
+  async #takePlace(pool: ServerPool): Promise<boolean> {
+    const cancels = this.#byPool.get(pool) ?? { activeCount: 0, waiting: new Set() };
+    this.#byPool.set(pool, cancels);
+    if (cancels.activeCount < Math.max(1, pool.rules.poolSize)) {
+      cancels.activeCount += 1;
+      return true;
+    }
+    const turn = new Deferred<boolean>();
+    cancels.waiting.add(turn);
+    const limitMs = this.#options.waitTimeoutMs();
+    const expire = () => {
+      if (cancels.waiting.delete(turn)) turn.resolve(false);
+    };
+    const timer = limitMs > 0 ? this.#options.clock.startTimer(limitMs, expire) : undefined;
+    const hasTurn = await turn.promise;
+    timer?.cancel();
+    return hasTurn;
+  }
+
+  #givePlace(pool: ServerPool): void {
+    const cancels = this.#byPool.get(pool)!;
+    const [next] = cancels.waiting;
+    if (next === undefined) {
+      cancels.activeCount -= 1;
+      if (cancels.activeCount === 0) this.#byPool.delete(pool);
+    } else {
+      cancels.waiting.delete(next);
+      next.resolve(true);
+    }
+  }
+
+  #note(requester: ClientSession, what: string): void {
+    this.#options.log.log(`${clientLabel(requester)} closing because: ${what}`);
+  }
+}
+
+const TOO_LATE = "not sending cancel request for client that is now idle";

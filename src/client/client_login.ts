@@ -1,0 +1,243 @@
+/**
+ * The login of one client, from its StartupMessage to its first ReadyForQuery: parameters,
+ * authentication, and the welcome. Whether the database exists is told only after authentication.
+ */
+
+import { Deferred } from "../base/deferred.ts";
+import type { Random } from "../base/random.ts";
+import {
+  ClientAuthentication,
+  type ClientAuthenticationMethod,
+} from "../auth/client_authentication.ts";
+import type { UserCredential } from "../auth/credential.ts";
+import type { KeyDerivation } from "../auth/key_derivation.ts";
+import type { Settings } from "../config/settings.ts";
+import type { TrackedParameters } from "../link/parameter_cache.ts";
+import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
+import { WaitingPlace } from "../pool/waiting_queue.ts";
+import { authenticationOk } from "../wire/authentication_messages.ts";
+import {
+  backendKeyData,
+  negotiateProtocolVersion,
+  parameterStatus,
+  readyForQuery,
+  TransactionStatus,
+} from "../wire/backend_messages.ts";
+import { Frontend } from "../wire/message_type.ts";
+import { MessageWriter } from "../wire/message_writer.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { StartupMessage } from "../wire/startup_packet.ts";
+import type { ClientService, ClientSession } from "./client_session.ts";
+import type { LoginInput } from "./login_input.ts";
+import type { ServerPool } from "./relay.ts";
+import { type ClientIntent, readIntent } from "./startup_parameters.ts";
+
+/** The database name that means the console; PgBouncer's, as are the tools that use it. */
+export const CONSOLE_DATABASE = "pgbouncer";
+
+/** Minor version of protocol 3 that is spoken. */
+const NEWEST_MINOR = 0;
+
+/** What a client is let in with. */
+export interface Admission {
+  readonly service: ClientService;
+  /** To be announced as ParameterStatus. */
+  readonly parameters: Iterable<readonly [string, string]>;
+}
+
+/** What a login asks of the rest of the pooler. */
+export interface LoginDesk {
+  readonly random: Random;
+  readonly derivation: KeyDerivation;
+  readonly tracked: TrackedParameters;
+  /** Stable while the pooler runs: unknown users get the same salt each time. */
+  readonly mockSecret: Uint8Array;
+  settings(): Settings;
+  /** Why nobody is let in, if so. */
+  refusal(client: ClientSession, database: string): PgError | undefined;
+  /** What is known of a user; undefined if nothing. */
+  credentialOf(user: string): UserCredential | undefined;
+  /** Whether the process behind a unix socket may be `user` without a password. */
+  isOwnProcess(client: ClientSession, user: string): boolean;
+  /**
+   * The pool for a client that has proved who it is.
+   * @throws {PgError} If there is no such database, or the client may not have it.
+   */
+  poolFor(user: string, database: string): ServerPool;
+  /** Serves a client from a pool. */
+  openRelay(client: ClientSession, pool: ServerPool): ClientService;
+  /**
+   * Serves a client with the console.
+   * @throws {PgError} If the user has no rights there.
+   */
+  openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission;
+  /** Makes the client's cancel key and lets the client be found by it. */
+  giveCancelKey(client: ClientSession): Uint8Array;
+  /** Carries out a cancel request. */
+  cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
+  /** The client is gone. */
+  forget(client: ClientSession): void;
+  /** A client's login has succeeded or is about to be tried, for the log. */
+  noteLogin(client: ClientSession): void;
+}
+
+/** One login. */
+export class ClientLogin {
+  readonly #client: ClientSession;
+  readonly #desk: LoginDesk;
+  readonly #input: LoginInput;
+
+  constructor(client: ClientSession, { desk, input }: { desk: LoginDesk; input: LoginInput }) {
+    this.#client = client;
+    this.#desk = desk;
+    this.#input = input;
+  }
+
+  /**
+   * Runs the login. Returns what the client is served with, or undefined if it is over with it.
+   * @throws {PgError} If the client is not let in.
+   */
+  async run(startup: StartupMessage): Promise<ClientService | undefined> {
+    const settings = this.#desk.settings();
+    const intent = readIntent(startup.parameters, {
+      tracked: this.#desk.tracked,
+      ignored: settings.ignoreStartupParameters,
+    });
+    this.#client.enterLogin(intent.user, intent.database);
+    this.#client.parameters = intent.parameters;
+    const refusal = this.#desk.refusal(this.#client, intent.database);
+    if (refusal !== undefined) throw refusal;
+    await this.#negotiate(startup, intent);
+    const isOwnProcess = intent.database === CONSOLE_DATABASE &&
+      this.#desk.isOwnProcess(this.#client, intent.user);
+    if (!isOwnProcess && !await this.#authenticate(intent.user)) return undefined;
+    return await this.#admit(intent, isOwnProcess);
+  }
+
+  /** Says once which of the asked-for protocol is not spoken. */
+  async #negotiate(startup: StartupMessage, intent: ClientIntent): Promise<void> {
+    if (startup.minor <= NEWEST_MINOR && intent.protocolOptions.length === 0) return;
+    await this.#client.send(negotiateProtocolVersion(NEWEST_MINOR, intent.protocolOptions));
+  }
+
+  /** Returns whether the client proved who it is; false if it is gone. */
+  async #authenticate(user: string): Promise<boolean> {
+    const { derivation, mockSecret, random } = this.#desk;
+    const settings = this.#desk.settings();
+    const exchange = new ClientAuthentication({
+      method: settings.authType as ClientAuthenticationMethod,
+      userName: user,
+      credential: this.#desk.credentialOf(user),
+      random,
+      derivation,
+      scramIterations: settings.scramIterations,
+      mockSecret,
+    });
+    let step = exchange.start();
+    while (step.kind === "challenge") {
+      await this.#client.send(step.message);
+      const message = await this.#input.message();
+      if (message === undefined || !this.#client.isOpen) return false;
+      if (message.type === Frontend.Terminate) return false;
+      if (message.type !== Frontend.Password) {
+        throw new PgError(SQLSTATE.protocolViolation, "unknown pkt: a password was expected");
+      }
+      step = await exchange.receive(message.body);
+    }
+    if (step.kind === "rejected") throw step.error;
+    if (step.message !== undefined) await this.#client.send(step.message);
+    return this.#client.isOpen;
+  }
+
+  async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
+    if (intent.database === CONSOLE_DATABASE) {
+      const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
+      await this.#client.send(authenticationOk());
+      return await this.#welcome(admission);
+    }
+    const pool = this.#desk.poolFor(intent.user, intent.database);
+    this.#client.pool = pool;
+    pool.clientCount += 1;
+    await this.#client.send(authenticationOk());
+    const reported = await this.#serverParameters(pool);
+    if (reported === undefined || !this.#client.isOpen) return undefined;
+    const parameters = this.#sessionParameters(intent, reported);
+    const service = this.#desk.openRelay(this.#client, pool);
+    return await this.#welcome({ service, parameters });
+  }
+
+  /** What the first server of the pool reported; waits for it if there was none yet. */
+  async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
+    const wait = new WelcomeWait(pool);
+    const got = pool.acquireWelcome(wait.place);
+    if (got instanceof StandingFailure) {
+      const message =
+        `server login has been failing, cached error: ${got.error.message} (server_login_retry)`;
+      throw new PgError(got.error.sqlstate, message);
+    }
+    if (got !== undefined) return got;
+    this.#client.setService(wait);
+    return await wait.parameters;
+  }
+
+  /** The server's values, with the client's own in their place; the client's cache gets both. */
+  #sessionParameters(
+    intent: ClientIntent,
+    reported: ReadonlyMap<string, string>,
+  ): ReadonlyMap<string, string> {
+    const announced = new Map(reported);
+    for (const [name, value] of reported) {
+      const own = intent.parameters.get(name);
+      if (own === undefined) intent.parameters.set(name, value);
+      else announced.set(name, own);
+    }
+    return announced;
+  }
+
+  async #welcome(admission: Admission): Promise<ClientService> {
+    const writer = new MessageWriter(1024);
+    for (const [name, value] of admission.parameters) writer.bytes(parameterStatus(name, value));
+    writer.bytes(backendKeyData(this.#desk.giveCancelKey(this.#client)))
+      .bytes(readyForQuery(TransactionStatus.Idle));
+    this.#client.enterIdle();
+    this.#client.setService(admission.service);
+    this.#desk.noteLogin(this.#client);
+    await this.#client.send(writer.take());
+    return admission.service;
+  }
+}
+
+/** A client in the queue of those logging in. */
+class WelcomeWait implements ClientService, WelcomeRequest<PgError> {
+  readonly place: WaitingPlace<WelcomeRequest<PgError>>;
+  readonly #pool: ServerPool;
+  readonly #outcome = new Deferred<ReadonlyMap<string, string> | undefined>();
+
+  constructor(pool: ServerPool) {
+    this.#pool = pool;
+    this.place = new WaitingPlace<WelcomeRequest<PgError>>(this);
+  }
+
+  /** Resolves with undefined when the client is gone. */
+  get parameters(): Promise<ReadonlyMap<string, string> | undefined> {
+    return this.#outcome.promise;
+  }
+
+  welcome(parameters: ReadonlyMap<string, string>): void {
+    this.#outcome.resolve(parameters);
+  }
+
+  refuse(error: PgError): void {
+    this.#outcome.reject(new PgError(error.sqlstate, error.message));
+  }
+
+  onClientChunk(): never {
+    throw new PgError(SQLSTATE.protocolViolation, "Nothing may be sent before the login is over");
+  }
+
+  detach(): void {
+    this.#pool.cancelWelcome(this.place);
+    this.#outcome.resolve(undefined);
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * One connected application, all its life: startup, login, serve, close. What it is served with
+ * (a relay to servers, or the console) it does not look into.
+ */
+
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import type { ParameterCache } from "../link/parameter_cache.ts";
+import type { Logger } from "../log/logger.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
+import { errorResponse } from "../wire/error_response.ts";
+import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import { receiveOpening } from "./client_startup.ts";
+import { ClientLogin, type LoginDesk } from "./client_login.ts";
+import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./client_state.ts";
+import { LoginInput } from "./login_input.ts";
+import type { Relay, RelayHost, ServerPool } from "./relay.ts";
+
+/** What a logged-in client is served with. */
+export interface ClientService {
+  /** Takes what the client sent; a promise holds its receive loop. */
+  onClientChunk(buffer: Uint8Array, length: number): void | Promise<void>;
+  /** The client is gone. */
+  detach(): void;
+}
+
+/** What a client session is made of. */
+export interface ClientSessionOptions {
+  readonly id: number;
+  readonly stream: ByteStream;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly desk: LoginDesk;
+}
+
+/** A client, as registry, janitor and console see it. */
+export class ClientSession implements RelayHost {
+  readonly id: number;
+  readonly stream: ByteStream;
+  readonly connectedAtMs: number;
+  /** Wall clock, for SHOW CLIENTS. */
+  readonly connectedWallMs: number;
+  /** As the startup packet named them; undefined before it came. */
+  user: string | undefined;
+  database: string | undefined;
+  parameters: ParameterCache | undefined;
+  cancelKey: Uint8Array | undefined;
+  /** Set with the login; undefined for a client of the console. */
+  pool: ServerPool | undefined;
+  relay: Relay | undefined;
+  /** Whether it was told that it has to wait for a server. */
+  hasWaitNotice = false;
+
+  readonly #options: ClientSessionOptions;
+  #state: ClientState;
+  #service: ClientService | undefined;
+
+  constructor(options: ClientSessionOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.stream = options.stream;
+    this.connectedAtMs = options.clock.nowMs();
+    this.connectedWallMs = options.clock.wallMs();
+    this.#state = { kind: "startup", sinceMs: this.connectedAtMs };
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** Whether it has not been told to go, and has not gone. */
+  get isOpen(): boolean {
+    return this.#state.kind !== "closing" && this.#state.kind !== "closed";
+  }
+
+  /** Runs the session to its end. Never rejects for what the client did. */
+  async run(): Promise<void> {
+    try {
+      await this.#serve();
+      this.end("client unexpected eof");
+    } catch (error) {
+      this.#failed(error);
+      if (!(error instanceof PgError) && !(error instanceof ProtocolError)) throw error;
+    } finally {
+      await this.#linger();
+      this.stream.close();
+      this.#enter({ kind: "closed", sinceMs: this.#nowMs(), reason: this.#reason() });
+      this.#options.desk.forget(this);
+    }
+  }
+
+  /** The client begins to log in. */
+  enterLogin(user: string, database: string): void {
+    this.user = user;
+    this.database = database;
+    this.#enter({ kind: "login", sinceMs: this.#nowMs() });
+  }
+
+  enterIdle(): void {
+    this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+  }
+
+  enterWaiting(): void {
+    this.hasWaitNotice = false;
+    this.#enter({ kind: "waiting", sinceMs: this.#nowMs() });
+  }
+
+  enterActive(): void {
+    this.#enter({ kind: "active", sinceMs: this.#nowMs() });
+  }
+
+  /** What the client is served with from now on. */
+  setService(service: ClientService): void {
+    this.#service = service;
+  }
+
+  /** Sends a message to the client, in its turn. */
+  async send(message: Uint8Array): Promise<void> {
+    await this.stream.write(message, 0, message.length);
+  }
+
+  /**
+   * Ends the client. With an error, that is sent to it and the connection lingers until the client
+   * has closed its side, so that what it had still sent does not make the error get lost.
+   */
+  end(reason: string, error?: PgError): void {
+    if (!this.isOpen) return;
+    this.#logEnd(reason, error);
+    const service = this.#service;
+    this.#service = undefined;
+    if (error === undefined) {
+      // Not yet `closed`: that is said when the receive loop has ended.
+      this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
+      service?.detach();
+      this.stream.close();
+      return;
+    }
+    this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
+    service?.detach();
+    const message = errorResponse(error);
+    void this.stream.write(message, 0, message.length);
+    this.stream.finishWriting();
+  }
+
+  /** Closes what has lingered long enough. */
+  hangUp(): void {
+    this.stream.close();
+  }
+
+  async #serve(): Promise<void> {
+    const { desk, log } = this.#options;
+    const input = new LoginInput(this.stream.chunks());
+    const opening = await receiveOpening(input, this.stream);
+    if (!this.isOpen) return;
+    switch (opening.kind) {
+      case "nothing":
+        if (opening.reason !== undefined) log.log(`${this.#label()} ${opening.reason}`);
+        return this.#endSilently();
+      case "cancel_request":
+        await desk.cancel(opening.key, this);
+        return this.#endSilently();
+    }
+    const service = await new ClientLogin(this, { desk, input }).run(opening);
+    if (service === undefined || !this.isOpen) return;
+    this.#service = service;
+    const rest = input.rest();
+    if (rest.length > 0) await this.#sink(rest, rest.length);
+    await this.stream.pump(this.#sink);
+  }
+
+  readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> =>
+    this.#service?.onClientChunk(buffer, length);
+
+  #endSilently(): void {
+    if (!this.isOpen) return;
+    this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason: "nothing to serve" });
+    this.stream.close();
+  }
+
+  /** Sorts what ended the session early into what the client is told. */
+  #failed(error: unknown): void {
+    if (error instanceof PgError) return this.end(error.message, error);
+    if (error instanceof ProtocolError) {
+      return this.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
+    }
+    this.end(
+      `internal error: ${String(error)}`,
+      new PgError(SQLSTATE.internalError, "internal error"),
+    );
+  }
+
+  /** Waits, dropping what it still sends, until the client is gone or has been hung up on. */
+  async #linger(): Promise<void> {
+    for await (const _chunk of this.stream.chunks()) assert(!this.isOpen, "Only at the end");
+  }
+
+  #enter(next: ClientState): void {
+    const before: ClientStateKind = this.#state.kind;
+    assert(
+      NEXT_CLIENT_STATES[before].includes(next.kind),
+      `A client cannot go from ${before} to ${next.kind}`,
+    );
+    this.#state = next;
+  }
+
+  #reason(): string {
+    return this.#state.kind === "closing" ? this.#state.reason : "";
+  }
+
+  #nowMs(): number {
+    return this.#options.clock.nowMs();
+  }
+
+  #logEnd(reason: string, error: PgError | undefined): void {
+    const { desk, log } = this.#options;
+    const settings = desk.settings();
+    if (error !== undefined && settings.logPoolerErrors) {
+      log.warning(`${this.#label()} pooler error: ${error.message}`);
+    }
+    if (!settings.logDisconnections) return;
+    const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
+    log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
+  }
+
+  #label(): string {
+    return clientLabel(this);
+  }
+}
+
+/** `C-0x…: database/user@host:port`, as PgBouncer's log names a client. */
+export function clientLabel(client: ClientSession): string {
+  const id = client.id.toString(16).padStart(12, "0");
+  const { host, port } = client.stream.remote;
+  const who = `${client.database ?? "(nodb)"}/${client.user ?? "(nouser)"}`;
+  return `C-0x${id}: ${who}@${host}:${port}`;
+}

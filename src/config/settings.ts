@@ -1,0 +1,404 @@
+/**
+ * THE table of settings: name, type, default, reloadable or not, meaning, and what today's Sluice
+ * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
+ *
+ * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
+ * Names, units and defaults are PgBouncer's (1.26); `io_engine` and `log_format` are Sluice's own.
+ */
+
+import {
+  boolean,
+  bytes,
+  checkQuery,
+  choice,
+  integer,
+  later,
+  list,
+  milliseconds,
+  mode,
+  optionalChoice,
+  optionalInteger,
+  optionalSeconds,
+  optionalText,
+  type PropertiesOf,
+  propertyOf,
+  refused,
+  restart,
+  seconds,
+  secret,
+  type SettingSpec,
+  text,
+  type ValueException,
+} from "./setting_spec.ts";
+import { formatValue, type SettingValue } from "./values.ts";
+
+/** The pool modes. */
+export const POOL_MODES = ["session", "transaction", "statement"] as const;
+
+const NO_TLS = "TLS is not built in yet, so connections would stay in plain text";
+
+const NO_METHOD = "this way to authenticate is not built in yet";
+
+const NO_HBA =
+  "HBA rules are not applied yet, so clients that they keep out could come in by another rule";
+
+const NO_AUTH_QUERY =
+  "looking up secrets in a database is not built in yet, so the rules in that query would not hold";
+
+const ENFORCED_TLS: Readonly<Record<string, ValueException>> = {
+  "require": { status: "refused", why: NO_TLS },
+  "verify-ca": { status: "refused", why: NO_TLS },
+  "verify-full": { status: "refused", why: NO_TLS },
+};
+
+const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+
+/** The ways to authenticate clients. */
+export const AUTH_TYPES = [
+  "any",
+  "trust",
+  "plain",
+  "md5",
+  "cert",
+  "hba",
+  "ldap",
+  "pam",
+  "scram-sha-256",
+  "peer",
+] as const;
+
+const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
+  hba: { status: "refused", why: NO_HBA },
+  cert: { status: "refused", why: NO_METHOD },
+  ldap: { status: "refused", why: NO_METHOD },
+  pam: { status: "refused", why: NO_METHOD },
+  peer: { status: "refused", why: NO_METHOD },
+};
+
+const PASS_THROUGH =
+  "in transaction and statement mode named statements are passed through as they are, as with 0";
+
+const AUTH_QUERY =
+  "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
+
+const SYSLOG_FACILITIES = [
+  "auth",
+  "authpriv",
+  "daemon",
+  "user",
+  "local0",
+  "local1",
+  "local2",
+  "local3",
+  "local4",
+  "local5",
+  "local6",
+  "local7",
+] as const;
+
+/** The table itself, with the literal types from which `Settings` is derived. */
+export const POOLER_TABLE = [
+  list("admin_users", "", "Users who may run every console command."),
+  later(boolean(
+    "application_name_add_host",
+    false,
+    "Append the client's address and port to its application_name at login.",
+  )),
+  later(optionalText(
+    "auth_dbname",
+    "Database in which auth_query runs, if not the one the client asked for.",
+  )),
+  optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
+  refused(text("auth_hba_file", "", "File of HBA rules for auth_type = hba."), NO_HBA),
+  refused(optionalText("auth_ident_file", "File of ident maps that HBA rules refer to."), NO_HBA),
+  later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
+  refused(
+    text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
+    NO_AUTH_QUERY,
+  ),
+  choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
+    exceptions: UNSUPPORTED_AUTH,
+  }),
+  refused(optionalText("auth_user", "Role that runs auth_query."), NO_AUTH_QUERY),
+  later(seconds(
+    "autodb_idle_timeout",
+    3600,
+    'Forget a database made from the "*" entry after this long without use.',
+  )),
+  seconds("cancel_wait_timeout", 10, "Longest a cancel request may wait for a server slot."),
+  seconds("client_idle_timeout", 0, "Close a client that is idle outside a transaction so long."),
+  seconds("client_login_timeout", 60, "A client's login must be done within this."),
+  later(optionalText("client_tls13_ciphers", "TLS 1.3 cipher suites offered to clients.")),
+  later(
+    text("client_tls_ca_file", "", "File of authorities that client certificates may be from."),
+  ),
+  later(text("client_tls_cert_file", "", "File of the certificate shown to clients.")),
+  later(text("client_tls_ciphers", "default", "Ciphers offered to clients below TLS 1.3.")),
+  later(text("client_tls_dheparams", "auto", "Diffie-Hellman group used with clients.")),
+  later(text("client_tls_ecdhcurve", "auto", "Elliptic curve used with clients.")),
+  later(text("client_tls_key_file", "", "File of the key that belongs to client_tls_cert_file.")),
+  later(text("client_tls_protocols", "secure", "TLS versions that clients may use.")),
+  later(choice(
+    "client_tls_sslmode",
+    SSL_MODES,
+    "disable",
+    "Whether clients may or must use TLS, and whether their certificate is checked.",
+    { exceptions: ENFORCED_TLS },
+  )),
+  optionalText("conffile", "Path of the file that the next reload reads; this one if not set."),
+  integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
+  later(restart(boolean("disable_pqexec", false, "Refuse the simple query protocol."))),
+  later(seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept.")),
+  later(seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept.")),
+  later(seconds("dns_zone_check_period", 0, "How often zone serials are compared; 0 = never.")),
+  seconds(
+    "idle_transaction_timeout",
+    0,
+    "Close a client that does nothing inside a transaction for so long.",
+  ),
+  list(
+    "ignore_startup_parameters",
+    "",
+    "Startup parameters that are accepted and dropped, also inside options.",
+  ),
+  restart(choice(
+    "io_engine",
+    ["auto", "native", "portable"],
+    "auto",
+    "What moves the bytes: the portable engine, the native one of Linux, or the best there is.",
+    { exceptions: { native: { status: "later", why: "the portable engine is used" } } },
+  )),
+  later(restart({
+    ...text("job_name", "pgbouncer", "Name of the process in logs."),
+    aliases: ["service_name"],
+  })),
+  restart(list("listen_addr", "", "Addresses to listen on; * = all, empty = unix socket only.")),
+  restart(integer("listen_backlog", 128, "How many connections the kernel queues for accepting.")),
+  restart(integer("listen_port", 6432, "Port to listen on; it also ends the unix socket's name.", {
+    max: 65535,
+  })),
+  boolean("log_connections", true, "Log each login."),
+  boolean("log_disconnections", true, "Log each close with its reason."),
+  later(choice(
+    "log_format",
+    ["pgbouncer", "json"],
+    "pgbouncer",
+    "Log lines as PgBouncer writes them, or one JSON object a line.",
+  )),
+  boolean("log_pooler_errors", true, "Log the errors that clients are told."),
+  boolean("log_stats", true, "Log a line of averages every stats_period."),
+  text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
+  later(text("login_notify_message", "", "Text of a NOTICE sent after each login.")),
+  integer("max_client_conn", 100, "Clients accepted in total."),
+  later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
+  later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  bytes("max_packet_size", 2147483647, "Largest protocol message that is let through.", {
+    min: 1024,
+    max: 2147483647,
+  }),
+  later(
+    integer(
+      "max_prepared_statements",
+      200,
+      "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
+      { exceptions: { "0": { status: "honoured" }, "200": { status: "later" } } },
+    ),
+    PASS_THROUGH,
+  ),
+  later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
+  later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
+  integer(
+    "min_pool_size",
+    0,
+    "Servers a pool keeps open while it has clients, or always if its user is forced.",
+  ),
+  later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
+    max: 16383,
+  })),
+  restart(text("pidfile", "", "File that holds the process id.")),
+  restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
+  choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
+  later(seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never.")),
+  seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
+  seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
+  seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),
+  integer("reserve_pool_size", 0, "Servers beyond the pool size once clients wait too long."),
+  seconds("reserve_pool_timeout", 5, "How long a client waits before the reserve is used."),
+  later(restart(text("resolv_conf", "", "File to use in place of /etc/resolv.conf."))),
+  integer("sbuf_loopcnt", 5, "Chunks handled for one socket before others get a turn; 0 = all."),
+  integer("scram_iterations", 4096, "Rounds used to make a SCRAM verifier of a plain secret.", {
+    min: 1,
+  }),
+  seconds("server_check_delay", 30, "A server idle for longer is checked before use."),
+  checkQuery(
+    "server_check_query",
+    "<empty>",
+    "Query for that check: <empty> = the empty query, nothing = no check.",
+  ),
+  seconds("server_connect_timeout", 15, "Connecting and logging in to a server must end in this."),
+  later(boolean(
+    "server_fast_close",
+    false,
+    "In session mode, close a server marked for closing when its transaction ends.",
+  )),
+  seconds("server_idle_timeout", 600, "Close a server not used for so long, beyond min_pool_size."),
+  seconds("server_lifetime", 3600, "Close a server this old once it is idle; 0 = use it once."),
+  seconds("server_login_retry", 15, "How long to wait after a failed login to a server."),
+  text("server_reset_query", "DISCARD ALL", "Query run at release in session mode; empty = none."),
+  boolean("server_reset_query_always", false, "Run it in transaction and statement mode too."),
+  boolean("server_round_robin", false, "Take the server idle for longest, not the last used."),
+  later(optionalText("server_tls13_ciphers", "TLS 1.3 cipher suites offered to servers.")),
+  later(
+    text("server_tls_ca_file", "", "File of authorities that server certificates may be from."),
+  ),
+  later(text("server_tls_cert_file", "", "File of the certificate shown to servers.")),
+  later(text("server_tls_ciphers", "default", "Ciphers offered to servers below TLS 1.3.")),
+  later(text("server_tls_key_file", "", "File of the key that belongs to server_tls_cert_file.")),
+  later(text("server_tls_protocols", "secure", "TLS versions used with servers.")),
+  later(choice(
+    "server_tls_sslmode",
+    SSL_MODES,
+    "prefer",
+    "Whether servers are spoken to in TLS, and whether their certificate is checked.",
+    { exceptions: { ...ENFORCED_TLS, disable: { status: "honoured" } } },
+  )),
+  later(restart(boolean("so_reuseport", false, "Let several processes listen on the same port."))),
+  seconds("stats_period", 60, "Time over which averages are taken, and between their log lines.", {
+    min: 0.1,
+  }),
+  list("stats_users", "", "Users who may run the console commands that only read."),
+  later(seconds("suspend_timeout", 10, "How long SUSPEND waits for buffers to drain.")),
+  later(boolean("syslog", false, "Send the log to syslog.")),
+  later(choice("syslog_facility", SYSLOG_FACILITIES, "daemon", "Facility used with syslog.")),
+  later(text("syslog_ident", "pgbouncer", "Name used with syslog.")),
+  later(integer("tcp_defer_accept", 1, "Seconds a silent new connection stays in the kernel.")),
+  boolean("tcp_keepalive", true, "Use TCP keepalive."),
+  later(integer("tcp_keepcnt", 0, "Keepalive probes before a peer is dead; 0 = as the system.")),
+  later(seconds("tcp_keepidle", 0, "Idle time before the first probe; 0 = as the system.")),
+  later(seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system.")),
+  later(bytes("tcp_socket_buffer", 0, "Size of the kernel's buffers; 0 = as the system.")),
+  later(milliseconds(
+    "tcp_user_timeout",
+    0,
+    "How long sent data may stay unacknowledged, in milliseconds; 0 = as the system.",
+  )),
+  restart(list(
+    "track_extra_parameters",
+    "IntervalStyle",
+    "Parameters, besides the usual ones, that are kept for each client.",
+  )),
+  seconds("transaction_timeout", 0, "Close a client whose transaction takes longer."),
+  restart(text("unix_socket_dir", "/tmp", "Directory of the unix socket; empty = none.")),
+  restart(text("unix_socket_group", "", "Group of the unix socket.")),
+  restart(mode("unix_socket_mode", "0777", "Mode of the unix socket, in octal digits.")),
+  restart(optionalText("user", "Unix user to become when started as root.")),
+  integer("verbose", 0, "How much to log: 0 to 3.", { max: 3 }),
+] as const;
+
+/** Every setting of `[pooler]`, in the order of SHOW CONFIG. */
+export const SETTINGS: readonly SettingSpec[] = POOLER_TABLE;
+
+/**
+ * The values of all settings, as everybody below `config/` gets them: times in ms, sizes in bytes,
+ * lists as arrays. The property of `server_idle_timeout` is `serverIdleTimeoutMs`, and so on.
+ */
+export type Settings = Omit<PropertiesOf<typeof POOLER_TABLE>, "conffile"> & {
+  /** The path given at start, unless the file says otherwise. */
+  readonly conffile: string;
+};
+
+/** When a server goes back to its pool. */
+export type PoolMode = (typeof POOL_MODES)[number];
+
+/** How clients prove who they are. */
+export type AuthType = (typeof AUTH_TYPES)[number];
+
+/** A setting of the console's SHOW CONFIG, in PgBouncer's notation. */
+export interface ShownSetting {
+  /** The setting's name. */
+  readonly key: string;
+  /** `undefined` = not set (NULL). */
+  readonly value: string | undefined;
+  /** `undefined` = not set by default. */
+  readonly default: string | undefined;
+  /** Whether a reload takes over a new value. */
+  readonly changeable: "yes" | "no";
+}
+
+/** All settings as SHOW CONFIG lists them. */
+export function showSettings(settings: Settings): ShownSetting[] {
+  const values = settings as Readonly<Record<string, SettingValue>>;
+  return SETTINGS.map((spec) => ({
+    key: spec.name,
+    value: formatValue(spec, values[propertyOf(spec)]),
+    default: spec.default,
+    changeable: spec.reloadable ? "yes" : "no",
+  }));
+}
+
+const LOAD_BALANCE = ["round-robin", "disable"] as const;
+
+/** The keys of `[databases.NAME]`; `undefined` as default means: as in `[pooler]`, or none. */
+export const DATABASE_SETTINGS = [
+  optionalText("dbname", "Name of the database on the server, if another."),
+  list(
+    "host",
+    "",
+    "Host, address or socket directory of the server, or several; empty = unix socket.",
+  ),
+  integer("port", 5432, "Port of the server, the same for all hosts.", { min: 1, max: 65535 }),
+  optionalText("user", "Log in to the server as this user, whoever the client is."),
+  secret("password", "Secret for the server."),
+  refused(optionalText("auth_user", "Role that runs this database's auth_query."), NO_AUTH_QUERY),
+  refused(optionalText("auth_query", "auth_query of this database."), NO_AUTH_QUERY),
+  later(optionalText("auth_dbname", "Database in which that query runs.")),
+  optionalInteger("pool_size", "Servers a pool of this database may have."),
+  optionalInteger("min_pool_size", "Servers a pool of this database keeps open."),
+  optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long.", {
+    aliases: ["reserve_pool"],
+  }),
+  optionalText("connect_query", "Query run once on each new server."),
+  optionalChoice("pool_mode", POOL_MODES, "Pool mode of this database; a user's own goes first."),
+  optionalSeconds("query_wait_timeout", "Longest a client of this database waits for a server."),
+  choice(
+    "load_balance_hosts",
+    LOAD_BALANCE,
+    "round-robin",
+    "Take the hosts in turn, or stay with the first one that works.",
+  ),
+  later(optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit.")),
+  later(optionalInteger(
+    "max_db_client_connections",
+    "Clients this database may have; 0 = no limit.",
+  )),
+  optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
+  optionalText("client_encoding", "client_encoding given to the server at login."),
+  optionalText("datestyle", "datestyle given to the server at login."),
+  optionalText("timezone", "timezone given to the server at login."),
+  optionalText("application_name", "application_name given to the server at login."),
+] as const;
+
+/** The keys of `[users.NAME]`; all but the password default to what `[pooler]` says. */
+export const USER_SETTINGS = [
+  secret("password", "Secret: plain, md5... or SCRAM-SHA-256$...; before auth_file."),
+  optionalInteger("pool_size", "Servers a pool of this user may have."),
+  optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long."),
+  optionalChoice("pool_mode", POOL_MODES, "Pool mode of this user; goes before the database's."),
+  later(optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit.")),
+  later(optionalInteger(
+    "max_user_client_connections",
+    "Clients this user may have; 0 = no limit.",
+  )),
+  optionalSeconds("query_timeout", "Cancel this user's queries that run longer."),
+  optionalSeconds("query_wait_timeout", "Longest this user's clients wait for a server."),
+  optionalSeconds("transaction_timeout", "Close this user's clients in longer transactions."),
+  optionalSeconds("idle_transaction_timeout", "Close this user's clients idle in a transaction."),
+  optionalSeconds("client_idle_timeout", "Close this user's clients idle for so long."),
+] as const;
+
+/** The keys of `[peers.ID]`. */
+export const PEER_SETTINGS = [
+  later(optionalText("host", "Address or socket directory of the peer; required.")),
+  later(integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 })),
+  later(optionalInteger("pool_size", "Connections to the peer for passing on cancel requests.")),
+] as const;

@@ -1,0 +1,163 @@
+/**
+ * From what a reader found to a `Config`: defaults filled in, everything checked, all errors at
+ * once. The only place that knows defaults; everybody else receives `Settings`. Pure.
+ */
+
+import { Secret } from "../base/secret.ts";
+import { assign, judge, toProperties } from "./assign.ts";
+import type { Config, DatabaseConfig, PeerConfig, UserConfig } from "./config.ts";
+import { ConfigError, type Place } from "./config_error.ts";
+import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
+import type { PropertiesOf, SettingSpec } from "./setting_spec.ts";
+import {
+  DATABASE_SETTINGS,
+  PEER_SETTINGS,
+  POOLER_TABLE,
+  type Settings,
+  USER_SETTINGS,
+} from "./settings.ts";
+
+/** Name of the console's database. */
+const RESERVED_DATABASE = "pgbouncer";
+
+/** Highest peer id: it has 14 bits in the cancel keys. */
+const MAX_PEER_ID = 16383;
+
+/** A configuration, and what is wrong with it; use it only if nothing is. */
+export interface Validated {
+  /** Meaningless when there are errors. */
+  readonly config: Config;
+  /** In the order of the tables. */
+  readonly errors: readonly ConfigError[];
+}
+
+/** The settings of an empty file, with some of them changed. */
+export function defaultSettings(changes: Partial<Settings> = {}): Settings {
+  return { ...toProperties(POOLER_TABLE, []), conffile: "config.toml", ...changes };
+}
+
+/** Checks everything. `path` is where the configuration was loaded from. */
+export function validate(path: string, raw: RawConfig): Validated {
+  const validator = new Validator(raw);
+  const settings = validator.settings(path);
+  const config: Config = {
+    path,
+    settings,
+    databases: validator.databases(),
+    users: validator.users(),
+    peers: validator.peers(),
+    warnings: validator.warnings,
+    files: raw.files,
+  };
+  validator.checkListeners(path, settings);
+  return { config, errors: validator.errors };
+}
+
+class Validator {
+  readonly errors: ConfigError[] = [];
+  readonly warnings: string[] = [];
+  readonly #raw: RawConfig;
+
+  constructor(raw: RawConfig) {
+    this.#raw = raw;
+  }
+
+  settings(path: string): Settings {
+    const settings = this.#read(POOLER_TABLE, this.#raw.pooler, "");
+    return { ...settings, conffile: settings.conffile ?? path };
+  }
+
+  databases(): Map<string, DatabaseConfig> {
+    const databases = new Map<string, DatabaseConfig>();
+    for (const section of this.#raw.databases) {
+      const { name } = section;
+      if (name === RESERVED_DATABASE) {
+        this.#fail(section, `Database name "${name}" is reserved for the console`);
+      }
+      const { host, password, clientEncoding, datestyle, timezone, applicationName, ...rest } = this
+        .#readSection(DATABASE_SETTINGS, section, "database");
+      const startupParameters = startupParametersOf({
+        client_encoding: clientEncoding,
+        datestyle,
+        timezone,
+        application_name: applicationName,
+      });
+      const secret = toSecret(password);
+      databases.set(name, { ...rest, name, hosts: host, password: secret, startupParameters });
+    }
+    return databases;
+  }
+
+  users(): Map<string, UserConfig> {
+    const users = new Map<string, UserConfig>();
+    for (const section of this.#raw.users) {
+      const { name } = section;
+      const { password, ...rest } = this.#readSection(USER_SETTINGS, section, "user");
+      users.set(name, { ...rest, name, password: toSecret(password) });
+    }
+    return users;
+  }
+
+  peers(): Map<number, PeerConfig> {
+    const peers = new Map<number, PeerConfig>();
+    for (const section of this.#raw.peers) {
+      const { host, ...rest } = this.#readSection(PEER_SETTINGS, section, "peer");
+      const name = JSON.stringify(section.name);
+      const id = /^[0-9]{1,5}$/.test(section.name) ? Number(section.name) : 0;
+      if (id < 1 || id > MAX_PEER_ID) {
+        this.#fail(section, `Peer ${name}: expected a number from 1 to ${MAX_PEER_ID}`);
+      } else if (peers.has(id)) {
+        this.#fail(section, `Peer ${name} is defined twice`);
+      } else if (host === undefined) {
+        this.#fail(section, `Peer ${name} has no "host"`);
+      } else {
+        peers.set(id, { ...rest, id, host });
+      }
+    }
+    return peers;
+  }
+
+  checkListeners(path: string, settings: Settings): void {
+    if (settings.listenAddr.length > 0 || settings.unixSocketDir !== "") return;
+    const message = 'Nothing to listen on: "listen_addr" and "unix_socket_dir" are both empty';
+    this.#fail({ file: path, line: undefined }, message);
+  }
+
+  #readSection<const Table extends readonly SettingSpec[]>(
+    table: Table,
+    section: RawSection,
+    kind: string,
+  ): PropertiesOf<Table> {
+    if (section.name === "" || section.name.includes("\0")) {
+      this.#fail(section, `The name of a ${kind} cannot be empty or contain a NUL byte`);
+    }
+    return this.#read(table, section.entries, ` of ${kind} ${JSON.stringify(section.name)}`);
+  }
+
+  #read<const Table extends readonly SettingSpec[]>(
+    table: Table,
+    entries: readonly RawEntry[],
+    owner: string,
+  ): PropertiesOf<Table> {
+    const { errors, warnings } = this;
+    const assignments = assign(entries, { table, dialect: this.#raw.dialect, owner, errors });
+    judge(assignments, { owner, errors, warnings });
+    return toProperties(table, assignments);
+  }
+
+  #fail(place: Place, message: string): void {
+    this.errors.push(new ConfigError(place, message));
+  }
+}
+
+function startupParametersOf(values: Record<string, string | undefined>): Map<string, string> {
+  const parameters = new Map<string, string>();
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined) parameters.set(name, value);
+  }
+  return parameters;
+}
+
+function toSecret(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text);
+}

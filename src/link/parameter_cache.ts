@@ -1,0 +1,153 @@
+/**
+ * The session parameters that follow a client from server to server: what each side has, and the
+ * SQL that brings a server to what the client expects. Pure.
+ *
+ * A value is undefined where nothing is known of it: on a server that does not report the
+ * parameter, until a client sets it through us; in a client that never asked for one. There,
+ * undefined stands for the server's default.
+ */
+
+/** Those every server reports and every client may set at startup. */
+const ALWAYS_TRACKED = [
+  "client_encoding",
+  "DateStyle",
+  "TimeZone",
+  "standard_conforming_strings",
+  "application_name",
+  // Reported since PostgreSQL 18; before, only what was given at startup can be followed.
+  "search_path",
+] as const;
+
+/**
+ * Lists of quoted names: in SET a quoted text would be taken as one name, so their value has to go
+ * through `set_config()`. Source: GUC_LIST_QUOTE in PostgreSQL's src/backend/utils/misc/guc_tables.c.
+ */
+const QUOTED_LISTS: readonly string[] = [
+  "search_path",
+  "temp_tablespaces",
+  "local_preload_libraries",
+  "session_preload_libraries",
+];
+
+/** The parameters that one pooler tracks, fixed while it runs. */
+export class TrackedParameters {
+  /** As PostgreSQL writes them. */
+  readonly names: readonly string[];
+  readonly #indexes: ReadonlyMap<string, number>;
+
+  /** `extra` as in `track_extra_parameters`. */
+  constructor(extra: readonly string[]) {
+    const names: string[] = [];
+    const indexes = new Map<string, number>();
+    for (const name of [...ALWAYS_TRACKED, ...extra]) {
+      if (indexes.has(name.toLowerCase())) continue;
+      indexes.set(name.toLowerCase(), names.length);
+      names.push(name);
+    }
+    this.names = names;
+    this.#indexes = indexes;
+  }
+
+  /** Where the values of a parameter stand, or undefined if it is not tracked. Any case. */
+  indexOf(name: string): number | undefined {
+    return this.#indexes.get(name.toLowerCase());
+  }
+}
+
+/** The values of one client or one server. */
+export class ParameterCache {
+  readonly #tracked: TrackedParameters;
+  readonly #values: (string | undefined)[];
+  /** Whether the server reports changes of the parameter. */
+  readonly #isReported: boolean[];
+
+  constructor(tracked: TrackedParameters) {
+    this.#tracked = tracked;
+    this.#values = tracked.names.map(() => undefined);
+    this.#isReported = tracked.names.map(() => false);
+  }
+
+  /** The value of a parameter. */
+  get(name: string): string | undefined {
+    const index = this.#tracked.indexOf(name);
+    return index === undefined ? undefined : this.#values[index];
+  }
+
+  /** Sets what is tracked. Returns whether it is. */
+  set(name: string, value: string): boolean {
+    const index = this.#tracked.indexOf(name);
+    if (index !== undefined) this.#values[index] = value;
+    return index !== undefined;
+  }
+
+  /** Takes over what a server reported in ParameterStatus. Returns whether it is tracked. */
+  report(name: string, value: string): boolean {
+    const index = this.#tracked.indexOf(name);
+    if (index === undefined) return false;
+    this.#values[index] = value;
+    this.#isReported[index] = true;
+    return true;
+  }
+
+  /** Forgets values that were set through us on a server that does not report them. */
+  resetUnreported(): void {
+    for (let i = 0; i < this.#values.length; i++) {
+      if (!this.#isReported[i]) this.#values[i] = undefined;
+    }
+  }
+
+  /** Whether a server with these values can serve `client` as it is. HOT: asked at every link. */
+  isFitFor(client: ParameterCache): boolean {
+    const mine = this.#values;
+    const theirs = client.#values;
+    for (let i = 0; i < mine.length; i++) {
+      if (mine[i] !== theirs[i] && !(theirs[i] === undefined && this.#isReported[i])) return false;
+    }
+    return true;
+  }
+
+  /** The SQL that makes a server with these values fit for `client`. */
+  statementsFor(client: ParameterCache): string {
+    const statements: string[] = [];
+    for (const [i, name] of this.#tracked.names.entries()) {
+      const wanted = client.#values[i];
+      if (wanted === this.#values[i]) continue;
+      if (wanted !== undefined) statements.push(setStatement(name, wanted));
+      else if (!this.#isReported[i]) statements.push(`RESET ${name}`);
+    }
+    return statements.join(";");
+  }
+
+  /**
+   * Settles both sides after the SQL above has run. A server that reports the parameter has told
+   * its own spelling of the value (or has kept the one it had, when both mean the same): the client
+   * takes it. Returns the parameters whose value the client does not know yet.
+   */
+  settleWith(client: ParameterCache): [name: string, value: string][] {
+    const news: [string, string][] = [];
+    for (const [i, name] of this.#tracked.names.entries()) {
+      const mine = this.#values[i];
+      if (mine === client.#values[i]) continue;
+      if (mine === undefined || !this.#isReported[i]) {
+        this.#values[i] = client.#values[i];
+      } else if (client.#values[i] !== undefined) {
+        client.#values[i] = mine;
+        news.push([name, mine]);
+      }
+    }
+    return news;
+  }
+}
+
+function setStatement(name: string, value: string): string {
+  if (QUOTED_LISTS.includes(name.toLowerCase())) {
+    return `SELECT pg_catalog.set_config('${name}',${literal(value)},false)`;
+  }
+  return `SET ${name}=${literal(value)}`;
+}
+
+/** An SQL literal that reads the same whatever standard_conforming_strings is. */
+function literal(value: string): string {
+  const quoted = `'${value.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`;
+  return value.includes("\\") ? ` E${quoted}` : quoted;
+}

@@ -1,0 +1,164 @@
+/**
+ * What a client has asked of its server and not yet been told: the half of "may the link end?" that
+ * the transaction status does not answer. Pure.
+ *
+ * Query, Sync and FunctionCall are each answered by one ReadyForQuery, in order. Extended-protocol
+ * messages without a Sync behind them hold the server too, though no answer is due. COPY from the
+ * client is the odd one: while it runs the server ignores Syncs, so those already counted on are
+ * taken back.
+ *
+ * HOT PATH. Budget: no allocation.
+ * Source: PostgreSQL, "Message Flow"; the ignored Sync in src/backend/commands/copyfromparse.c.
+ */
+
+import { ProtocolError } from "../wire/pg_error.ts";
+
+const ReadyDue = 1;
+const QueryReadyDue = 2;
+const CopyEndMark = 3;
+
+/** Requests in flight before a client is refused; drivers pipeline hundreds, this bounds memory. */
+export const MAX_OUTSTANDING_REQUESTS = 1_048_576;
+
+/** Requests of one client on its present server. */
+export class RequestQueue {
+  /** A ring of the kinds above. */
+  #ring = new Uint8Array(8);
+  #head = 0;
+  #count = 0;
+  /** Whether extended messages were sent that no Sync follows yet. */
+  #isUnsynced = false;
+  /** Whether the server awaits CopyData from the client. */
+  #isCopyingIn = false;
+  /** Syncs sent into a running COPY, which the server ignores unless the COPY fails first. */
+  #syncsIntoCopy = 0;
+  #isDoubtful = false;
+
+  /** Whether nothing at all is outstanding. */
+  get isEmpty(): boolean {
+    return this.#count === 0 && !this.#isUnsynced && !this.#isCopyingIn;
+  }
+
+  /** How many ReadyForQuery are due. */
+  get dueCount(): number {
+    let due = 0;
+    for (let i = 0; i < this.#count; i++) if (this.#kindAt(i) !== CopyEndMark) due += 1;
+    return due;
+  }
+
+  /** Whether extended messages wait for their Sync. */
+  get isUnsynced(): boolean {
+    return this.#isUnsynced;
+  }
+
+  /**
+   * Whether the count of answers can no longer be trusted, after messages whose order only a
+   * confused or hostile client sends. Such a server must not serve anybody else.
+   */
+  get isDoubtful(): boolean {
+    return this.#isDoubtful;
+  }
+
+  /** The client sent Query. */
+  noteQuery(): void {
+    // If a message before it fails, the server skips the Query as well and answers once, not twice.
+    if (this.#isUnsynced) this.#isDoubtful = true;
+    this.#push(QueryReadyDue);
+  }
+
+  /** The client sent FunctionCall. */
+  noteFunctionCall(): void {
+    if (this.#isUnsynced) this.#isDoubtful = true;
+    this.#push(ReadyDue);
+  }
+
+  /** The client sent Parse, Bind, Describe, Execute, Close or Flush. */
+  noteExtended(): void {
+    this.#isUnsynced = true;
+  }
+
+  /** The client sent Sync. */
+  noteSync(): void {
+    this.#isUnsynced = false;
+    if (this.#isCopyingIn) this.#syncsIntoCopy += 1;
+    else this.#push(ReadyDue);
+  }
+
+  /** The client sent CopyDone or CopyFail. */
+  noteCopyEnd(): void {
+    if (this.#isCopyingIn) {
+      this.#isCopyingIn = false;
+      this.#syncsIntoCopy = 0;
+    } else if (this.#count > 0 || this.#isUnsynced) {
+      this.#push(CopyEndMark);
+    }
+  }
+
+  /** The server sent CopyInResponse: it ignores Syncs up to the end of the COPY. */
+  onCopyIn(): void {
+    const kept = this.#count > 0 && this.#kindAt(0) === QueryReadyDue ? 1 : 0;
+    let dropped = 0;
+    let hasEnded = false;
+    while (kept + dropped < this.#count && !hasEnded) {
+      hasEnded = this.#kindAt(kept + dropped) === CopyEndMark;
+      dropped += 1;
+    }
+    this.#remove(kept, dropped);
+    this.#isCopyingIn = !hasEnded;
+    this.#syncsIntoCopy = 0;
+  }
+
+  /** The server sent ErrorResponse: a COPY from the client is over. */
+  onError(): void {
+    if (this.#isCopyingIn && this.#syncsIntoCopy > 0) this.#isDoubtful = true;
+    this.#isCopyingIn = false;
+  }
+
+  /** The server sent ReadyForQuery. Returns whether one was due. */
+  onReadyForQuery(): boolean {
+    while (this.#count > 0 && this.#kindAt(0) === CopyEndMark) this.#remove(0, 1);
+    if (this.#count === 0) return false;
+    this.#remove(0, 1);
+    while (this.#count > 0 && this.#kindAt(0) === CopyEndMark) this.#remove(0, 1);
+    return true;
+  }
+
+  /** Forgets everything, when the link is over. */
+  clear(): void {
+    this.#count = 0;
+    this.#head = 0;
+    this.#isUnsynced = false;
+    this.#isCopyingIn = false;
+    this.#syncsIntoCopy = 0;
+    this.#isDoubtful = false;
+  }
+
+  #kindAt(index: number): number {
+    return this.#ring[(this.#head + index) & (this.#ring.length - 1)]!;
+  }
+
+  #push(kind: number): void {
+    if (this.#count === this.#ring.length) this.#grow();
+    this.#ring[(this.#head + this.#count) & (this.#ring.length - 1)] = kind;
+    this.#count += 1;
+  }
+
+  /** Removes `count` entries after the first `kept`, of which there is at most one. */
+  #remove(kept: 0 | 1, count: number): void {
+    if (count === 0) return;
+    const first = this.#kindAt(0);
+    this.#head = (this.#head + count) & (this.#ring.length - 1);
+    this.#count -= count;
+    if (kept === 1) this.#ring[this.#head] = first;
+  }
+
+  #grow(): void {
+    if (this.#ring.length >= MAX_OUTSTANDING_REQUESTS) {
+      throw new ProtocolError("too many requests in flight");
+    }
+    const grown = new Uint8Array(this.#ring.length * 2);
+    for (let i = 0; i < this.#count; i++) grown[i] = this.#kindAt(i);
+    this.#ring = grown;
+    this.#head = 0;
+  }
+}

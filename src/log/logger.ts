@@ -1,0 +1,84 @@
+/**
+ * The log, in PgBouncer's line format, so that the tools people have go on reading it:
+ * `2026-11-22 10:35:55.034 UTC [4711] LOG C-0x…: db/user@127.0.0.1:53412 login attempt: …`.
+ * Where lines go is the caller's choice; nothing here does I/O.
+ */
+
+import type { Clock } from "../base/clock.ts";
+
+/** How much a line matters; PgBouncer's names. */
+export type LogLevel = "FATAL" | "ERROR" | "WARNING" | "LOG" | "DEBUG" | "NOISE";
+
+/** Takes finished lines, newline included. */
+export interface LogSink {
+  write(line: string): void;
+}
+
+/** What a logger is made of. */
+export interface LoggerOptions {
+  readonly clock: Clock;
+  readonly processId: number;
+  readonly sink: LogSink;
+  /** 0 shows LOG and above, 1 also DEBUG, 2 and more also NOISE. */
+  readonly verbosity: number;
+}
+
+/** Writes lines that are not too detailed for the verbosity. */
+export class Logger {
+  /** May be changed while running (`verbose`). */
+  verbosity: number;
+  readonly #options: LoggerOptions;
+
+  constructor(options: LoggerOptions) {
+    this.#options = options;
+    this.verbosity = options.verbosity;
+  }
+
+  /** Whether debug lines are wanted; ask before building one on a busy path. */
+  get isDebug(): boolean {
+    return this.verbosity >= 1;
+  }
+
+  /** The process cannot go on. */
+  fatal(message: string): void {
+    this.#write("FATAL", message);
+  }
+
+  /** Something failed that somebody should look at. */
+  error(message: string): void {
+    this.#write("ERROR", message);
+  }
+
+  /** Something is odd, or will not do what its reader may expect. */
+  warning(message: string): void {
+    this.#write("WARNING", message);
+  }
+
+  /** The ordinary course of things. */
+  log(message: string): void {
+    this.#write("LOG", message);
+  }
+
+  /** For whoever looks for a fault. */
+  debug(message: string): void {
+    if (this.verbosity >= 1) this.#write("DEBUG", message);
+  }
+
+  /** Every step. */
+  noise(message: string): void {
+    if (this.verbosity >= 2) this.#write("NOISE", message);
+  }
+
+  #write(level: LogLevel, message: string): void {
+    const { clock, processId, sink } = this.#options;
+    const at = formatLogTime(clock.wallMs());
+    // A line break from a peer must not forge a line of its own.
+    const oneLine = message.replaceAll(/[\r\n\0]+/g, " ");
+    sink.write(`${at} UTC [${processId}] ${level} ${oneLine}\n`);
+  }
+}
+
+/** `2026-11-22 10:35:55.034`, in UTC. */
+export function formatLogTime(wallMs: number): string {
+  return new Date(wallMs).toISOString().replace("T", " ").slice(0, 23);
+}

@@ -1,0 +1,57 @@
+/** The schedule of everything periodic. What a duty decides is its own affair. */
+
+import type { Clock } from "../base/clock.ts";
+
+/** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
+export const SWEEP_INTERVAL_MS = 333;
+
+/** Something to be done again and again. */
+export interface Duty {
+  /** Time between two turns, read anew each round; a turn comes in the first round after it. */
+  intervalMs(): number;
+  run(nowMs: number): void;
+}
+
+/** Runs the duties. */
+export class Janitor {
+  readonly #clock: Clock;
+  readonly #duties: readonly Duty[];
+  readonly #lastRunMs: number[];
+
+  constructor(clock: Clock, duties: readonly Duty[]) {
+    this.#clock = clock;
+    this.#duties = duties;
+    this.#lastRunMs = duties.map(() => clock.nowMs());
+  }
+
+  /** Sweeps until the signal comes. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.sweep();
+      await sleep(this.#clock, SWEEP_INTERVAL_MS, signal);
+    }
+  }
+
+  /** One round. */
+  sweep(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [at, duty] of this.#duties.entries()) {
+      if (nowMs - this.#lastRunMs[at]! < duty.intervalMs()) continue;
+      this.#lastRunMs[at] = nowMs;
+      duty.run(nowMs);
+    }
+  }
+}
+
+/** Resolves after the time, or as soon as the signal comes. */
+function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      timer.cancel();
+      signal.removeEventListener("abort", wake);
+      resolve();
+    };
+    const timer = clock.startTimer(delayMs, wake);
+    signal.addEventListener("abort", wake);
+  });
+}

@@ -1,0 +1,93 @@
+/** Which servers of a pool have had their time. Pure: a pool as it stands and the clock go in. */
+
+import type { ServerPool } from "../client/relay.ts";
+import type { ServerSession } from "../server/server_session.ts";
+
+/** The limits of one pool's servers; 0 means none, as in the settings. */
+export interface ServerExpiryRules {
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly lifetimeMs: number;
+  /** Idle time after which a server is checked before use. */
+  readonly checkDelayMs: number;
+}
+
+/** What is to be done with a server. */
+export type ServerVerdict =
+  | { readonly kind: "expire_login"; readonly server: ServerSession }
+  | { readonly kind: "retire"; readonly server: ServerSession }
+  | { readonly kind: "discard"; readonly server: ServerSession; readonly reason: string };
+
+/** Judges every server that no client has. */
+export function judgeServers(
+  pool: ServerPool,
+  rules: ServerExpiryRules,
+  nowMs: number,
+): ServerVerdict[] {
+  const verdicts: ServerVerdict[] = [];
+  for (const server of pool.servers.login) {
+    const ageMs = nowMs - server.createdAtMs;
+    if (rules.connectTimeoutMs > 0 && ageMs > rules.connectTimeoutMs) {
+      verdicts.push({ kind: "expire_login", server });
+    }
+  }
+  const judge = new FreeServerJudge(pool, rules, nowMs);
+  for (const server of pool.servers.used) judge.judge(server);
+  for (const server of pool.servers.idle) judge.judge(server);
+  return verdicts.concat(judge.verdicts);
+}
+
+/** The free servers, oldest idle first; what goes counts at once, so that enough are left. */
+class FreeServerJudge {
+  readonly verdicts: ServerVerdict[] = [];
+  readonly #pool: ServerPool;
+  readonly #rules: ServerExpiryRules;
+  readonly #nowMs: number;
+  #count: number;
+  #lifetimeEndedAtMs: number;
+
+  constructor(pool: ServerPool, rules: ServerExpiryRules, nowMs: number) {
+    this.#pool = pool;
+    this.#rules = rules;
+    this.#nowMs = nowMs;
+    this.#count = pool.servers.count;
+    this.#lifetimeEndedAtMs = pool.lifetimeEndedAtMs;
+  }
+
+  judge(server: ServerSession): void {
+    const reason = this.#reasonToClose(server);
+    if (reason !== undefined) {
+      this.#count -= 1;
+      this.verdicts.push({ kind: "discard", server, reason });
+    } else if (this.#isDueForCheck(server)) {
+      this.verdicts.push({ kind: "retire", server });
+    }
+  }
+
+  #reasonToClose(server: ServerSession): string | undefined {
+    const { minPoolSize, poolSize, reservePoolSize } = this.#pool.rules;
+    const { idleTimeoutMs, lifetimeMs } = this.#rules;
+    if (this.#count > poolSize + reservePoolSize) return "too many servers in the pool";
+    const idleMs = this.#nowMs - server.state.sinceMs;
+    if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && this.#count > minPoolSize) {
+      return "server idle timeout";
+    }
+    if (lifetimeMs > 0 && this.#nowMs - server.createdAtMs > lifetimeMs && this.#mayEndLifetime()) {
+      this.#lifetimeEndedAtMs = this.#nowMs;
+      return "server lifetime over";
+    }
+    return undefined;
+  }
+
+  /** Closes are spread over a lifetime, so that a pool opened at once does not reconnect at once. */
+  #mayEndLifetime(): boolean {
+    const intervalMs = this.#rules.lifetimeMs / Math.max(1, this.#pool.rules.poolSize);
+    return this.#nowMs - this.#lifetimeEndedAtMs >= intervalMs;
+  }
+
+  #isDueForCheck(server: ServerSession): boolean {
+    const { checkDelayMs } = this.#rules;
+    return server.state.kind === "idle" && checkDelayMs > 0 &&
+      this.#nowMs - server.state.sinceMs > checkDelayMs;
+  }
+}

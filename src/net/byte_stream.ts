@@ -1,0 +1,51 @@
+/**
+ * One connection as its owner sees it. All input and output of Sluice goes through this interface;
+ * nothing above `net/` knows what is below it.
+ */
+
+/** One end of a connection. */
+export interface Endpoint {
+  /** Address without port, or `unix` for a unix socket, as SHOW CLIENTS prints it. */
+  readonly host: string;
+  /** Port; for a unix socket the port that its name carries. */
+  readonly port: number;
+}
+
+/**
+ * Takes what was received: the first `length` bytes of `buffer`, borrowed until the sink returns
+ * or its promise settles. A promise holds the receive loop: this is the back-pressure.
+ */
+export type Sink = (buffer: Uint8Array, length: number) => void | Promise<void>;
+
+/** A connection, accepted or dialed. One owner reads it; anybody linked to it may write. */
+export interface ByteStream {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  /** User ID of the process behind a unix socket, where it can be told for certain. */
+  readonly peerUid: number | undefined;
+  readonly isUnix: boolean;
+  readonly isClosed: boolean;
+
+  /**
+   * Received chunks, each borrowed until the next one is asked for. Ends when the peer ends, when
+   * the connection is lost and when it is closed here; it never throws. Leaving the loop early
+   * closes nothing: another loop or `pump()` goes on where it stopped.
+   */
+  chunks(): AsyncIterableIterator<Uint8Array, void, void>;
+
+  /** Runs the same loop for a session that is being served. Rejects only with what `sink` threw. */
+  pump(sink: Sink): Promise<void>;
+
+  /**
+   * Sends the bytes of `buffer` from `start` to `end`. Answers nothing when all was taken at once,
+   * else a promise; the bytes are borrowed until it settles. Several writes keep their order.
+   * It never rejects: a peer that is gone closes the stream, and its reader hears of it.
+   */
+  write(buffer: Uint8Array, start: number, end: number): void | Promise<void>;
+
+  /** Says that nothing more will be sent; receiving goes on. */
+  finishWriting(): void;
+
+  /** Closes at once; what was not sent is lost. May be called twice. */
+  close(): void;
+}

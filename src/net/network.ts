@@ -1,0 +1,91 @@
+/** What an I/O engine offers: listening and dialing. */
+
+import type { ByteStream } from "./byte_stream.ts";
+
+/** Where to listen. */
+export type ListenAddress =
+  | {
+    readonly kind: "tcp";
+    readonly host: string;
+    readonly port: number;
+    readonly backlog: number;
+  }
+  | {
+    readonly kind: "unix";
+    readonly path: string;
+    readonly port: number;
+    readonly mode: number;
+    /** Name of the group that gets the socket, if any. */
+    readonly group: string | undefined;
+  };
+
+/** Where a server is. */
+export type ServerAddress =
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string; readonly port: number };
+
+/** Open for connections until closed. */
+export interface Listener {
+  /** As bound: port 0 has become a real one. */
+  readonly address: ListenAddress;
+  /** Accepted connections; ends when the listener is closed. Survives a lack of descriptors. */
+  connections(): AsyncIterableIterator<ByteStream, void, void>;
+  /** Stops accepting. May be called twice. */
+  close(): void;
+}
+
+/** How connections are set up. */
+export interface StreamOptions {
+  /** First size of the receive buffer, in bytes. */
+  readonly receiveBytes: number;
+  /** Full reads in a row before others get a turn (`sbuf_loopcnt`); 0 for no limit. */
+  readonly maxBusyReads: number;
+  /** Whether the kernel probes an idle TCP connection (`tcp_keepalive`). */
+  readonly keepAlive: boolean;
+}
+
+/** An I/O engine. */
+export interface Network {
+  /**
+   * Starts listening.
+   * @throws {ListenError} If the address is in use or cannot be bound.
+   */
+  listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener>;
+
+  /**
+   * Connects to a server; given up after `timeoutMs`.
+   * @throws {DialError} If no connection comes about.
+   */
+  dial(address: ServerAddress, options: StreamOptions & { timeoutMs: number }): Promise<ByteStream>;
+}
+
+/** Why no connection came about, in PgBouncer's words. */
+export type DialFailure = "connect failed" | "connect timeout" | "server DNS lookup failed";
+
+/** A server could not be reached. */
+export class DialError extends Error {
+  override readonly name = "DialError";
+  readonly failure: DialFailure;
+
+  constructor(failure: DialFailure, cause: unknown) {
+    super(failure, { cause });
+    this.failure = failure;
+  }
+}
+
+/** An address could not be listened on. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** `127.0.0.1:6432`, `[::1]:6432`, `unix:/tmp/.s.PGSQL.6432`. */
+export function formatAddress(address: ListenAddress | ServerAddress): string {
+  if (address.kind === "unix") return `unix:${address.path}`;
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return `${host}:${address.port}`;
+}
+
+/** File name of PostgreSQL's unix socket for a port. A directory `@x` means an abstract name. */
+export function unixSocketPath(directory: string, port: number): string {
+  return `${directory}/.s.PGSQL.${port}`;
+}

@@ -1,0 +1,154 @@
+/** The portable I/O engine: Deno's own listeners and connections, on every platform. */
+
+import type { Clock } from "../../base/clock.ts";
+import type { ByteStream, Endpoint } from "../byte_stream.ts";
+import {
+  DialError,
+  type DialFailure,
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  ListenError,
+  type Network,
+  type ServerAddress,
+  type StreamOptions,
+} from "../network.ts";
+import { acceptedConns } from "./accepted_conns.ts";
+import type { PeerCredentials } from "./peer_credentials.ts";
+import { PortableStream, type YieldTurn } from "./portable_stream.ts";
+import { bindUnixSocket } from "./unix_socket.ts";
+
+/** What the engine is made of. */
+export interface PortableNetworkOptions {
+  readonly clock: Clock;
+  /** Tells who is behind a unix socket; undefined where the platform cannot. */
+  readonly peerCredentials: PeerCredentials | undefined;
+  /** Told of trouble with accepting. */
+  readonly onAcceptError: (error: unknown) => void;
+  /** The group's number by its name, for `unix_socket_group`. */
+  readonly groupIdOf: (group: string) => number;
+}
+
+/** Deno's own sockets as an I/O engine. */
+export class PortableNetwork implements Network {
+  readonly #options: PortableNetworkOptions;
+  readonly #yieldTurn: YieldTurn;
+
+  constructor(options: PortableNetworkOptions) {
+    this.#options = options;
+    this.#yieldTurn = () =>
+      new Promise((resolve) => {
+        options.clock.startTimer(0, resolve);
+      });
+  }
+
+  async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
+    const listener = await this.#bind(address);
+    const bound: ListenAddress = address.kind === "tcp"
+      ? { ...address, port: (listener.addr as Deno.NetAddr).port }
+      : address;
+    return {
+      address: bound,
+      connections: () => this.#connections(listener, { address: bound, options }),
+      close: () => listener[Symbol.dispose](),
+    };
+  }
+
+  async #bind(address: ListenAddress): Promise<Deno.Listener> {
+    try {
+      if (address.kind === "unix") return await bindUnixSocket(address, this.#options.groupIdOf);
+      return Deno.listen({
+        hostname: address.host,
+        port: address.port,
+        tcpBacklog: address.backlog,
+      });
+    } catch (error) {
+      if (error instanceof ListenError) throw error;
+      const reason = error instanceof Deno.errors.AddrInUse
+        ? "address already in use"
+        : error instanceof Error
+        ? error.message
+        : String(error);
+      throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async *#connections(
+    listener: Deno.Listener,
+    { address, options }: { address: ListenAddress; options: () => StreamOptions },
+  ): AsyncGenerator<ByteStream, void, void> {
+    const { clock, onAcceptError, peerCredentials } = this.#options;
+    for await (const conn of acceptedConns(listener, { clock, onError: onAcceptError })) {
+      // Synchronously after the accept: see PeerCredentials.
+      const peerUid = address.kind === "unix"
+        ? peerCredentials?.uidOfNewest(address.path)
+        : undefined;
+      yield this.#stream(conn, { options: options(), peerUid, unixPort: address.port });
+    }
+  }
+
+  async dial(
+    address: ServerAddress,
+    options: StreamOptions & { timeoutMs: number },
+  ): Promise<ByteStream> {
+    const abort = new AbortController();
+    const timer = options.timeoutMs > 0
+      ? this.#options.clock.startTimer(options.timeoutMs, () => abort.abort())
+      : undefined;
+    try {
+      const conn = address.kind === "unix"
+        ? await Deno.connect({ transport: "unix", path: address.path })
+        : await Deno.connect({
+          hostname: address.host,
+          port: address.port,
+          signal: abort.signal,
+        });
+      return this.#stream(conn, { options, peerUid: undefined, unixPort: address.port });
+    } catch (error) {
+      throw new DialError(dialFailure(error, abort.signal), error);
+    } finally {
+      timer?.cancel();
+    }
+  }
+
+  #stream(
+    conn: Deno.Conn,
+    { options, peerUid, unixPort }: {
+      options: StreamOptions;
+      peerUid: number | undefined;
+      unixPort: number;
+    },
+  ): ByteStream {
+    if (isTcp(conn)) {
+      conn.setNoDelay(true);
+      conn.setKeepAlive(options.keepAlive);
+    }
+    return new PortableStream(conn, {
+      ...options,
+      remote: endpoint(conn.remoteAddr, unixPort),
+      local: endpoint(conn.localAddr, unixPort),
+      peerUid,
+      isUnix: !isTcp(conn),
+      yieldTurn: this.#yieldTurn,
+    });
+  }
+}
+
+function isTcp(conn: Deno.Conn): conn is Deno.TcpConn {
+  return conn.localAddr.transport === "tcp";
+}
+
+function endpoint(address: Deno.Addr, unixPort: number): Endpoint {
+  if (address.transport !== "tcp") return { host: "unix", port: unixPort };
+  // A listener on `::` shows IPv4 peers as ::ffff:a.b.c.d.
+  const host = address.hostname.replace(/^::ffff:(?=\d+\.)/, "");
+  return { host, port: address.port };
+}
+
+function dialFailure(error: unknown, signal: AbortSignal): DialFailure {
+  if (signal.aborted) return "connect timeout";
+  const isLookup = error instanceof Error && /failed to lookup address/i.test(error.message);
+  return isLookup ? "server DNS lookup failed" : "connect failed";
+}

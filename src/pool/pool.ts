@@ -1,0 +1,278 @@
+/**
+ * Who gets which server of one (database, user). It knows no sockets and no protocol: a server is
+ * a `PooledServer`, an error an opaque `E`.
+ *
+ * Invariants: nobody waits while a server is idle; waiters are served oldest first; at most one
+ * server is logging in, so a storm of clients does not become a storm of logins; every path on
+ * which a server comes free or goes away ends in `#serveNext()`.
+ *
+ * All of it is synchronous: there is no moment between deciding and doing.
+ */
+
+import type { PoolStats } from "../stats/pool_stats.ts";
+import {
+  mayOpenServer,
+  mayOpenSpareServer,
+  type PoolSituation,
+  type PoolSizes,
+} from "./pool_limits.ts";
+import type { PooledServer, PooledServerEnd, PooledServerState } from "./pooled_server.ts";
+import { ServerLists } from "./server_lists.ts";
+import { type WaitingPlace, WaitingQueue } from "./waiting_queue.ts";
+
+/** Somebody who waits for a server. Exactly one of the two is called, and then no more. */
+export interface ServerRequest<S, E> {
+  /** Takes the server, which is idle, and links it before returning. */
+  serve(server: S): void;
+  /** No server is to be had. */
+  refuse(error: E): void;
+}
+
+/** Somebody who logs in and waits for what the first server reports. */
+export interface WelcomeRequest<E> {
+  /** The parameters to greet a client with. */
+  welcome(parameters: ReadonlyMap<string, string>): void;
+  /** No server is to be had. */
+  refuse(error: E): void;
+}
+
+/** Why newcomers are turned away: the last login to the server failed and there is no server. */
+export class StandingFailure<E> {
+  readonly error: E;
+  readonly atMs: number;
+
+  constructor(error: E, atMs: number) {
+    this.error = error;
+    this.atMs = atMs;
+  }
+}
+
+/** What a pool obeys; read anew each time, since a reload may change it. */
+export interface PoolRules extends PoolSizes {
+  /** Pause after a failed login (`server_login_retry`). */
+  readonly loginRetryMs: number;
+  readonly isRoundRobin: boolean;
+}
+
+/** What a pool is made of. */
+export interface PoolOptions<S, E> {
+  /** As clients name it. */
+  readonly database: string;
+  /** The server's user: the forced one, or the client's. */
+  readonly user: string;
+  readonly rules: () => PoolRules;
+  readonly nowMs: () => number;
+  readonly stats: PoolStats;
+  /** Starts a server's life, in state login. */
+  readonly openServer: () => S;
+  /** Whether an error of the server only asks for patience (57P03). */
+  readonly isTemporary: (error: E) => boolean;
+}
+
+/** The servers and the waiting clients of one (database, user). */
+export class Pool<S extends PooledServer<E>, E> {
+  readonly database: string;
+  readonly user: string;
+  readonly stats: PoolStats;
+  readonly servers = new ServerLists<S>();
+  readonly waiting = new WaitingQueue<ServerRequest<S, E>>();
+  readonly loggingIn = new WaitingQueue<WelcomeRequest<E>>();
+  /** Clients of this pool, in whatever state; kept by the clients' registry. */
+  clientCount = 0;
+  /** When it last had a client or a server. */
+  usedAtMs: number;
+  /** When a server was last closed for its age; such closes are spread over time. */
+  lifetimeEndedAtMs = -Infinity;
+  /** What the first server reported; greets clients. */
+  welcome: ReadonlyMap<string, string> | undefined;
+
+  readonly #options: PoolOptions<S, E>;
+  #failure: StandingFailure<E> | undefined;
+  #isClosed = false;
+
+  constructor(options: PoolOptions<S, E>) {
+    this.#options = options;
+    this.database = options.database;
+    this.user = options.user;
+    this.stats = options.stats;
+    this.usedAtMs = options.nowMs();
+  }
+
+  /** The last failed login to the server, until one succeeds. */
+  get failure(): StandingFailure<E> | undefined {
+    return this.#failure;
+  }
+
+  /** The rules as they are now. */
+  get rules(): PoolRules {
+    return this.#options.rules();
+  }
+
+  /** Whether there is anything that would be lost with the pool. */
+  get isEmpty(): boolean {
+    return this.servers.count === 0 && this.clientCount === 0;
+  }
+
+  /**
+   * Asks for a server. Returns an idle one, which the caller links at once; a standing failure, to
+   * be told; or undefined: then the place stands in the queue and its owner will be called.
+   */
+  acquire(place: WaitingPlace<ServerRequest<S, E>>): S | StandingFailure<E> | undefined {
+    const free = this.#nextFree() ?? this.#nextChecked();
+    if (free !== undefined) return free;
+    const failure = this.#standingFailure();
+    if (failure !== undefined) return failure;
+    this.waiting.add(place, this.#options.nowMs());
+    this.#openIfNeeded();
+    return undefined;
+  }
+
+  /** Leaves the queue. Returns whether the place was in it. */
+  cancel(place: WaitingPlace<ServerRequest<S, E>>): boolean {
+    return this.waiting.remove(place);
+  }
+
+  /**
+   * Asks for the welcome parameters. Returns them, or a standing failure; undefined means that the
+   * place stands in the queue of those logging in.
+   */
+  acquireWelcome(
+    place: WaitingPlace<WelcomeRequest<E>>,
+  ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
+    if (this.welcome !== undefined) return this.welcome;
+    const failure = this.#standingFailure();
+    if (failure !== undefined) return failure;
+    this.loggingIn.add(place, this.#options.nowMs());
+    this.#openIfNeeded();
+    return undefined;
+  }
+
+  /** Leaves the queue of those logging in. */
+  cancelWelcome(place: WaitingPlace<WelcomeRequest<E>>): boolean {
+    return this.loggingIn.remove(place);
+  }
+
+  /** Sorts a server whose state has changed, and does what follows from it. */
+  onServerState(server: S, before: PooledServerState<E>): void {
+    this.servers.move(server, before.kind);
+    const { state } = server;
+    switch (state.kind) {
+      case "idle":
+        if (before.kind === "login") this.#loginSucceeded(server);
+        return this.#serveNext();
+      case "closed":
+        if (before.kind === "login") this.#loginFailed(state.end);
+        // After a failure the janitor tries again, at its pace.
+        else this.#serveNext();
+    }
+  }
+
+  /**
+   * What the janitor calls: opens a server if one is due after a pause, for those who wait or, if
+   * `wantsSpares`, towards `min_pool_size`.
+   */
+  maintain(wantsSpares: boolean): void {
+    this.#serveNext();
+    if (!wantsSpares || !this.#mayTry()) return;
+    if (mayOpenSpareServer(this.rules, this.#situation())) this.#open();
+  }
+
+  /** Closes every server as soon as it is free, and greets no more clients with what they said. */
+  doomServers(reason: string): void {
+    this.welcome = undefined;
+    this.#failure = undefined;
+    for (const server of [...this.servers.all()]) server.doom(reason);
+  }
+
+  /** Ends the pool: all who wait are refused, all servers closed; nothing is opened any more. */
+  close(error: E, reason: string): void {
+    this.#isClosed = true;
+    this.#refuseAll(error);
+    for (const server of [...this.servers.all()]) server.discard(reason);
+  }
+
+  /** An idle server, unless others were here first. */
+  #nextFree(): S | undefined {
+    if (this.waiting.size > 0) return undefined;
+    return this.servers.nextIdle(this.rules.isRoundRobin);
+  }
+
+  /** Has a server checked that was idle for long; where no check is wanted, it is free at once. */
+  #nextChecked(): S | undefined {
+    this.servers.used.at(-1)?.check();
+    return this.#nextFree();
+  }
+
+  #standingFailure(): StandingFailure<E> | undefined {
+    if (this.#failure === undefined || this.servers.usableCount > 0) return undefined;
+    const failure = this.#failure;
+    // The one turned away is the only sign that somebody wants a server.
+    if (this.servers.login.size === 0 && this.#mayTry()) this.#open();
+    return failure;
+  }
+
+  #loginSucceeded(server: S): void {
+    this.#failure = undefined;
+    this.welcome ??= server.reported;
+    for (const request of this.loggingIn.drain()) request.welcome(this.welcome);
+  }
+
+  #loginFailed(end: PooledServerEnd<E>): void {
+    this.#failure = new StandingFailure(end.error, this.#options.nowMs());
+    const isFinal = end.kind === "refused" && !this.#options.isTemporary(end.error);
+    if (isFinal && this.servers.usableCount === 0) this.#refuseAll(end.error);
+  }
+
+  #refuseAll(error: E): void {
+    for (const request of this.loggingIn.drain()) request.refuse(error);
+    for (const request of this.waiting.drain()) request.refuse(error);
+  }
+
+  /** Hands out what is free; then sees to it that more comes free. */
+  #serveNext(): void {
+    while (this.waiting.size > 0) {
+      const server = this.servers.nextIdle(this.rules.isRoundRobin);
+      if (server === undefined) break;
+      this.waiting.shift()!.serve(server);
+    }
+    this.#checkUsed();
+    this.#openIfNeeded();
+  }
+
+  /** Brings back servers idle for long, as many as are waited for. */
+  #checkUsed(): void {
+    while (this.waiting.size > this.servers.tested.size) {
+      const server = this.servers.used.at(-1);
+      if (server === undefined) return;
+      server.check();
+    }
+  }
+
+  #openIfNeeded(): void {
+    const { poolSize, reservePoolSize } = this.rules;
+    // Most often so under load: there is no need to look closer.
+    if (this.servers.count >= poolSize + reservePoolSize) return;
+    if (this.#isClosed || !this.#mayTry()) return;
+    if (mayOpenServer(this.rules, this.#situation())) this.#open();
+  }
+
+  #open(): void {
+    if (this.#isClosed) return;
+    this.servers.add(this.#options.openServer());
+  }
+
+  #mayTry(): boolean {
+    if (this.#failure === undefined) return true;
+    return this.#options.nowMs() - this.#failure.atMs >= this.rules.loginRetryMs;
+  }
+
+  #situation(): PoolSituation {
+    const oldest = this.waiting.oldest;
+    return {
+      serverCount: this.servers.count,
+      loginCount: this.servers.login.size,
+      waitingCount: this.waiting.size + this.loggingIn.size,
+      oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
+    };
+  }
+}

@@ -1,0 +1,40 @@
+/** A server as a pool sees it. `ServerSession` has this shape; the pool does not know it. */
+
+/** The states by which a pool sorts its servers; SHOW POOLS has a column for each. */
+export type PooledServerKind =
+  | "login"
+  | "idle"
+  | "used"
+  | "tested"
+  | "active"
+  | "being_canceled"
+  | "closed";
+
+/** Why a server was closed, as far as it matters here. */
+export interface PooledServerEnd<E> {
+  readonly error: E;
+  readonly kind: "refused" | "unreachable" | "served";
+}
+
+/** What a pool reads of a server's state. */
+export type PooledServerState<E> =
+  | { readonly kind: Exclude<PooledServerKind, "closed">; readonly sinceMs: number }
+  | { readonly kind: "closed"; readonly sinceMs: number; readonly end: PooledServerEnd<E> };
+
+/** One server of a pool. */
+export interface PooledServer<E> {
+  readonly state: PooledServerState<E>;
+  readonly createdAtMs: number;
+  /** All that the server reported at login. */
+  readonly reported: ReadonlyMap<string, string>;
+  /** Checks the server and brings it back as idle, or closes it. */
+  check(): void;
+  /** Moves it from idle to used. */
+  retire(): void;
+  /** Closes it. */
+  discard(reason: string): void;
+  /** Closes it at once if it is free, else when it is released. */
+  doom(reason: string): void;
+  /** Gives up its login. */
+  expireLogin(): void;
+}

@@ -1,0 +1,117 @@
+/**
+ * The servers of one pool, by state: a server's list is its state, and counts are lengths of lists,
+ * so they cannot drift.
+ */
+
+import { assert, unreachable } from "../base/assert.ts";
+import type { PooledServerKind } from "./pooled_server.ts";
+
+/** What a list holds. */
+interface Listed {
+  readonly state: { readonly kind: PooledServerKind };
+}
+
+/** One list for each state but closed. */
+export class ServerLists<S extends Listed> {
+  /** Connecting or logging in. */
+  readonly login = new Set<S>();
+  /** Free; the one released last stands last. */
+  readonly idle: S[] = [];
+  /** Free, to be checked before use. */
+  readonly used: S[] = [];
+  /** In reset or check. */
+  readonly tested = new Set<S>();
+  /** Linked to a client. */
+  readonly active = new Set<S>();
+  /** Kept from others until a cancel request has ended. */
+  readonly beingCanceled = new Set<S>();
+
+  /** All that exist, in whatever state. */
+  get count(): number {
+    return this.login.size + this.usableCount;
+  }
+
+  /** All that have logged in. */
+  get usableCount(): number {
+    return this.idle.length + this.used.length + this.tested.size + this.active.size +
+      this.beingCanceled.size;
+  }
+
+  /** Every server, in no order that matters. */
+  *all(): Generator<S, void, void> {
+    yield* this.login;
+    yield* this.idle;
+    yield* this.used;
+    yield* this.tested;
+    yield* this.active;
+    yield* this.beingCanceled;
+  }
+
+  /** Adds a new server. */
+  add(server: S): void {
+    this.#insert(server);
+  }
+
+  /** Moves a server whose state was `before` to where it belongs now. */
+  move(server: S, before: PooledServerKind): void {
+    this.#remove(server, before);
+    this.#insert(server);
+  }
+
+  /** The free server to use next: the newest one, or the oldest for round robin. */
+  nextIdle(isRoundRobin: boolean): S | undefined {
+    return isRoundRobin ? this.idle[0] : this.idle.at(-1);
+  }
+
+  #insert(server: S): void {
+    const { kind } = server.state;
+    switch (kind) {
+      case "idle":
+      case "used":
+        this[kind].push(server);
+        return;
+      case "login":
+      case "tested":
+      case "active":
+        this[kind].add(server);
+        return;
+      case "being_canceled":
+        this.beingCanceled.add(server);
+        return;
+      case "closed":
+        return;
+      default:
+        unreachable(kind);
+    }
+  }
+
+  #remove(server: S, kind: PooledServerKind): void {
+    switch (kind) {
+      case "idle":
+      case "used":
+        return removeFrom(this[kind], server);
+      case "login":
+      case "tested":
+      case "active":
+        return deleteFrom(this[kind], server);
+      case "being_canceled":
+        return deleteFrom(this.beingCanceled, server);
+      case "closed":
+        throw new TypeError("Cannot move a closed server: it is in no list");
+      default:
+        unreachable(kind);
+    }
+  }
+}
+
+function removeFrom<S>(list: S[], server: S): void {
+  // The newest is the one taken most often.
+  const at = list.lastIndexOf(server);
+  assert(at >= 0, "A server must stand in the list of its state");
+  list.splice(at, 1);
+}
+
+function deleteFrom<S>(list: Set<S>, server: S): void {
+  const wasThere = list.delete(server);
+  assert(wasThere, "A server must stand in the list of its state");
+}

@@ -1,0 +1,79 @@
+/** Those who wait for a server, oldest first; anybody may leave at once, wherever it stands. */
+
+import { assert } from "../base/assert.ts";
+
+/** A place in a queue; its owner keeps it and may use it again. */
+export class WaitingPlace<T> {
+  readonly owner: T;
+  /** When it was taken, while in a queue. */
+  sinceMs = 0;
+  previous: WaitingPlace<T> | undefined;
+  next: WaitingPlace<T> | undefined;
+  queue: WaitingQueue<T> | undefined;
+
+  constructor(owner: T) {
+    this.owner = owner;
+  }
+}
+
+/** A doubly linked list of places: adding, taking and leaving cost the same at any length. */
+export class WaitingQueue<T> {
+  #first: WaitingPlace<T> | undefined;
+  #last: WaitingPlace<T> | undefined;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The one that waits longest. */
+  get oldest(): WaitingPlace<T> | undefined {
+    return this.#first;
+  }
+
+  /** Adds a place at the end. */
+  add(place: WaitingPlace<T>, nowMs: number): void {
+    assert(place.queue === undefined, "One place stands in one queue");
+    place.queue = this;
+    place.sinceMs = nowMs;
+    place.previous = this.#last;
+    if (this.#last === undefined) this.#first = place;
+    else this.#last.next = place;
+    this.#last = place;
+    this.#size += 1;
+  }
+
+  /** Takes a place out. Returns whether it was in. */
+  remove(place: WaitingPlace<T>): boolean {
+    if (place.queue !== this) return false;
+    if (place.previous === undefined) this.#first = place.next;
+    else place.previous.next = place.next;
+    if (place.next === undefined) this.#last = place.previous;
+    else place.next.previous = place.previous;
+    place.previous = undefined;
+    place.next = undefined;
+    place.queue = undefined;
+    this.#size -= 1;
+    return true;
+  }
+
+  /** Takes out the oldest. */
+  shift(): T | undefined {
+    const first = this.#first;
+    if (first === undefined) return undefined;
+    this.remove(first);
+    return first.owner;
+  }
+
+  /** Takes out all, oldest first. */
+  drain(): T[] {
+    const all: T[] = [];
+    for (let owner = this.shift(); owner !== undefined; owner = this.shift()) all.push(owner);
+    return all;
+  }
+
+  /** All places, oldest first. The queue must not change meanwhile. */
+  *places(): Generator<WaitingPlace<T>, void, void> {
+    for (let place = this.#first; place !== undefined; place = place.next) yield place;
+  }
+}

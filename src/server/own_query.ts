@@ -1,0 +1,69 @@
+/**
+ * A query that Sluice itself runs on a server (reset, check, connect_query, SET): gathers what the
+ * answer says, and nothing of it reaches a client. Pure.
+ */
+
+import { isTransactionStatus, TransactionStatus } from "../wire/backend_messages.ts";
+import { BodyReader } from "../wire/body_reader.ts";
+import { readErrorResponse } from "../wire/error_response.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { Backend } from "../wire/message_type.ts";
+import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+
+/** How an own query ended. */
+export interface OwnQueryResult {
+  /** The first error the server reported. */
+  readonly error: PgError | undefined;
+  /** Transaction status of the ReadyForQuery. */
+  readonly status: TransactionStatus;
+}
+
+/** One query of ours that is under way. */
+export class OwnQuery {
+  #error: PgError | undefined;
+  readonly #onDone: (result: OwnQueryResult) => void;
+
+  constructor(onDone: (result: OwnQueryResult) => void) {
+    this.#onDone = onDone;
+  }
+
+  /**
+   * Takes a message of the answer. Returns whether it was the last one.
+   * @throws {ProtocolError} If it does not belong in the answer to a query.
+   */
+  receive(cursor: MessageCursor): boolean {
+    if (cursor.isContinuation) return false;
+    switch (cursor.type) {
+      case Backend.RowDescription:
+      case Backend.DataRow:
+      case Backend.CommandComplete:
+      case Backend.EmptyQueryResponse:
+      case Backend.NoticeResponse:
+      case Backend.NotificationResponse:
+        return false;
+      case Backend.ErrorResponse:
+        this.#error ??= errorOf(cursor);
+        return false;
+      case Backend.ReadyForQuery:
+        return true;
+      default:
+        throw new ProtocolError("unknown pkt from server");
+    }
+  }
+
+  /** Tells the result to whoever waits for it; to be called once, after the last message. */
+  finish(status: number): void {
+    if (!isTransactionStatus(status)) throw new ProtocolError("unknown pkt from server");
+    this.#onDone({ error: this.#error, status });
+  }
+}
+
+/** The error of an ErrorResponse; one too long to be held is still an error. */
+export function errorOf(cursor: MessageCursor): PgError {
+  if (!cursor.isWhole) {
+    return new PgError(SQLSTATE.internalError, "error too long to be read", { severity: "ERROR" });
+  }
+  const start = cursor.start + HEADER_BYTES;
+  return readErrorResponse(new BodyReader(cursor.buffer, start, cursor.end));
+}

@@ -1,0 +1,47 @@
+/** The addresses of one database: which one the next connection goes to. */
+
+import { type ServerAddress, unixSocketPath } from "../net/network.ts";
+
+/** Chooses among the hosts of a database, as `load_balance_hosts` says. */
+export class ServerHosts {
+  readonly #addresses: readonly ServerAddress[];
+  readonly #policy: "round-robin" | "disable";
+  #next = 0;
+
+  /** No host at all means a unix socket in `socketDirectory`. */
+  constructor(
+    hosts: readonly string[],
+    { port, policy, socketDirectory }: {
+      port: number;
+      policy: "round-robin" | "disable";
+      socketDirectory: string;
+    },
+  ) {
+    const names = hosts.length === 0 ? [socketDirectory] : hosts;
+    this.#addresses = names.map((host) => addressOf(host, port));
+    this.#policy = policy;
+  }
+
+  /** The address for the next connection. */
+  next(): ServerAddress {
+    const address = this.#addresses[this.#next]!;
+    if (this.#policy === "round-robin") this.#advance();
+    return address;
+  }
+
+  /** Takes note that an address did not work: the next connection tries another. */
+  noteFailure(address: ServerAddress): void {
+    if (this.#policy === "disable" && this.#addresses[this.#next] === address) this.#advance();
+  }
+
+  #advance(): void {
+    this.#next = (this.#next + 1) % this.#addresses.length;
+  }
+}
+
+function addressOf(host: string, port: number): ServerAddress {
+  if (host.startsWith("/") || host.startsWith("@")) {
+    return { kind: "unix", path: unixSocketPath(host, port), port };
+  }
+  return { kind: "tcp", host, port };
+}

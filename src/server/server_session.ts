@@ -1,0 +1,441 @@
+/**
+ * One connection to PostgreSQL, all its life: dial, login, serve whoever is linked, reset, close.
+ * It does not know pools or clients: a pool is its `ServerOwner`, a client's relay its `ServerTaker`.
+ *
+ * HOT PATH: `#sink` for a linked server. Budget: nothing but handing the chunk on.
+ * Invariants: it is read all the time, so a dying server is noticed before it is handed out;
+ * whatever comes from it unasked closes it; a server in doubt is closed, never handed on.
+ */
+
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import type { ServerAuthentication } from "../auth/server_authentication.ts";
+import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { Logger } from "../log/logger.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
+import { DialError, type Network, type ServerAddress, type StreamOptions } from "../net/network.ts";
+import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
+import { BodyReader } from "../wire/body_reader.ts";
+import { query, terminate } from "../wire/frontend_messages.ts";
+import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
+import { Backend, typeTable } from "../wire/message_type.ts";
+import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
+import { logInToServer, ServerRefusal } from "./server_login.ts";
+import { NEXT_SERVER_STATES, type ServerEnd, type ServerState } from "./server_state.ts";
+import type { ServerTaker } from "./server_taker.ts";
+
+/** The messages whose body steers us. */
+const INSPECTED = typeTable([
+  Backend.ReadyForQuery,
+  Backend.ParameterStatus,
+  Backend.ErrorResponse,
+]);
+
+/** Parameters and errors of ordinary length are held; a longer error is passed on in pieces. */
+const MAX_INSPECTED_BYTES = 65_536;
+
+/** Told of every change of state; keeps the lists and hands out what comes free. */
+export interface ServerOwner {
+  /** The server left `before`; its new state is `server.state`. */
+  onServerState(server: ServerSession, before: ServerState): void;
+}
+
+/** How a server is prepared for the next client; read at every release, so that it may change. */
+export interface ServerUpkeep {
+  /** Query to run before another client may have the server, if any. */
+  readonly resetQuery: string | undefined;
+  /** Query that shows whether a server is alive; undefined where none is wanted. */
+  readonly checkQuery: string | undefined;
+  /** Whether a server serves one client only (`server_lifetime = 0`). */
+  readonly isUsedOnce: boolean;
+}
+
+/** What a server session is made of. */
+export interface ServerSessionOptions {
+  /** Unique within the pooler. */
+  readonly id: number;
+  readonly owner: ServerOwner;
+  /** For the log: database and user as clients name them. */
+  readonly database: string;
+  readonly user: string;
+  readonly address: ServerAddress;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly streamOptions: StreamOptions;
+  readonly connectTimeoutMs: number;
+  readonly maxMessageBytes: number;
+  readonly tracked: TrackedParameters;
+  /** Of the StartupMessage. */
+  readonly startupParameters: ReadonlyMap<string, string>;
+  readonly authentication: ServerAuthentication;
+  readonly connectQuery: string | undefined;
+  readonly upkeep: () => ServerUpkeep;
+  /** Told when no connection came about, so that the next one may try elsewhere. */
+  readonly onUnreachable: (address: ServerAddress) => void;
+}
+
+/** A server, as pool, relay and console see it. */
+export class ServerSession {
+  readonly id: number;
+  readonly address: ServerAddress;
+  readonly createdAtMs: number;
+  /** Wall clock, for SHOW SERVERS. */
+  readonly createdWallMs: number;
+  readonly parameters: ParameterCache;
+  /** All that the server reported at login. */
+  reported: ReadonlyMap<string, string> = new Map();
+  /** As of the last ReadyForQuery. */
+  transactionStatus: number = TransactionStatus.Idle;
+  /** When a client last asked it something. */
+  requestedAtMs: number;
+
+  readonly #options: ServerSessionOptions;
+  readonly #cursor: MessageCursor;
+  #stream: ByteStream | undefined;
+  #state: ServerState;
+  #ownQuery: OwnQuery | undefined;
+  #cancelKey: Uint8Array<ArrayBuffer> | undefined;
+  /** Why it must not be handed on, if there is a reason. */
+  #doubt: string | undefined;
+  #cancelsInFlight = 0;
+
+  constructor(options: ServerSessionOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.address = options.address;
+    this.createdAtMs = options.clock.nowMs();
+    this.createdWallMs = options.clock.wallMs();
+    this.requestedAtMs = this.createdAtMs;
+    this.parameters = new ParameterCache(options.tracked);
+    this.#state = { kind: "login", sinceMs: this.createdAtMs };
+    this.#cursor = new MessageCursor({
+      inspected: INSPECTED,
+      maxInspectedBytes: MAX_INSPECTED_BYTES,
+      maxMessageBytes: options.maxMessageBytes,
+    });
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get stream(): ByteStream | undefined {
+    return this.#stream;
+  }
+
+  get database(): string {
+    return this.#options.database;
+  }
+
+  get user(): string {
+    return this.#options.user;
+  }
+
+  /** Process ID and secret of the backend. */
+  get cancelKey(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#cancelKey;
+  }
+
+  /** Whether the last byte received was the end of a message. */
+  get isBetweenMessages(): boolean {
+    return this.#cursor.isAtBoundary;
+  }
+
+  /** Whether it will be closed as soon as it is released. */
+  get isDoomed(): boolean {
+    return this.#doubt !== undefined;
+  }
+
+  /** Runs the session to its end. Never rejects for what the server or the network did. */
+  async run(): Promise<void> {
+    try {
+      const stream = await this.#connect();
+      if (stream === undefined) return;
+      await stream.pump(this.#sink);
+      this.#end({ reason: "server conn crashed?", error: crashed(), kind: "served" });
+    } catch (error) {
+      this.#failed(error);
+      if (!isPeersFault(error)) throw error;
+    } finally {
+      this.#stream?.close();
+    }
+  }
+
+  /** Links the server to a client; it must be idle. */
+  link(taker: ServerTaker): void {
+    this.#enter({ kind: "active", sinceMs: this.#nowMs(), taker });
+  }
+
+  /** Sends a client's bytes on. The server must be linked. */
+  write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
+    return this.#stream!.write(buffer, start, end);
+  }
+
+  /**
+   * Runs SQL of ours while linked, with the client held; nothing of the answer is forwarded.
+   * @param onDone Not called when the server is lost: its taker hears of that.
+   */
+  runOwnQuery(sql: string, onDone: (result: OwnQueryResult) => void): void {
+    assert(this.#ownQuery === undefined, "One own query at a time");
+    this.#ownQuery = new OwnQuery(onDone);
+    const message = query(sql);
+    // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
+    void this.#stream!.write(message, 0, message.length);
+  }
+
+  /** The client is done with the server, which is clean: on to the next one. */
+  release(): void {
+    assert(this.#state.kind === "active", "Only a linked server can be released");
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    if (this.#options.upkeep().isUsedOnce) return this.discard("server lifetime over");
+    if (this.#cancelsInFlight > 0) {
+      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
+    } else {
+      this.#reset();
+    }
+  }
+
+  /** Closes the server, whatever it is doing. A linked client hears of it. */
+  discard(reason: string, error: PgError = crashed()): void {
+    this.#end({ reason, error, kind: "served" });
+  }
+
+  /** Gives up a login that takes too long. */
+  expireLogin(): void {
+    const error = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, "connect timeout");
+    this.#end({ reason: "connect timeout", error, kind: "unreachable" });
+  }
+
+  /** Closes the server once it is free: at once, or when it is released. */
+  doom(reason: string): void {
+    this.#doubt ??= reason;
+    if (this.#state.kind === "idle" || this.#state.kind === "used") this.discard(reason);
+  }
+
+  /** Moves an idle server to those that are checked before use. */
+  retire(): void {
+    // It goes on being idle as far as idle timeouts are concerned.
+    this.#enter({ kind: "used", sinceMs: this.#state.sinceMs });
+  }
+
+  /** Checks a server that was idle for long; it comes back as idle, or is closed. */
+  check(): void {
+    const { checkQuery } = this.#options.upkeep();
+    if (checkQuery === undefined) return this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+    this.#test(checkQuery, "test query failed");
+  }
+
+  /** A cancel request for the present client sets out; the server is kept from others till it ended. */
+  beginCancel(): void {
+    this.#cancelsInFlight += 1;
+  }
+
+  /** A cancel request has ended, whatever became of it. */
+  endCancel(): void {
+    this.#cancelsInFlight -= 1;
+    if (this.#cancelsInFlight === 0 && this.#state.kind === "being_canceled") this.#reset();
+  }
+
+  /** Takes over a ParameterStatus. Returns the parameter, or undefined if it was too long to read. */
+  takeParameterStatus(cursor: MessageCursor): { name: string; value: string } | undefined {
+    if (!cursor.isWhole) {
+      this.#doubt ??= "broken ParameterStatus packet";
+      return undefined;
+    }
+    const start = cursor.start + HEADER_BYTES;
+    const parameter = readParameterStatus(new BodyReader(cursor.buffer, start, cursor.end));
+    this.parameters.report(parameter.name, parameter.value);
+    return parameter;
+  }
+
+  async #connect(): Promise<ByteStream | undefined> {
+    const { address, clock, connectTimeoutMs, network, startupParameters, streamOptions } =
+      this.#options;
+    const stream = await network.dial(address, { ...streamOptions, timeoutMs: connectTimeoutMs });
+    this.#stream = stream;
+    if (this.#isClosed()) return undefined;
+    const login = await logInToServer(stream, {
+      parameters: startupParameters,
+      authentication: this.#options.authentication,
+    });
+    if (this.#isClosed()) return undefined;
+    this.#cancelKey = login.cancelKey;
+    this.reported = login.parameters;
+    for (const [name, value] of login.parameters) this.parameters.report(name, value);
+    this.requestedAtMs = clock.nowMs();
+    this.#afterLogin();
+    return stream;
+  }
+
+  #afterLogin(): void {
+    const { connectQuery } = this.#options;
+    if (connectQuery === undefined) return this.#becomeFree();
+    this.runOwnQuery(connectQuery, (result) => {
+      if (result.error === undefined && result.status === TransactionStatus.Idle) {
+        return this.#becomeFree();
+      }
+      const error = result.error ?? new PgError(SQLSTATE.internalError, "connect_query failed");
+      this.#end({ reason: "exec_on_connect query failed", error, kind: "refused" });
+    });
+  }
+
+  readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> => {
+    this.#cursor.feed(buffer, length);
+    if (this.#ownQuery === undefined && this.#state.kind === "active") {
+      return this.#state.taker.onServerChunk(this.#cursor);
+    }
+    this.#receiveUnlinked();
+  };
+
+  /** What comes while no client is to see it. */
+  #receiveUnlinked(): void {
+    const cursor = this.#cursor;
+    while (cursor.next() && !this.#isClosed()) {
+      if (cursor.type === Backend.ParameterStatus) {
+        if (!cursor.isContinuation) this.takeParameterStatus(cursor);
+      } else if (this.#ownQuery !== undefined) {
+        this.#receiveAnswer(this.#ownQuery);
+      } else if (cursor.type !== Backend.NotificationResponse) {
+        return this.#receiveUnasked();
+      }
+    }
+    if (this.#isClosed()) cursor.abandonChunk();
+  }
+
+  #receiveAnswer(ownQuery: OwnQuery): void {
+    const isLast = ownQuery.receive(this.#cursor);
+    if (!isLast) return;
+    this.#ownQuery = undefined;
+    this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
+    ownQuery.finish(this.transactionStatus);
+  }
+
+  /** A server that speaks without being asked is closed, and the log says what it said. */
+  #receiveUnasked(): void {
+    const cursor = this.#cursor;
+    const isReport = cursor.type === Backend.ErrorResponse;
+    const said = isReport && !cursor.isContinuation ? `: ${errorOf(cursor).message}` : "";
+    cursor.abandonChunk();
+    this.discard(`idle server got dirty${said}`);
+  }
+
+  /** Runs the reset query, if one is due; then the server is free. */
+  #reset(): void {
+    const { resetQuery } = this.#options.upkeep();
+    if (resetQuery === undefined) return this.#becomeFree();
+    this.#test(resetQuery, "reset query failed");
+  }
+
+  #test(sql: string, failure: string): void {
+    this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    this.runOwnQuery(sql, ({ error, status }) => {
+      if (error !== undefined) return this.discard(`${failure}: ${error.message}`);
+      if (status !== TransactionStatus.Idle) return this.discard(failure);
+      if (/\b(discard|reset)\s+all\b/i.test(sql)) this.parameters.resetUnreported();
+      this.#becomeFree();
+    });
+  }
+
+  #becomeFree(): void {
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+  }
+
+  /** Sorts what ended `run()` early into what the owner is told. */
+  #failed(error: unknown): void {
+    const wasServing = this.#state.kind !== "login";
+    if (error instanceof ServerRefusal) {
+      const { message, severity } = error.error;
+      const reason = message.startsWith("server login failed")
+        ? message
+        : `server login failed: ${severity} ${message}`;
+      return this.#end({ reason, error: error.error, kind: "refused" });
+    }
+    if (error instanceof DialError) {
+      this.#options.onUnreachable(this.address);
+      this.#options.log.debug(`${this.#label()} ${error.failure}: ${String(error.cause)}`);
+      const told = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, error.failure);
+      return this.#end({ reason: error.failure, error: told, kind: "unreachable" });
+    }
+    if (error instanceof ProtocolError) {
+      const told = new PgError(SQLSTATE.protocolViolation, `server sent: ${error.message}`);
+      return this.#end({ reason: error.message, error: told, kind: endKind(wasServing) });
+    }
+    if (error instanceof PgError) {
+      return this.#end({ reason: error.message, error, kind: endKind(wasServing) });
+    }
+    const told = new PgError(SQLSTATE.internalError, "internal error");
+    this.#end({ reason: `internal error: ${String(error)}`, error: told, kind: "served" });
+  }
+
+  #end(end: ServerEnd): void {
+    const before = this.#state;
+    if (before.kind === "closed") return;
+    this.#logEnd(end);
+    this.#ownQuery = undefined;
+    this.#enter({ kind: "closed", sinceMs: this.#nowMs(), end });
+    this.#hangUp(before);
+    if (before.kind === "active") before.taker.onServerClosed(end);
+  }
+
+  #hangUp(before: ServerState): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    if (before.kind !== "login" && before.kind !== "active") {
+      const message = terminate();
+      void stream.write(message, 0, message.length);
+    }
+    stream.close();
+  }
+
+  #enter(next: ServerState): void {
+    const before = this.#state;
+    assert(
+      NEXT_SERVER_STATES[before.kind].includes(next.kind),
+      `A server cannot go from ${before.kind} to ${next.kind}`,
+    );
+    this.#state = next;
+    this.#options.owner.onServerState(this, before);
+  }
+
+  #isClosed(): boolean {
+    return this.#state.kind === "closed";
+  }
+
+  #nowMs(): number {
+    return this.#options.clock.nowMs();
+  }
+
+  #logEnd(end: ServerEnd): void {
+    const ageSeconds = Math.floor((this.#nowMs() - this.createdAtMs) / 1000);
+    this.#options.log.log(`${this.#label()} closing because: ${end.reason} (age=${ageSeconds}s)`);
+  }
+
+  #label(): string {
+    return serverLabel(this);
+  }
+}
+
+/** `S-0x…: database/user@host:port`, as PgBouncer's log names a server. */
+export function serverLabel(server: ServerSession): string {
+  const { address } = server;
+  const host = address.kind === "unix" ? "unix" : address.host;
+  const id = server.id.toString(16).padStart(12, "0");
+  return `S-0x${id}: ${server.database}/${server.user}@${host}:${address.port}`;
+}
+
+function crashed(): PgError {
+  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
+}
+
+function endKind(wasServing: boolean): ServerEnd["kind"] {
+  return wasServing ? "served" : "unreachable";
+}
+
+function isPeersFault(error: unknown): boolean {
+  return error instanceof ServerRefusal || error instanceof DialError ||
+    error instanceof ProtocolError || error instanceof PgError;
+}

@@ -1,0 +1,12 @@
+/** What a server session asks of whoever it is linked to. */
+
+import type { MessageCursor } from "../wire/message_cursor.ts";
+import type { ServerEnd } from "./server_state.ts";
+
+/** The client side of a link. */
+export interface ServerTaker {
+  /** Takes a received chunk, to be walked to its end; a promise holds the server's receive loop. */
+  onServerChunk(cursor: MessageCursor): void | Promise<void>;
+  /** The server is gone; the link is over. */
+  onServerClosed(end: ServerEnd): void;
+}

@@ -1,0 +1,100 @@
+/**
+ * Statistics by database: adds up pools, keeps what freed pools had counted, and averages over the
+ * last period. Pure.
+ */
+
+import { averages, PoolStats, type StatValues } from "./pool_stats.ts";
+
+/** One database's figures. */
+export interface DatabaseStats {
+  readonly database: string;
+  readonly totals: StatValues;
+  readonly averages: StatValues;
+}
+
+/** All statistics of one pooler. */
+export class StatsBook {
+  readonly #pools = new Map<PoolStats, string>();
+  readonly #retired = new Map<string, PoolStats>();
+  #periodStart = new Map<string, StatValues>();
+  #averages = new Map<string, StatValues>();
+  #periodStartMs: number;
+
+  constructor(nowMs: number) {
+    this.#periodStartMs = nowMs;
+  }
+
+  /** Counters for a new pool of `database`. */
+  open(database: string): PoolStats {
+    const stats = new PoolStats();
+    this.#pools.set(stats, database);
+    return stats;
+  }
+
+  /** Keeps the counters of a pool that is freed: a total never goes down. */
+  retire(stats: PoolStats): void {
+    const database = this.#pools.get(stats);
+    if (database === undefined) return;
+    this.#pools.delete(stats);
+    const retired = this.#retired.get(database) ?? new PoolStats();
+    retired.add(stats);
+    this.#retired.set(database, retired);
+  }
+
+  /** Ends a period: averages are of the period that ended last. */
+  endPeriod(nowMs: number): void {
+    const totals = this.#totals();
+    const elapsedMs = nowMs - this.#periodStartMs;
+    this.#averages = new Map(
+      [...totals].map(([database, now]) => {
+        const before = this.#periodStart.get(database) ?? new PoolStats();
+        return [database, averages(before, now, elapsedMs)];
+      }),
+    );
+    this.#periodStart = new Map([...totals].map(([name, stats]) => [name, stats.snapshot()]));
+    this.#periodStartMs = nowMs;
+  }
+
+  /** Every database that has counted anything, by name. */
+  databases(): DatabaseStats[] {
+    return [...this.#totals()]
+      .map(([database, totals]) => ({
+        database,
+        totals,
+        averages: this.#averages.get(database) ?? new PoolStats(),
+      }))
+      .sort((a, b) => a.database < b.database ? -1 : 1);
+  }
+
+  /** Sums over all databases, for the log. */
+  overallAverages(): StatValues {
+    const sum = new PoolStats();
+    const times = { xactTimeUs: 0, queryTimeUs: 0, waitTimeUs: 0 };
+    for (const stats of this.#averages.values()) {
+      sum.add(stats);
+      times.xactTimeUs += stats.xactTimeUs * stats.xactCount;
+      times.queryTimeUs += stats.queryTimeUs * stats.queryCount;
+      times.waitTimeUs += stats.waitTimeUs * stats.serverAssignmentCount;
+    }
+    sum.xactTimeUs = perEvent(times.xactTimeUs, sum.xactCount);
+    sum.queryTimeUs = perEvent(times.queryTimeUs, sum.queryCount);
+    sum.waitTimeUs = perEvent(times.waitTimeUs, sum.serverAssignmentCount);
+    return sum;
+  }
+
+  #totals(): Map<string, PoolStats> {
+    const totals = new Map<string, PoolStats>();
+    const addTo = (database: string, stats: StatValues) => {
+      const total = totals.get(database) ?? new PoolStats();
+      total.add(stats);
+      totals.set(database, total);
+    };
+    for (const [database, stats] of this.#retired) addTo(database, stats);
+    for (const [stats, database] of this.#pools) addTo(database, stats);
+    return totals;
+  }
+}
+
+function perEvent(time: number, events: number): number {
+  return events > 0 ? Math.trunc(time / events) : 0;
+}

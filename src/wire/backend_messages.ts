@@ -1,0 +1,93 @@
+/** The few backend messages that Sluice reads or makes itself. Pure. */
+
+import { type BodyReader, decodeText } from "./body_reader.ts";
+import { Backend } from "./message_type.ts";
+import { MessageWriter } from "./message_writer.ts";
+
+/** Transaction status of ReadyForQuery: idle, in a transaction, in a failed transaction. */
+export const TransactionStatus = { Idle: 0x49, InTransaction: 0x54, Failed: 0x45 } as const;
+
+/** One of the three bytes above. */
+export type TransactionStatus = (typeof TransactionStatus)[keyof typeof TransactionStatus];
+
+/** Whether a byte of a ReadyForQuery is one of the three. */
+export function isTransactionStatus(byte: number): byte is TransactionStatus {
+  return byte === TransactionStatus.Idle || byte === TransactionStatus.InTransaction ||
+    byte === TransactionStatus.Failed;
+}
+
+/** Builds ReadyForQuery. */
+export function readyForQuery(status: TransactionStatus): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(8).begin(Backend.ReadyForQuery).int8(status).end().take();
+}
+
+/** Builds ParameterStatus. */
+export function parameterStatus(name: string, value: string): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(Backend.ParameterStatus).cstring(name).cstring(value).end()
+    .take();
+}
+
+/** Reads the body of ParameterStatus. @throws {ProtocolError} If it is not two texts. */
+export function readParameterStatus(reader: BodyReader): { name: string; value: string } {
+  return { name: reader.cstring(), value: reader.cstring() };
+}
+
+/** Builds BackendKeyData; `key` is 4 bytes of process ID and the secret. */
+export function backendKeyData(key: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(16).begin(Backend.BackendKeyData).bytes(key).end().take();
+}
+
+/** Builds NegotiateProtocolVersion: the newest minor version and the options not known. */
+export function negotiateProtocolVersion(
+  newestMinor: number,
+  unknownOptions: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  // The word is the whole version, major in the upper half, as PostgreSQL sends it.
+  const writer = new MessageWriter().begin(Backend.NegotiateProtocolVersion)
+    .int32(3 << 16 | newestMinor).int32(unknownOptions.length);
+  for (const option of unknownOptions) writer.cstring(option);
+  return writer.end().take();
+}
+
+/** Builds CommandComplete. */
+export function commandComplete(tag: string): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(32).begin(Backend.CommandComplete).cstring(tag).end().take();
+}
+
+/** One column of a result in text format. */
+export interface ResultColumn {
+  readonly name: string;
+  /** Type OID. */
+  readonly oid: number;
+  /** Bytes a value takes, -1 when that varies. */
+  readonly sizeBytes: number;
+}
+
+/** Builds RowDescription for values in text format. */
+export function rowDescription(columns: readonly ResultColumn[]): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter().begin(Backend.RowDescription).int16(columns.length);
+  for (const column of columns) {
+    writer.cstring(column.name).int32(0).int16(0)
+      .int32(column.oid).int16(column.sizeBytes).int32(-1).int16(0);
+  }
+  return writer.end().take();
+}
+
+/** Builds DataRow from texts; null is SQL's NULL. */
+export function dataRow(values: readonly (string | null)[]): Uint8Array<ArrayBuffer> {
+  const encoder = new TextEncoder();
+  const writer = new MessageWriter().begin(Backend.DataRow).int16(values.length);
+  for (const value of values) {
+    if (value === null) writer.int32(-1);
+    else {
+      const bytes = encoder.encode(value);
+      writer.int32(bytes.length).bytes(bytes);
+    }
+  }
+  return writer.end().take();
+}
+
+/** Reads the text of a CommandComplete body. */
+export function readCommandTag(buffer: Uint8Array, start: number, end: number): string {
+  return decodeText(buffer, start, Math.max(start, end - 1));
+}

@@ -1,0 +1,98 @@
+/** Builds messages: one growing buffer, reused after `take()`. Pure. */
+
+import { assert } from "../base/assert.ts";
+
+/** Writes messages one after the other; numbers in network order. */
+export class MessageWriter {
+  #bytes: Uint8Array<ArrayBuffer>;
+  #length = 0;
+  /** Where the length word of the message being written stands; -1 between messages. */
+  #lengthAt = -1;
+  readonly #encoder = new TextEncoder();
+
+  constructor(initialBytes = 256) {
+    this.#bytes = new Uint8Array(initialBytes);
+  }
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Begins a message of the given type byte. */
+  begin(type: number): this {
+    return this.int8(type).beginUntyped();
+  }
+
+  /** Begins a packet without a type byte (StartupMessage and its like). */
+  beginUntyped(): this {
+    assert(this.#lengthAt === -1, "The message before must have been ended");
+    this.#lengthAt = this.#length;
+    return this.int32(0);
+  }
+
+  /** Ends the message: its length is now known. */
+  end(): this {
+    assert(this.#lengthAt >= 0, "A message must have been begun");
+    const view = new DataView(this.#bytes.buffer);
+    view.setInt32(this.#lengthAt, this.#length - this.#lengthAt);
+    this.#lengthAt = -1;
+    return this;
+  }
+
+  /** Adds one byte. */
+  int8(value: number): this {
+    this.#reserve(1);
+    this.#bytes[this.#length++] = value;
+    return this;
+  }
+
+  /** Adds a 16-bit number. */
+  int16(value: number): this {
+    return this.int8(value >> 8 & 0xff).int8(value & 0xff);
+  }
+
+  /** Adds a 32-bit number. */
+  int32(value: number): this {
+    return this.int16(value >>> 16).int16(value & 0xffff);
+  }
+
+  /** Adds bytes as they are. */
+  bytes(value: Uint8Array): this {
+    return this.range(value, 0, value.length);
+  }
+
+  /** Adds the bytes of `value` from `start` to `end`. */
+  range(value: Uint8Array, start: number, end: number): this {
+    this.#reserve(end - start);
+    this.#bytes.set(value.subarray(start, end), this.#length);
+    this.#length += end - start;
+    return this;
+  }
+
+  /** Adds a text in UTF-8, without an end mark. */
+  text(value: string): this {
+    return this.bytes(this.#encoder.encode(value));
+  }
+
+  /** Adds a text and the zero byte that ends it. */
+  cstring(value: string): this {
+    return this.text(value).int8(0);
+  }
+
+  /** Returns what was written, as a copy the caller owns, and starts anew. */
+  take(): Uint8Array<ArrayBuffer> {
+    assert(this.#lengthAt === -1, "The last message must have been ended");
+    const taken = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return taken;
+  }
+
+  #reserve(count: number): void {
+    const needed = this.#length + count;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The untyped packets that open a connection: StartupMessage, SSLRequest, GSSENCRequest and
+ * CancelRequest. Pure. What the parameters mean is not judged here.
+ * Source: PostgreSQL, "Message Formats"; codes as in src/include/libpq/pqcomm.h.
+ */
+
+import { BodyReader } from "./body_reader.ts";
+import { MessageWriter } from "./message_writer.ts";
+import { ProtocolError } from "./pg_error.ts";
+
+/** Longest startup packet taken; enough for any parameters, too little to fill memory with. */
+export const MAX_STARTUP_BYTES = 65_536;
+
+/** Length word and code. */
+const SHORTEST_PACKET_BYTES = 8;
+
+const CANCEL_REQUEST_CODE = 80_877_102;
+const SSL_REQUEST_CODE = 80_877_103;
+const GSSENC_REQUEST_CODE = 80_877_104;
+
+/** Cancel keys of protocol 3.0 are 4 bytes, of 3.2 up to 256; the process ID comes before it. */
+const MAX_CANCEL_SECRET_BYTES = 256;
+
+/** What a connection may open with. */
+export type StartupPacket =
+  | { readonly kind: "ssl_request" }
+  | { readonly kind: "gssenc_request" }
+  | { readonly kind: "cancel_request"; readonly key: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "old_protocol"; readonly major: number }
+  | StartupMessage;
+
+/** The packet that asks for a session. */
+export interface StartupMessage {
+  readonly kind: "startup_message";
+  /** Minor version of protocol 3. */
+  readonly minor: number;
+  /** In the order sent; a name sent twice keeps its last value, as in PostgreSQL. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/**
+ * Length of the packet whose first bytes these are, or undefined while that cannot be told.
+ * @throws {ProtocolError} If the length is impossible or over the limit.
+ */
+export function startupPacketBytes(bytes: Uint8Array): number | undefined {
+  if (bytes.length < 4) return undefined;
+  const length = new BodyReader(bytes, 0, 4).int32();
+  if (length < SHORTEST_PACKET_BYTES || length > MAX_STARTUP_BYTES) {
+    const shown = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0"));
+    throw new ProtocolError(`bad packet header: '${shown.join("")}'`);
+  }
+  return length;
+}
+
+/**
+ * Reads one whole packet, length word included.
+ * @throws {ProtocolError} If it is not one of the four.
+ */
+export function readStartupPacket(packet: Uint8Array): StartupPacket {
+  const reader = new BodyReader(packet, 4, packet.length);
+  const code = reader.int32();
+  switch (code) {
+    case SSL_REQUEST_CODE:
+      return { kind: "ssl_request" };
+    case GSSENC_REQUEST_CODE:
+      return { kind: "gssenc_request" };
+    case CANCEL_REQUEST_CODE:
+      if (reader.remaining < 8 || reader.remaining > 4 + MAX_CANCEL_SECRET_BYTES) {
+        throw new ProtocolError("bad cancel request");
+      }
+      return { kind: "cancel_request", key: reader.bytes(reader.remaining) };
+  }
+  const major = code >>> 16;
+  if (major < 3) return { kind: "old_protocol", major };
+  if (major > 3) throw new ProtocolError(`unknown pkt: startup code ${code}`);
+  return { kind: "startup_message", minor: code & 0xffff, parameters: readParameters(reader) };
+}
+
+function readParameters(reader: BodyReader): ReadonlyMap<string, string> {
+  const parameters = new Map<string, string>();
+  while (reader.remaining > 1) {
+    const name = reader.cstring();
+    if (name === "") throw badLayout();
+    if (reader.remaining === 0) throw badLayout();
+    parameters.set(name, reader.cstring());
+  }
+  if (reader.remaining !== 1 || reader.int8() !== 0) throw badLayout();
+  return parameters;
+}
+
+function badLayout(): ProtocolError {
+  return new ProtocolError("invalid startup packet layout: expected terminator as last byte");
+}
+
+/** Builds a StartupMessage of protocol 3.0. */
+export function startupMessage(parameters: Iterable<readonly [string, string]>): Uint8Array {
+  const writer = new MessageWriter().beginUntyped().int32(3 << 16);
+  for (const [name, value] of parameters) writer.cstring(name).cstring(value);
+  return writer.int8(0).end().take();
+}
+
+/** Builds a CancelRequest; `key` is process ID and secret as BackendKeyData gave them. */
+export function cancelRequest(key: Uint8Array): Uint8Array {
+  return new MessageWriter().beginUntyped().int32(CANCEL_REQUEST_CODE).bytes(key).end().take();
+}

@@ -1,0 +1,34 @@
+/**
+ * What a test needs that not every machine has. Such a test is reported as ignored where its need is not
+ * met: `Deno.test({ name, ignore: isMissing("psql", "postgresql-15"), fn })`. With
+ * `SLUICE_TEST_REQUIRE_ALL=1`, as in CI, nothing is ignored: the test runs, and fails without its need.
+ */
+
+import { delimiter, join } from "node:path";
+import { hasDebianPostgres } from "../../scripts/embedded_postgres.ts";
+
+/** A program found by PATH, or Debian's PostgreSQL 15 server. */
+export type Need = "psql" | "pgbench" | "postgresql-15";
+
+/** Whether a test that needs all of these has to be ignored here. */
+export function isMissing(...needs: readonly Need[]): boolean {
+  if (Deno.env.get("SLUICE_TEST_REQUIRE_ALL") === "1") return false;
+  return !needs.every(isHere);
+}
+
+function isHere(need: Need): boolean {
+  if (need === "postgresql-15") return hasDebianPostgres();
+  const folders = (Deno.env.get("PATH") ?? "").split(delimiter);
+  return folders.some((folder) => isFile(join(folder, need)));
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    throw error;
+  }
+}

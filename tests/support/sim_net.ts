@@ -1,0 +1,319 @@
+/**
+ * A network in memory, for unit tests and simulations.
+ *
+ * Everything that could happen (a connection comes about, bytes arrive, a buffer gets room, an end is
+ * noticed) waits for the scheduler: `step()` lets one thing happen, chosen by the seeded random
+ * source, so that a run can be repeated from its seed. With `isAutomatic`, steps are taken by
+ * themselves as long as there are any, for tests that only await what they asked for.
+ * Time enters only through dials that time out, by the clock given.
+ */
+
+import { setImmediate } from "node:timers";
+import type { Clock } from "../../src/base/clock.ts";
+import type { ByteStream } from "../../src/net/byte_stream.ts";
+import {
+  DialError,
+  type DialFailure,
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  ListenError,
+  type Network,
+  type ServerAddress,
+  type StreamOptions,
+} from "../../src/net/network.ts";
+import { eventTurn } from "./event_turn.ts";
+import type { SeededRandom } from "./seeded_random.ts";
+import { type Chunking, Lane, type SimRules, SimStream, type WriteAnswers } from "./sim_stream.ts";
+
+export type { Chunking, WriteAnswers } from "./sim_stream.ts";
+export { SimStream } from "./sim_stream.ts";
+
+/** First port given out where port 0 is asked for, and to the near end of connections. */
+const FIRST_FREE_PORT = 50_000;
+
+/** Steps after which a run that should have come to rest is taken for an endless one. */
+const MAX_STEPS = 5_000_000;
+
+/** What a simulated network is made of. */
+export interface SimNetworkOptions {
+  readonly random: SeededRandom;
+  readonly clock: Clock;
+  readonly chunking?: Chunking;
+  readonly writeAnswers?: WriteAnswers;
+  /** Bytes that each direction of a connection holds; 65,536 unless given. */
+  readonly bufferBytes?: number;
+  /** Whether steps are taken without being asked for. */
+  readonly isAutomatic?: boolean;
+}
+
+/** What dialing an address leads to, if not to its listener. */
+export type Obstacle = "refused" | "black hole" | "unknown host";
+
+/** Both ends of one connection. */
+export interface SimConnection {
+  /** As `formatAddress()` prints what was dialed. */
+  readonly address: string;
+  readonly dialer: SimStream;
+  readonly acceptor: SimStream;
+  readonly lanes: readonly [Lane, Lane];
+}
+
+interface PendingDial {
+  readonly address: ServerAddress;
+  readonly options: StreamOptions;
+  readonly resolve: (stream: SimStream) => void;
+  readonly reject: (error: DialError) => void;
+}
+
+/** Something that could happen now. */
+type SimEvent = () => void;
+
+/** The network. */
+export class SimNetwork implements Network {
+  /** May be changed while running; streams obey at once. */
+  readonly rules: SimRules;
+  /** User ID behind connections to unix sockets, as the accepting side learns it. */
+  peerUid: number | undefined;
+  readonly #options: SimNetworkOptions;
+  readonly #listeners = new Map<string, SimListener>();
+  readonly #obstacles = new Map<string, Obstacle>();
+  readonly #dials = new Set<PendingDial>();
+  #connections: SimConnection[] = [];
+  #lastPort = FIRST_FREE_PORT;
+  #isStepDue = false;
+
+  constructor(options: SimNetworkOptions) {
+    this.#options = options;
+    this.rules = {
+      random: options.random,
+      chunking: options.chunking ?? "whole",
+      writeAnswers: options.writeAnswers ?? "at_once",
+      bufferBytes: options.bufferBytes ?? 65_536,
+      changed: () => this.#changed(),
+    };
+  }
+
+  /** Connections of which an end is still open, oldest first. */
+  get connections(): readonly SimConnection[] {
+    return this.#connections;
+  }
+
+  /** Dials that have led to nothing yet. */
+  get dialCount(): number {
+    return this.#dials.size;
+  }
+
+  listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
+    const bound = address.kind === "tcp" && address.port === 0
+      ? { ...address, port: this.#nextPort() }
+      : address;
+    const name = formatAddress(bound);
+    if (this.#listeners.has(name)) {
+      const error = new ListenError(`Cannot listen on ${name}: address already in use`);
+      return Promise.reject(error);
+    }
+    const listener = new SimListener(bound, {
+      options,
+      changed: () => this.#changed(),
+      onClosed: () => this.#listeners.delete(name),
+    });
+    this.#listeners.set(name, listener);
+    return Promise.resolve(listener);
+  }
+
+  dial(
+    address: ServerAddress,
+    options: StreamOptions & { timeoutMs: number },
+  ): Promise<SimStream> {
+    const { promise, resolve, reject } = Promise.withResolvers<SimStream>();
+    const dial: PendingDial = { address, options, resolve, reject };
+    this.#dials.add(dial);
+    if (options.timeoutMs > 0) {
+      const giveUp = () => this.#endDial(dial, "connect timeout", "timed out");
+      const timer = this.#options.clock.startTimer(options.timeoutMs, giveUp);
+      void promise.then(() => timer.cancel(), () => timer.cancel());
+    }
+    this.#changed();
+    return promise;
+  }
+
+  /** From now on, dialing the address fails in this way; undefined lets it through again. */
+  obstruct(address: ServerAddress, obstacle: Obstacle | undefined): void {
+    const name = formatAddress(address);
+    if (obstacle === undefined) this.#obstacles.delete(name);
+    else this.#obstacles.set(name, obstacle);
+    this.#changed();
+  }
+
+  /** Lets one thing happen. Returns false when nothing could. */
+  step(): boolean {
+    const events = this.#events();
+    if (events.length === 0) return false;
+    this.rules.random.pick(events)();
+    return true;
+  }
+
+  /** Lets things happen until none is left, with all that follows from them. */
+  async runUntilIdle(): Promise<void> {
+    for (let steps = 0; steps < MAX_STEPS; steps++) {
+      await eventTurn();
+      if (!this.step()) return;
+    }
+    throw new Error(`The network does not come to rest in ${MAX_STEPS} steps`);
+  }
+
+  #events(): SimEvent[] {
+    const events: SimEvent[] = [];
+    for (const dial of this.#dials) {
+      if (this.#obstacles.get(formatAddress(dial.address)) === "black hole") continue;
+      events.push(() => this.#connect(dial));
+    }
+    for (const listener of this.#listeners.values()) {
+      if (listener.hasNews) events.push(() => listener.deliver());
+    }
+    let closedCount = 0;
+    for (const { acceptor, dialer, lanes } of this.#connections) {
+      if (acceptor.isClosed && dialer.isClosed) closedCount += 1;
+      for (const lane of lanes) {
+        const offer = lane.offer();
+        if (offer !== undefined) events.push(() => lane.act(offer));
+      }
+    }
+    if (closedCount > 0) {
+      this.#connections = this.#connections.filter(({ acceptor, dialer }) =>
+        !acceptor.isClosed || !dialer.isClosed
+      );
+    }
+    return events;
+  }
+
+  #connect(dial: PendingDial): void {
+    const name = formatAddress(dial.address);
+    if (this.#obstacles.get(name) === "unknown host") {
+      return this.#endDial(dial, "server DNS lookup failed", "failed to lookup address");
+    }
+    const listener = this.#listenerFor(dial.address);
+    if (listener === undefined || this.#obstacles.get(name) === "refused") {
+      return this.#endDial(dial, "connect failed", "connection refused");
+    }
+    this.#dials.delete(dial);
+    const connection = this.#pair(dial, listener);
+    this.#connections.push(connection);
+    dial.resolve(connection.dialer);
+    listener.add(connection.acceptor);
+    this.#changed();
+  }
+
+  #pair({ address, options }: PendingDial, listener: SimListener): SimConnection {
+    const { rules } = this;
+    const lanes = [new Lane(rules), new Lane(rules)] as const;
+    const isUnix = address.kind === "unix";
+    const there = { host: isUnix ? "unix" : address.host, port: address.port };
+    const here = isUnix ? there : { host: "127.0.0.1", port: this.#nextPort() };
+    const dialer = new SimStream({
+      incoming: lanes[0],
+      outgoing: lanes[1],
+      rules,
+      receiveBytes: options.receiveBytes,
+      remote: there,
+      local: here,
+      peerUid: undefined,
+      isUnix,
+    });
+    const acceptor = new SimStream({
+      incoming: lanes[1],
+      outgoing: lanes[0],
+      rules,
+      receiveBytes: listener.options().receiveBytes,
+      remote: here,
+      local: there,
+      peerUid: isUnix ? this.peerUid : undefined,
+      isUnix,
+    });
+    return { address: formatAddress(address), dialer, acceptor, lanes };
+  }
+
+  #listenerFor(address: ServerAddress): SimListener | undefined {
+    const exact = this.#listeners.get(formatAddress(address));
+    if (exact !== undefined || address.kind === "unix") return exact;
+    return this.#listeners.get(`0.0.0.0:${address.port}`) ??
+      this.#listeners.get(`[::]:${address.port}`);
+  }
+
+  #endDial(dial: PendingDial, failure: DialFailure, cause: string): void {
+    if (this.#dials.delete(dial)) dial.reject(new DialError(failure, new Error(cause)));
+  }
+
+  #nextPort(): number {
+    this.#lastPort += 1;
+    return this.#lastPort;
+  }
+
+  #changed(): void {
+    if (this.#options.isAutomatic !== true || this.#isStepDue) return;
+    this.#isStepDue = true;
+    setImmediate(() => {
+      this.#isStepDue = false;
+      if (this.step()) this.#changed();
+    });
+  }
+}
+
+/** A listening address. */
+class SimListener implements Listener {
+  readonly address: ListenAddress;
+  readonly options: () => StreamOptions;
+  readonly #changed: () => void;
+  readonly #onClosed: () => void;
+  readonly #backlog: SimStream[] = [];
+  #wake: ((stream: SimStream | undefined) => void) | undefined;
+  #isClosed = false;
+
+  constructor(
+    address: ListenAddress,
+    { options, changed, onClosed }: {
+      options: () => StreamOptions;
+      changed: () => void;
+      onClosed: () => void;
+    },
+  ) {
+    this.address = address;
+    this.options = options;
+    this.#changed = changed;
+    this.#onClosed = onClosed;
+  }
+
+  get hasNews(): boolean {
+    return this.#wake !== undefined && this.#backlog.length > 0;
+  }
+
+  add(stream: SimStream): void {
+    this.#backlog.push(stream);
+  }
+
+  deliver(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.(this.#backlog.shift());
+  }
+
+  async *connections(): AsyncGenerator<ByteStream, void, void> {
+    while (!this.#isClosed) {
+      const stream = await new Promise<SimStream | undefined>((resolve) => {
+        this.#wake = resolve;
+        this.#changed();
+      });
+      if (stream === undefined) return;
+      yield stream;
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#onClosed();
+    for (const stream of this.#backlog.splice(0)) stream.reset();
+    this.deliver();
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * Connections of the simulated network: two lanes, one for each direction, with bounded buffers.
+ *
+ * Nothing moves by itself: a lane offers what could happen next (`offer()`), and the network decides
+ * when it does (`act()`). What a contract leaves open is left to chance: where received bytes are
+ * cut, whether a write answers at once, whether a reset loses what was under way. Bytes that are
+ * only borrowed are spoiled as soon as the loan is over, so that whoever kept them is found out.
+ */
+
+import { assert } from "../../src/base/assert.ts";
+import type { ByteStream, Endpoint, Sink } from "../../src/net/byte_stream.ts";
+import type { SeededRandom } from "./seeded_random.ts";
+
+/** How received bytes are cut: as much as there is, single bytes, or anywhere. */
+export type Chunking = "whole" | "bytes" | "random";
+
+/** How a write is answered that fits into the buffer: with nothing, a promise, or either. */
+export type WriteAnswers = "at_once" | "later" | "either";
+
+/** What the streams of one network have in common. */
+export interface SimRules {
+  readonly random: SeededRandom;
+  chunking: Chunking;
+  writeAnswers: WriteAnswers;
+  /** Bytes that each direction of a connection holds. */
+  bufferBytes: number;
+  /** To be called when something may have become possible. */
+  readonly changed: () => void;
+}
+
+/** What could happen next in a lane. */
+export type LaneOffer = "take" | "deliver" | undefined;
+
+/** What borrowed bytes become when the loan is over. */
+const SPOILED = 0xdd;
+
+interface PendingWrite {
+  bytes: Uint8Array;
+  readonly resolve: () => void;
+}
+
+interface PendingRead {
+  readonly buffer: Uint8Array;
+  readonly resolve: (count: number) => void;
+}
+
+/** One direction of a connection. */
+export class Lane {
+  /** Nothing is delivered while set: a network that is down, or a peer that is slow. */
+  isStalled = false;
+  readonly #rules: SimRules;
+  #held: Uint8Array[] = [];
+  #heldCount = 0;
+  #writes: PendingWrite[] = [];
+  #read: PendingRead | undefined;
+  #isFinished = false;
+  #isReset = false;
+  #isReaderGone = false;
+
+  constructor(rules: SimRules) {
+    this.#rules = rules;
+  }
+
+  /** Bytes under way or received and not yet read. */
+  get heldCount(): number {
+    return this.#heldCount;
+  }
+
+  get isReset(): boolean {
+    return this.#isReset;
+  }
+
+  get isReaderGone(): boolean {
+    return this.#isReaderGone;
+  }
+
+  /** What could happen now. */
+  offer(): LaneOffer {
+    if (this.#writes.length > 0 && (this.#room() > 0 || this.#isBroken())) return "take";
+    if (this.#read === undefined || this.isStalled) return undefined;
+    return this.#heldCount > 0 || this.#isReset || this.#isFinished ? "deliver" : undefined;
+  }
+
+  /** Lets it happen. */
+  act(offer: Exclude<LaneOffer, undefined>): void {
+    if (offer === "take") this.#take();
+    else this.#deliver();
+  }
+
+  write(bytes: Uint8Array): void | Promise<void> {
+    const { random, writeAnswers } = this.#rules;
+    const fits = this.#writes.length === 0 && bytes.length <= this.#room();
+    const isAtOnce = writeAnswers === "at_once" ||
+      (writeAnswers === "either" && random.chance(0.5));
+    if (this.#isReaderGone || (fits && isAtOnce)) return this.#hold(bytes);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#writes.push({ bytes, resolve });
+    this.#rules.changed();
+    return promise;
+  }
+
+  /** Asks for bytes; resolves with 0 at the end. */
+  read(buffer: Uint8Array): Promise<number> {
+    assert(this.#read === undefined, "One loop at a time reads a stream");
+    const { promise, resolve } = Promise.withResolvers<number>();
+    this.#read = { buffer, resolve };
+    this.#rules.changed();
+    return promise;
+  }
+
+  /** The writer has no more to say: the end follows what was written. */
+  finish(): void {
+    this.#isFinished = true;
+    this.#rules.changed();
+  }
+
+  /** The writer is gone: what was not yet taken is lost. */
+  abandon(): void {
+    this.#dropWrites();
+    this.finish();
+  }
+
+  /** The connection is lost; with it what was under way, unless it has already arrived. */
+  reset(losesHeld: boolean): void {
+    this.#isReset = true;
+    this.#dropWrites();
+    if (losesHeld) this.#dropHeld();
+    this.#rules.changed();
+  }
+
+  /** The reader is gone: whatever is still written vanishes. */
+  closeReader(): void {
+    this.#isReaderGone = true;
+    this.#dropHeld();
+    this.#answerRead(0);
+    this.#rules.changed();
+  }
+
+  #room(): number {
+    return this.#rules.bufferBytes - this.#heldCount;
+  }
+
+  #isBroken(): boolean {
+    return this.#isReaderGone || this.#isReset;
+  }
+
+  #take(): void {
+    if (this.#isBroken()) return this.#dropWrites();
+    const { chunking, random } = this.#rules;
+    const write = this.#writes[0]!;
+    const most = Math.min(this.#room(), write.bytes.length);
+    const count = chunking === "random" ? 1 + random.below(most) : most;
+    this.#hold(write.bytes.subarray(0, count));
+    write.bytes = write.bytes.subarray(count);
+    if (write.bytes.length > 0) return;
+    this.#writes.shift();
+    write.resolve();
+  }
+
+  #hold(bytes: Uint8Array): void {
+    if (this.#isBroken()) return;
+    this.#held.push(bytes.slice());
+    this.#heldCount += bytes.length;
+    this.#rules.changed();
+  }
+
+  #deliver(): void {
+    if (this.#heldCount === 0) return this.#answerRead(0);
+    const buffer = this.#read!.buffer;
+    let wanted = this.#cut(Math.min(this.#heldCount, buffer.length));
+    const count = wanted;
+    let at = 0;
+    while (wanted > 0) {
+      const first = this.#held[0]!;
+      const part = first.subarray(0, wanted);
+      buffer.set(part, at);
+      at += part.length;
+      wanted -= part.length;
+      if (part.length === first.length) this.#held.shift();
+      else this.#held[0] = first.subarray(part.length);
+    }
+    this.#heldCount -= count;
+    this.#answerRead(count);
+    this.#rules.changed();
+  }
+
+  #cut(most: number): number {
+    const { chunking, random } = this.#rules;
+    switch (chunking) {
+      case "whole":
+        return most;
+      case "bytes":
+        return 1;
+      case "random":
+        // Often whole, so that long runs get somewhere; else cut near the start or anywhere.
+        if (random.chance(0.4)) return most;
+        return 1 + random.below(random.chance(0.5) ? Math.min(most, 8) : most);
+    }
+  }
+
+  #answerRead(count: number): void {
+    const read = this.#read;
+    this.#read = undefined;
+    read?.resolve(count);
+  }
+
+  #dropWrites(): void {
+    for (const { resolve } of this.#writes.splice(0)) resolve();
+  }
+
+  #dropHeld(): void {
+    this.#held = [];
+    this.#heldCount = 0;
+  }
+}
+
+/** What a stream is made of. */
+export interface SimStreamOptions {
+  readonly incoming: Lane;
+  readonly outgoing: Lane;
+  readonly rules: SimRules;
+  readonly receiveBytes: number;
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  readonly peerUid: number | undefined;
+  readonly isUnix: boolean;
+}
+
+/** One end of a simulated connection. */
+export class SimStream implements ByteStream {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  readonly peerUid: number | undefined;
+  readonly isUnix: boolean;
+  readonly #in: Lane;
+  readonly #out: Lane;
+  readonly #rules: SimRules;
+  readonly #buffer: Uint8Array;
+  #isClosed = false;
+
+  constructor(options: SimStreamOptions) {
+    this.remote = options.remote;
+    this.local = options.local;
+    this.peerUid = options.peerUid;
+    this.isUnix = options.isUnix;
+    this.#in = options.incoming;
+    this.#out = options.outgoing;
+    this.#rules = options.rules;
+    this.#buffer = new Uint8Array(options.receiveBytes);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array, void, void> {
+    for (;;) {
+      const count = await this.#read();
+      if (count === 0) return;
+      try {
+        yield this.#buffer.subarray(0, count);
+      } finally {
+        this.#buffer.fill(SPOILED, 0, count);
+      }
+    }
+  }
+
+  async pump(sink: Sink): Promise<void> {
+    for (;;) {
+      const count = await this.#read();
+      if (count === 0) return;
+      const held = sink(this.#buffer, count);
+      if (held !== undefined) await held;
+      this.#buffer.fill(SPOILED, 0, count);
+    }
+  }
+
+  write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
+    if (this.#isClosed || start === end) return;
+    // The answer to what was written before has come: there is nobody.
+    if (this.#in.isReset) return this.close();
+    if (this.#out.isReaderGone) this.#in.reset(false);
+    return this.#out.write(buffer.subarray(start, end));
+  }
+
+  finishWriting(): void {
+    if (!this.#isClosed) this.#out.finish();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // A kernel answers bytes that nobody will read with a reset, and that may overtake what was sent.
+    const isRude = this.#in.heldCount > 0 && this.#rules.chunking === "random" &&
+      this.#rules.random.chance(0.5);
+    if (isRude) this.#out.reset(true);
+    else this.#out.abandon();
+    this.#in.closeReader();
+  }
+
+  /** Breaks the connection off, as a machine that lost power or a process that was killed does. */
+  reset(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#out.reset(true);
+    this.#in.closeReader();
+  }
+
+  /** Nothing more arrives here until `unstall()`. */
+  stall(): void {
+    this.#in.isStalled = true;
+  }
+
+  /** What was held back may arrive. */
+  unstall(): void {
+    this.#in.isStalled = false;
+    this.#rules.changed();
+  }
+
+  async #read(): Promise<number> {
+    if (this.#isClosed) return 0;
+    const count = await this.#in.read(this.#buffer);
+    return this.#isClosed ? 0 : count;
+  }
+}
