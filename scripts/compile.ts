@@ -79,7 +79,7 @@ async function faultOf(executable: string, version: string): Promise<string | un
     stdin: "null",
   }).output();
   const [answer = ""] = new TextDecoder().decode(stdout).split("\n");
-  if (success && answer === `Sluice ${version}`) {
+  if (success && answer.includes(`Sluice ${version}`)) {
     console.log(`${executable} --version: ${answer}`);
     return undefined;
   }

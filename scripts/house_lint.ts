@@ -253,6 +253,20 @@ function eachDenoName(
   };
 }
 
+const docComments = ruleFor(
+  (path) => isSource(path) || path.startsWith("scripts/"),
+  (context) => ({
+    ExportNamedDeclaration(node) {
+      if (node.declaration === null) return; // A list of names, documented where they are made.
+      const comments = context.sourceCode.getCommentsBefore(node);
+      const isDocumented = comments.some(({ type, value }) =>
+        type === "Block" && value.startsWith("*")
+      );
+      if (!isDocumented) context.report({ node, message: "Every export has a doc comment" });
+    },
+  }),
+);
+
 /** The plugin that `deno.json` names. */
 const plugin: Deno.lint.Plugin = {
   name: "house",
@@ -264,6 +278,7 @@ const plugin: Deno.lint.Plugin = {
     "console": consoleUse,
     "sockets-in-net": socketsInNet,
     "pure-folders": pureFolders,
+    "doc-comments": docComments,
   },
 };
 

@@ -157,7 +157,9 @@ async function stagePackages(project: string, denoDir: string): Promise<Set<stri
     const copy = join(denoDir, "npm", relative(npmCache, path));
     await Deno.mkdir(dirname(copy), { recursive: true });
     await copyTree(path, copy);
-    await Deno.copyFile(join(dirname(path), "registry.json"), join(dirname(copy), "registry.json"));
+    // The list of a package's versions is there only if it was needed: the lock file names the version.
+    const versions = join(dirname(path), "registry.json");
+    if (await exists(versions)) await Deno.copyFile(versions, join(dirname(copy), "registry.json"));
   }
   return names;
 }
@@ -177,9 +179,15 @@ function withDependencies(
   return found;
 }
 
-/** Drops from an import map the packages that were not copied: the runtime would want to fetch them. */
+/**
+ * Drops from an import map the packages that were not copied, which the runtime would want to fetch, and
+ * lets it shorten the lock file accordingly.
+ */
 async function keepImports(path: string, packages: ReadonlySet<string>): Promise<void> {
-  const settings = JSON.parse(await Deno.readTextFile(path)) as { imports: Record<string, string> };
+  const { lock: _, ...settings } = JSON.parse(await Deno.readTextFile(path)) as {
+    readonly lock?: unknown;
+    readonly imports: Readonly<Record<string, string>>;
+  };
   const isKept = (target: string) =>
     !target.startsWith(NPM) ||
     [...packages].some((name) => `${target}/`.startsWith(`${NPM}${name}/`));

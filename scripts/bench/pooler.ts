@@ -75,15 +75,14 @@ async function accepts(port: number): Promise<boolean> {
   }
 }
 
-/** The first line that a pooler says of its version. */
+/** A pooler's name and version; Sluice names the PgBouncer that it takes after, too, and first. */
 export async function versionOf(kind: PoolerKind): Promise<string> {
-  if (kind === "sluice") return firstLine((await runSluice({ args: ["--version"] })).stdout);
+  if (kind === "sluice") {
+    const { stdout } = await runSluice({ args: ["--version"] });
+    return /Sluice [\d.]+/.exec(stdout)?.[0] ?? stdout.trim();
+  }
   const { stdout } = await new Deno.Command(PGBOUNCER, { args: ["--version"] }).output();
-  return firstLine(new TextDecoder().decode(stdout));
-}
-
-function firstLine(text: string): string {
-  return text.split("\n")[0] ?? "";
+  return new TextDecoder().decode(stdout).split("\n")[0] ?? "";
 }
 
 function sluiceConfig(settings: PoolerSettings, port: number): string {

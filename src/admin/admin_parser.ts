@@ -39,11 +39,8 @@ export type AdminCommand =
  * Blanks; comments; quoted texts; words; any other character for itself. A comment or a quote
  * without its end reaches to the end of the text.
  */
-const TOKEN = /\s+|--[^\r\n]*|\/\*[^]*?(?:\*\/|$)|'[^']*(?:'|$)|"[^"]*(?:"|$)|[\p{L}\p{N}_.]+|[^]/gu;
-
-const BLANK = /^(?:\s|--|\/\*)/;
-
-const UNENDED = /^(?:'[^']*|"[^"]*|\/\*\/?|\/\*[^]*(?:[^*]|[^*]\/)(?<!\*\/))$/;
+const TOKEN =
+  /\s+|--[^\r\n]*|\/\*[^]*?(?:\*\/|$)|'[^']*(?:'|$)|"[^"]*(?:"|$)|[\p{L}\p{N}_.]+|[^]/gu;
 
 /** Reads a command; undefined if it is none. */
 export function parseAdminCommand(text: string): AdminCommand | undefined {
@@ -64,4 +61,40 @@ export function parseAdminCommand(text: string): AdminCommand | undefined {
     default:
       return undefined;
   }
+}
+
+/** The words and signs of a command, without what does not matter. */
+function tokensOf(text: string): string[] {
+  return Array.from(text.matchAll(TOKEN), ([token]) => token).filter((token) => !isBlank(token));
+}
+
+/** A comment without its end is not blank: it may have swallowed what was meant to be run. */
+function isBlank(token: string): boolean {
+  if (token.startsWith("/*")) return token.length >= 4 && token.endsWith("*/");
+  return token.startsWith("--") || token.trim() === "";
+}
+
+function showCommand(words: readonly string[]): AdminCommand | undefined {
+  const name = words[0]?.toLowerCase();
+  if (name === undefined || words.length > 1) return undefined;
+  const thing = SHOW_THINGS.find((known) => known === name);
+  if (thing !== undefined) return { kind: "show", thing };
+  return fixedParameter(name) === undefined ? undefined : { kind: "show_parameter", name };
+}
+
+function setCommand(words: readonly string[]): AdminCommand | undefined {
+  const [name = "", sign = "", ...value] = words;
+  const isAssignment = sign === "=" || sign.toLowerCase() === "to";
+  // A semicolon here is followed by more: that would be a second command.
+  if (!isAssignment || value.length === 0 || value.includes(";")) return undefined;
+  if (fixedParameter(name.toLowerCase()) === undefined) return undefined;
+  return { kind: "set_parameter" };
+}
+
+function shutdownCommand(words: readonly string[]): AdminCommand | undefined {
+  if (words.length === 0) return { kind: "shutdown", mode: "immediate" };
+  const mode = words[0]?.toLowerCase();
+  if (words.length > 1) return undefined;
+  if (mode !== "wait_for_servers" && mode !== "wait_for_clients") return undefined;
+  return { kind: "shutdown", mode };
 }

@@ -8,3 +8,8 @@ export const SLUICE_VERSION: string = manifest.version;
 
 /** The PgBouncer whose console, settings and words this Sluice has. */
 export const PGBOUNCER_VERSION = "1.26.0";
+
+/** `PgBouncer 1.26.0 (Sluice x.y.z)`: begins as the tools that ask for it expect. */
+export function versionText(): string {
+  return `PgBouncer ${PGBOUNCER_VERSION} (Sluice ${SLUICE_VERSION})`;
+}

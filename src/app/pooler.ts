@@ -12,6 +12,7 @@ import { TaskGroup } from "../base/task_group.ts";
 import { CancelDesk } from "../client/cancel_request.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
+import type { Config } from "../config/config.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
@@ -73,6 +74,8 @@ export class Pooler {
   #listeners: Listener[] = [];
   #shutdown: ShutdownMode | undefined;
   #isStopping = false;
+  #streamOptions: StreamOptions | undefined;
+  #streamOptionsOf: Config | undefined;
   readonly #stopped = new Deferred<void>();
 
   constructor(options: PoolerOptions) {
@@ -238,13 +241,18 @@ export class Pooler {
     for await (const stream of listener.connections()) this.serve(stream);
   }
 
+  /** The same object for all, until the configuration changes. */
   #clientStreamOptions(): StreamOptions {
-    const { settings } = this.live;
-    return {
-      receiveBytes: settings.pktBufBytes,
-      maxBusyReads: settings.sbufLoopcnt,
-      keepAlive: settings.tcpKeepalive,
-    };
+    const { config, settings } = this.live;
+    if (this.#streamOptionsOf !== config) {
+      this.#streamOptionsOf = config;
+      this.#streamOptions = {
+        receiveBytes: settings.pktBufBytes,
+        maxBusyReads: settings.sbufLoopcnt,
+        keepAlive: settings.tcpKeepalive,
+      };
+    }
+    return this.#streamOptions!;
   }
 
   #doomServers(database: string): void {

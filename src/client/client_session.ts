@@ -149,24 +149,35 @@ export class ClientSession implements RelayHost {
   }
 
   async #serve(): Promise<void> {
+    const isServed = await this.#logIn();
+    if (isServed) await this.stream.pump(this.#sink);
+  }
+
+  /**
+   * From the first byte to the first that is served. Returns whether the client is to be served.
+   * Apart from `#serve()`, whose frame lives as long as the client does: it holds nothing of this.
+   */
+  async #logIn(): Promise<boolean> {
     const { desk, log } = this.#options;
     const input = new LoginInput(this.stream.chunks());
     const opening = await receiveOpening(input, this.stream);
-    if (!this.isOpen) return;
+    if (!this.isOpen) return false;
     switch (opening.kind) {
       case "nothing":
         if (opening.reason !== undefined) log.log(`${this.#label()} ${opening.reason}`);
-        return this.#endSilently();
+        this.#endSilently();
+        return false;
       case "cancel_request":
         await desk.cancel(opening.key, this);
-        return this.#endSilently();
+        this.#endSilently();
+        return false;
     }
     const service = await new ClientLogin(this, { desk, input }).run(opening);
-    if (service === undefined || !this.isOpen) return;
+    if (service === undefined || !this.isOpen) return false;
     this.#service = service;
     const rest = input.rest();
     if (rest.length > 0) await this.#sink(rest, rest.length);
-    await this.stream.pump(this.#sink);
+    return true;
   }
 
   readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> =>

@@ -5,7 +5,8 @@
  * Query, Sync and FunctionCall are each answered by one ReadyForQuery, in order. Extended-protocol
  * messages without a Sync behind them hold the server too, though no answer is due. COPY from the
  * client is the odd one: while it runs the server ignores Syncs, so those already counted on are
- * taken back.
+ * taken back. Should it then fail, nobody can tell which of them the server had read by then: the
+ * count is in doubt, and stays so.
  *
  * HOT PATH. Budget: no allocation.
  * Source: PostgreSQL, "Message Flow"; the ignored Sync in src/backend/commands/copyfromparse.c.
@@ -15,23 +16,26 @@ import { ProtocolError } from "../wire/pg_error.ts";
 
 const ReadyDue = 1;
 const QueryReadyDue = 2;
-const CopyEndMark = 3;
+/** CopyDone or CopyFail to a COPY that a request before it may have begun. */
+const CopyEndAfter = 3;
+/** The same among extended messages whose Sync is still to come. */
+const CopyEndBefore = 4;
 
 /** Requests in flight before a client is refused; drivers pipeline hundreds, this bounds memory. */
 export const MAX_OUTSTANDING_REQUESTS = 1_048_576;
 
 /** Requests of one client on its present server. */
 export class RequestQueue {
-  /** A ring of the kinds above. */
-  #ring = new Uint8Array(8);
+  /** A ring of the kinds above; a plain array, since every idle client has one. */
+  #ring: number[] = [0, 0, 0, 0];
   #head = 0;
   #count = 0;
   /** Whether extended messages were sent that no Sync follows yet. */
   #isUnsynced = false;
   /** Whether the server awaits CopyData from the client. */
   #isCopyingIn = false;
-  /** Syncs sent into a running COPY, which the server ignores unless the COPY fails first. */
-  #syncsIntoCopy = 0;
+  /** Requests the server ignores because of a COPY, unless the COPY fails before it reads them. */
+  #ignoredCount = 0;
   #isDoubtful = false;
 
   /** Whether nothing at all is outstanding. */
@@ -42,7 +46,7 @@ export class RequestQueue {
   /** How many ReadyForQuery are due. */
   get dueCount(): number {
     let due = 0;
-    for (let i = 0; i < this.#count; i++) if (this.#kindAt(i) !== CopyEndMark) due += 1;
+    for (let i = 0; i < this.#count; i++) if (!this.#isCopyEndAt(i)) due += 1;
     return due;
   }
 
@@ -63,35 +67,38 @@ export class RequestQueue {
   noteQuery(): void {
     // If a message before it fails, the server skips the Query as well and answers once, not twice.
     if (this.#isUnsynced) this.#isDoubtful = true;
+    this.#noteIntoCopy();
     this.#push(QueryReadyDue);
   }
 
   /** The client sent FunctionCall. */
   noteFunctionCall(): void {
     if (this.#isUnsynced) this.#isDoubtful = true;
+    this.#noteIntoCopy();
     this.#push(ReadyDue);
   }
 
-  /** The client sent Parse, Bind, Describe, Execute, Close or Flush. */
+  /** The client sent Parse, Bind, Describe, Execute or Close. */
   noteExtended(): void {
+    this.#noteIntoCopy();
     this.#isUnsynced = true;
   }
 
   /** The client sent Sync. */
   noteSync(): void {
-    this.#isUnsynced = false;
-    if (this.#isCopyingIn) this.#syncsIntoCopy += 1;
-    else this.#push(ReadyDue);
+    if (this.#isCopyingIn) {
+      this.#ignoredCount += 1;
+    } else {
+      this.#isUnsynced = false;
+      this.#push(ReadyDue);
+    }
   }
 
   /** The client sent CopyDone or CopyFail. */
   noteCopyEnd(): void {
-    if (this.#isCopyingIn) {
-      this.#isCopyingIn = false;
-      this.#syncsIntoCopy = 0;
-    } else if (this.#count > 0 || this.#isUnsynced) {
-      this.#push(CopyEndMark);
-    }
+    if (this.#isCopyingIn) this.#isCopyingIn = false;
+    else if (this.#isUnsynced) this.#push(CopyEndBefore);
+    else if (this.#count > 0) this.#push(CopyEndAfter);
   }
 
   /** The server sent CopyInResponse: it ignores Syncs up to the end of the COPY. */
@@ -100,26 +107,32 @@ export class RequestQueue {
     let dropped = 0;
     let hasEnded = false;
     while (kept + dropped < this.#count && !hasEnded) {
-      hasEnded = this.#kindAt(kept + dropped) === CopyEndMark;
+      hasEnded = this.#isCopyEndAt(kept + dropped);
+      // Extended messages sent into the COPY of a Query: whose end this is cannot be told.
+      if (kept === 1 && this.#kindAt(1 + dropped) === CopyEndBefore) this.#isDoubtful = true;
       dropped += 1;
     }
+    if (kept === 1 && !hasEnded && this.#isUnsynced) this.#isDoubtful = true;
     this.#remove(kept, dropped);
+    // Its own Sync may have been ignored; then another one has to come.
+    if (this.#count === 0) this.#isUnsynced = true;
     this.#isCopyingIn = !hasEnded;
-    this.#syncsIntoCopy = 0;
+    this.#ignoredCount = hasEnded ? dropped - 1 : dropped;
   }
 
   /** The server sent ErrorResponse: a COPY from the client is over. */
   onError(): void {
-    if (this.#isCopyingIn && this.#syncsIntoCopy > 0) this.#isDoubtful = true;
+    if (this.#ignoredCount > 0) this.#isDoubtful = true;
     this.#isCopyingIn = false;
   }
 
   /** The server sent ReadyForQuery. Returns whether one was due. */
   onReadyForQuery(): boolean {
-    while (this.#count > 0 && this.#kindAt(0) === CopyEndMark) this.#remove(0, 1);
+    this.#ignoredCount = 0;
+    while (this.#count > 0 && this.#isCopyEndAt(0)) this.#remove(0, 1);
     if (this.#count === 0) return false;
     this.#remove(0, 1);
-    while (this.#count > 0 && this.#kindAt(0) === CopyEndMark) this.#remove(0, 1);
+    while (this.#count > 0 && this.#kindAt(0) === CopyEndAfter) this.#remove(0, 1);
     return true;
   }
 
@@ -129,12 +142,21 @@ export class RequestQueue {
     this.#head = 0;
     this.#isUnsynced = false;
     this.#isCopyingIn = false;
-    this.#syncsIntoCopy = 0;
+    this.#ignoredCount = 0;
     this.#isDoubtful = false;
+  }
+
+  /** A request in a COPY makes it fail; whether it comes in time to do so is not known. */
+  #noteIntoCopy(): void {
+    if (this.#isCopyingIn) this.#isDoubtful = true;
   }
 
   #kindAt(index: number): number {
     return this.#ring[(this.#head + index) & (this.#ring.length - 1)]!;
+  }
+
+  #isCopyEndAt(index: number): boolean {
+    return this.#kindAt(index) >= CopyEndAfter;
   }
 
   #push(kind: number): void {
@@ -156,7 +178,7 @@ export class RequestQueue {
     if (this.#ring.length >= MAX_OUTSTANDING_REQUESTS) {
       throw new ProtocolError("too many requests in flight");
     }
-    const grown = new Uint8Array(this.#ring.length * 2);
+    const grown = new Array<number>(this.#ring.length * 2).fill(0);
     for (let i = 0; i < this.#count; i++) grown[i] = this.#kindAt(i);
     this.#ring = grown;
     this.#head = 0;

@@ -36,7 +36,7 @@ export interface Listener {
 
 /** How connections are set up. */
 export interface StreamOptions {
-  /** First size of the receive buffer, in bytes. */
+  /** Ordinary size of the receive buffer, in bytes; an idle connection has less. */
   readonly receiveBytes: number;
   /** Full reads in a row before others get a turn (`sbuf_loopcnt`); 0 for no limit. */
   readonly maxBusyReads: number;

@@ -161,9 +161,10 @@ export class Pool<S extends PooledServer<E>, E> {
         if (before.kind === "login") this.#loginSucceeded(server);
         return this.#serveNext();
       case "closed":
-        if (before.kind === "login") this.#loginFailed(state.end);
+        // A login that was called off, for a doomed server, says nothing about the next one.
+        if (before.kind !== "login" || state.end.kind === "served") this.#serveNext();
         // After a failure the janitor tries again, at its pace.
-        else this.#serveNext();
+        else this.#loginFailed(state.end);
     }
   }
 
@@ -187,8 +188,12 @@ export class Pool<S extends PooledServer<E>, E> {
   /** Ends the pool: all who wait are refused, all servers closed; nothing is opened any more. */
   close(error: E, reason: string): void {
     this.#isClosed = true;
+    this.welcome = undefined;
     this.#refuseAll(error);
     for (const server of [...this.servers.all()]) server.discard(reason);
+    // Whoever asks from now on is turned away, and so is who asked again meanwhile.
+    this.#failure = new StandingFailure(error, this.#options.nowMs());
+    this.#refuseAll(error);
   }
 
   /** An idle server, unless others were here first. */

@@ -226,10 +226,12 @@ export function readResult(messages: readonly RawMessage[]): QueryResult {
     tags: ofType("C").map(({ body }) => readCstrings(body)[0] ?? ""),
     errors: ofType("E").map(({ body }) => readReport(body)),
     notices: ofType("N").map(({ body }) => readReport(body)),
-    parameters: new Map(ofType("S").map(({ body }) => {
-      const [name = "", value = ""] = readCstrings(body);
-      return [name, value] as const;
-    })),
+    parameters: new Map(
+      ofType("S").map(({ body }) => {
+        const [name = "", value = ""] = readCstrings(body);
+        return [name, value] as const;
+      }),
+    ),
     status: ready === undefined ? undefined : textOf(ready.body),
   };
 }

@@ -15,7 +15,7 @@ import {
 } from "../network.ts";
 import { acceptedConns } from "./accepted_conns.ts";
 import type { PeerCredentials } from "./peer_credentials.ts";
-import { PortableStream, type YieldTurn } from "./portable_stream.ts";
+import { PortableStream } from "./portable_stream.ts";
 import { bindUnixSocket } from "./unix_socket.ts";
 
 /** What the engine is made of. */
@@ -32,14 +32,9 @@ export interface PortableNetworkOptions {
 /** Deno's own sockets as an I/O engine. */
 export class PortableNetwork implements Network {
   readonly #options: PortableNetworkOptions;
-  readonly #yieldTurn: YieldTurn;
 
   constructor(options: PortableNetworkOptions) {
     this.#options = options;
-    this.#yieldTurn = () =>
-      new Promise((resolve) => {
-        options.clock.startTimer(0, resolve);
-      });
   }
 
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
@@ -126,12 +121,11 @@ export class PortableNetwork implements Network {
       conn.setKeepAlive(options.keepAlive);
     }
     return new PortableStream(conn, {
-      ...options,
+      options,
       remote: endpoint(conn.remoteAddr, unixPort),
       local: endpoint(conn.localAddr, unixPort),
       peerUid,
       isUnix: !isTcp(conn),
-      yieldTurn: this.#yieldTurn,
     });
   }
 }

@@ -5,25 +5,24 @@
  */
 
 import { assert } from "../../base/assert.ts";
+import { nextTurn } from "../../base/turn.ts";
 import type { ByteStream, Endpoint, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
 const MAX_RECEIVE_BYTES = 65_536;
 
-/** Full reads in a row that show a bulk transfer, for which the buffer is made large. */
-const BULK_READS = 2;
-
-/** Gives the runtime's event loop a turn. */
-export type YieldTurn = () => Promise<void>;
+/** Enough for most of what a client sends at once; pinned by each of thousands of idle ones. */
+const IDLE_RECEIVE_BYTES = 1_024;
 
 /** What a stream is made of. */
-export interface PortableStreamOptions extends StreamOptions {
+export interface PortableStreamOptions {
+  /** Kept, so that connections set up alike should share it. */
+  readonly options: StreamOptions;
   readonly remote: Endpoint;
   readonly local: Endpoint;
   readonly peerUid: number | undefined;
   readonly isUnix: boolean;
-  readonly yieldTurn: YieldTurn;
 }
 
 /** A connection of the portable engine. */
@@ -34,7 +33,7 @@ export class PortableStream implements ByteStream {
   readonly isUnix: boolean;
 
   readonly #conn: Deno.Conn;
-  readonly #options: PortableStreamOptions;
+  readonly #options: StreamOptions;
   #buffer: Uint8Array<ArrayBuffer>;
   #isClosed = false;
   #isReading = false;
@@ -43,14 +42,17 @@ export class PortableStream implements ByteStream {
   /** Settles with the youngest write; of meaning only while writes are in flight. */
   #lastWrite: Promise<void> = Promise.resolve();
 
-  constructor(conn: Deno.Conn, options: PortableStreamOptions) {
+  constructor(
+    conn: Deno.Conn,
+    { isUnix, local, options, peerUid, remote }: PortableStreamOptions,
+  ) {
     this.#conn = conn;
     this.#options = options;
-    this.remote = options.remote;
-    this.local = options.local;
-    this.peerUid = options.peerUid;
-    this.isUnix = options.isUnix;
-    this.#buffer = new Uint8Array(options.receiveBytes);
+    this.remote = remote;
+    this.local = local;
+    this.peerUid = peerUid;
+    this.isUnix = isUnix;
+    this.#buffer = new Uint8Array(Math.min(IDLE_RECEIVE_BYTES, options.receiveBytes));
   }
 
   get isClosed(): boolean {
@@ -62,7 +64,8 @@ export class PortableStream implements ByteStream {
       const count = await this.#read();
       if (count === 0) return;
       yield this.#buffer.subarray(0, count);
-      if (this.#fullReads > 0) await this.#afterFullReads();
+      const pause = this.#adapt(count);
+      if (pause !== undefined) await pause;
     }
   }
 
@@ -72,7 +75,8 @@ export class PortableStream implements ByteStream {
       if (count === 0) return;
       const held = sink(this.#buffer, count);
       if (held !== undefined) await held;
-      if (this.#fullReads > 0) await this.#afterFullReads();
+      const pause = this.#adapt(count);
+      if (pause !== undefined) await pause;
     }
   }
 
@@ -96,35 +100,54 @@ export class PortableStream implements ByteStream {
     this.#conn[Symbol.dispose]();
   }
 
-  /** Returns how many bytes came, 0 at the end for whatever reason. */
-  async #read(): Promise<number> {
+  /** How many bytes came, 0 at the end for whatever reason. */
+  #read(): Promise<number> | number {
     assert(!this.#isReading, "One loop at a time reads a stream");
     if (this.#isClosed) return 0;
     this.#isReading = true;
-    try {
-      const count = await this.#conn.read(this.#buffer) ?? 0;
-      this.#noteRead(count);
-      return this.#isClosed ? 0 : count;
-    } catch (error) {
-      if (!isConnectionEnd(error)) throw error;
-      return 0;
-    } finally {
-      this.#isReading = false;
-    }
+    // Not an async function: every waiting connection would hold one more frame.
+    return this.#conn.read(this.#buffer).then(this.#onRead, this.#onReadError);
   }
 
-  #noteRead(count: number): void {
-    if (count === this.#buffer.length) this.#fullReads += 1;
-    else this.#fullReads = 0;
+  readonly #onRead = (count: number | null): number => {
+    this.#isReading = false;
+    if (count === null || this.#isClosed) return 0;
+    this.#fullReads = count === this.#buffer.length ? this.#fullReads + 1 : 0;
+    return count;
+  };
+
+  readonly #onReadError = (error: unknown): number => {
+    this.#isReading = false;
+    if (!isConnectionEnd(error)) throw error;
+    return 0;
+  };
+
+  /**
+   * Fits the buffer to what comes: most connections are idle most of the time, with a small buffer;
+   * a transfer gets a bigger one for as long as it lasts. Others get their turn in between.
+   */
+  #adapt(count: number): Promise<void> | undefined {
+    const length = this.#buffer.length;
+    if (count < length) {
+      if (length > IDLE_RECEIVE_BYTES && count <= this.#sizeBelow(length)) {
+        this.#buffer = new Uint8Array(this.#sizeBelow(length));
+      }
+      return undefined;
+    }
+    if (length < MAX_RECEIVE_BYTES) this.#buffer = new Uint8Array(this.#sizeAbove(length));
+    const { maxBusyReads } = this.#options;
+    const isDue = maxBusyReads > 0 && this.#fullReads % maxBusyReads === 0;
+    return isDue ? nextTurn() : undefined;
   }
 
-  /** A bulk transfer gets a bigger buffer, and leaves the others their turn. */
-  async #afterFullReads(): Promise<void> {
-    const { maxBusyReads, yieldTurn } = this.#options;
-    if (this.#fullReads === BULK_READS && this.#buffer.length < MAX_RECEIVE_BYTES) {
-      this.#buffer = new Uint8Array(MAX_RECEIVE_BYTES);
-    }
-    if (maxBusyReads > 0 && this.#fullReads % maxBusyReads === 0) await yieldTurn();
+  #sizeAbove(length: number): number {
+    const { receiveBytes } = this.#options;
+    return length < receiveBytes ? receiveBytes : MAX_RECEIVE_BYTES;
+  }
+
+  #sizeBelow(length: number): number {
+    const { receiveBytes } = this.#options;
+    return length > receiveBytes ? receiveBytes : Math.min(IDLE_RECEIVE_BYTES, receiveBytes);
   }
 
   async #sendAfter(before: Promise<void>, bytes: Uint8Array): Promise<void> {

@@ -52,8 +52,14 @@ Deno.test("demo stays up after the workload until Ctrl-C, then takes everything 
     const decoder = new TextDecoder();
     for await (const chunk of child.stdout) stdout += decoder.decode(chunk);
   })();
-  const isUp = await waitUntil(() => stdout.includes("Ctrl-C ends the demo"), 60_000);
-  child.kill("SIGINT");
+  let hasEnded = false;
+  const ending = child.status.then(() => hasEnded = true);
+  const isUp = await waitUntil(
+    () => hasEnded || stdout.includes("Ctrl-C ends the demo"),
+    60_000,
+  );
+  if (!hasEnded) child.kill("SIGINT");
+  await ending;
   const [{ code }] = await Promise.all([child.status, reading, child.stderr.cancel()]);
   assert.ok(isUp, stdout);
   assert.equal(code, 0);

@@ -18,6 +18,10 @@ async function withCache(test: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
+async function namesIn(path: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(path))).map(({ name }) => name);
+}
+
 const fill = (text: string) => (path: string) => Deno.writeTextFile(join(path, "file"), text);
 
 Deno.test("cached() builds a folder once and answers it from then on", () =>
@@ -34,7 +38,7 @@ Deno.test("cached() leaves nothing behind when a build fails", () =>
       throw new Error("full disk");
     });
     await assert.rejects(failing, /full disk/);
-    assert.deepEqual([...Deno.readDirSync(cache)], []);
+    assert.deepEqual(await namesIn(cache), []);
   }));
 
 Deno.test("cached() keeps the folder of whoever was first when two build it at once", () =>
@@ -44,7 +48,7 @@ Deno.test("cached() keeps the folder of whoever was first when two build it at o
       await cached("a", fill("fast"));
     });
     assert.equal(await Deno.readTextFile(join(path, "file")), "fast");
-    assert.deepEqual([...Deno.readDirSync(cache)].map(({ name }) => name), ["a"]);
+    assert.deepEqual(await namesIn(cache), ["a"]);
   }));
 
 Deno.test("copyTree() copies links as links and leaves out what it is told to", () =>

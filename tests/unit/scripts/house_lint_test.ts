@@ -54,8 +54,8 @@ const CASES: readonly { rule: string; path: string; refused: string; allowed: st
   {
     rule: "module-state",
     path: "src/pool/a.ts",
-    refused: "export const cache = new Map<string, number>();",
-    allowed: "export const NAMES: ReadonlyMap<string, number> = new Map();",
+    refused: "const cache = new Map<string, number>();",
+    allowed: "const NAMES: ReadonlyMap<string, number> = new Map();",
   },
   {
     rule: "module-state",
@@ -78,8 +78,8 @@ const CASES: readonly { rule: string; path: string; refused: string; allowed: st
   {
     rule: "module-state",
     path: "src/pool/a.ts",
-    refused: "export class Pool { static #count = 0; }",
-    allowed: "export class Pool { static readonly limit = 0; #count = 0; }",
+    refused: "class Pool { static #count = 0; }",
+    allowed: "class Pool { static readonly limit = 0; #count = 0; }",
   },
   {
     rule: "ambient",
@@ -126,14 +126,20 @@ const CASES: readonly { rule: string; path: string; refused: string; allowed: st
   {
     rule: "pure-folders",
     path: "src/link/a.ts",
-    refused: "export async function f() { await g(); }",
-    allowed: "export function f() { g(); }",
+    refused: "async function f() { await g(); }",
+    allowed: "function f() { g(); }",
   },
   {
     rule: "pure-folders",
     path: "src/auth/a.ts",
     refused: "const user = Deno.uid();",
-    allowed: "export async function f() { await g(); }",
+    allowed: "async function f() { await g(); }",
+  },
+  {
+    rule: "doc-comments",
+    path: "src/pool/a.ts",
+    refused: "// Not a doc comment.\nexport function f() {}",
+    allowed: "/** Says what it is for. */\nexport function f() {}",
   },
 ];
 

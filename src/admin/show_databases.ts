@@ -1,0 +1,127 @@
+/**
+ * SHOW DATABASES: those of the configuration, those made for names that only `*` covers, and the
+ * console. The entry `*` is not a database and not listed.
+ */
+
+import { CONSOLE_DATABASE } from "../client/client_login.ts";
+import type { ServerPool } from "../client/relay.ts";
+import type { Config, DatabaseConfig } from "../config/config.ts";
+import type { ConsoleContext } from "./console_context.ts";
+import { byName, databaseConfigOf, loadBalanceOf } from "./effective_settings.ts";
+import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
+import { consoleClientCount } from "./shown_client.ts";
+
+/** PgBouncer's figure; nothing is limited by it. */
+const CONSOLE_POOL_SIZE = 2;
+
+interface DatabaseRow {
+  readonly name: string;
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly serverDatabase: string;
+  readonly forcedUser: string | undefined;
+  readonly poolSize: number;
+  readonly minPoolSize: number;
+  readonly reservePoolSize: number;
+  readonly serverLifetimeMs: number;
+  readonly poolMode: string | undefined;
+  readonly loadBalance: string | undefined;
+  readonly maxServerCount: number;
+  readonly serverCount: number;
+  readonly maxClientCount: number;
+  readonly clientCount: number;
+}
+
+const COLUMNS: readonly ShowColumn<DatabaseRow>[] = [
+  text("name", ({ name }) => name),
+  text("host", ({ host }) => host),
+  int4("port", ({ port }) => port),
+  text("database", ({ serverDatabase }) => serverDatabase),
+  text("force_user", ({ forcedUser }) => forcedUser),
+  int4("pool_size", ({ poolSize }) => poolSize),
+  int4("min_pool_size", ({ minPoolSize }) => minPoolSize),
+  int4("reserve_pool_size", ({ reservePoolSize }) => reservePoolSize),
+  int4("server_lifetime", ({ serverLifetimeMs }) => Math.floor(serverLifetimeMs / 1000)),
+  text("pool_mode", ({ poolMode }) => poolMode),
+  text("load_balance_hosts", ({ loadBalance }) => loadBalance),
+  int4("max_connections", ({ maxServerCount }) => maxServerCount),
+  int4("current_connections", ({ serverCount }) => serverCount),
+  int4("max_client_connections", ({ maxClientCount }) => maxClientCount),
+  int4("current_client_connections", ({ clientCount }) => clientCount),
+  // No command pauses or disables a database.
+  int4("paused", () => 0),
+  int4("disabled", () => 0),
+];
+
+/** Answers SHOW DATABASES. */
+export function showDatabases(context: ConsoleContext): Uint8Array {
+  const config = context.config();
+  const rows = [consoleRow(context)];
+  for (const name of databaseNames(context)) {
+    // Of a database taken out of the configuration, the last pool may still be on its way out.
+    const database = databaseConfigOf(config, name);
+    if (database === undefined) continue;
+    rows.push(databaseRow(name, { database, config, pools: context.pools.ofDatabase(name) }));
+  }
+  return resultSet(COLUMNS, rows.sort((a, b) => byName(a.name, b.name)));
+}
+
+function databaseNames(context: ConsoleContext): Set<string> {
+  const names = new Set(context.config().databases.keys());
+  for (const { database } of context.pools.all()) names.add(database);
+  names.delete("*");
+  names.delete(CONSOLE_DATABASE);
+  return names;
+}
+
+function databaseRow(
+  name: string,
+  { database, config: { settings }, pools }: {
+    database: DatabaseConfig;
+    config: Config;
+    pools: readonly ServerPool[];
+  },
+): DatabaseRow {
+  return {
+    name,
+    host: database.hosts.length === 0 ? undefined : database.hosts.join(","),
+    port: database.port,
+    serverDatabase: database.dbname ?? name,
+    forcedUser: database.user,
+    poolSize: database.poolSize ?? settings.defaultPoolSize,
+    minPoolSize: database.minPoolSize ?? settings.minPoolSize,
+    reservePoolSize: database.reservePoolSize ?? settings.reservePoolSize,
+    serverLifetimeMs: database.serverLifetimeMs ?? settings.serverLifetimeMs,
+    poolMode: database.poolMode,
+    loadBalance: loadBalanceOf(database),
+    maxServerCount: database.maxDbConnections ?? settings.maxDbConnections,
+    serverCount: sum(pools, ({ servers }) => servers.count),
+    maxClientCount: database.maxDbClientConnections ?? settings.maxDbClientConnections,
+    clientCount: sum(pools, ({ clientCount }) => clientCount),
+  };
+}
+
+function consoleRow(context: ConsoleContext): DatabaseRow {
+  const { settings } = context.config();
+  return {
+    name: CONSOLE_DATABASE,
+    host: undefined,
+    port: settings.listenPort,
+    serverDatabase: CONSOLE_DATABASE,
+    forcedUser: CONSOLE_DATABASE,
+    poolSize: CONSOLE_POOL_SIZE,
+    minPoolSize: settings.minPoolSize,
+    reservePoolSize: settings.reservePoolSize,
+    serverLifetimeMs: settings.serverLifetimeMs,
+    poolMode: "statement",
+    loadBalance: undefined,
+    maxServerCount: settings.maxDbConnections,
+    serverCount: 0,
+    maxClientCount: settings.maxDbClientConnections,
+    clientCount: consoleClientCount(context.clients.all()),
+  };
+}
+
+function sum(pools: readonly ServerPool[], countOf: (pool: ServerPool) => number): number {
+  return pools.reduce((total, pool) => total + countOf(pool), 0);
+}

@@ -1,0 +1,10 @@
+/** A turn of the runtime's event loop. */
+
+import { setImmediate } from "node:timers";
+
+/** Resolves when everybody else who is ready has had a turn; a timer would take a millisecond. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

@@ -1,0 +1,356 @@
+/**
+ * Who gets in, on both sides of the pooler: every `auth_type` with every kind of stored secret, and
+ * what the pooler answers to a server that asks for a password.
+ */
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import postgresJs from "postgres";
+import { configFor, type ConfigSection, serverOf } from "../support/toml_config.ts";
+import { psql } from "../support/commands.ts";
+import { ask, type LoginTarget, outcome } from "../support/logins.ts";
+import { cstring, frontend, int32, join, utf8 } from "../support/messages.ts";
+import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
+import { isMissing } from "../support/requirements.ts";
+import { sharedPostgres } from "../support/shared_postgres.ts";
+import { TestClient } from "../support/test_client.ts";
+import { type Postgres, startPostgres } from "../../scripts/postgres_fixture.ts";
+
+const PASSWORD = "s3cret of alice";
+
+/** Roles of the server, each let in by its own method. */
+const SERVER_METHODS = ["trust", "password", "md5", "scram-sha-256"] as const;
+
+const shared = sharedPostgres({
+  hba: SERVER_METHODS.map((method) => `host all by_${method.replaceAll("-", "_")} all ${method}`),
+  async prepare(postgres) {
+    for (const method of SERVER_METHODS) {
+      const encryption = method === "md5" ? "md5" : "scram-sha-256";
+      await postgres.sql(
+        `set password_encryption = '${encryption}';
+         create role by_${method.replaceAll("-", "_")} login password '${PASSWORD}'`,
+      );
+    }
+  },
+});
+
+function md5Hash(password: string, user: string): string {
+  return `md5${createHash("md5").update(password + user).digest("hex")}`;
+}
+
+/** The verifier that the server itself keeps for one of its roles. */
+async function verifierOf(role: string): Promise<string> {
+  const rows = await shared.get().sql(
+    `select rolpassword from pg_authid where rolname = '${role}'`,
+  );
+  return String(rows[0]?.["rolpassword"]);
+}
+
+/** A pooler with one database, on which all clients are the superuser. */
+async function startForClients(
+  authType: string,
+  users: Readonly<Record<string, ConfigSection>> = {},
+): Promise<SluiceProcess> {
+  const postgres = shared.get();
+  const forced = { user: postgres.superuser, password: postgres.password };
+  return await startSluice({
+    config: configFor(postgres, {
+      pooler: { auth_type: authType },
+      databases: { app: { ...serverOf(postgres), dbname: "postgres", ...forced } },
+      users,
+    }),
+  });
+}
+
+/** One user for each kind of secret, all with the same password. */
+async function usersOfEveryKind(): Promise<Record<string, ConfigSection>> {
+  return {
+    plain: { password: PASSWORD },
+    md5: { password: md5Hash(PASSWORD, "md5") },
+    scram: { password: await verifierOf("by_scram_sha_256") },
+    none: {},
+  };
+}
+
+function target(sluice: SluiceProcess, user: string, password?: string): LoginTarget {
+  const secret = password === undefined ? {} : { password };
+  return { port: sluice.port, user, database: "app", ...secret };
+}
+
+const WRONG = "28P01 password authentication failed";
+const WRONG_SASL = "28P01 SASL authentication failed";
+
+/** What comes of the right password, by method and kind of secret. */
+const OUTCOMES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "plain": { plain: "in", md5: "in", scram: "in", none: WRONG, nobody: WRONG },
+  "md5": { plain: "in", md5: "in", scram: "in", none: WRONG, nobody: WRONG },
+  "scram-sha-256": {
+    plain: "in",
+    md5: WRONG_SASL,
+    scram: "in",
+    none: WRONG_SASL,
+    nobody: WRONG_SASL,
+  },
+};
+
+for (const [authType, byUser] of Object.entries(OUTCOMES)) {
+  Deno.test(`auth_type ${authType} lets in whose stored secret it can check, and nobody else`, async () => {
+    await using sluice = await startForClients(authType, await usersOfEveryKind());
+    for (const [user, expected] of Object.entries(byUser)) {
+      assert.equal(await outcome(target(sluice, user, PASSWORD)), expected, user);
+      const isSasl = authType === "scram-sha-256" || authType === "md5" && user === "scram";
+      const wrong = await outcome(target(sluice, user, `${PASSWORD}.`));
+      assert.equal(wrong, isSasl ? WRONG_SASL : WRONG, `${user} with a wrong password`);
+    }
+  });
+}
+
+Deno.test("auth_type trust lets in every user it knows, and asks for nothing", async () => {
+  await using sluice = await startForClients("trust", await usersOfEveryKind());
+  for (const user of ["plain", "md5", "scram"]) {
+    assert.equal(await outcome(target(sluice, user)), "in", user);
+  }
+  assert.equal(await outcome(target(sluice, "nobody")), '28000 "trust" authentication failed');
+});
+
+Deno.test("auth_type any lets in everybody to a database with a forced user, and to no other", async () => {
+  const postgres = shared.get();
+  await using sluice = await startSluice({
+    config: configFor(postgres, {
+      pooler: { auth_type: "any" },
+      databases: {
+        app: {
+          ...serverOf(postgres),
+          dbname: "postgres",
+          user: "postgres",
+          password: postgres.password,
+        },
+        other: { ...serverOf(postgres), dbname: "postgres" },
+      },
+    }),
+  });
+  assert.equal(await outcome(target(sluice, "anybody"), "select current_user"), "postgres");
+  const refused = await outcome({ ...target(sluice, "anybody"), database: "other" });
+  assert.equal(refused, "XX000 bouncer config error");
+});
+
+Deno.test("an empty password is refused as such", async () => {
+  for (const [authType, text] of [["plain", "\0"], ["md5", "\0"]] as const) {
+    await using sluice = await startForClients(authType, { plain: { password: PASSWORD } });
+    const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+    await client.send(frontend.startup({ user: "plain", database: "app" }));
+    assert.equal((await client.receive())?.type, "R");
+    await client.send(frontend.password(utf8(text)));
+    const { errors } = await client.result();
+    assert.deepEqual(errors, [{
+      severity: "FATAL",
+      sqlstate: "28P01",
+      message: "empty password returned by client",
+    }]);
+    client.close();
+  }
+});
+
+/** Begins a SCRAM login and answers the server's first message without its nonce. */
+async function scramChallenge(port: number, user: string): Promise<string> {
+  const client = await TestClient.connect({ hostname: "127.0.0.1", port });
+  await client.send(frontend.startup({ user, database: "app" }));
+  assert.equal((await client.receive())?.type, "R");
+  const first = utf8("n,,n=,r=abcdefghijkl");
+  await client.send(
+    frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first)),
+  );
+  const challenge = await client.receive();
+  client.close();
+  const text = new TextDecoder().decode(challenge?.body.subarray(4));
+  return text.replace(/^r=[^,]*,/, "");
+}
+
+Deno.test("an unknown user is asked like a known one, with a salt that stays the same", async () => {
+  await using sluice = await startForClients("scram-sha-256", { plain: { password: PASSWORD } });
+  const known = await scramChallenge(sluice.port, "plain");
+  const unknown = await scramChallenge(sluice.port, "nobody");
+  assert.match(known, /^s=[A-Za-z0-9+/]{22}==,i=4096$/);
+  assert.match(unknown, /^s=[A-Za-z0-9+/]{22}==,i=4096$/);
+  assert.notEqual(known, unknown);
+  assert.equal(await scramChallenge(sluice.port, "plain"), known);
+  assert.equal(await scramChallenge(sluice.port, "nobody"), unknown);
+});
+
+Deno.test("a SASL mechanism that was not offered is refused", async () => {
+  await using sluice = await startForClients("scram-sha-256", { plain: { password: PASSWORD } });
+  const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await client.send(frontend.startup({ user: "plain", database: "app" }));
+  await client.receive();
+  await client.send(frontend.password(join(cstring("SCRAM-SHA-256-PLUS"), int32(-1))));
+  const { errors } = await client.result();
+  assert.equal(errors[0]?.sqlstate, "08P01");
+  assert.match(errors[0]?.message ?? "", /invalid SASL authentication mechanism/);
+  client.close();
+});
+
+Deno.test("whether a database exists is told only to whom has logged in", async () => {
+  await using sluice = await startForClients("scram-sha-256", { plain: { password: PASSWORD } });
+  const nowhere = (password: string) =>
+    outcome({ ...target(sluice, "plain", password), database: "nowhere" });
+  assert.equal(await nowhere("wrong"), WRONG_SASL);
+  assert.equal(await nowhere(PASSWORD), "3D000 no such database: nowhere");
+});
+
+Deno.test("the log says why a login was refused; the client hears the same in every case", async () => {
+  await using sluice = await startForClients("scram-sha-256", await usersOfEveryKind());
+  for (const user of ["plain", "nobody", "md5"]) {
+    assert.equal(await outcome(target(sluice, user, "wrong")), WRONG_SASL);
+  }
+  await sluice.waitForLog(
+    /app\/plain@.* closing because: SASL authentication failed \(wrong password\)/,
+  );
+  await sluice.waitForLog(
+    /app\/nobody@.* closing because: SASL authentication failed \(no such user\)/,
+  );
+  await sluice.waitForLog(/app\/md5@.* closing because: SASL authentication failed \(.*MD5.*\)/);
+});
+
+Deno.test("fifty SCRAM logins at once all succeed, those with a wrong password all fail", async () => {
+  await using sluice = await startForClients("scram-sha-256", await usersOfEveryKind());
+  const logins = Array.from({ length: 50 }, (_, i) => {
+    const user = i % 2 === 0 ? "plain" : "scram";
+    return outcome(target(sluice, user, i % 5 === 4 ? "wrong" : PASSWORD));
+  });
+  const outcomes = await Promise.all(logins);
+  const expected = outcomes.map((_, i) => i % 5 === 4 ? WRONG_SASL : "in");
+  assert.deepEqual(outcomes, expected);
+});
+
+/** A pooler whose clients need no password, for roles whose secret is known here as `secrets` say. */
+async function startForServers(
+  secrets: Readonly<Record<string, string>>,
+  pooler: ConfigSection = {},
+  postgres: Postgres = shared.get(),
+): Promise<SluiceProcess> {
+  const users = Object.entries(secrets).map(([name, password]) => [name, { password }] as const);
+  return await startSluice({
+    config: configFor(postgres, { pooler, users: Object.fromEntries(users) }),
+  });
+}
+
+const WRONG_TYPE = "28000 server login failed: wrong password type";
+
+/** Logs in as `user` and answers whom the server takes it for, or the error. */
+async function whoAmI(sluice: SluiceProcess, user: string, password?: string): Promise<unknown> {
+  const secret = password === undefined ? {} : { password };
+  return await outcome({ port: sluice.port, user, ...secret }, "select current_user::text");
+}
+
+Deno.test("a plain secret answers a server that asks for a password, MD5 or SCRAM, and one that does not", async () => {
+  const roles = ["by_trust", "by_password", "by_md5", "by_scram_sha_256"];
+  await using sluice = await startForServers(
+    Object.fromEntries(roles.map((role) => [role, PASSWORD])),
+  );
+  for (const role of roles) assert.equal(await whoAmI(sluice, role), role);
+});
+
+Deno.test("an MD5 secret answers a server that asks for MD5, and none that asks for more", async () => {
+  const roles = ["by_trust", "by_password", "by_md5", "by_scram_sha_256"];
+  await using sluice = await startForServers(
+    Object.fromEntries(roles.map((role) => [role, md5Hash(PASSWORD, role)])),
+  );
+  assert.equal(await whoAmI(sluice, "by_trust"), "by_trust");
+  assert.equal(await whoAmI(sluice, "by_md5"), "by_md5");
+  assert.equal(await whoAmI(sluice, "by_password"), WRONG_TYPE);
+  assert.equal(await whoAmI(sluice, "by_scram_sha_256"), WRONG_TYPE);
+});
+
+Deno.test("the SCRAM keys of a client's own login open the server that has the same verifier", async () => {
+  const role = "by_scram_sha_256";
+  await using sluice = await startForServers(
+    { [role]: await verifierOf(role) },
+    { auth_type: "scram-sha-256", pool_mode: "session", default_pool_size: 3 },
+  );
+  assert.equal(await whoAmI(sluice, role, PASSWORD), role);
+  const several = Array.from({ length: 3 }, () => whoAmI(sluice, role, PASSWORD));
+  assert.deepEqual(await Promise.all(several), [role, role, role]);
+});
+
+Deno.test("a SCRAM verifier of another salt opens no server, nor does one without a client's login", async () => {
+  const role = "by_scram_sha_256";
+  const foreign = await verifierOf("by_password");
+  await using other = await startForServers({ [role]: foreign }, { auth_type: "scram-sha-256" });
+  assert.equal(await whoAmI(other, role, PASSWORD), WRONG_TYPE);
+  await using trusting = await startForServers({ [role]: await verifierOf(role) });
+  assert.equal(await whoAmI(trusting, role), WRONG_TYPE);
+});
+
+Deno.test("a forced user and password hold for all clients of the database", async () => {
+  const postgres = shared.get();
+  await using sluice = await startSluice({
+    config: configFor(postgres, {
+      pooler: { auth_type: "scram-sha-256" },
+      databases: {
+        app: {
+          ...serverOf(postgres),
+          dbname: "postgres",
+          user: "by_scram_sha_256",
+          password: PASSWORD,
+        },
+      },
+      users: {
+        alice: { password: "alice's own" },
+        // Known here by another secret than the one the server asks for.
+        by_scram_sha_256: { password: "the client's" },
+      },
+    }),
+  });
+  for (const [user, password] of [["alice", "alice's own"], ["by_scram_sha_256", "the client's"]]) {
+    const asked = ask(target(sluice, user!, password), "select current_user::text");
+    assert.equal(await asked, "by_scram_sha_256");
+  }
+});
+
+Deno.test({
+  name: "PostgreSQL 15 is logged in to by MD5 and SCRAM",
+  ignore: isMissing("postgresql-15"),
+  async fn() {
+    await using postgres = await startPostgres({
+      flavour: "debian",
+      hba: ["host all by_md5 all md5"],
+    });
+    await postgres.sql(`create role by_scram login password '${PASSWORD}'`);
+    await postgres.sql(
+      `set password_encryption = 'md5'; create role by_md5 login password '${PASSWORD}'`,
+    );
+    const secrets = { by_scram: PASSWORD, by_md5: md5Hash(PASSWORD, "by_md5") };
+    await using sluice = await startForServers(secrets, {}, postgres);
+    assert.equal(await whoAmI(sluice, "by_scram"), "by_scram");
+    assert.equal(await whoAmI(sluice, "by_md5"), "by_md5");
+  },
+});
+
+Deno.test({
+  name: "psql logs in by password, MD5 and SCRAM",
+  ignore: isMissing("psql"),
+  async fn() {
+    for (const authType of ["plain", "md5", "scram-sha-256"]) {
+      await using sluice = await startForClients(authType, { plain: { password: PASSWORD } });
+      const to = { port: sluice.port, user: "plain", database: "app" };
+      const { code, stdout, stderr } = await psql({ ...to, password: PASSWORD }, "select 'in'");
+      assert.deepEqual([code, stdout, stderr], [0, "in\n", ""], authType);
+      const refused = await psql({ ...to, password: "wrong" }, "select 'in'");
+      assert.equal(refused.code, 2);
+      assert.match(refused.stderr, /FATAL: {2}(password|SASL) authentication failed/);
+    }
+  },
+});
+
+Deno.test("npm:postgres logs in by password, MD5 and SCRAM", async () => {
+  for (const authType of ["plain", "md5", "scram-sha-256"]) {
+    await using sluice = await startForClients(authType, { plain: { password: PASSWORD } });
+    const to = { host: "127.0.0.1", port: sluice.port, user: "plain", database: "app", max: 1 };
+    const sql = postgresJs({ ...to, password: PASSWORD });
+    assert.deepEqual([...await sql`select 'in' as x`], [{ x: "in" }], authType);
+    await sql.end();
+    const stranger = postgresJs({ ...to, password: "wrong" });
+    await assert.rejects(stranger`select 1`, { code: "28P01" });
+    await stranger.end();
+  }
+});

@@ -1,0 +1,94 @@
+/** What must hold of a pooler at every moment between two events. */
+
+import assert from "node:assert/strict";
+import type { Pooler } from "../../src/app/pooler.ts";
+import type { ClientSession } from "../../src/client/client_session.ts";
+import type { ServerPool } from "../../src/client/relay.ts";
+import type { ServerSession } from "../../src/server/server_session.ts";
+import type { FakePostgres } from "./fake_postgres.ts";
+import { readInt32 } from "./messages.ts";
+
+/** Asserts every invariant. */
+export function checkPooler(pooler: Pooler, postgres: FakePostgres): void {
+  const clientsOf = new Map<ServerPool, number>();
+  for (const client of pooler.clients.all()) {
+    checkClient(client);
+    if (client.pool !== undefined) {
+      clientsOf.set(client.pool, (clientsOf.get(client.pool) ?? 0) + 1);
+    }
+  }
+  for (const pool of pooler.pools.registry.all()) {
+    assert.equal(pool.clientCount, clientsOf.get(pool) ?? 0, "A pool counts its clients");
+    checkLists(pool);
+    checkLimits(pool);
+    for (const server of pool.servers.active) checkLinked(server, pooler);
+    for (const server of pool.servers.idle) checkFree(server, postgres);
+    for (const server of pool.servers.used) checkFree(server, postgres);
+  }
+}
+
+/** A client's state says what it has. */
+function checkClient(client: ClientSession): void {
+  const { relay, state } = client;
+  if (relay === undefined) return;
+  const { kind } = state;
+  const isLinked = relay.server !== undefined;
+  const isWaiting = relay.waitingSinceMs !== undefined;
+  assert.equal(isLinked, kind === "active", `A client in state ${kind}, linked: ${isLinked}`);
+  assert.equal(isWaiting, kind === "waiting", `A client in state ${kind}, waiting: ${isWaiting}`);
+  if (relay.server === undefined) return;
+  const serverState = relay.server.state;
+  assert.equal(serverState.kind, "active", "The server of a linked client is active");
+  assert.ok(
+    serverState.kind === "active" && serverState.taker === relay,
+    "Both point at each other",
+  );
+}
+
+/** Each server stands in exactly one list, which is that of its state. */
+function checkLists({ servers }: ServerPool): void {
+  const lists: readonly (readonly [string, Iterable<ServerSession>])[] = [
+    ["login", servers.login],
+    ["idle", servers.idle],
+    ["used", servers.used],
+    ["tested", servers.tested],
+    ["active", servers.active],
+    ["being_canceled", servers.beingCanceled],
+  ];
+  const seen = new Set<ServerSession>();
+  for (const [kind, list] of lists) {
+    for (const server of list) {
+      assert.ok(!seen.has(server), "A server stands in one list");
+      seen.add(server);
+      assert.equal(server.state.kind, kind, "A server's list is its state");
+    }
+  }
+  assert.equal(servers.count, seen.size, "Counts are lengths of lists");
+}
+
+function checkLimits({ rules, servers, waiting }: ServerPool): void {
+  const most = rules.poolSize + rules.reservePoolSize;
+  assert.ok(servers.count <= most, `${servers.count} servers, ${most} allowed`);
+  assert.ok(servers.login.size <= 1, "One server of a pool logs in at a time");
+  assert.ok(waiting.size === 0 || servers.idle.length === 0, "Nobody waits beside an idle server");
+}
+
+/** A linked server's client knows it. */
+function checkLinked(server: ServerSession, pooler: Pooler): void {
+  for (const { relay } of pooler.clients.all()) {
+    if (relay?.server === server) return;
+  }
+  assert.fail("A linked server has a client");
+}
+
+/** A free server is clean: its backend has nothing to do and is in no transaction. */
+function checkFree(server: ServerSession, postgres: FakePostgres): void {
+  assert.equal(String.fromCharCode(server.transactionStatus), "I", "A free server is idle");
+  assert.ok(server.isBetweenMessages, "A free server stands between two messages");
+  if (server.cancelKey === undefined) return;
+  const processId = readInt32(server.cancelKey);
+  const backend = postgres.backends.find((each) => each.processId === processId);
+  if (backend === undefined || backend.isClosed) return;
+  assert.equal(backend.status, "I", "The backend of a free server is in no transaction");
+  assert.ok(!backend.isSleeping, "The backend of a free server runs nothing");
+}

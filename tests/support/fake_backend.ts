@@ -1,0 +1,520 @@
+/**
+ * One backend of the fake PostgreSQL: reads messages, runs what `fake_sql.ts` knows, keeps the state
+ * that a real backend keeps (transaction, session parameters, prepared statements, portals), and can
+ * be made to break the rules.
+ */
+
+import type { ByteStream } from "../../src/net/byte_stream.ts";
+import { type Command, commentOf, readCommand, splitStatements } from "./fake_sql.ts";
+import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
+import {
+  backend as say,
+  join,
+  MessageSplitter,
+  type RawMessage,
+  readCstrings,
+  readInt32,
+  readValues,
+  textOf,
+} from "./messages.ts";
+
+/** What a backend is made of. */
+export interface FakeBackendOptions {
+  readonly stream: ByteStream;
+  readonly splitter: MessageSplitter;
+  readonly chunks: AsyncIterator<Uint8Array, void, void>;
+  readonly processId: number;
+  readonly secret: number;
+  readonly user: string;
+  readonly database: string;
+  readonly parameters: FakeSessionParameters;
+}
+
+/** A statement that was run, for tests that ask what reached a server. */
+export interface RunStatement {
+  readonly processId: number;
+  readonly sql: string;
+  /** The comment in it. */
+  readonly sender: string | undefined;
+  /** Transaction status before it ran. */
+  readonly status: string;
+}
+
+interface Portal {
+  readonly sql: string;
+  readonly values: readonly (string | null)[];
+}
+
+/** An error that ends a statement. */
+class StatementError extends Error {
+  readonly sqlstate: string;
+
+  constructor(sqlstate: string, message: string) {
+    super(message);
+    this.sqlstate = sqlstate;
+  }
+}
+
+/** The backend ends here and now. */
+class BackendEnd extends Error {}
+
+/** One session of the fake PostgreSQL. */
+export class FakeBackend {
+  readonly processId: number;
+  readonly secret: number;
+  readonly user: string;
+  readonly database: string;
+  readonly stream: ByteStream;
+  readonly parameters: FakeSessionParameters;
+  /** Every statement run, in order. */
+  readonly ran: RunStatement[] = [];
+  /** What COPY brought in, a text for each CopyData. */
+  readonly copied: string[] = [];
+  /** Where one client's messages came amid what belongs to another. */
+  readonly mixUps: string[] = [];
+  /** Every message received after the login, by type. */
+  received = "";
+  status: "I" | "T" | "E" = "I";
+  isClosed = false;
+  /** Whether the client said goodbye. */
+  isTerminated = false;
+
+  readonly #chunks: AsyncIterator<Uint8Array, void, void>;
+  readonly #splitter: MessageSplitter;
+  readonly #statements = new Map<string, string>();
+  readonly #portals = new Map<string, Portal>();
+  #out: Uint8Array[] = [];
+  #isSkippingToSync = false;
+  #sleep: PromiseWithResolvers<boolean> | undefined;
+  #sender: string | undefined;
+  /** Whose transaction or unsynced messages these are. */
+  #owner: string | undefined;
+
+  constructor(options: FakeBackendOptions) {
+    this.processId = options.processId;
+    this.secret = options.secret;
+    this.user = options.user;
+    this.database = options.database;
+    this.stream = options.stream;
+    this.parameters = options.parameters;
+    this.#chunks = options.chunks;
+    this.#splitter = options.splitter;
+  }
+
+  /** Whether a statement waits to be woken. */
+  get isSleeping(): boolean {
+    return this.#sleep !== undefined;
+  }
+
+  /** Who sent the statement that runs now, by its comment. */
+  get sender(): string | undefined {
+    return this.#sender;
+  }
+
+  /** Prepared statements by name. */
+  get statementNames(): readonly string[] {
+    return [...this.#statements.keys()];
+  }
+
+  /** Serves until the client leaves. */
+  async run(): Promise<void> {
+    try {
+      for (;;) {
+        const received = await this.#next();
+        if (received === undefined || received.type === "X") {
+          this.isTerminated = received !== undefined;
+          return;
+        }
+        await this.#handle(received);
+      }
+    } catch (error) {
+      if (!(error instanceof BackendEnd)) throw error;
+    } finally {
+      this.isClosed = true;
+      this.stream.close();
+    }
+  }
+
+  /** Lets a sleeping statement go on. */
+  wake(): void {
+    this.#sleep?.resolve(true);
+  }
+
+  /** Cancels the running statement. Returns whether there was one. */
+  cancel(): boolean {
+    const isRunning = this.#sleep !== undefined;
+    this.#sleep?.resolve(false);
+    return isRunning;
+  }
+
+  /** Says something without being asked. */
+  async speak(...messages: readonly Uint8Array[]): Promise<void> {
+    const bytes = join(...messages);
+    await this.stream.write(bytes, 0, bytes.length);
+  }
+
+  /** Ends as on `pg_terminate_backend()`. */
+  async terminate(): Promise<void> {
+    await this.speak(
+      say.error("57P01", "terminating connection due to administrator command", "FATAL"),
+    );
+    this.close();
+  }
+
+  /** Ends without a word. */
+  close(): void {
+    this.#sleep?.resolve(true);
+    this.stream.close();
+  }
+
+  async #next(): Promise<RawMessage | undefined> {
+    for (;;) {
+      const received = this.#splitter.next();
+      if (received !== undefined) {
+        this.received += received.type;
+        return received;
+      }
+      const chunk = await this.#chunks.next();
+      if (chunk.done) return undefined;
+      this.#splitter.add(chunk.value);
+    }
+  }
+
+  async #handle({ type, body }: RawMessage): Promise<void> {
+    if (type === "S") return await this.#sync();
+    if (type === "Q") {
+      this.#isSkippingToSync = false;
+      return await this.#simple(readCstrings(body)[0] ?? "");
+    }
+    if (type === "H") return await this.#flush();
+    // What is left of a COPY that has failed.
+    if (type === "d" || type === "c" || type === "f") return;
+    if (this.#isSkippingToSync) return;
+    try {
+      await this.#extended({ type, body });
+    } catch (error) {
+      this.#fail(error);
+      this.#isSkippingToSync = type !== "F";
+      await this.#flush();
+    }
+  }
+
+  async #simple(sql: string): Promise<void> {
+    const statements = splitStatements(sql);
+    if (statements.length === 0) this.#put(say.empty());
+    try {
+      if (this.status === "I") this.parameters.save();
+      for (const statement of statements) await this.#run(statement, { values: [] });
+      if (this.status === "I") this.parameters.settle(true);
+    } catch (error) {
+      this.#fail(error);
+    }
+    await this.#ready();
+  }
+
+  async #sync(): Promise<void> {
+    this.#isSkippingToSync = false;
+    if (this.status === "I") {
+      this.#portals.clear();
+      this.parameters.settle(true);
+    }
+    await this.#ready();
+  }
+
+  async #extended({ type, body }: RawMessage): Promise<void> {
+    switch (type) {
+      case "P":
+        return this.#parse(body);
+      case "B":
+        return this.#bind(body);
+      case "D":
+        return this.#describe(body);
+      case "E":
+        return await this.#execute(body);
+      case "C": {
+        const names = String.fromCharCode(body[0]!) === "S" ? this.#statements : this.#portals;
+        names.delete(readCstrings(body.subarray(1))[0] ?? "");
+        return this.#put(say.closeComplete());
+      }
+      case "F":
+        this.#put(say.functionCallResponse(`function ${readInt32(body)}`));
+        return await this.#ready();
+      default:
+        this.#put(say.error("08P01", `invalid frontend message type ${type}`, "FATAL"));
+        await this.#flush();
+        throw new BackendEnd();
+    }
+  }
+
+  #parse(body: Uint8Array): void {
+    const [name = "", sql = ""] = readCstrings(body);
+    this.#noteOwner(commentOf(sql));
+    this.#refuseInFailedTransaction(readCommand(sql));
+    if (name !== "" && this.#statements.has(name)) {
+      throw new StatementError("42P05", `prepared statement "${name}" already exists`);
+    }
+    this.#statements.set(name, sql);
+    this.#put(say.parseComplete());
+  }
+
+  #bind(body: Uint8Array): void {
+    const [portal = "", name = ""] = readCstrings(body);
+    const sql = this.#statement(name);
+    const rest = body.subarray(portal.length + name.length + 2);
+    const formats = rest[0]! << 8 | rest[1]!;
+    this.#portals.set(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
+    this.#put(say.bindComplete());
+  }
+
+  #describe(body: Uint8Array): void {
+    const name = readCstrings(body.subarray(1))[0] ?? "";
+    const isStatement = String.fromCharCode(body[0]!) === "S";
+    const sql = isStatement ? this.#statement(name) : this.#portal(name).sql;
+    if (isStatement) this.#put(say.parameterDescription());
+    const columns = columnsOf(readCommand(sql));
+    this.#put(columns === undefined ? say.noData() : say.rowDescription(columns));
+  }
+
+  async #execute(body: Uint8Array): Promise<void> {
+    const { sql, values } = this.#portal(readCstrings(body)[0] ?? "");
+    const [statement] = splitStatements(sql);
+    if (statement === undefined) return this.#put(say.empty());
+    if (this.status === "I") this.parameters.save();
+    await this.#run(statement, { values, isDescribed: true });
+  }
+
+  #statement(name: string): string {
+    const sql = this.#statements.get(name);
+    if (sql === undefined) {
+      throw new StatementError("26000", `prepared statement "${name}" does not exist`);
+    }
+    return sql;
+  }
+
+  #portal(name: string): Portal {
+    const portal = this.#portals.get(name);
+    if (portal === undefined) throw new StatementError("34000", `portal "${name}" does not exist`);
+    return portal;
+  }
+
+  async #run(
+    statement: string,
+    { isDescribed = false, values }: { isDescribed?: boolean; values: Portal["values"] },
+  ): Promise<void> {
+    const command = readCommand(statement);
+    const sender = commentOf(statement);
+    const { processId, status } = this;
+    this.ran.push({ processId, sql: statement, sender, status });
+    this.#sender = sender;
+    this.#noteOwner(sender);
+    this.#refuseInFailedTransaction(command);
+    const columns = columnsOf(command);
+    if (columns !== undefined && !isDescribed) this.#put(say.rowDescription(columns));
+    await this.#runCommand(command, values);
+    this.#sender = undefined;
+  }
+
+  #refuseInFailedTransaction({ kind }: Command): void {
+    if (this.status !== "E" || kind === "commit" || kind === "rollback") return;
+    throw new StatementError(
+      "25P02",
+      "current transaction is aborted, commands ignored until end of transaction block",
+    );
+  }
+
+  async #runCommand(command: Command, values: Portal["values"]): Promise<void> {
+    switch (command.kind) {
+      case "begin":
+      case "commit":
+      case "rollback":
+        return this.#transaction(command.kind);
+      case "error":
+        throw new StatementError(command.sqlstate, command.text);
+      case "echo":
+        return this.#rows([[command.text === "$1" ? values[0] ?? null : command.text]]);
+      case "session_id":
+        return this.#rows([[String(this.processId), this.parameters.get("application_name")]]);
+      case "rows":
+        return this.#rows(Array.from({ length: command.count }, () => [command.text]));
+      case "show":
+        return this.#rows([[this.parameters.get(command.name)]], "SHOW");
+      case "set":
+        this.parameters.set(command.name, command.value);
+        return command.rows ? this.#rows([[command.value]]) : this.#put(say.complete("SET"));
+      case "reset":
+        this.parameters.reset(command.name);
+        return this.#put(say.complete("RESET"));
+      case "reset_all":
+        this.parameters.resetAll();
+        return this.#put(say.complete("RESET"));
+      case "discard_all":
+        return this.#discardAll();
+      case "sleep":
+        return await this.#sleepNow();
+      case "copy_in":
+        return await this.#copyIn(command.failAfter);
+      case "copy_out":
+        return this.#copyOut(command);
+      case "notice":
+        return this.#put(say.notice(command.text), say.complete("DO"));
+      case "misbehave":
+        return await this.#misbehave(command);
+    }
+  }
+
+  #rows(rows: readonly (readonly (string | null)[])[], tag = `SELECT ${rows.length}`): void {
+    for (const row of rows) this.#put(say.dataRow(row));
+    this.#put(say.complete(tag));
+  }
+
+  #transaction(kind: "begin" | "commit" | "rollback"): void {
+    if (kind === "begin") {
+      this.parameters.save();
+      if (this.status === "I") this.status = "T";
+      return this.#put(say.complete("BEGIN"));
+    }
+    const isCommitted = kind === "commit" && this.status !== "E";
+    this.parameters.settle(isCommitted);
+    this.status = "I";
+    this.#put(say.complete(isCommitted ? "COMMIT" : "ROLLBACK"));
+  }
+
+  #discardAll(): void {
+    if (this.status !== "I") {
+      throw new StatementError("25001", "DISCARD ALL cannot run inside a transaction block");
+    }
+    this.parameters.resetAll();
+    this.#statements.clear();
+    this.#portals.clear();
+    this.#put(say.complete("DISCARD ALL"));
+  }
+
+  async #sleepNow(): Promise<void> {
+    await this.#flush();
+    this.#sleep = Promise.withResolvers<boolean>();
+    const isDone = await this.#sleep.promise;
+    this.#sleep = undefined;
+    if (!isDone) {
+      throw new StatementError("57014", "canceling statement due to user request");
+    }
+    this.#rows([[""]]);
+  }
+
+  async #copyIn(failAfter: number | undefined): Promise<void> {
+    this.#put(say.copyIn());
+    await this.#flush();
+    let count = 0;
+    for (;;) {
+      if (count === failAfter) throw new StatementError("22P04", "bad COPY data");
+      const received = await this.#next();
+      if (received === undefined) throw new BackendEnd();
+      switch (received.type) {
+        case "d":
+          this.copied.push(textOf(received.body));
+          if (/^\w+:/.test(this.copied.at(-1)!)) this.#noteOwner(this.copied.at(-1));
+          count += 1;
+          break;
+        case "c":
+          return this.#put(say.complete(`COPY ${count}`));
+        case "f":
+          throw new StatementError("57014", `COPY from stdin failed: ${textOf(received.body)}`);
+        case "H":
+        case "S":
+          break;
+        default:
+          throw new StatementError("08P01", "unexpected message type during COPY from stdin");
+      }
+    }
+  }
+
+  #copyOut({ count, text }: { count: number; text: string }): void {
+    this.#put(say.copyOut());
+    for (let i = 0; i < count; i++) this.#put(say.copyData(text));
+    this.#put(say.copyDone(), say.complete(`COPY ${count}`));
+  }
+
+  async #misbehave({ how }: Extract<Command, { kind: "misbehave" }>): Promise<void> {
+    switch (how) {
+      case "close":
+        await this.#flush();
+        throw new BackendEnd();
+      case "reset":
+        if ("reset" in this.stream && typeof this.stream.reset === "function") this.stream.reset();
+        throw new BackendEnd();
+      case "fatal":
+        this.#put(say.error("57P01", "terminating connection", "FATAL"));
+        await this.#flush();
+        throw new BackendEnd();
+      case "garbage":
+        this.#put(new Uint8Array([0x00, 0xff, 0xff, 0xff, 0xff, 0x00]));
+        return await this.#flush();
+      case "cut":
+        this.#put(say.dataRow(["cut short"]).subarray(0, 9));
+        await this.#flush();
+        throw new BackendEnd();
+      case "second_ready":
+        return this.#put(say.complete("MISBEHAVE"), say.ready());
+      case "bad_ready":
+        this.#put(join(say.ready().subarray(0, 5), new Uint8Array([0x58])));
+        return await this.#flush();
+      case "silence":
+        this.#sleep = Promise.withResolvers<boolean>();
+        await this.#sleep.promise;
+        throw new BackendEnd();
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#sender = undefined;
+    if (error instanceof BackendEnd) throw error;
+    const isKnown = error instanceof StatementError || error instanceof BadParameter;
+    if (!isKnown) throw error;
+    if (this.status === "I") this.parameters.settle(false);
+    else this.status = "E";
+    this.#put(say.error(error.sqlstate, error.message));
+  }
+
+  /** Reports what has changed, then says that the next request may come. */
+  async #ready(): Promise<void> {
+    for (const [name, value] of this.parameters.takeNews()) {
+      this.#put(say.parameterStatus(name, value));
+    }
+    this.#put(say.ready(this.status));
+    if (this.status === "I") this.#owner = undefined;
+    await this.#flush();
+  }
+
+  /** Until the next ReadyForQuery with status idle, all must come from one client. */
+  #noteOwner(sender: string | undefined): void {
+    const owner = sender?.split(":")[0];
+    if (owner === undefined) return;
+    this.#owner ??= owner;
+    if (owner !== this.#owner) this.mixUps.push(`${sender} amid what is ${this.#owner}'s`);
+  }
+
+  #put(...messages: readonly Uint8Array[]): void {
+    this.#out.push(...messages);
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = join(...this.#out.splice(0));
+    await this.stream.write(bytes, 0, bytes.length);
+  }
+}
+
+/** The columns of a statement's rows; undefined where there are none. */
+function columnsOf(command: Command): readonly string[] | undefined {
+  switch (command.kind) {
+    case "echo":
+    case "rows":
+    case "show":
+    case "sleep":
+      return ["text"];
+    case "session_id":
+      return ["backend", "client"];
+    case "set":
+      return command.rows ? ["set_config"] : undefined;
+    default:
+      return undefined;
+  }
+}

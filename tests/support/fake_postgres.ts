@@ -1,0 +1,308 @@
+/**
+ * A scripted PostgreSQL on any network: logs clients in by any of the methods Sluice knows, takes
+ * cancel requests, and runs what `fake_sql.ts` knows. What it does wrong it was told to do.
+ */
+
+import {
+  ClientAuthentication,
+  type ClientAuthenticationMethod,
+} from "../../src/auth/client_authentication.ts";
+import { UserCredential } from "../../src/auth/credential.ts";
+import { KeyDerivation } from "../../src/auth/key_derivation.ts";
+import { Secret } from "../../src/base/secret.ts";
+import type { ByteStream } from "../../src/net/byte_stream.ts";
+import type { ListenAddress, Listener, Network, ServerAddress } from "../../src/net/network.ts";
+import { FakeBackend, type RunStatement } from "./fake_backend.ts";
+import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
+import {
+  backend as say,
+  join,
+  MessageSplitter,
+  readCstrings,
+  readInt32,
+  type ReportFields,
+} from "./messages.ts";
+import type { SeededRandom } from "./seeded_random.ts";
+
+export type { FakeBackend, RunStatement } from "./fake_backend.ts";
+
+const CANCEL_REQUEST = 80_877_102;
+const SSL_REQUEST = 80_877_103;
+
+/** Rounds of SCRAM: few, so that a test takes no time. */
+const ROUNDS = 3;
+
+/** What a fake PostgreSQL is made of. */
+export interface FakePostgresOptions {
+  readonly network: Network;
+  readonly random: SeededRandom;
+  readonly address?: ListenAddress;
+  /** How clients prove who they are; trust lets anybody in. */
+  readonly auth?: ClientAuthenticationMethod;
+  /** Secrets by user name: plain, md5… or SCRAM-SHA-256$…. */
+  readonly users?: Readonly<Record<string, string>>;
+  /** Whether changes of search_path are reported, as since PostgreSQL 18. */
+  readonly reportsSearchPath?: boolean;
+  /** Databases that exist; any if not given. */
+  readonly databases?: readonly string[];
+}
+
+/** Where the fake PostgreSQL listens unless told otherwise. */
+export const POSTGRES_ADDRESS = {
+  kind: "tcp",
+  host: "127.0.0.1",
+  port: 5432,
+  backlog: 16,
+} as const;
+
+/** One server with all its backends. */
+export class FakePostgres {
+  /** Every backend there ever was, oldest first. */
+  readonly backends: FakeBackend[] = [];
+  /** Backends that a cancel request hit while they ran something, with the statement's sender. */
+  readonly canceled: { readonly processId: number; readonly sender: string | undefined }[] = [];
+  /** While set, logins are answered with it. */
+  refusal: ReportFields | undefined;
+  /** While set, bytes that logins are answered with instead of anything sensible. */
+  garbage: Uint8Array | undefined;
+  /** While set, connections for cancel requests stay open after the request was carried out. */
+  holdsCancels = false;
+  /** Cancel requests received, right or wrong. */
+  cancelRequestCount = 0;
+  readonly #options: FakePostgresOptions;
+  readonly #listener: Listener;
+  readonly #derivation = new KeyDerivation();
+  readonly #heldCancels = new Set<ByteStream>();
+  readonly #open = new Set<ByteStream>();
+  readonly #sessions = new Set<Promise<void>>();
+  readonly #accepting: Promise<void>;
+  /** What went wrong in the fake itself; shown when it is closed. */
+  readonly #faults: unknown[] = [];
+  #lastProcessId = 1_000;
+
+  private constructor(options: FakePostgresOptions, listener: Listener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#accepting = this.#accept();
+  }
+
+  /** Begins to listen. */
+  static async start(options: FakePostgresOptions): Promise<FakePostgres> {
+    const address = options.address ?? POSTGRES_ADDRESS;
+    const streamOptions = { receiveBytes: 8_192, maxBusyReads: 0, keepAlive: false };
+    const listener = await options.network.listen(address, () => streamOptions);
+    return new FakePostgres(options, listener);
+  }
+
+  /** Where to dial it. */
+  get address(): ServerAddress {
+    return this.#listener.address;
+  }
+
+  /** Backends that have logged in and not ended, oldest first. */
+  get live(): FakeBackend[] {
+    return this.backends.filter(({ isClosed }) => !isClosed);
+  }
+
+  /** The statements run on all backends, backend by backend. */
+  get ran(): RunStatement[] {
+    return this.backends.flatMap(({ ran }) => ran);
+  }
+
+  /** Lets every sleeping statement go on. */
+  wakeAll(): void {
+    for (const backend of this.backends) backend.wake();
+  }
+
+  /** Ends the connections of cancel requests that were held. */
+  releaseCancels(): void {
+    for (const stream of this.#heldCancels) stream.close();
+    this.#heldCancels.clear();
+  }
+
+  /** Ends everything at once; resolves when all has ended. */
+  async close(): Promise<void> {
+    this.#listener.close();
+    this.releaseCancels();
+    for (const backend of this.live) backend.close();
+    for (const stream of this.#open) stream.close();
+    await this.#accepting;
+    await Promise.all(this.#sessions);
+    if (this.#faults.length > 0) throw this.#faults[0];
+  }
+
+  async #accept(): Promise<void> {
+    for await (const stream of this.#listener.connections()) {
+      this.#open.add(stream);
+      const session: Promise<void> = this.#serve(stream)
+        .catch((error: unknown) => {
+          this.#faults.push(error);
+          stream.close();
+        })
+        .finally(() => {
+          this.#sessions.delete(session);
+          this.#open.delete(stream);
+        });
+      this.#sessions.add(session);
+    }
+  }
+
+  async #serve(stream: ByteStream): Promise<void> {
+    const arrival = new Arrival(stream);
+    for (;;) {
+      const packet = await arrival.packet();
+      if (packet === undefined) return stream.close();
+      const code = readInt32(packet);
+      if (code === CANCEL_REQUEST) return this.#cancel(packet, stream);
+      if (code === SSL_REQUEST) {
+        await arrival.send(new Uint8Array([0x4e]));
+        continue;
+      }
+      const backend = await this.#login(arrival, readPairs(packet.subarray(4)));
+      return backend === undefined ? stream.close() : await backend.run();
+    }
+  }
+
+  #cancel(packet: Uint8Array, stream: ByteStream): void {
+    this.cancelRequestCount += 1;
+    const processId = readInt32(packet, 4);
+    const secret = readInt32(packet, 8);
+    const target = this.live.find((backend) =>
+      backend.processId === processId && backend.secret === secret
+    );
+    const sender = target?.sender;
+    if (target?.cancel() === true) this.canceled.push({ processId, sender });
+    if (this.holdsCancels) this.#heldCancels.add(stream);
+    else stream.close();
+  }
+
+  async #login(
+    arrival: Arrival,
+    asked: ReadonlyMap<string, string>,
+  ): Promise<FakeBackend | undefined> {
+    const { databases, reportsSearchPath = true } = this.#options;
+    const user = asked.get("user") ?? "";
+    const database = asked.get("database") ?? user;
+    if (this.garbage !== undefined) {
+      await arrival.send(this.garbage);
+      return undefined;
+    }
+    if (this.refusal !== undefined) return await arrival.refuse(this.refusal);
+    if (!await this.#authenticate(arrival, user)) return undefined;
+    if (databases?.includes(database) === false) {
+      const text = `database "${database}" does not exist`;
+      return await arrival.refuse({ severity: "FATAL", sqlstate: "3D000", message: text });
+    }
+    const settings = [...asked].filter(([name]) => !["user", "database"].includes(name));
+    let parameters: FakeSessionParameters;
+    try {
+      parameters = new FakeSessionParameters(settings, { reportsSearchPath });
+    } catch (error) {
+      if (!(error instanceof BadParameter)) throw error;
+      const { message, sqlstate } = error;
+      return await arrival.refuse({ severity: "FATAL", sqlstate, message });
+    }
+    return await this.#admit(arrival, { user, database, parameters });
+  }
+
+  async #authenticate(arrival: Arrival, user: string): Promise<boolean> {
+    const { auth = "trust", random, users = {} } = this.#options;
+    if (auth === "trust") return true;
+    const secret = users[user];
+    const exchange = new ClientAuthentication({
+      method: auth,
+      userName: user,
+      credential: secret === undefined ? undefined : new UserCredential(user, new Secret(secret)),
+      random,
+      derivation: this.#derivation,
+      scramIterations: ROUNDS,
+      mockSecret: new Uint8Array(32),
+    });
+    let step = exchange.start();
+    while (step.kind === "challenge") {
+      await arrival.send(step.message);
+      const body = await arrival.message();
+      if (body === undefined) return false;
+      step = await exchange.receive(body);
+    }
+    if (step.kind === "accepted") {
+      if (step.message !== undefined) await arrival.send(step.message);
+      return true;
+    }
+    const text = `password authentication failed for user "${user}"`;
+    await arrival.refuse({ severity: "FATAL", sqlstate: "28P01", message: text });
+    return false;
+  }
+
+  async #admit(
+    arrival: Arrival,
+    { database, parameters, user }: {
+      database: string;
+      parameters: FakeSessionParameters;
+      user: string;
+    },
+  ): Promise<FakeBackend> {
+    this.#lastProcessId += 1;
+    const processId = this.#lastProcessId;
+    const secret = this.#options.random.uint32() | 0;
+    const { chunks, splitter, stream } = arrival;
+    const backend = new FakeBackend({
+      ...{ chunks, splitter, stream, processId, secret },
+      ...{ user, database, parameters },
+    });
+    this.backends.push(backend);
+    await arrival.send(
+      say.authentication(0),
+      ...parameters.takeNews().map(([name, value]) => say.parameterStatus(name, value)),
+      say.keyData(processId, secret),
+      say.ready(),
+    );
+    return backend;
+  }
+}
+
+/** A connection before its login. */
+class Arrival {
+  readonly stream: ByteStream;
+  readonly splitter = new MessageSplitter();
+  readonly chunks: AsyncIterator<Uint8Array, void, void>;
+
+  constructor(stream: ByteStream) {
+    this.stream = stream;
+    this.chunks = stream.chunks();
+  }
+
+  packet(): Promise<Uint8Array | undefined> {
+    return this.#receive(() => this.splitter.nextUntyped());
+  }
+
+  message(): Promise<Uint8Array | undefined> {
+    return this.#receive(() => this.splitter.next()?.body);
+  }
+
+  async send(...messages: readonly Uint8Array[]): Promise<void> {
+    const bytes = join(...messages);
+    await this.stream.write(bytes, 0, bytes.length);
+  }
+
+  async refuse({ message, severity, sqlstate }: ReportFields): Promise<undefined> {
+    await this.send(say.error(sqlstate, message, severity));
+  }
+
+  async #receive(take: () => Uint8Array | undefined): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const taken = take();
+      if (taken !== undefined) return taken;
+      const chunk = await this.chunks.next();
+      if (chunk.done) return undefined;
+      this.splitter.add(chunk.value);
+    }
+  }
+}
+
+function readPairs(body: Uint8Array): ReadonlyMap<string, string> {
+  const texts = readCstrings(body);
+  const pairs = new Map<string, string>();
+  for (let i = 0; i + 1 < texts.length; i += 2) pairs.set(texts[i]!, texts[i + 1]!);
+  return pairs;
+}

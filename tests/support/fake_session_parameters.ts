@@ -1,0 +1,135 @@
+/** The session parameters of a backend of the fake PostgreSQL, with transactions and reports. */
+
+/** What is wrong with a value. */
+export class BadParameter extends Error {
+  override readonly name = "BadParameter";
+  readonly sqlstate: string;
+
+  constructor(sqlstate: string, message: string) {
+    super(message);
+    this.sqlstate = sqlstate;
+  }
+}
+
+/** Parameters as a server that was just installed has them. */
+const DEFAULTS: readonly (readonly [string, string])[] = [
+  ["server_version", "18.0"],
+  ["server_encoding", "UTF8"],
+  ["client_encoding", "UTF8"],
+  ["application_name", ""],
+  ["DateStyle", "ISO, MDY"],
+  ["IntervalStyle", "postgres"],
+  ["TimeZone", "Etc/UTC"],
+  ["integer_datetimes", "on"],
+  ["standard_conforming_strings", "on"],
+  ["search_path", '"$user", public'],
+  ["work_mem", "4MB"],
+];
+
+/** Reported by every server; `search_path` besides only since PostgreSQL 18. */
+const UNREPORTED: readonly string[] = ["work_mem"];
+
+/** One session's parameters. */
+export class FakeSessionParameters {
+  readonly #reported: ReadonlySet<string>;
+  readonly #names = new Map<string, string>();
+  readonly #startup: ReadonlyMap<string, string>;
+  #values: Map<string, string>;
+  #saved: Map<string, string> | undefined;
+  /** As last reported to the client. */
+  #told = new Map<string, string>();
+
+  /**
+   * `asked` is what the StartupMessage sets.
+   * @throws {BadParameter} If it asks for what does not exist.
+   */
+  constructor(
+    asked: Iterable<readonly [string, string]>,
+    { reportsSearchPath }: { reportsSearchPath: boolean },
+  ) {
+    const reported = DEFAULTS.map(([name]) => name).filter((name) => !UNREPORTED.includes(name));
+    this.#reported = new Set(
+      reported.filter((name) => name !== "search_path" || reportsSearchPath),
+    );
+    for (const [name] of DEFAULTS) this.#names.set(name.toLowerCase(), name);
+    this.#values = new Map(DEFAULTS);
+    for (const [name, value] of asked) this.set(name, value);
+    this.#startup = new Map(this.#values);
+  }
+
+  /** @throws {BadParameter} If there is no such parameter. */
+  get(name: string): string {
+    return this.#values.get(this.#nameOf(name))!;
+  }
+
+  /** @throws {BadParameter} If there is no such parameter or it cannot have the value. */
+  set(name: string, value: string): void {
+    const real = this.#nameOf(name);
+    this.#values.set(real, canonical(real, value));
+  }
+
+  /** @throws {BadParameter} If there is no such parameter. */
+  reset(name: string): void {
+    const real = this.#nameOf(name);
+    this.#values.set(real, this.#startup.get(real)!);
+  }
+
+  /** Back to what the session began with. */
+  resetAll(): void {
+    this.#values = new Map(this.#startup);
+  }
+
+  /** A transaction begins: what is set from now on may be taken back. */
+  save(): void {
+    this.#saved ??= new Map(this.#values);
+  }
+
+  /** The transaction is over. */
+  settle(isCommitted: boolean): void {
+    if (!isCommitted && this.#saved !== undefined) this.#values = this.#saved;
+    this.#saved = undefined;
+  }
+
+  /** What has changed since the last call, of the parameters that are reported. */
+  takeNews(): [name: string, value: string][] {
+    const news: [string, string][] = [];
+    for (const [name, value] of this.#values) {
+      if (!this.#reported.has(name) || this.#told.get(name) === value) continue;
+      this.#told.set(name, value);
+      news.push([name, value]);
+    }
+    return news;
+  }
+
+  #nameOf(name: string): string {
+    const real = this.#names.get(name.toLowerCase());
+    if (real !== undefined) return real;
+    throw new BadParameter("42704", `unrecognized configuration parameter "${name}"`);
+  }
+}
+
+/** The spelling in which a server keeps a value. */
+function canonical(name: string, value: string): string {
+  const bad = () => new BadParameter("22023", `invalid value for parameter "${name}": "${value}"`);
+  switch (name) {
+    case "DateStyle": {
+      const match = /^(iso|german|sql|postgres)(?:, *(mdy|dmy|ymd))?$/i.exec(value);
+      if (match === null) throw bad();
+      const style = match[1]!.toLowerCase();
+      const shown = style === "iso" || style === "sql" ? style.toUpperCase() : capital(style);
+      return `${shown}, ${(match[2] ?? "mdy").toUpperCase()}`;
+    }
+    case "client_encoding":
+      if (!/^(utf-?8|latin1|sql_ascii)$/i.test(value)) throw bad();
+      return value.toUpperCase().replace("-", "");
+    case "TimeZone":
+      if (/^nowhere/i.test(value)) throw bad();
+      return /^utc$/i.test(value) ? "UTC" : value;
+    default:
+      return value;
+  }
+}
+
+function capital(word: string): string {
+  return word[0]!.toUpperCase() + word.slice(1);
+}

@@ -1,0 +1,289 @@
+/**
+ * A whole pooler in memory: Sluice's own `Pooler` on a simulated network, a clock that a test moves
+ * and a seeded random source, in front of a fake PostgreSQL.
+ *
+ * `await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" })`: at the end
+ * everything is shut down, and it is an error if anything is left over.
+ */
+
+import assert from "node:assert/strict";
+import { Pooler } from "../../src/app/pooler.ts";
+import type { LoadedConfig } from "../../src/app/live_config.ts";
+import type { Secret } from "../../src/base/secret.ts";
+import type { ServerPool } from "../../src/client/relay.ts";
+import type { ClientSession } from "../../src/client/client_session.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { Logger } from "../../src/log/logger.ts";
+import type { ListenAddress } from "../../src/net/network.ts";
+import type { ServerSession } from "../../src/server/server_session.ts";
+import { checkPooler } from "./checkers.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
+import { frontend, readInt32 } from "./messages.ts";
+import { SeededRandom } from "./seeded_random.ts";
+import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
+import { type LoginOptions, TestClient } from "./test_client.ts";
+
+/** What a world may have otherwise than usual. */
+export interface WorldOptions {
+  readonly seed?: number;
+  readonly chunking?: Chunking;
+  readonly writeAnswers?: WriteAnswers;
+  readonly bufferBytes?: number;
+  /** Whether the network moves by itself; else by `network.step()`. */
+  readonly isAutomatic?: boolean;
+  /** Lines of the section `[pooler]`; they win over those of the world. */
+  readonly pooler?: string;
+  /** Further sections, in place of the world's own databases and users. */
+  readonly sections?: string;
+  readonly postgres?: Partial<Omit<FakePostgresOptions, "network" | "random">>;
+}
+
+/** The user and database of a client that does not say otherwise. */
+export const ADA: LoginOptions = { user: "ada", database: "app", password: "secret" };
+
+const POOLER_LINES = `
+listen_addr = "127.0.0.1"
+auth_type = "trust"
+pool_mode = "transaction"
+default_pool_size = 2
+server_login_retry = 15
+`;
+
+const SECTIONS = `
+[databases."*"]
+host = "127.0.0.1"
+[users.ada]
+password = "secret"
+[users.bob]
+password = "secret"
+`;
+
+/** Where clients connect. */
+const POOLER_ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 6432 } as const;
+
+/** As much time as anything may take to end. */
+const LONGEST_FAREWELL_MS = 600_000;
+
+/** One pooler and all around it. */
+export class PoolerWorld implements AsyncDisposable {
+  readonly clock: FakeClock;
+  readonly random: SeededRandom;
+  readonly network: SimNetwork;
+  readonly pooler: Pooler;
+  readonly postgres: FakePostgres;
+  /** The pooler's log, a line an entry. */
+  readonly log: string[];
+  readonly addresses: readonly ListenAddress[];
+  readonly #setConfig: (options: WorldOptions) => Promise<void>;
+
+  private constructor(parts: {
+    clock: FakeClock;
+    random: SeededRandom;
+    network: SimNetwork;
+    pooler: Pooler;
+    postgres: FakePostgres;
+    log: string[];
+    addresses: readonly ListenAddress[];
+    setConfig: (options: WorldOptions) => Promise<void>;
+  }) {
+    this.clock = parts.clock;
+    this.random = parts.random;
+    this.network = parts.network;
+    this.pooler = parts.pooler;
+    this.postgres = parts.postgres;
+    this.log = parts.log;
+    this.addresses = parts.addresses;
+    this.#setConfig = parts.setConfig;
+  }
+
+  /** Starts everything. */
+  static async open(options: WorldOptions = {}): Promise<PoolerWorld> {
+    const random = new SeededRandom(options.seed ?? 1);
+    const clock = new FakeClock();
+    const network = new SimNetwork({
+      random: random.fork(),
+      clock,
+      chunking: options.chunking ?? "whole",
+      writeAnswers: options.writeAnswers ?? "at_once",
+      bufferBytes: options.bufferBytes ?? 65_536,
+      isAutomatic: options.isAutomatic ?? true,
+    });
+    const log: string[] = [];
+    const postgres = await FakePostgres.start({
+      ...options.postgres,
+      network,
+      random: random.fork(),
+    });
+    let loaded = await loadWorld(options);
+    const pooler = new Pooler({
+      clock,
+      random: random.fork(),
+      log: new Logger({
+        clock,
+        processId: 1,
+        sink: { write: (line) => log.push(line.trimEnd()) },
+        verbosity: 0,
+      }),
+      network,
+      engine: "simulated",
+      loaded,
+      load: () => Promise.resolve(loaded),
+      ownUid: 1000,
+    });
+    const addresses = await pooler.start();
+    const setConfig = async (changed: WorldOptions) => {
+      loaded = await loadWorld(changed);
+    };
+    return new PoolerWorld({
+      ...{ clock, random, network, pooler, postgres, log, addresses, setConfig },
+    });
+  }
+
+  /** Opens a connection to the pooler. */
+  async connect(): Promise<TestClient> {
+    return new TestClient(await this.dial());
+  }
+
+  /** The same, as a bare stream. */
+  dial(): Promise<SimStream> {
+    const options = { receiveBytes: 8_192, maxBusyReads: 0, keepAlive: false, timeoutMs: 0 };
+    return this.network.dial(POOLER_ADDRESS, options);
+  }
+
+  /** Connects and logs in. */
+  async login(options: Partial<LoginOptions> = {}): Promise<TestClient> {
+    const client = await this.connect();
+    await client.login({ ...ADA, ...options });
+    return client;
+  }
+
+  /** Sends a cancel request with a key and waits until it has been answered by the end. */
+  async cancel(key: Uint8Array): Promise<void> {
+    const client = await this.connect();
+    await client.send(frontend.cancelRequest(key));
+    await client.receiveUntilEnd();
+    client.close();
+  }
+
+  /** Lets everything happen that can without time passing. */
+  async settle(): Promise<void> {
+    await this.network.runUntilIdle();
+  }
+
+  /** Lets time pass, a round of the janitor at a time. */
+  async advance(ms: number): Promise<void> {
+    await this.settle();
+    const endMs = this.clock.nowMs() + ms;
+    for (;;) {
+      const nextMs = this.clock.nextTimerAtMs;
+      if (nextMs === undefined || nextMs > endMs) break;
+      this.clock.advance(Math.max(0, nextMs - this.clock.nowMs()));
+      await this.settle();
+    }
+    this.clock.advance(endMs - this.clock.nowMs());
+    await this.settle();
+  }
+
+  /** Puts another configuration in force, as `RELOAD` does. */
+  async reload(options: WorldOptions): Promise<boolean> {
+    await this.#setConfig(options);
+    return await this.pooler.reload();
+  }
+
+  /** The pool of a database and a server user. */
+  pool(database = ADA.database!, user = ADA.user): ServerPool {
+    const pool = this.pooler.pools.registry.ofDatabase(database).find((each) => each.user === user);
+    assert.ok(pool, `There is no pool ${database}/${user}`);
+    return pool;
+  }
+
+  /** The pooler's sessions, oldest first. */
+  get clients(): ClientSession[] {
+    return [...this.pooler.clients.all()];
+  }
+
+  /** The backend to which a server of the pooler is connected. */
+  backendOf(server: ServerSession): FakeBackend {
+    const key = server.cancelKey;
+    assert.ok(key, "The server has no key");
+    const processId = readInt32(key);
+    const backend = this.postgres.backends.find((each) => each.processId === processId);
+    assert.ok(backend, `There is no backend ${processId}`);
+    return backend;
+  }
+
+  /** Whether a line of the log says this. */
+  hasLogged(text: string): boolean {
+    return this.log.some((line) => line.includes(text));
+  }
+
+  /** Asserts what must hold at any moment. */
+  check(): void {
+    checkPooler(this.pooler, this.postgres);
+  }
+
+  /** Ends everything and asserts that nothing is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.settle();
+    this.check();
+    const { clock, network, pooler, postgres } = this;
+    let hasStopped = false;
+    const stopped = pooler.stopped.then(() => {
+      hasStopped = true;
+    });
+    pooler.shutdown("immediate");
+    await this.settle();
+    for (let passedMs = 0; !hasStopped && passedMs < LONGEST_FAREWELL_MS; passedMs += 1_000) {
+      await this.advance(1_000);
+    }
+    assert.ok(hasStopped, `The pooler does not end: ${this.log.slice(-5).join("\n")}`);
+    await stopped;
+    const closing = postgres.close();
+    await this.settle();
+    await closing;
+    for (const { acceptor, dialer } of network.connections) {
+      acceptor.close();
+      dialer.close();
+    }
+    await this.settle();
+    this.checkNothingIsLeft();
+    assert.equal(clock.timerCount, 0, "A timer is left");
+    assert.deepEqual(this.log.filter((line) => line.includes("internal error")), []);
+  }
+
+  /** Asserts that of clients, servers and waiters none is left. */
+  checkNothingIsLeft(): void {
+    assert.equal(this.pooler.clients.count, 0, "A client is left");
+    for (const pool of this.pooler.pools.registry.all()) {
+      const { clientCount, loggingIn, servers, waiting } = pool;
+      assert.deepEqual(
+        [clientCount, loggingIn.size, servers.count, waiting.size],
+        [0, 0, 0, 0],
+        `Something is left in pool ${pool.database}/${pool.user}`,
+      );
+    }
+    assert.deepEqual(this.postgres.live.length, 0, "A backend is left");
+  }
+}
+
+async function loadWorld(
+  { pooler = "", sections = SECTIONS }: WorldOptions,
+): Promise<LoadedConfig> {
+  const own = keysOf(pooler);
+  const usual = POOLER_LINES.split("\n").filter((line) => !own.has(keyOf(line)));
+  const text = `[pooler]\n${usual.join("\n")}\n${pooler}\n${sections}`;
+  const config = await loadConfig("config.toml", {
+    readTextFile: () => Promise.resolve(text),
+    env: () => undefined,
+  });
+  return { config, userList: new Map<string, Secret>() };
+}
+
+function keysOf(lines: string): Set<string> {
+  return new Set(lines.split("\n").map(keyOf));
+}
+
+function keyOf(line: string): string {
+  return line.split("=")[0]!.trim();
+}

@@ -1,0 +1,395 @@
+/**
+ * A console with a pooler around it made by hand: real clients, pools and servers on a fake clock,
+ * with streams that only the test moves.
+ */
+
+import { UserCredential } from "../../../src/auth/credential.ts";
+import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
+import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
+import type { ConsoleContext, ShutdownMode } from "../../../src/admin/console_context.ts";
+import { openConsole } from "../../../src/admin/open_console.ts";
+import { Secret } from "../../../src/base/secret.ts";
+import { CancelDesk } from "../../../src/client/cancel_request.ts";
+import type { LoginDesk } from "../../../src/client/client_login.ts";
+import { ClientRegistry } from "../../../src/client/client_registry.ts";
+import { ClientSession } from "../../../src/client/client_session.ts";
+import { Relay, type ServerPool } from "../../../src/client/relay.ts";
+import type { Config } from "../../../src/config/config.ts";
+import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { Logger } from "../../../src/log/logger.ts";
+import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
+import type { Network, ServerAddress } from "../../../src/net/network.ts";
+import { Pool } from "../../../src/pool/pool.ts";
+import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
+import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
+import { ServerSession } from "../../../src/server/server_session.ts";
+import { StatsBook } from "../../../src/stats/stats_book.ts";
+import type { PgError } from "../../../src/wire/pg_error.ts";
+import { FakeClock, settle } from "../../support/fake_clock.ts";
+import {
+  backend,
+  frontend,
+  join,
+  MessageSplitter,
+  type RawMessage,
+  readCstrings,
+  readValues,
+  textOf,
+} from "../../support/messages.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+import { loadToml } from "../config/memory_files.ts";
+
+/** A stream of which the test is the other end. */
+export class StubStream implements ByteStream {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  readonly peerUid = undefined;
+  readonly isUnix = false;
+  isClosed = false;
+  /** What a write waits for, if the peer is slow. */
+  slowness: Promise<void> | undefined;
+  #sent: Uint8Array[] = [];
+  #received: Uint8Array[] = [];
+  #wake: (() => void) | undefined;
+
+  constructor(remote: Endpoint, local: Endpoint) {
+    this.remote = remote;
+    this.local = local;
+  }
+
+  /** The peer sends. */
+  push(...pieces: readonly Uint8Array[]): void {
+    this.#received.push(...pieces);
+    this.#wake?.();
+  }
+
+  /** All that was sent to the peer since the last time. */
+  takeSent(): Uint8Array {
+    const sent = join(...this.#sent);
+    this.#sent = [];
+    return sent;
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array, void, void> {
+    while (!this.isClosed) {
+      const chunk = this.#received.shift();
+      if (chunk !== undefined) yield chunk;
+      else await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  async pump(sink: Sink): Promise<void> {
+    for await (const chunk of this.chunks()) await sink(chunk, chunk.length);
+  }
+
+  write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
+    if (!this.isClosed) this.#sent.push(buffer.slice(start, end));
+    return this.slowness;
+  }
+
+  finishWriting(): void {}
+
+  close(): void {
+    this.isClosed = true;
+    this.#wake?.();
+  }
+}
+
+/** What to put into a pool. */
+export interface PoolPlan {
+  readonly database?: string;
+  readonly user?: string;
+  readonly poolSize?: number;
+}
+
+/** What a client is. */
+export interface ClientPlan {
+  readonly user: string;
+  readonly database: string;
+  readonly pool?: ServerPool;
+  readonly applicationName?: string;
+}
+
+const TRACKED = new TrackedParameters([]);
+
+/** The pooler around the console. */
+export class ConsoleFixture implements ConsoleContext {
+  readonly clock = new FakeClock();
+  readonly clients = new ClientRegistry();
+  readonly pools = new PoolRegistry<ServerPool>();
+  readonly stats = new StatsBook(this.clock.nowMs());
+  readonly engine = "portable";
+  readonly logLines: string[] = [];
+  readonly cancels: CancelDesk;
+  readonly servers: ServerSession[] = [];
+  readonly serverStreams: StubStream[] = [];
+  readonly clientStreams = new Map<ClientSession, StubStream>();
+  /** What was asked of the pooler. */
+  readonly shutdowns: ShutdownMode[] = [];
+  reloadCount = 0;
+  /** What a reload waits for, or fails with. */
+  reloading: Promise<void> = Promise.resolve();
+  secretHolders: string[] = [];
+  /** Whether connections to servers come about. */
+  areServersUp = true;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #network: Network;
+  readonly #running: Promise<void>[] = [];
+  readonly #random = new SeededRandom(1);
+  readonly #derivation = new KeyDerivation();
+
+  constructor(config: Config) {
+    this.#config = config;
+    const sink = { write: (line: string) => void this.logLines.push(line) };
+    this.#log = new Logger({ clock: this.clock, processId: 1, sink, verbosity: 0 });
+    this.#network = {
+      listen: () => Promise.reject(new Error("Nothing listens here")),
+      dial: (address) => this.#dial(address),
+    };
+    this.cancels = new CancelDesk({
+      clients: this.clients,
+      network: this.#network,
+      clock: this.clock,
+      log: this.#log,
+      streamOptions: () => ({ receiveBytes: 1024, maxBusyReads: 0, keepAlive: false }),
+      waitTimeoutMs: () => 0,
+      connectTimeoutMs: () => 0,
+    });
+  }
+
+  /** With a configuration in TOML. */
+  static async from(toml = ""): Promise<ConsoleFixture> {
+    return new ConsoleFixture(await loadToml(toml));
+  }
+
+  config(): Config {
+    return this.#config;
+  }
+
+  userNames(): Iterable<string> {
+    return this.secretHolders;
+  }
+
+  reload(): Promise<void> {
+    this.reloadCount += 1;
+    return this.reloading;
+  }
+
+  shutdown(mode: ShutdownMode): void {
+    this.shutdowns.push(mode);
+  }
+
+  /** A pool; it opens a server when one is asked for. */
+  addPool({ database = "shop", user = "anna", poolSize = 5 }: PoolPlan = {}): ServerPool {
+    const pool: ServerPool = new Pool<ServerSession, PgError>({
+      database,
+      user,
+      stats: this.stats.open(database),
+      nowMs: () => this.clock.nowMs(),
+      rules: () => ({
+        poolSize,
+        minPoolSize: 0,
+        reservePoolSize: 0,
+        reservePoolTimeoutMs: 0,
+        loginRetryMs: 15_000,
+        isRoundRobin: false,
+      }),
+      openServer: () => this.#openServer(pool),
+      isTemporary: () => false,
+    });
+    return this.pools.findOrMake(database, user, () => pool);
+  }
+
+  /** A client that has logged in; with a pool it also has a relay. */
+  addClient(plan: ClientPlan): ClientSession {
+    const client = this.addLogin(plan);
+    client.enterIdle();
+    return client;
+  }
+
+  /** A client that is logging in. */
+  addLogin({ applicationName, database, pool, user }: ClientPlan): ClientSession {
+    const client = this.addConnection();
+    client.enterLogin(user, database);
+    const parameters = new ParameterCache(TRACKED);
+    if (applicationName !== undefined) parameters.set("application_name", applicationName);
+    client.parameters = parameters;
+    if (pool === undefined) return client;
+    client.pool = pool;
+    pool.clientCount += 1;
+    client.relay = new Relay({
+      host: client,
+      stream: client.stream,
+      pool,
+      parameters,
+      clock: this.clock,
+      maxMessageBytes: 1_000_000,
+      poolMode: () => "transaction",
+    });
+    client.setService(client.relay);
+    return client;
+  }
+
+  /** A client of which nothing is known yet. */
+  addConnection(): ClientSession {
+    const id = this.clients.nextId();
+    const stream = new StubStream(
+      { host: "127.0.0.1", port: 50_000 + id },
+      { host: "127.0.0.1", port: 6432 },
+    );
+    const options = { id, stream, clock: this.clock, log: this.#log, desk: this.#desk() };
+    const client = new ClientSession(options);
+    this.clients.add(client);
+    this.clientStreams.set(client, stream);
+    return client;
+  }
+
+  /** The client asks something of its pool. */
+  ask(client: ClientSession): void {
+    const message = frontend.query("SELECT 1");
+    // Held until a server answers, which only the test decides.
+    void client.relay!.onClientChunk(message, message.length);
+  }
+
+  /** Somebody logs in and waits for what the first server of the pool reports. */
+  awaitWelcome(pool: ServerPool): void {
+    pool.acquireWelcome(new WaitingPlace({ welcome: () => {}, refuse: () => {} }));
+  }
+
+  /** Runs a whole session from its startup packet on, as the accept loop does. */
+  connect(startup: Readonly<Record<string, string>>): StubStream {
+    const client = this.addConnection();
+    const stream = this.clientStreams.get(client)!;
+    this.#running.push(client.run());
+    stream.push(frontend.startup(startup));
+    return stream;
+  }
+
+  /** Ends everything, so that the test leaves nothing running. */
+  async end(): Promise<void> {
+    for (const server of this.servers) server.stream?.close();
+    for (const stream of [...this.clientStreams.values(), ...this.serverStreams]) stream.close();
+    await Promise.all(this.#running);
+  }
+
+  #openServer(pool: ServerPool): ServerSession {
+    const server = new ServerSession({
+      id: this.servers.length + 1,
+      owner: pool,
+      database: pool.database,
+      user: pool.user,
+      address: { kind: "tcp", host: "db.example", port: 5432 },
+      network: this.#network,
+      clock: this.clock,
+      log: this.#log,
+      streamOptions: { receiveBytes: 1024, maxBusyReads: 0, keepAlive: false },
+      connectTimeoutMs: 0,
+      maxMessageBytes: 1_000_000,
+      tracked: TRACKED,
+      startupParameters: new Map([["user", pool.user]]),
+      authentication: new ServerAuthentication({
+        userName: pool.user,
+        credential: undefined,
+        random: this.#random,
+        derivation: this.#derivation,
+      }),
+      connectQuery: undefined,
+      upkeep: () => ({ resetQuery: undefined, checkQuery: "", isUsedOnce: false }),
+      onUnreachable: () => {},
+    });
+    this.servers.push(server);
+    this.#running.push(server.run());
+    return server;
+  }
+
+  /** PostgreSQL that lets everybody in. */
+  #dial({ port }: ServerAddress): Promise<ByteStream> {
+    const stream = new StubStream({ host: "10.0.0.7", port }, { host: "10.0.0.1", port: 40_001 });
+    this.serverStreams.push(stream);
+    if (this.areServersUp) {
+      stream.push(join(
+        backend.authentication(0),
+        backend.parameterStatus("application_name", "other"),
+        backend.keyData(4711, 42),
+        backend.ready(),
+      ));
+    }
+    return Promise.resolve(stream);
+  }
+
+  #desk(): LoginDesk {
+    const refuse = (): never => {
+      throw new Error("Only the console is served here");
+    };
+    return {
+      random: this.#random,
+      derivation: this.#derivation,
+      tracked: TRACKED,
+      mockSecret: new Uint8Array(32),
+      settings: () => this.#config.settings,
+      refusal: () => undefined,
+      credentialOf: (user) =>
+        this.secretHolders.includes(user)
+          ? new UserCredential(user, new Secret("not asked for"))
+          : undefined,
+      isOwnProcess: (_client, user) => user === "pgbouncer",
+      poolFor: refuse,
+      openRelay: refuse,
+      openConsole: (client, { isOwnProcess }) =>
+        openConsole(client, { context: this, isOwnProcess }),
+      giveCancelKey: () => new Uint8Array(8),
+      cancel: () => Promise.resolve(),
+      forget: (client) => this.clients.remove(client),
+      noteLogin: () => {},
+    };
+  }
+}
+
+/** Whole messages; asserts by the splitter's count that nothing is left over. */
+export function messagesIn(bytes: Uint8Array): RawMessage[] {
+  const splitter = new MessageSplitter();
+  splitter.add(bytes);
+  const messages: RawMessage[] = [];
+  for (let next = splitter.next(); next !== undefined; next = splitter.next()) messages.push(next);
+  if (splitter.heldCount > 0) throw new Error(`${splitter.heldCount} bytes are left over`);
+  return messages;
+}
+
+/** The answer to a SHOW, read. */
+export interface ReadResult {
+  /** `name:oid:size` of each column. */
+  readonly columns: readonly string[];
+  readonly rows: readonly Readonly<Record<string, string | null>>[];
+  readonly tag: string;
+}
+
+/** Reads RowDescription, rows and CommandComplete. */
+export function readResult(bytes: Uint8Array): ReadResult {
+  const [description, ...rest] = messagesIn(bytes);
+  const complete = rest.pop();
+  if (description?.type !== "T" || complete?.type !== "C") throw new Error("This is no result");
+  const columns = readColumns(description.body);
+  const names = columns.map((column) => column.split(":")[0]!);
+  const rows = rest.map(({ body }) => {
+    const values = readValues(body);
+    return Object.fromEntries(names.map((name, i) => [name, values[i] ?? null]));
+  });
+  return { columns, rows, tag: readCstrings(complete.body)[0]! };
+}
+
+function readColumns(body: Uint8Array): string[] {
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const columns: string[] = [];
+  let at = 2;
+  for (let count = view.getInt16(0); count > 0; count--) {
+    const zero = body.indexOf(0, at);
+    const name = textOf(body.subarray(at, zero));
+    // After the name: table 4, column 2, type 4, size 2, modifier 4, format 2.
+    columns.push(`${name}:${view.getInt32(zero + 7)}:${view.getInt16(zero + 11)}`);
+    at = zero + 19;
+  }
+  return columns;
+}
+
+export { settle };

@@ -1,0 +1,532 @@
+/** Every SHOW: its columns, and what stands in them. Mirrors `show_*.ts` and what they share. */
+
+import assert from "node:assert/strict";
+import { showClients } from "../../../src/admin/show_clients.ts";
+import { showConfig } from "../../../src/admin/show_config.ts";
+import { showDatabases } from "../../../src/admin/show_databases.ts";
+import { showHelp } from "../../../src/admin/show_help.ts";
+import { ignoreSet, showParameter } from "../../../src/admin/show_parameter.ts";
+import { showPools } from "../../../src/admin/show_pools.ts";
+import { showServers } from "../../../src/admin/show_servers.ts";
+import { showStats } from "../../../src/admin/show_stats.ts";
+import { showUsers } from "../../../src/admin/show_users.ts";
+import { showVersion } from "../../../src/admin/show_version.ts";
+import { versionText } from "../../../src/admin/version.ts";
+import { SETTINGS } from "../../../src/config/settings.ts";
+import { backend, cstring, join, message, readReport } from "../../support/messages.ts";
+import manifest from "../../../deno.json" with { type: "json" };
+import { ConsoleFixture, messagesIn, readResult, settle } from "./console_fixture.ts";
+
+/** Columns as `name:oid:size`, from names with their type letter as the facts give them. */
+function columns(...named: readonly string[]): string[] {
+  const types = { text: "25:-1", int4: "23:4", numeric: "1700:-1" } as const;
+  return named.flatMap((group) => {
+    const [type, ...names] = group.split(" ");
+    return names.map((name) => `${name}:${types[type as keyof typeof types]}`);
+  });
+}
+
+const SOCKET_COLUMNS = columns(
+  "text type user database replication state addr",
+  "int4 port",
+  "text local_addr",
+  "int4 local_port",
+  "text connect_time request_time",
+  "int4 wait wait_us close_needed",
+  "text ptr link",
+  "int4 remote_pid",
+  "text tls application_name",
+  "int4 prepared_statements id",
+);
+
+const TOML = `
+[pooler]
+pool_mode = "transaction"
+listen_port = 7432
+min_pool_size = 1
+reserve_pool_size = 3
+server_lifetime = 1800
+max_db_connections = 50
+max_db_client_connections = 60
+max_user_connections = 70
+max_user_client_connections = 80
+[databases.shop]
+host = "db.example"
+dbname = "shop_production"
+pool_size = 7
+[databases.archive]
+host = "a.example,b.example"
+port = 5433
+user = "reader"
+password = "x"
+pool_mode = "session"
+min_pool_size = 2
+reserve_pool_size = 4
+server_lifetime = 60
+max_db_connections = 5
+max_db_client_connections = 6
+[databases.zoo]
+[databases."*"]
+host = "rest.example"
+[users.anna]
+pool_size = 12
+pool_mode = "statement"
+[users.otto]
+reserve_pool_size = 1
+max_user_connections = 8
+max_user_client_connections = 9
+`;
+
+Deno.test("SHOW VERSION answers one row that begins as PgBouncer's, byte by byte", async () => {
+  const fixture = await ConsoleFixture.from();
+  const text = `PgBouncer 1.26.0 (Sluice ${manifest.version})`;
+  assert.equal(versionText(), text);
+  const expected = join(
+    backend.rowDescription(["version"]),
+    backend.dataRow([text]),
+    backend.complete("SHOW"),
+  );
+  assert.deepEqual(showVersion(fixture), expected);
+});
+
+Deno.test("SHOW HELP answers a notice that lists the commands there are, and no rows", async () => {
+  const [notice, complete, ...more] = messagesIn(showHelp(await ConsoleFixture.from()));
+  assert.equal(notice?.type, "N");
+  assert.deepEqual(readReport(notice!.body), {
+    severity: "NOTICE",
+    sqlstate: "00000",
+    message: "Console usage",
+    detail: "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION|STATS" +
+      "\n\tRELOAD\n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS",
+  });
+  assert.equal(complete?.type, "C");
+  assert.deepEqual(more, []);
+});
+
+Deno.test("SHOW of what drivers ask for has a fixed answer", () => {
+  const answers = {
+    client_encoding: "UTF8",
+    default_transaction_isolation: "read committed",
+    standard_conforming_strings: "on",
+    datestyle: "ISO",
+    timezone: "GMT",
+  };
+  for (const [name, value] of Object.entries(answers)) {
+    const expected = join(
+      backend.rowDescription([name]),
+      backend.dataRow([value]),
+      backend.complete("SHOW"),
+    );
+    assert.deepEqual(showParameter(name), expected);
+  }
+});
+
+Deno.test("SET of what drivers set is answered with a notice and the tag SET", () => {
+  const fields = ["SNOTICE", "VNOTICE", "C00000", "MSET ignored"].map(cstring);
+  const expected = join(message("N", ...fields, new Uint8Array(1)), message("C", cstring("SET")));
+  assert.deepEqual(ignoreSet(), expected);
+});
+
+Deno.test("SHOW CONFIG lists every setting with its default, in the order of the table", async () => {
+  const fixture = await ConsoleFixture.from('[pooler]\npool_mode = "transaction"\n');
+  const { columns: shown, rows, tag } = readResult(showConfig(fixture));
+  assert.deepEqual(shown, columns("text key value default changeable"));
+  assert.equal(tag, "SHOW");
+  assert.deepEqual(rows.map(({ key }) => key), SETTINGS.map(({ name }) => name));
+  const byKey = new Map(rows.map((row) => [row["key"], row]));
+  assert.deepEqual(byKey.get("pool_mode"), {
+    key: "pool_mode",
+    value: "transaction",
+    default: "session",
+    changeable: "yes",
+  });
+  assert.equal(byKey.get("auth_user")?.["value"], null);
+  assert.equal(byKey.get("listen_port")?.["changeable"], "no");
+});
+
+Deno.test("SHOW CONFIG shows the I/O engine in use, not the one asked for", async () => {
+  const { rows } = readResult(showConfig(await ConsoleFixture.from()));
+  const engine = rows.find(({ key }) => key === "io_engine");
+  assert.equal(engine?.["value"], "portable");
+  assert.equal(engine?.["default"], "auto");
+});
+
+Deno.test("SHOW STATS has totals and averages of each database", async () => {
+  const fixture = await ConsoleFixture.from();
+  const stats = fixture.stats.open("shop");
+  const other = fixture.stats.open("archive");
+  other.queryCount = 7;
+  stats.serverAssignmentCount = 10;
+  stats.xactCount = 20;
+  stats.queryCount = 40;
+  stats.bytesReceived = 1000;
+  stats.bytesSent = 5_000_000_000;
+  stats.xactTimeUs = 60_000;
+  stats.queryTimeUs = 80_000;
+  stats.waitTimeUs = 500;
+  stats.clientParseCount = 30;
+  stats.serverParseCount = 50;
+  stats.bindCount = 70;
+  stats.clientLoginCount = 90;
+  fixture.stats.endPeriod(fixture.clock.nowMs() + 10_000);
+  const { columns: shown, rows } = readResult(showStats(fixture));
+  const counters = (prefix: string, received: string) =>
+    `numeric ${prefix}_server_assignment_count ${prefix}_xact_count ${prefix}_query_count ` +
+    `${prefix}_${received} ${prefix}_sent ${prefix}_xact_time ${prefix}_query_time ` +
+    `${prefix}_wait_time ${prefix}_client_parse_count ${prefix}_server_parse_count ` +
+    `${prefix}_bind_count ${prefix}_client_login_count`;
+  assert.deepEqual(
+    shown,
+    columns("text database", counters("total", "received"), counters("avg", "recv")),
+  );
+  assert.deepEqual(rows.map(({ database }) => database), ["archive", "shop"]);
+  const totals = ["10", "20", "40", "1000", "5000000000", "60000", "80000", "500"];
+  const averages = ["1", "2", "4", "100", "500000000", "3000", "2000", "50"];
+  const parses = ["30", "50", "70", "90"];
+  assert.deepEqual(
+    Object.values(rows[1]!),
+    ["shop", ...totals, ...parses, ...averages, "3", "5", "7", "9"],
+  );
+});
+
+Deno.test("SHOW POOLS has the columns of PgBouncer and a row for the console", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.addClient({ user: "root", database: "pgbouncer" });
+  const { columns: shown, rows } = readResult(showPools(fixture));
+  assert.deepEqual(
+    shown,
+    columns(
+      "text database user",
+      "int4 cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active",
+      "int4 sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait",
+      "int4 maxwait_us",
+      "text pool_mode load_balance_hosts",
+    ),
+  );
+  const zeros = Array.from("0".repeat(12));
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["pgbouncer", "pgbouncer", "1", ...zeros, "0", "statement", null],
+  ]);
+});
+
+Deno.test("SHOW POOLS orders by database and user, the console in its place", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  for (const [database, user] of [["zoo", "b"], ["zoo", "a"], ["archive", "reader"]] as const) {
+    fixture.addPool({ database, user });
+  }
+  const { rows } = readResult(showPools(fixture));
+  assert.deepEqual(
+    rows.map(({ database, user }) => `${database}/${user}`),
+    ["archive/reader", "pgbouncer/pgbouncer", "zoo/a", "zoo/b"],
+  );
+});
+
+Deno.test("SHOW POOLS takes the pool mode from the user, then the database, then all", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.addPool({ database: "archive", user: "anna" });
+  fixture.addPool({ database: "archive", user: "reader" });
+  fixture.addPool({ database: "made_up", user: "reader" });
+  const { rows } = readResult(showPools(fixture));
+  const modes = rows.filter(({ database }) => database !== "pgbouncer")
+    .map((row) => [row["database"], row["user"], row["pool_mode"], row["load_balance_hosts"]]);
+  assert.deepEqual(modes, [
+    ["archive", "anna", "statement", "round-robin"],
+    ["archive", "reader", "session", "round-robin"],
+    ["made_up", "reader", "transaction", null],
+  ]);
+});
+
+Deno.test("SHOW POOLS counts clients by state, idle ones as active", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool({ poolSize: 1 });
+  const [first, second] = [1, 2, 3].map(() => {
+    return fixture.addClient({ user: "anna", database: "shop", pool });
+  });
+  fixture.ask(first!);
+  await settle();
+  fixture.ask(second!);
+  fixture.addConnection();
+  const row = readResult(showPools(fixture)).rows[1]!;
+  assert.deepEqual(
+    [row["cl_active"], row["cl_waiting"], row["sv_active"], row["sv_idle"]],
+    ["2", "1", "1", "0"],
+  );
+  await fixture.end();
+});
+
+Deno.test("SHOW POOLS counts servers by state", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const shown = () => {
+    const row = readResult(showPools(fixture)).rows[1]!;
+    return ["active", "being_canceled", "idle", "used", "tested", "login"]
+      .map((state) => row[`sv_${state}`]).join("");
+  };
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.ask(client);
+  assert.equal(shown(), "000001");
+  await settle();
+  assert.equal(shown(), "100000");
+  const server = fixture.servers[0]!;
+  const [stream] = fixture.serverStreams;
+  server.beginCancel();
+  stream!.push(backend.ready());
+  await settle();
+  assert.equal(shown(), "010000");
+  server.endCancel();
+  assert.equal(shown(), "001000");
+  server.retire();
+  assert.equal(shown(), "000100");
+  server.check();
+  assert.equal(shown(), "000010");
+  await fixture.end();
+});
+
+Deno.test("SHOW POOLS shows how long the first has waited, for a server or for its login", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.areServersUp = false;
+  const pool = fixture.addPool({ poolSize: 1 });
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.ask(client);
+  fixture.clock.advance(1_250);
+  fixture.ask(fixture.addClient({ user: "anna", database: "shop", pool }));
+  fixture.clock.advance(1_000.5);
+  const wait = () => {
+    const row = readResult(showPools(fixture)).rows[1]!;
+    return [row["maxwait"], row["maxwait_us"]];
+  };
+  assert.deepEqual(wait(), ["2", "250500"]);
+  client.relay!.cancelWait();
+  assert.deepEqual(wait(), ["1", "500"]);
+  await fixture.end();
+});
+
+Deno.test("SHOW POOLS counts those who wait for the first server's parameters", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.areServersUp = false;
+  const pool = fixture.addPool({ poolSize: 1 });
+  const login = fixture.addLogin({ user: "anna", database: "shop", pool });
+  fixture.clock.advance(500);
+  fixture.awaitWelcome(pool);
+  fixture.clock.advance(3_000);
+  const [, row] = readResult(showPools(fixture)).rows;
+  assert.deepEqual([row!["cl_active"], row!["cl_waiting"], row!["maxwait"]], ["0", "1", "3"]);
+  const [shown] = readResult(showClients(fixture)).rows;
+  assert.deepEqual(
+    [shown!["id"], shown!["state"], shown!["wait"], shown!["wait_us"]],
+    [String(login.id), "waiting", "3", "0"],
+  );
+  await fixture.end();
+});
+
+Deno.test("SHOW POOLS shows cancel requests under way and those that wait for a place", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool({ poolSize: 1 });
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.ask(client);
+  await settle();
+  const key = new Uint8Array(8).fill(7);
+  fixture.clients.addCancelKey(key, client);
+  const cancels = [1, 2].map(() => fixture.cancels.cancel(key, fixture.addConnection()));
+  await settle();
+  const [, row] = readResult(showPools(fixture)).rows;
+  assert.deepEqual(
+    [row!["cl_active_cancel_req"], row!["cl_waiting_cancel_req"], row!["sv_active_cancel"]],
+    ["1", "1", "1"],
+  );
+  fixture.serverStreams[1]!.close();
+  await settle();
+  fixture.serverStreams[2]!.close();
+  await Promise.all(cancels);
+  await fixture.end();
+});
+
+Deno.test("SHOW CLIENTS has 21 columns and a row for each client, also the console's", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const client = fixture.addClient({
+    user: "anna",
+    database: "shop",
+    pool,
+    applicationName: "till 3",
+  });
+  fixture.clock.advance(61_000);
+  fixture.addClient({ user: "root", database: "pgbouncer" });
+  fixture.ask(client);
+  await settle();
+  const { columns: shown, rows } = readResult(showClients(fixture));
+  assert.deepEqual(shown, SOCKET_COLUMNS);
+  assert.equal(shown.length, 21);
+  const local = ["127.0.0.1", "6432"];
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    [
+      ...["C", "anna", "shop", "none", "active", "127.0.0.1", "50001", ...local],
+      ...["2026-11-22 10:35:55 UTC", "2026-11-22 10:36:56 UTC", "0", "0", "0"],
+      ...["0x000000000001", "0x000000000001", "0", "", "till 3", "0", "1"],
+    ],
+    [
+      ...["C", "root", "pgbouncer", "none", "idle", "127.0.0.1", "50002", ...local],
+      ...["2026-11-22 10:36:56 UTC", "2026-11-22 10:36:56 UTC", "0", "0", "0"],
+      ...["0x000000000002", "", "0", "", "", "0", "2"],
+    ],
+  ]);
+  await fixture.end();
+});
+
+Deno.test("SHOW CLIENTS shows how long a client waits, and only while it does", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool({ poolSize: 1 });
+  const [first, second] = [1, 2].map(() =>
+    fixture.addClient({ user: "anna", database: "shop", pool })
+  );
+  fixture.ask(first!);
+  await settle();
+  fixture.ask(second!);
+  fixture.clock.advance(2_000.25);
+  const shown = () =>
+    readResult(showClients(fixture)).rows.map((row) =>
+      `${row["state"]} ${row["wait"]} ${row["wait_us"]}`
+    );
+  assert.deepEqual(shown(), ["active 0 0", "waiting 2 250"]);
+  fixture.serverStreams[0]!.push(backend.ready());
+  await settle();
+  assert.deepEqual(shown(), ["idle 0 0", "active 0 0"]);
+  await fixture.end();
+});
+
+Deno.test("SHOW CLIENTS leaves out who has not proved who it is, and who is going", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.addConnection();
+  fixture.addLogin({ user: "anna", database: "pgbouncer" });
+  fixture.addClient({ user: "anna", database: "pgbouncer" }).end("client close request");
+  assert.deepEqual(readResult(showClients(fixture)).rows, []);
+});
+
+Deno.test("SHOW SERVERS has 21 columns and names the linked client and the backend", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  fixture.addConnection();
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.ask(client);
+  await settle();
+  const { columns: shown, rows } = readResult(showServers(fixture));
+  assert.deepEqual(shown, SOCKET_COLUMNS);
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    [
+      ...["S", "anna", "shop", "none", "active", "10.0.0.7", "5432", "10.0.0.1", "40001"],
+      ...["2026-11-22 10:35:55 UTC", "2026-11-22 10:35:55 UTC", "0", "0", "0"],
+      ...["0x000000000001", "0x000000000002", "4711", "", "other", "0", "1"],
+    ],
+  ]);
+  await fixture.end();
+});
+
+Deno.test("SHOW SERVERS shows every state of a server, under PgBouncer's names", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  const shown = () => {
+    const [row] = readResult(showServers(fixture)).rows;
+    return `${row!["state"]} ${row!["link"]} ${row!["close_needed"]}`;
+  };
+  fixture.ask(client);
+  const [newcomer] = readResult(showServers(fixture)).rows;
+  assert.equal(shown(), "new  0");
+  assert.deepEqual(
+    [newcomer!["addr"], newcomer!["port"], newcomer!["local_addr"], newcomer!["local_port"]],
+    ["db.example", "5432", "", "0"],
+  );
+  assert.equal(newcomer!["remote_pid"], "0");
+  await settle();
+  fixture.clock.advance(90_000);
+  const [server] = fixture.servers;
+  server!.beginCancel();
+  fixture.serverStreams[0]!.push(backend.ready());
+  await settle();
+  assert.equal(shown(), "being_canceled  0");
+  server!.endCancel();
+  assert.equal(shown(), "idle  0");
+  server!.retire();
+  assert.equal(shown(), "used  0");
+  server!.check();
+  assert.equal(shown(), "tested  0");
+  server!.doom("connect string changed");
+  assert.equal(shown(), "tested  1");
+  await fixture.end();
+});
+
+Deno.test("SHOW DATABASES lists those configured, those made from *, and the console", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  fixture.addPool({ database: "made_up", user: "anna" });
+  fixture.ask(fixture.addClient({ user: "anna", database: "shop", pool }));
+  fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.addClient({ user: "root", database: "pgbouncer" });
+  const { columns: shown, rows } = readResult(showDatabases(fixture));
+  assert.deepEqual(
+    shown,
+    columns(
+      "text name host",
+      "int4 port",
+      "text database force_user",
+      "int4 pool_size min_pool_size reserve_pool_size server_lifetime",
+      "text pool_mode load_balance_hosts",
+      "int4 max_connections current_connections max_client_connections",
+      "int4 current_client_connections paused disabled",
+    ),
+  );
+  const ownSizes = ["20", "2", "4", "60", "session", "round-robin", "5", "0", "6", "0"];
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["archive", "a.example,b.example", "5433", "archive", "reader", ...ownSizes, "0", "0"],
+    [
+      ...["made_up", "rest.example", "5432", "made_up", null],
+      ...["20", "1", "3", "1800", null, null, "50", "0", "60", "0", "0", "0"],
+    ],
+    [
+      ...["pgbouncer", null, "7432", "pgbouncer", "pgbouncer"],
+      ...["2", "1", "3", "1800", "statement", null, "50", "0", "60", "1", "0", "0"],
+    ],
+    [
+      ...["shop", "db.example", "5432", "shop_production", null],
+      ...["7", "1", "3", "1800", null, null, "50", "1", "60", "2", "0", "0"],
+    ],
+    [
+      ...["zoo", null, "5432", "zoo", null],
+      ...["20", "1", "3", "1800", null, null, "50", "0", "60", "0", "0", "0"],
+    ],
+  ]);
+  await fixture.end();
+});
+
+Deno.test("SHOW DATABASES leaves out what is no longer configured", async () => {
+  const fixture = await ConsoleFixture.from('[databases.shop]\nhost = "db.example"\n');
+  fixture.addPool({ database: "removed" });
+  const { rows } = readResult(showDatabases(fixture));
+  assert.deepEqual(rows.map(({ name }) => name), ["pgbouncer", "shop"]);
+});
+
+Deno.test("SHOW USERS lists who has a secret, an entry or a connection", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.secretHolders = ["otto", "mia"];
+  const pool = fixture.addPool({ database: "archive", user: "reader" });
+  fixture.ask(fixture.addClient({ user: "guest", database: "archive", pool }));
+  fixture.addClient({ user: "otto", database: "pgbouncer" });
+  fixture.addLogin({ user: "nobody", database: "pgbouncer" });
+  const { columns: shown, rows } = readResult(showUsers(fixture));
+  assert.deepEqual(
+    shown,
+    columns(
+      "text name pool_size reserve_pool_size pool_mode",
+      "int4 max_user_connections current_connections max_user_client_connections",
+      "int4 current_client_connections",
+    ),
+  );
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["anna", "       12", "", "statement", "70", "0", "80", "0"],
+    ["guest", "", "", null, "70", "0", "80", "1"],
+    ["mia", "", "", null, "70", "0", "80", "0"],
+    ["otto", "", "        1", null, "8", "0", "9", "1"],
+    ["reader", "", "", null, "70", "1", "80", "0"],
+  ]);
+  await fixture.end();
+});

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { AssertionError } from "../../../src/base/assert.ts";
+import { WaitingPlace, WaitingQueue } from "../../../src/pool/waiting_queue.ts";
+
+Deno.test("WaitingQueue gives the oldest first and says since when it waits", () => {
+  const queue = new WaitingQueue<string>();
+  queue.add(new WaitingPlace("a"), 10);
+  queue.add(new WaitingPlace("b"), 20);
+  assert.equal(queue.oldest?.owner, "a");
+  assert.equal(queue.oldest?.sinceMs, 10);
+  assert.deepEqual([queue.shift(), queue.shift(), queue.shift()], ["a", "b", undefined]);
+  assert.equal(queue.oldest, undefined);
+});
+
+Deno.test("WaitingQueue.remove() takes out a place at either end and in the middle", () => {
+  for (const leaver of [0, 1, 2]) {
+    const queue = new WaitingQueue<number>();
+    const places = [0, 1, 2].map((owner) => new WaitingPlace(owner));
+    for (const place of places) queue.add(place, 0);
+    assert.equal(queue.remove(places[leaver]!), true);
+    assert.equal(queue.remove(places[leaver]!), false);
+    assert.equal(queue.size, 2);
+    assert.deepEqual(queue.drain(), [0, 1, 2].filter((owner) => owner !== leaver));
+    assert.equal(queue.size, 0);
+  }
+});
+
+Deno.test("WaitingQueue.remove() leaves a place alone that stands in another queue", () => {
+  const [one, other] = [new WaitingQueue<string>(), new WaitingQueue<string>()];
+  const place = new WaitingPlace("a");
+  one.add(place, 0);
+  assert.equal(other.remove(place), false);
+  assert.equal(one.size, 1);
+});
+
+Deno.test("a place stands in one queue at a time and can be used again after it has left", () => {
+  const queue = new WaitingQueue<string>();
+  const place = new WaitingPlace("a");
+  queue.add(place, 1);
+  assert.throws(() => queue.add(place, 2), AssertionError);
+  queue.shift();
+  queue.add(place, 3);
+  assert.equal(place.sinceMs, 3);
+  assert.equal(queue.size, 1);
+});
+
+Deno.test("WaitingQueue.places() shows all, oldest first, and removes none", () => {
+  const queue = new WaitingQueue<string>();
+  for (const name of ["a", "b", "c"]) queue.add(new WaitingPlace(name), 0);
+  assert.deepEqual([...queue.places()].map((place) => place.owner), ["a", "b", "c"]);
+  assert.equal(queue.size, 3);
+});
+
+Deno.test("WaitingQueue behaves as a plain list under any sequence of operations", () => {
+  const operation = fc.tuple(fc.constantFrom("add", "shift", "remove"), fc.nat(20));
+  fc.assert(
+    fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
+      const queue = new WaitingQueue<number>();
+      const model: WaitingPlace<number>[] = [];
+      const all: WaitingPlace<number>[] = [];
+      for (const [kind, choice] of operations) {
+        if (kind === "add") {
+          const place = new WaitingPlace(all.length);
+          all.push(place);
+          model.push(place);
+          queue.add(place, choice);
+        } else if (kind === "shift") {
+          assert.equal(queue.shift(), model.shift()?.owner);
+        } else if (all.length > 0) {
+          const place = all[choice % all.length]!;
+          const at = model.indexOf(place);
+          assert.equal(queue.remove(place), at >= 0);
+          if (at >= 0) model.splice(at, 1);
+        }
+        assert.equal(queue.size, model.length);
+        assert.equal(queue.oldest, model[0]);
+        const owners = [...queue.places()].map((place) => place.owner);
+        assert.deepEqual(owners, model.map((place) => place.owner));
+      }
+    }),
+  );
+});
