@@ -6,15 +6,27 @@ import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
-import { type Admission, CONSOLE_DATABASE, type LoginDesk } from "../client/client_login.ts";
+import {
+  type Admission,
+  ClientLogin,
+  CONSOLE_DATABASE,
+  type LoginDesk,
+} from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
-import { clientLabel, type ClientService, type ClientSession } from "../client/client_session.ts";
+import {
+  clientLabel,
+  type ClientService,
+  type ClientSession,
+  type SessionDesk,
+} from "../client/client_session.ts";
+import type { LoginInput } from "../client/login_input.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
 
@@ -38,7 +50,7 @@ export interface ReceptionOptions {
 }
 
 /** The desk at which clients log in and out. */
-export class Reception implements LoginDesk {
+export class Reception implements LoginDesk, SessionDesk {
   readonly random: Random;
   readonly derivation: KeyDerivation;
   readonly tracked: TrackedParameters;
@@ -55,6 +67,13 @@ export class Reception implements LoginDesk {
 
   settings(): Settings {
     return this.#options.live.settings;
+  }
+
+  logIn(
+    client: ClientSession,
+    { input, startup }: { input: LoginInput; startup: StartupMessage },
+  ): Promise<ClientService | undefined> {
+    return new ClientLogin(client, { desk: this, input }).run(startup);
   }
 
   refusal(_client: ClientSession, database: string): PgError | undefined {

@@ -74,10 +74,6 @@ export interface LoginDesk {
   openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission;
   /** Makes the client's cancel key and lets the client be found by it. */
   giveCancelKey(client: ClientSession): Uint8Array;
-  /** Carries out a cancel request. */
-  cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
-  /** The client is gone. */
-  forget(client: ClientSession): void;
   /** A client's login has succeeded or is about to be tried, for the log. */
   noteLogin(client: ClientSession): void;
 }
@@ -145,7 +141,10 @@ export class ClientLogin {
       }
       step = await exchange.receive(message.body);
     }
-    if (step.kind === "rejected") throw step.error;
+    if (step.kind === "rejected") {
+      this.#client.end(step.reason, step.error);
+      return false;
+    }
     if (step.message !== undefined) await this.#client.send(step.message);
     return this.#client.isOpen;
   }

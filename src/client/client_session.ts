@@ -5,14 +5,15 @@
 
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import type { Settings } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { StartupMessage } from "../wire/startup_packet.ts";
 import { receiveOpening } from "./client_startup.ts";
-import { ClientLogin, type LoginDesk } from "./client_login.ts";
 import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./client_state.ts";
 import { LoginInput } from "./login_input.ts";
 import type { Relay, RelayHost, ServerPool } from "./relay.ts";
@@ -25,13 +26,27 @@ export interface ClientService {
   detach(): void;
 }
 
+/** What a client session asks of the rest of the pooler. */
+export interface SessionDesk {
+  settings(): Settings;
+  /** Logs a client in. Returns what it is served with, or undefined if it is over with it. */
+  logIn(
+    client: ClientSession,
+    login: { readonly startup: StartupMessage; readonly input: LoginInput },
+  ): Promise<ClientService | undefined>;
+  /** Carries out a cancel request; resolves when that has been tried. */
+  cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
+  /** The client is gone. */
+  forget(client: ClientSession): void;
+}
+
 /** What a client session is made of. */
 export interface ClientSessionOptions {
   readonly id: number;
   readonly stream: ByteStream;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly desk: LoginDesk;
+  readonly desk: SessionDesk;
 }
 
 /** A client, as registry, janitor and console see it. */
@@ -172,7 +187,7 @@ export class ClientSession implements RelayHost {
         this.#endSilently();
         return false;
     }
-    const service = await new ClientLogin(this, { desk, input }).run(opening);
+    const service = await desk.logIn(this, { startup: opening, input });
     if (service === undefined || !this.isOpen) return false;
     this.#service = service;
     const rest = input.rest();

@@ -18,7 +18,7 @@ import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts"
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import type { ServerEnd } from "../server/server_state.ts";
+import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import {
   isTransactionStatus,

@@ -82,7 +82,7 @@ export class Pool<S extends PooledServer<E>, E> {
   /** When it last had a client or a server. */
   usedAtMs: number;
   /** When a server was last closed for its age; such closes are spread over time. */
-  lifetimeEndedAtMs = -Infinity;
+  lifetimeEndedAtMs: number = -Infinity;
   /** What the first server reported; greets clients. */
   welcome: ReadonlyMap<string, string> | undefined;
 

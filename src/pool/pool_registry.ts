@@ -1,7 +1,7 @@
 /** All pools of one pooler, found by database and user. */
 
 /** What a registry holds. */
-interface Registered {
+export interface Registered {
   readonly database: string;
   readonly user: string;
 }

@@ -7,7 +7,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import type { PooledServerKind } from "./pooled_server.ts";
 
 /** What a list holds. */
-interface Listed {
+export interface Listed {
   readonly state: { readonly kind: PooledServerKind };
 }
 

@@ -40,8 +40,9 @@ export class ServerRefusal extends Error {
   /** As the server sent it, or what is wrong with its demand. */
   readonly error: PgError;
 
-  constructor(error: PgError) {
-    super(error.message);
+  /** `reason` is for the log, and may say more than clients are told. */
+  constructor(error: PgError, reason: string) {
+    super(reason);
     this.error = error;
   }
 }
@@ -97,7 +98,7 @@ class ServerLogin implements ServerLoginResult {
         await this.#authenticate(buffer.slice(start, cursor.end));
         return false;
       case Backend.ErrorResponse:
-        throw new ServerRefusal(readErrorResponse(new BodyReader(buffer, start, cursor.end)));
+        throw refusal(readErrorResponse(new BodyReader(buffer, start, cursor.end)));
       case Backend.NoticeResponse:
       case Backend.NegotiateProtocolVersion:
         return false;
@@ -130,9 +131,13 @@ class ServerLogin implements ServerLoginResult {
       case "wait":
         return;
       case "failed":
-        throw new ServerRefusal(step.error);
+        throw new ServerRefusal(step.error, step.reason);
     }
   }
+}
+
+function refusal(error: PgError): ServerRefusal {
+  return new ServerRefusal(error, `server login failed: ${error.severity} ${error.message}`);
 }
 
 function unexpected(type: number): ProtocolError {

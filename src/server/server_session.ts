@@ -23,7 +23,8 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { logInToServer, ServerRefusal } from "./server_login.ts";
-import { NEXT_SERVER_STATES, type ServerEnd, type ServerState } from "./server_state.ts";
+import type { ServerEnd } from "./server_end.ts";
+import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
 /** The messages whose body steers us. */
@@ -348,11 +349,7 @@ export class ServerSession {
   #failed(error: unknown): void {
     const wasServing = this.#state.kind !== "login";
     if (error instanceof ServerRefusal) {
-      const { message, severity } = error.error;
-      const reason = message.startsWith("server login failed")
-        ? message
-        : `server login failed: ${severity} ${message}`;
-      return this.#end({ reason, error: error.error, kind: "refused" });
+      return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
     if (error instanceof DialError) {
       this.#options.onUnreachable(this.address);

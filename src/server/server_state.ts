@@ -3,7 +3,7 @@
  * which. Only `ServerSession.#enter()` changes a state.
  */
 
-import type { PgError } from "../wire/pg_error.ts";
+import type { ServerEnd } from "./server_end.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
 /** Where a server stands. `sinceMs` is the moment it entered the state. */
@@ -21,16 +21,6 @@ export type ServerState =
   /** Released, but a cancel request is still on its way to it. */
   | { readonly kind: "being_canceled"; readonly sinceMs: number }
   | { readonly kind: "closed"; readonly sinceMs: number; readonly end: ServerEnd };
-
-/** Why a server was closed. */
-export interface ServerEnd {
-  /** For the log; PgBouncer's words. */
-  readonly reason: string;
-  /** What a client that depended on the server is told. */
-  readonly error: PgError;
-  /** `refused`: the server said no; `unreachable`: it could not be asked; else it had served. */
-  readonly kind: "refused" | "unreachable" | "served";
-}
 
 /** The name of a state. */
 export type ServerStateKind = ServerState["kind"];

@@ -1,7 +1,7 @@
 /** What a server session asks of whoever it is linked to. */
 
 import type { MessageCursor } from "../wire/message_cursor.ts";
-import type { ServerEnd } from "./server_state.ts";
+import type { ServerEnd } from "./server_end.ts";
 
 /** The client side of a link. */
 export interface ServerTaker {

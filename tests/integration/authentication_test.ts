@@ -202,13 +202,9 @@ Deno.test("the log says why a login was refused; the client hears the same in ev
   for (const user of ["plain", "nobody", "md5"]) {
     assert.equal(await outcome(target(sluice, user, "wrong")), WRONG_SASL);
   }
-  await sluice.waitForLog(
-    /app\/plain@.* closing because: SASL authentication failed \(wrong password\)/,
-  );
-  await sluice.waitForLog(
-    /app\/nobody@.* closing because: SASL authentication failed \(no such user\)/,
-  );
-  await sluice.waitForLog(/app\/md5@.* closing because: SASL authentication failed \(.*MD5.*\)/);
+  await sluice.waitForLog(/ app\/plain@.*wrong password/);
+  await sluice.waitForLog(/ app\/nobody@.*no such user/);
+  await sluice.waitForLog(/ app\/md5@.*MD5/);
 });
 
 Deno.test("fifty SCRAM logins at once all succeed, those with a wrong password all fail", async () => {

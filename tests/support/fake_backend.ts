@@ -85,6 +85,8 @@ export class FakeBackend {
   readonly #portals = new Map<string, Portal>();
   #out: Uint8Array[] = [];
   #isSkippingToSync = false;
+  /** After a FATAL error nothing is served or said any more. */
+  #isTerminating = false;
   #sleep: PromiseWithResolvers<boolean> | undefined;
   #sender: string | undefined;
   /** Whose transaction or unsynced messages these are. */
@@ -155,6 +157,7 @@ export class FakeBackend {
 
   /** Ends as on `pg_terminate_backend()`. */
   async terminate(): Promise<void> {
+    this.#isTerminating = true;
     await this.speak(
       say.error("57P01", "terminating connection due to administrator command", "FATAL"),
     );
@@ -497,6 +500,7 @@ export class FakeBackend {
   }
 
   async #flush(): Promise<void> {
+    if (this.#isTerminating) throw new BackendEnd();
     const bytes = join(...this.#out.splice(0));
     await this.stream.write(bytes, 0, bytes.length);
   }

@@ -25,7 +25,7 @@ import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
 import { ServerSession } from "../../../src/server/server_session.ts";
 import { StatsBook } from "../../../src/stats/stats_book.ts";
 import type { PgError } from "../../../src/wire/pg_error.ts";
-import { FakeClock, settle } from "../../support/fake_clock.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 import {
   backend,
   frontend,
@@ -391,5 +391,3 @@ function readColumns(body: Uint8Array): string[] {
   }
   return columns;
 }
-
-export { settle };

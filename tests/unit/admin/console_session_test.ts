@@ -3,7 +3,8 @@ import type { ConsoleRights } from "../../../src/admin/console_context.ts";
 import { ConsoleSession } from "../../../src/admin/console_session.ts";
 import { versionText } from "../../../src/admin/version.ts";
 import { AssertionError } from "../../../src/base/assert.ts";
-import { ProtocolError } from "../../../src/wire/pg_error.ts";
+import { PgError, ProtocolError } from "../../../src/wire/pg_error.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import {
   backend,
   cstring,
@@ -13,7 +14,7 @@ import {
   readCstrings,
   readReport,
 } from "../../support/messages.ts";
-import { ConsoleFixture, messagesIn, settle } from "./console_fixture.ts";
+import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
 
 /** A client of the console, logged in. */
 async function openSession({ rights = "admin" }: { rights?: ConsoleRights } = {}) {
@@ -78,7 +79,7 @@ Deno.test("ConsoleSession runs the commands of one chunk in order, one at a time
     frontend.query("RELOAD"),
     frontend.query("SHUTDOWN WAIT_FOR_CLIENTS"),
   );
-  await settle();
+  await eventTurn();
   assert.deepEqual(answers(), ["T", "D", "C SHOW", "Z"]);
   assert.deepEqual(fixture.shutdowns, []);
   resolve();
@@ -93,7 +94,7 @@ Deno.test("ConsoleSession looks at the next command once the last answer was tak
   let isDone = false;
   const running = send(frontend.query("SHOW VERSION"), frontend.query("RELOAD"))
     .then(() => isDone = true);
-  await settle();
+  await eventTurn();
   assert.equal(fixture.reloadCount, 0);
   assert.equal(isDone, false);
   stream.slowness = undefined;
@@ -197,6 +198,17 @@ Deno.test("ConsoleSession does not answer a client that left meanwhile", async (
   assert.deepEqual(stream.takeSent(), new Uint8Array());
 });
 
+Deno.test("ConsoleSession says nothing after the error that ended its client", async () => {
+  const { answers, client, fixture, send } = await openSession();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  fixture.reloading = promise;
+  const running = send(frontend.query("RELOAD"));
+  client.end("pooler is shutting down", new PgError("57P01", "pooler is shutting down"));
+  resolve();
+  await running;
+  assert.deepEqual(answers(), ["E 57P01"]);
+});
+
 Deno.test("ConsoleSession throws on messages that are too long or not what they should be", async () => {
   const bad = [
     frontend.query("x".repeat(65_536)),
@@ -270,7 +282,7 @@ Deno.test("SHUTDOWN begins though the answer is not taken", async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   stream.slowness = promise;
   const running = send(frontend.query("SHUTDOWN WAIT_FOR_CLIENTS"));
-  await settle();
+  await eventTurn();
   assert.deepEqual(fixture.shutdowns, ["wait_for_clients"]);
   resolve();
   await running;

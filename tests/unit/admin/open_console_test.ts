@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { openConsole } from "../../../src/admin/open_console.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import { frontend, message, readCstrings, readReport } from "../../support/messages.ts";
-import { ConsoleFixture, messagesIn, settle } from "./console_fixture.ts";
+import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
 
 const TOML = '[pooler]\nadmin_users = ["root"]\nstats_users = ["monitor", "root"]\n';
 
@@ -66,7 +67,7 @@ Deno.test("openConsole() keeps the rights of the login until the client leaves",
 Deno.test("a login to the console is welcomed with the parameters drivers look for", async () => {
   const fixture = await ConsoleFixture.from(TOML);
   const stream = fixture.connect({ user: "pgbouncer", database: "pgbouncer" });
-  await settle();
+  await eventTurn();
   const welcome = messagesIn(stream.takeSent());
   assert.equal(welcome.map(({ type }) => type).join(""), "RSSSSSSSKZ");
   const announced = welcome.filter(({ type }) => type === "S").map(({ body }) => {
@@ -82,7 +83,7 @@ Deno.test("a login to the console is welcomed with the parameters drivers look f
     "is_superuser=on",
   ]);
   stream.push(frontend.query("SHOW VERSION"));
-  await settle();
+  await eventTurn();
   assert.equal(messagesIn(stream.takeSent()).map(({ type }) => type).join(""), "TDCZ");
   stream.push(frontend.terminate());
   await fixture.end();
@@ -92,10 +93,10 @@ Deno.test("a login to the console is welcomed with the parameters drivers look f
 Deno.test("a message too long for the console ends its client with FATAL 08P01", async () => {
   const fixture = await ConsoleFixture.from(TOML);
   const stream = fixture.connect({ user: "pgbouncer", database: "pgbouncer" });
-  await settle();
+  await eventTurn();
   stream.takeSent();
   stream.push(message("Q", new Uint8Array(70_000)));
-  await settle();
+  await eventTurn();
   const [error] = messagesIn(stream.takeSent());
   const { severity, sqlstate } = readReport(error!.body);
   assert.deepEqual([error!.type, severity, sqlstate], ["E", "FATAL", "08P01"]);
@@ -106,7 +107,7 @@ Deno.test("a user without rights is told so before anything else is said", async
   const fixture = await ConsoleFixture.from(`${TOML}auth_type = "trust"\n`);
   fixture.secretHolders = ["anna"];
   const stream = fixture.connect({ user: "anna", database: "pgbouncer" });
-  await settle();
+  await eventTurn();
   const [error, ...more] = messagesIn(stream.takeSent());
   assert.deepEqual(readReport(error!.body), {
     severity: "FATAL",

@@ -13,9 +13,10 @@ import { showUsers } from "../../../src/admin/show_users.ts";
 import { showVersion } from "../../../src/admin/show_version.ts";
 import { versionText } from "../../../src/admin/version.ts";
 import { SETTINGS } from "../../../src/config/settings.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import { backend, cstring, join, message, readReport } from "../../support/messages.ts";
 import manifest from "../../../deno.json" with { type: "json" };
-import { ConsoleFixture, messagesIn, readResult, settle } from "./console_fixture.ts";
+import { ConsoleFixture, messagesIn, readResult } from "./console_fixture.ts";
 
 /** Columns as `name:oid:size`, from names with their type letter as the facts give them. */
 function columns(...named: readonly string[]): string[] {
@@ -205,7 +206,7 @@ Deno.test("SHOW POOLS has the columns of PgBouncer and a row for the console", a
   );
   const zeros = Array.from("0".repeat(12));
   assert.deepEqual(rows.map((row) => Object.values(row)), [
-    ["pgbouncer", "pgbouncer", "1", ...zeros, "0", "statement", null],
+    ["pgbouncer", "pgbouncer", "1", ...zeros, "statement", null],
   ]);
 });
 
@@ -219,6 +220,10 @@ Deno.test("SHOW POOLS orders by database and user, the console in its place", as
     rows.map(({ database, user }) => `${database}/${user}`),
     ["archive/reader", "pgbouncer/pgbouncer", "zoo/a", "zoo/b"],
   );
+  const early = await ConsoleFixture.from(TOML);
+  early.addPool({ database: "archive", user: "reader" });
+  const last = readResult(showPools(early)).rows.at(-1);
+  assert.equal(last!["database"], "pgbouncer");
 });
 
 Deno.test("SHOW POOLS takes the pool mode from the user, then the database, then all", async () => {
@@ -243,7 +248,7 @@ Deno.test("SHOW POOLS counts clients by state, idle ones as active", async () =>
     return fixture.addClient({ user: "anna", database: "shop", pool });
   });
   fixture.ask(first!);
-  await settle();
+  await eventTurn();
   fixture.ask(second!);
   fixture.addConnection();
   const row = readResult(showPools(fixture)).rows[1]!;
@@ -265,13 +270,13 @@ Deno.test("SHOW POOLS counts servers by state", async () => {
   const client = fixture.addClient({ user: "anna", database: "shop", pool });
   fixture.ask(client);
   assert.equal(shown(), "000001");
-  await settle();
+  await eventTurn();
   assert.equal(shown(), "100000");
   const server = fixture.servers[0]!;
   const [stream] = fixture.serverStreams;
   server.beginCancel();
   stream!.push(backend.ready());
-  await settle();
+  await eventTurn();
   assert.equal(shown(), "010000");
   server.endCancel();
   assert.equal(shown(), "001000");
@@ -324,18 +329,18 @@ Deno.test("SHOW POOLS shows cancel requests under way and those that wait for a 
   const pool = fixture.addPool({ poolSize: 1 });
   const client = fixture.addClient({ user: "anna", database: "shop", pool });
   fixture.ask(client);
-  await settle();
+  await eventTurn();
   const key = new Uint8Array(8).fill(7);
   fixture.clients.addCancelKey(key, client);
   const cancels = [1, 2].map(() => fixture.cancels.cancel(key, fixture.addConnection()));
-  await settle();
+  await eventTurn();
   const [, row] = readResult(showPools(fixture)).rows;
   assert.deepEqual(
     [row!["cl_active_cancel_req"], row!["cl_waiting_cancel_req"], row!["sv_active_cancel"]],
     ["1", "1", "1"],
   );
   fixture.serverStreams[1]!.close();
-  await settle();
+  await eventTurn();
   fixture.serverStreams[2]!.close();
   await Promise.all(cancels);
   await fixture.end();
@@ -353,7 +358,7 @@ Deno.test("SHOW CLIENTS has 21 columns and a row for each client, also the conso
   fixture.clock.advance(61_000);
   fixture.addClient({ user: "root", database: "pgbouncer" });
   fixture.ask(client);
-  await settle();
+  await eventTurn();
   const { columns: shown, rows } = readResult(showClients(fixture));
   assert.deepEqual(shown, SOCKET_COLUMNS);
   assert.equal(shown.length, 21);
@@ -380,7 +385,7 @@ Deno.test("SHOW CLIENTS shows how long a client waits, and only while it does", 
     fixture.addClient({ user: "anna", database: "shop", pool })
   );
   fixture.ask(first!);
-  await settle();
+  await eventTurn();
   fixture.ask(second!);
   fixture.clock.advance(2_000.25);
   const shown = () =>
@@ -389,8 +394,41 @@ Deno.test("SHOW CLIENTS shows how long a client waits, and only while it does", 
     );
   assert.deepEqual(shown(), ["active 0 0", "waiting 2 250"]);
   fixture.serverStreams[0]!.push(backend.ready());
-  await settle();
+  await eventTurn();
   assert.deepEqual(shown(), ["idle 0 0", "active 0 0"]);
+  await fixture.end();
+});
+
+Deno.test("SHOW CLIENTS shows no wait of a client that asks nothing while others log in", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.areServersUp = false;
+  const pool = fixture.addPool();
+  fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.awaitWelcome(pool);
+  fixture.clock.advance(3_000);
+  const [row] = readResult(showClients(fixture)).rows;
+  assert.deepEqual([row!["state"], row!["wait"]], ["idle", "0"]);
+  await fixture.end();
+});
+
+Deno.test("SHOW CLIENTS and SHOW SERVERS show when the last request set out", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  const times = () =>
+    [showClients, showServers].map((show) => {
+      const [row] = readResult(show(fixture)).rows;
+      return `${row!["connect_time"]} / ${row!["request_time"]}`;
+    });
+  fixture.ask(client);
+  await eventTurn();
+  fixture.serverStreams[0]!.push(backend.ready());
+  await eventTurn();
+  fixture.clock.advance(10_000);
+  fixture.ask(client);
+  fixture.clock.advance(30_000);
+  const expected = "2026-11-22 10:35:55 UTC / 2026-11-22 10:36:05 UTC";
+  assert.deepEqual(times(), [expected, expected]);
   await fixture.end();
 });
 
@@ -408,7 +446,7 @@ Deno.test("SHOW SERVERS has 21 columns and names the linked client and the backe
   fixture.addConnection();
   const client = fixture.addClient({ user: "anna", database: "shop", pool });
   fixture.ask(client);
-  await settle();
+  await eventTurn();
   const { columns: shown, rows } = readResult(showServers(fixture));
   assert.deepEqual(shown, SOCKET_COLUMNS);
   assert.deepEqual(rows.map((row) => Object.values(row)), [
@@ -437,12 +475,12 @@ Deno.test("SHOW SERVERS shows every state of a server, under PgBouncer's names",
     ["db.example", "5432", "", "0"],
   );
   assert.equal(newcomer!["remote_pid"], "0");
-  await settle();
+  await eventTurn();
   fixture.clock.advance(90_000);
   const [server] = fixture.servers;
   server!.beginCancel();
   fixture.serverStreams[0]!.push(backend.ready());
-  await settle();
+  await eventTurn();
   assert.equal(shown(), "being_canceled  0");
   server!.endCancel();
   assert.equal(shown(), "idle  0");

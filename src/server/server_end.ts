@@ -1,0 +1,13 @@
+/** How the life of a server ended. */
+
+import type { PgError } from "../wire/pg_error.ts";
+
+/** Why a server was closed. */
+export interface ServerEnd {
+  /** For the log; PgBouncer's words. */
+  readonly reason: string;
+  /** What a client that depended on the server is told. */
+  readonly error: PgError;
+  /** `refused`: the server said no; `unreachable`: it could not be asked; else it had served. */
+  readonly kind: "refused" | "unreachable" | "served";
+}

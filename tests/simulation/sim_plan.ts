@@ -1,0 +1,81 @@
+/** What one simulated run is like: everything is drawn from its seed. */
+
+import type { WorldOptions } from "../support/pooler_world.ts";
+import type { SeededRandom } from "../support/seeded_random.ts";
+
+/** One run. */
+export interface SimPlan {
+  /**
+   * Whether servers, network and time do nothing wrong: then every client that behaves must get
+   * exactly what it asked for, whatever the other clients do.
+   */
+  readonly isCalm: boolean;
+  readonly mode: "session" | "transaction" | "statement";
+  readonly clientCount: number;
+  /** Logins of each client, one after the other. */
+  readonly sessionCount: number;
+  /** Most things one client does in one session. */
+  readonly maxOperations: number;
+  readonly password: string | undefined;
+  readonly world: WorldOptions;
+}
+
+/** Draws a run. */
+export function drawPlan(random: SeededRandom, seed: number): SimPlan {
+  const isCalm = random.chance(0.5);
+  const mode = random.pick(
+    ["transaction", "transaction", "transaction", "session", "statement"] as const,
+  );
+  const auth = random.pick(["trust", "plain", "md5"] as const);
+  return {
+    isCalm,
+    mode,
+    clientCount: random.between(2, 8),
+    sessionCount: random.between(1, 3),
+    maxOperations: random.between(1, 10),
+    password: auth === "trust" ? undefined : "secret",
+    world: {
+      seed,
+      isAutomatic: false,
+      chunking: random.pick(["whole", "random", "random", "random"] as const),
+      writeAnswers: random.pick(["at_once", "later", "either"] as const),
+      bufferBytes: random.pick([64, 700, 8_192, 65_536]),
+      pooler: drawSettings(random, { auth, isCalm, mode }),
+      postgres: {
+        auth: random.pick(["trust", "plain", "md5"] as const),
+        users: { ada: "secret", bob: "secret" },
+        reportsSearchPath: random.chance(0.8),
+      },
+    },
+  };
+}
+
+function drawSettings(
+  random: SeededRandom,
+  { auth, isCalm, mode }: { auth: string; isCalm: boolean; mode: string },
+): string {
+  const timeout = (whenTroubled: number) => isCalm ? 0 : random.pick([0, whenTroubled]);
+  return `
+auth_type = "${auth}"
+pool_mode = "${mode}"
+unix_socket_dir = ""
+default_pool_size = ${random.between(1, 4)}
+reserve_pool_size = ${random.pick([0, 0, 1])}
+reserve_pool_timeout = 1
+min_pool_size = ${random.pick([0, 0, 1])}
+server_round_robin = ${random.chance(0.3)}
+server_lifetime = ${random.pick([0, 1, 3600])}
+server_idle_timeout = ${random.pick([1, 600])}
+server_check_delay = ${random.pick([0, 1, 30])}
+server_reset_query_always = ${random.chance(0.2)}
+server_login_retry = ${random.pick([0, 1])}
+server_connect_timeout = ${random.pick([2, 15])}
+client_login_timeout = ${timeout(20)}
+query_wait_timeout = ${timeout(5)}
+query_wait_notify = ${random.pick([0, 1])}
+query_timeout = ${timeout(10)}
+idle_transaction_timeout = ${timeout(10)}
+pkt_buf = ${random.pick([512, 4096])}
+log_stats = false
+`;
+}

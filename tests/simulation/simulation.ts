@@ -1,0 +1,323 @@
+/**
+ * One simulated run: the real pooler, clients that do anything, a fake PostgreSQL, and a scheduler
+ * that decides by the seed what happens next. After every step the checkers are asked.
+ */
+
+import assert from "node:assert/strict";
+import { eventTurn } from "../support/event_turn.ts";
+import { backend as say } from "../support/messages.ts";
+import { PoolerWorld } from "../support/pooler_world.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+import { SimClient, type SimStage } from "./sim_client.ts";
+import { drawPlan, type SimPlan } from "./sim_plan.ts";
+
+/** Steps after which a run that has not ended is taken for one that hangs. */
+const MAX_STEPS = 400_000;
+
+/** Time that may pass with nothing happening; every timeout of every plan is shorter. */
+const MAX_IDLE_MS = 300_000;
+
+/** Lines of the transcript that are kept for a report. */
+const KEPT_LINES = 400;
+
+/** Parts of faulty runs between two troubles, in steps, on average. */
+const STEPS_PER_TROUBLE = 150;
+
+/** How a run went. */
+export interface SimResult {
+  readonly seed: number;
+  readonly plan: SimPlan;
+  readonly stepCount: number;
+  readonly readyCount: number;
+  readonly loginCount: number;
+}
+
+/** A run that failed, with everything needed to look into it. */
+export class SimFailure extends Error {
+  readonly seed: number;
+
+  constructor(seed: number, { cause, transcript }: { cause: unknown; transcript: string }) {
+    const what = cause instanceof Error ? cause.stack ?? cause.message : String(cause);
+    super(`${transcript}\n\n${what}\n\nRepeat with: deno task sim --seed=${seed}`, { cause });
+    this.seed = seed;
+  }
+}
+
+/** Runs one seed. @throws {SimFailure} If anything was not as it must be. */
+export async function simulate(
+  seed: number,
+  trace?: (line: string) => void,
+): Promise<SimResult> {
+  const run = await SimRun.start(seed, trace);
+  try {
+    return await run.toTheEnd();
+  } catch (error) {
+    throw new SimFailure(seed, { cause: error, transcript: run.transcript });
+  }
+}
+
+class SimRun implements SimStage {
+  readonly plan: SimPlan;
+  readonly world: PoolerWorld;
+  isEnding = false;
+  readonly #seed: number;
+  readonly #random: SeededRandom;
+  readonly #trace: ((line: string) => void) | undefined;
+  readonly #parked: (() => void)[] = [];
+  readonly #clients: SimClient[];
+  #unfinished = 0;
+  #failure: unknown;
+  #stepCount = 0;
+  #idleMs = 0;
+  #lines: string[] = [];
+  #loggedCount = 0;
+
+  private constructor(parts: {
+    seed: number;
+    plan: SimPlan;
+    world: PoolerWorld;
+    random: SeededRandom;
+    trace: ((line: string) => void) | undefined;
+  }) {
+    this.#seed = parts.seed;
+    this.plan = parts.plan;
+    this.world = parts.world;
+    this.#random = parts.random;
+    this.#trace = parts.trace;
+    this.#clients = Array.from(
+      { length: this.plan.clientCount },
+      (_, at) => new SimClient(`c${at + 1}`, this, this.#random.fork()),
+    );
+  }
+
+  static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
+    const random = new SeededRandom(seed);
+    const plan = drawPlan(random.fork(), seed);
+    const world = await PoolerWorld.open(plan.world);
+    return new SimRun({ seed, plan, world, random, trace });
+  }
+
+  get transcript(): string {
+    const { clientCount, isCalm, mode, world } = this.plan;
+    const { bufferBytes, chunking, pooler, writeAnswers } = world;
+    const plan = JSON.stringify({
+      ...{ isCalm, mode, clientCount, chunking, bufferBytes, writeAnswers },
+    });
+    return [`plan: ${plan}`, pooler, ...this.#lines].join("\n");
+  }
+
+  note(line: string): void {
+    const text = `${this.#stepCount} ${line}`;
+    this.#trace?.(text);
+    this.#lines.push(text);
+    if (this.#lines.length > 2 * KEPT_LINES) this.#lines = this.#lines.slice(-KEPT_LINES);
+  }
+
+  park(): Promise<void> {
+    return new Promise((resolve) => this.#parked.push(resolve));
+  }
+
+  async toTheEnd(): Promise<SimResult> {
+    for (const client of this.#clients) this.#runClient(client);
+    while (this.#unfinished > 0) await this.#step();
+    await this.#endWorld();
+    this.#checkCounters();
+    return {
+      seed: this.#seed,
+      plan: this.plan,
+      stepCount: this.#stepCount,
+      readyCount: this.#sum((client) => client.readyCount),
+      loginCount: this.#sum((client) => client.loginCount),
+    };
+  }
+
+  #runClient(client: SimClient): void {
+    this.#unfinished += 1;
+    client.run()
+      .catch((error: unknown) => {
+        this.#failure ??= error;
+      })
+      .finally(() => {
+        this.#unfinished -= 1;
+      });
+  }
+
+  async #step(): Promise<void> {
+    this.#stepCount += 1;
+    this.#act();
+    await eventTurn();
+    this.#showLog();
+    this.#check();
+  }
+
+  /** One thing happens. */
+  #act(): void {
+    const random = this.#random;
+    const { network, postgres } = this.world;
+    const isTroubled = !this.plan.isCalm && !this.isEnding;
+    if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
+    if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
+    if (random.chance(0.02)) return this.#wakeOne();
+    if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
+    if (network.step()) {
+      this.#idleMs = 0;
+      return;
+    }
+    if (this.#parked.length > 0) return this.#resume();
+    if (postgres.backends.some(({ isSleeping }) => isSleeping) && random.chance(0.5)) {
+      return this.#wakeOne();
+    }
+    // Nobody can do anything until a timer fires.
+    const nextMs = this.world.clock.nextTimerAtMs;
+    assert.ok(nextMs !== undefined, "Nothing can happen any more, not even by waiting");
+    this.#passTime(Math.max(1, nextMs - this.world.clock.nowMs()));
+  }
+
+  #resume(): void {
+    this.#idleMs = 0;
+    const at = this.#random.below(this.#parked.length);
+    const [wake] = this.#parked.splice(at, 1);
+    wake!();
+  }
+
+  #wakeOne(): void {
+    const sleeping = this.world.postgres.backends.filter(({ isSleeping }) => isSleeping);
+    if (sleeping.length > 0) this.#random.pick(sleeping).wake();
+  }
+
+  #passTime(ms: number): void {
+    this.#idleMs += ms;
+    assert.ok(this.#idleMs < MAX_IDLE_MS, `Nothing happens any more: ${this.#describe()}`);
+    this.world.clock.advance(ms);
+  }
+
+  /** Something goes wrong with servers, network or time. */
+  #makeTrouble(): void {
+    const random = this.#random;
+    const { network, postgres } = this.world;
+    const trouble = random.below(14);
+    this.note(`trouble ${trouble}`);
+    switch (trouble) {
+      case 0:
+      case 1:
+        return this.#onBackend((backend) => backend.close());
+      case 2:
+        return this.#onBackend((backend) => void backend.terminate());
+      case 3:
+        return this.#onBackend((backend) => void backend.speak(say.notice("by the way")));
+      case 4:
+        return this.#onBackend((backend) =>
+          void backend.speak(say.parameterStatus("session_authorization", "somebody"))
+        );
+      case 5:
+        return this.#onBackend((backend) => void backend.speak(say.notification("news", "hear")));
+      case 6: {
+        const connections = network.connections;
+        if (connections.length === 0) return;
+        const { acceptor, dialer } = random.pick(connections);
+        return random.pick([acceptor, dialer]).reset();
+      }
+      case 7:
+        return network.obstruct(postgres.address, random.pick(["refused", "black hole"]));
+      case 8:
+      case 9:
+        network.obstruct(postgres.address, undefined);
+        postgres.refusal = undefined;
+        postgres.garbage = undefined;
+        return;
+      case 10:
+        postgres.refusal = random.pick([
+          { severity: "FATAL", sqlstate: "53300", message: "too many clients" },
+          { severity: "FATAL", sqlstate: "57P03", message: "starting up" },
+        ]);
+        return;
+      case 11:
+        postgres.garbage = random.bytes(random.between(1, 30));
+        return;
+      case 12:
+        for (const { acceptor, dialer } of network.connections) {
+          const stream = random.pick([acceptor, dialer]);
+          if (random.chance(0.5)) stream.unstall();
+          else if (random.chance(0.2)) stream.stall();
+        }
+        return;
+      case 13:
+        return this.#passTime(random.between(1_000, 20_000));
+    }
+  }
+
+  #onBackend(act: (backend: PoolerWorld["postgres"]["backends"][number]) => void): void {
+    const { live } = this.world.postgres;
+    if (live.length > 0) act(this.#random.pick(live));
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    assert.ok(this.#stepCount < MAX_STEPS, `No end after ${MAX_STEPS} steps: ${this.#describe()}`);
+    this.world.check();
+    for (const { mixUps } of this.world.postgres.backends) assert.deepEqual(mixUps, []);
+    this.#checkCancels();
+    this.#heal();
+  }
+
+  /** A cancel request hits nobody who did not ask for it. */
+  #checkCancels(): void {
+    for (const { sender } of this.world.postgres.canceled.splice(0)) {
+      const client = this.#clients.find(({ name }) => sender?.startsWith(`${name}:`));
+      assert.ok(client !== undefined && client.cancelCount > 0, `${sender} was canceled unasked`);
+    }
+  }
+
+  /** When most is done, everything works again, so that all who wait can be served. */
+  #heal(): void {
+    if (this.isEnding || this.plan.isCalm) return;
+    if (this.#stepCount < 4_000 && this.#unfinished > 1) return;
+    this.isEnding = true;
+    this.note("healed");
+    const { network, postgres } = this.world;
+    network.obstruct(postgres.address, undefined);
+    postgres.refusal = undefined;
+    postgres.garbage = undefined;
+    for (const { acceptor, dialer } of network.connections) {
+      acceptor.unstall();
+      dialer.unstall();
+    }
+  }
+
+  #showLog(): void {
+    const { log } = this.world;
+    for (; this.#loggedCount < log.length; this.#loggedCount++) {
+      const line = log[this.#loggedCount]!;
+      this.note(`log ${line.replace(/^.*?\] /, "")}`);
+      assert.ok(!line.includes("internal error"), line);
+    }
+  }
+
+  async #endWorld(): Promise<void> {
+    await this.world.settle();
+    this.world.postgres.wakeAll();
+    // The dispose of the world asserts that nothing is left.
+    await this.world[Symbol.asyncDispose]();
+    this.#showLog();
+  }
+
+  /** What was counted is what happened. */
+  #checkCounters(): void {
+    const stats = [...this.world.pooler.stats.databases()];
+    const logins = stats.reduce((sum, { totals }) => sum + totals.clientLoginCount, 0);
+    if (this.plan.isCalm) assert.equal(logins, this.#sum((client) => client.loginCount));
+    else assert.ok(logins >= this.#sum((client) => client.loginCount));
+  }
+
+  #sum(of: (client: SimClient) => number): number {
+    return this.#clients.reduce((sum, client) => sum + of(client), 0);
+  }
+
+  #describe(): string {
+    const clients = this.world.clients.map(({ id, state }) => `${id} ${state.kind}`);
+    const servers = [...this.world.pooler.pools.registry.all()].flatMap((pool) =>
+      [...pool.servers.all()].map(({ id, state }) => `${id} ${state.kind}`)
+    );
+    return JSON.stringify({ clients, servers, parked: this.#parked.length });
+  }
+}

@@ -1,0 +1,24 @@
+/** Fifty seeds for the gate; `deno task sim --seed=N --runs=N` runs others, or one with a trace. */
+
+import assert from "node:assert/strict";
+import { simulate } from "./simulation.ts";
+
+const RUNS = 50;
+
+Deno.test(`a pooler keeps its promises in ${RUNS} simulated runs`, async () => {
+  let readyCount = 0;
+  for (let seed = 1; seed <= RUNS; seed++) readyCount += (await simulate(seed)).readyCount;
+  // A simulation in which nothing is served proves nothing.
+  assert.ok(readyCount > 20 * RUNS, `Only ${readyCount} answers in all`);
+});
+
+Deno.test("a simulated run is repeated by its seed, step by step", async () => {
+  const transcripts: string[][] = [];
+  for (let i = 0; i < 2; i++) {
+    const lines: string[] = [];
+    await simulate(7, (line) => lines.push(line));
+    transcripts.push(lines);
+  }
+  assert.ok(transcripts[0]!.length > 20);
+  assert.deepEqual(transcripts[0], transcripts[1]);
+});
