@@ -8,7 +8,7 @@
 
 import { dirname, join } from "node:path";
 import { exists } from "./cache_dir.ts";
-import { projectDir, startPermissions } from "./staging.ts";
+import { projectDir, startFlags } from "./staging.ts";
 
 /** Where `denort` is to come from. */
 export type DenortChoice =
@@ -54,7 +54,7 @@ async function compile(project: string): Promise<string | undefined> {
     return undefined;
   }
   const output = join(project, "dist", Deno.build.os === "windows" ? "sluice.exe" : "sluice");
-  const permissions = await startPermissions(project);
+  const permissions = await startFlags(project);
   const main = join(project, "mod.ts");
   const { success, stderr } = await new Deno.Command(denoPath, {
     args: ["compile", "--exclude-unused-npm", "--no-prompt", ...permissions, "-o", output, main],

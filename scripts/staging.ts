@@ -1,5 +1,5 @@
 /**
- * How a script starts Sluice: with the permissions of `deno task start`, or as the executable that
+ * How a script starts Sluice: with the flags of `deno task start`, or as the executable that
  * `SLUICE_EXE` names. When the script is run by root, Sluice runs under an unprivileged uid, which may
  * be unable to enter the folders of the runtime, its cache and this project; then copies are used that
  * everybody can read, made once and kept for as long as their content is the same.
@@ -44,7 +44,7 @@ export async function prepareLaunch(project = projectDir()): Promise<Launch> {
   }
   const deno = await readable(Deno.execPath(), ids);
   const env = { DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
-  const run = ["run", "--no-prompt", ...await startPermissions(project)];
+  const run = ["run", "--no-prompt", ...await startFlags(project)];
   if (ids === undefined) {
     return { command: deno, args: [...run, join(project, "mod.ts")], env, ids };
   }
@@ -58,11 +58,11 @@ export async function prepareLaunch(project = projectDir()): Promise<Launch> {
   };
 }
 
-/** The permission flags of `deno task start`: the one place where they are written. */
-export async function startPermissions(project = projectDir()): Promise<string[]> {
+/** The flags of `deno task start`, for the runtime and for permissions: written only there. */
+export async function startFlags(project = projectDir()): Promise<string[]> {
   const text = await Deno.readTextFile(join(project, "deno.json"));
   const { tasks } = JSON.parse(text) as { tasks: { start: string } };
-  return tasks.start.split(/\s+/).filter((word) => word.startsWith("--allow-"));
+  return tasks.start.split(/\s+/).filter((word) => word.startsWith("--"));
 }
 
 /** The path of a program that `ids` can execute: its own, or that of a copy. */

@@ -27,7 +27,7 @@ export interface ConsoleContext {
   config(): Config;
   /** All users that have a secret. */
   userNames(): Iterable<string>;
-  /** Reads the configuration anew. Rejects when it is bad; then nothing has changed. */
+  /** Reads the configuration anew. Rejects when it is bad, of which the log tells. */
   reload(): Promise<void>;
   /** Begins to end the pooler. */
   shutdown(mode: ShutdownMode): void;

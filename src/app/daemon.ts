@@ -2,8 +2,9 @@
 
 import type { RunInvocation } from "./arguments.ts";
 
-/** What Sluice needs when it is run from its sources; an executable has them built in. */
-const SOURCE_PERMISSIONS: readonly string[] = [
+/** As in the task `start`, when it is run from its sources; an executable has them built in. */
+const SOURCE_OPTIONS: readonly string[] = [
+  "--v8-flags=--max-semi-space-size=4",
   "--allow-net",
   "--allow-read",
   "--allow-write",
@@ -17,7 +18,7 @@ const SOURCE_PERMISSIONS: readonly string[] = [
 export function detach(invocation: RunInvocation): void {
   const runtime = Deno.build.standalone
     ? []
-    : ["run", "--no-prompt", ...SOURCE_PERMISSIONS, Deno.mainModule];
+    : ["run", "--no-prompt", ...SOURCE_OPTIONS, Deno.mainModule];
   const child = new Deno.Command(Deno.execPath(), {
     args: [...runtime, ...foregroundArguments(invocation)],
     stdin: "null",

@@ -2,6 +2,11 @@
 
 import type { LogSink } from "../log/logger.ts";
 
+/** The log file cannot be opened. */
+export class LogFileError extends Error {
+  override readonly name = "LogFileError";
+}
+
 /** Each line is written before the call returns, so that none is lost with the process. */
 export class ProcessLog implements LogSink, Disposable {
   readonly #encoder = new TextEncoder();
@@ -9,7 +14,7 @@ export class ProcessLog implements LogSink, Disposable {
   #path: string;
   #file: Deno.FsFile | undefined;
 
-  /** `path` is empty for no file. Created at once. */
+  /** `path` is empty for no file. Created at once. @throws {LogFileError} If it cannot be. */
   constructor({ path, isQuiet }: { path: string; isQuiet: boolean }) {
     this.#isQuiet = isQuiet;
     this.#path = path;
@@ -22,7 +27,10 @@ export class ProcessLog implements LogSink, Disposable {
     if (this.#file !== undefined) writeAll(this.#file, bytes);
   }
 
-  /** Opens the file anew, after it was moved away; `path` may have changed. */
+  /**
+   * Opens the file anew, after it was moved away; `path` may have changed.
+   * @throws {LogFileError} If it cannot be opened; lines go on where they went.
+   */
   reopen(path: string): void {
     const file = openLog(path);
     this.#file?.close();
@@ -43,7 +51,12 @@ export class ProcessLog implements LogSink, Disposable {
 
 function openLog(path: string): Deno.FsFile | undefined {
   if (path === "") return undefined;
-  return Deno.openSync(path, { append: true, create: true });
+  try {
+    return Deno.openSync(path, { append: true, create: true });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new LogFileError(`Cannot open the log file ${path}: ${why}`, { cause: error });
+  }
 }
 
 function writeAll(file: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {

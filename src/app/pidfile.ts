@@ -2,7 +2,7 @@
 
 import process from "node:process";
 
-/** The pid file belongs to a process that lives. */
+/** The pid file belongs to a process that lives, or cannot be written. */
 export class PidfileError extends Error {
   override readonly name = "PidfileError";
 }
@@ -17,14 +17,19 @@ export class Pidfile implements Disposable {
 
   /**
    * Writes the pid file, in place of one whose process is gone.
-   * @throws {PidfileError} If the process it names lives.
+   * @throws {PidfileError} If the process it names lives, or the file cannot be written.
    */
   static create(path: string): Pidfile {
     const owner = readOwner(path);
     if (owner !== undefined && owner !== Deno.pid && isAlive(owner)) {
       throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
     }
-    Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+    try {
+      Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new PidfileError(`Cannot write ${path}: ${why}`, { cause: error });
+    }
     return new Pidfile(path);
   }
 

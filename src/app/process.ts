@@ -15,7 +15,7 @@ import { PortableNetwork } from "../net/portable/portable_network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { detach } from "./daemon.ts";
 import type { LoadedConfig } from "./live_config.ts";
-import { ProcessLog } from "./log_sinks.ts";
+import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
@@ -97,7 +97,6 @@ async function run(invocation: RunInvocation): Promise<number> {
   }
   becomeUser(invocation.user ?? settings.user);
   using sink = new ProcessLog({ path: settings.logfile, isQuiet: invocation.isQuiet });
-  using _pidfile = settings.pidfile === "" ? undefined : Pidfile.create(settings.pidfile);
   return await serve(invocation, { loaded, sink });
 }
 
@@ -105,10 +104,34 @@ async function serve(
   invocation: RunInvocation,
   { loaded, sink }: { loaded: LoadedConfig; sink: ProcessLog },
 ): Promise<number> {
+  const log = new Logger({
+    clock: systemClock(),
+    processId: Deno.pid,
+    sink,
+    verbosity: verbosityOf(invocation, loaded),
+  });
+  try {
+    await servePooler(invocation, { loaded, sink, log });
+  } catch (error) {
+    // In the background nobody sees anything but the log.
+    if (invocation.isQuiet && isUsers(error)) log.fatal(error.message);
+    throw error;
+  }
+  log.log("process down");
+  return EXIT.ok;
+}
+
+function verbosityOf(invocation: RunInvocation, { config }: LoadedConfig): number {
+  return Math.max(invocation.verbosity, config.settings.verbose);
+}
+
+async function servePooler(
+  invocation: RunInvocation,
+  { loaded, log, sink }: { loaded: LoadedConfig; log: Logger; sink: ProcessLog },
+): Promise<void> {
+  const { conffile, pidfile } = loaded.config.settings;
   const clock = systemClock();
-  const verbosity = (loaded: LoadedConfig) =>
-    Math.max(invocation.verbosity, loaded.config.settings.verbose);
-  const log = new Logger({ clock, processId: Deno.pid, sink, verbosity: verbosity(loaded) });
+  using _pidfile = pidfile === "" ? undefined : Pidfile.create(pidfile);
   using peerCredentials = PeerCredentials.open();
   const pooler = new Pooler({
     clock,
@@ -122,11 +145,12 @@ async function serve(
     }),
     engine: ENGINE,
     loaded,
-    load: () => load(loaded.config.settings.conffile),
+    load: () => load(conffile),
     ownUid: ownUid(),
     onReloaded: (now) => {
-      log.verbosity = verbosity(now);
+      // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
+      log.verbosity = verbosityOf(invocation, now);
     },
   });
   noteStart(log, loaded);
@@ -134,8 +158,6 @@ async function serve(
   using _signals = handleSignals(pooler, { log, sink });
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
   await pooler.stopped;
-  log.log("process down");
-  return EXIT.ok;
 }
 
 function noteStart(log: Logger, { config }: LoadedConfig): void {
@@ -163,7 +185,7 @@ function handleSignals(
   const handlers: ReadonlyMap<Deno.Signal, () => void> = new Map<Deno.Signal, () => void>([
     ["SIGHUP", () => {
       log.log("got SIGHUP, reloading");
-      sink.rotate();
+      rotate(sink, log);
       void pooler.reload();
     }],
     ["SIGTERM", () => {
@@ -187,6 +209,15 @@ function handleSignals(
   };
 }
 
+/** Opens the log file anew whatever becomes of the reload: it may have been moved away. */
+function rotate(sink: ProcessLog, log: Logger): void {
+  try {
+    sink.rotate();
+  } catch (error) {
+    log.error(messageOf(error));
+  }
+}
+
 /** Turns the errors that a user can mend into words and an exit status. */
 async function reportingErrors(action: () => Promise<number>): Promise<number> {
   try {
@@ -198,11 +229,15 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
     if (error instanceof UserListError) {
       return complain(`${error.message}\n`, EXIT.badConfiguration);
     }
-    const isPlain = error instanceof PrivilegeError || error instanceof ListenError ||
-      error instanceof PidfileError || error instanceof Deno.errors.PermissionDenied;
-    if (isPlain) return complain(`${error.message}\n`, EXIT.failed);
+    if (isUsers(error)) return complain(`${error.message}\n`, EXIT.failed);
     throw error;
   }
+}
+
+/** Whether an error says what the one who started Sluice can do about it. */
+function isUsers(error: unknown): error is Error {
+  return error instanceof PrivilegeError || error instanceof ListenError ||
+    error instanceof PidfileError || error instanceof LogFileError;
 }
 
 function print(text: string, status: number): number {

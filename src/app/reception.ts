@@ -108,7 +108,6 @@ export class Reception implements LoginDesk, SessionDesk {
 
   openRelay(client: ClientSession, pool: ServerPool): ClientService {
     const { clock, live } = this.#options;
-    const user = client.user!;
     const relay = new Relay({
       host: client,
       stream: client.stream,
@@ -116,7 +115,7 @@ export class Reception implements LoginDesk, SessionDesk {
       parameters: client.parameters!,
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
-      poolMode: () => live.poolMode(user, pool.database),
+      poolMode: () => live.poolMode(pool.user, pool.database),
     });
     client.relay = relay;
     return relay;

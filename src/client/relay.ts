@@ -89,6 +89,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The server said itself why it ends. */
   #hasServerSaidFatal = false;
   #hasUnaskedReady = false;
+  /** Nothing is outstanding: what the server says now it says to nobody. */
+  #isLinkOver = false;
   /** When the client's oldest unanswered request set out; 0 while nothing is asked. */
   #queryStartMs = 0;
   #transactionStartMs = 0;
@@ -147,6 +149,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#fromClient.feed(buffer, length);
     this.#walkClientChunk();
     if (this.#toServer.length === 0) return this.#afterForwarding();
+    this.#isLinkOver = false;
     if (this.#queryStartMs === 0) this.#noteStart();
     if (this.#server !== undefined) return this.#forward(this.#server);
     return this.#acquire();
@@ -169,6 +172,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   onServerChunk(cursor: MessageCursor): void | Promise<void> {
     const toClient = this.#toClient;
     while (cursor.next()) {
+      if (this.#isLinkOver && isUnasked(cursor)) {
+        this.#dropDirty(cursor);
+        break;
+      }
       if (!cursor.isContinuation) this.#observe(cursor);
       if (this.#violation !== undefined) return this.#endBoth(cursor, this.#violation);
       toClient.add(cursor.buffer, cursor.start, cursor.end);
@@ -333,6 +340,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#mode = this.#options.poolMode();
     this.#hasServerSaidFatal = false;
     this.#hasUnaskedReady = false;
+    this.#isLinkOver = false;
     server.link(this);
     this.#options.pool.stats.serverAssignmentCount += 1;
     this.#options.host.enterActive();
@@ -421,6 +429,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const wasDue = this.#requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
+    this.#isLinkOver = this.#mode !== "session" && status === TransactionStatus.Idle &&
+      this.#requests.isEmpty;
     this.#noteReady(status === TransactionStatus.Idle);
     if (this.#mode === "statement" && status !== TransactionStatus.Idle) {
       this.#violation = new PgError(
@@ -459,6 +469,18 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#options.host.enterIdle();
     server.release();
   };
+
+  /** A server that speaks on after its last answer would be closed if it were idle already. */
+  #dropDirty(cursor: MessageCursor): void {
+    const said = cursor.type === Backend.ErrorResponse ? `: ${errorOf(cursor).message}` : "";
+    cursor.abandonChunk();
+    const server = this.#server!;
+    this.#unlink();
+    // What is left of late CopyData has no server to go to.
+    this.#isForwarding = false;
+    this.#options.host.enterIdle();
+    server.discard(`idle server got dirty${said}`);
+  }
 
   /** What broke the rules is not shown to the client: an error takes its place. */
   #endBoth(cursor: MessageCursor, violation: PgError): void {
@@ -505,6 +527,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (this.#requests.isUnsynced) answer.bytes(error);
     return answer.take();
   }
+}
+
+/** Whether a message may not come from a server that was asked nothing. */
+function isUnasked({ isContinuation, type }: MessageCursor): boolean {
+  return !isContinuation && type !== Backend.ParameterStatus && type !== Backend.NoticeResponse &&
+    type !== Backend.NotificationResponse;
 }
 
 function microseconds(ms: number): number {

@@ -10,7 +10,7 @@ import { assign, type Assignment } from "./assign.ts";
 import { type ConfigError, ConfigErrors } from "./config_error.ts";
 import type { ConfigIo } from "./config_io.ts";
 import { readIni } from "./ini_file.ts";
-import { readConfigText } from "./load.ts";
+import { inOrder, readConfigText } from "./load.ts";
 import type { NamedPart, RawConfig } from "./raw.ts";
 import type { SettingSpec } from "./setting_spec.ts";
 import { DATABASE_SETTINGS, PEER_SETTINGS, POOLER_TABLE, USER_SETTINGS } from "./settings.ts";
@@ -33,7 +33,7 @@ export async function convertIni(path: string, io: ConfigIo): Promise<string> {
     ...namedBlocks(raw, { part: "users", kind: "user", table: USER_SETTINGS }, all),
     ...namedBlocks(raw, { part: "peers", kind: "peer", table: PEER_SETTINGS }, all),
   ];
-  if (all.length > 0) throw new ConfigErrors(all);
+  if (all.length > 0) throw new ConfigErrors(inOrder(all, raw.files));
   return blocks.join("\n");
 }
 

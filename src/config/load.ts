@@ -52,7 +52,7 @@ export function dialectOf(path: string, text: string): Dialect {
 }
 
 /** In the order of files and lines, so that the operator can go through the file once. */
-function inOrder(errors: readonly ConfigError[], files: readonly string[]): ConfigError[] {
+export function inOrder(errors: readonly ConfigError[], files: readonly string[]): ConfigError[] {
   return errors.toSorted((a, b) =>
     files.indexOf(a.file) - files.indexOf(b.file) || (a.line ?? Infinity) - (b.line ?? Infinity) ||
     0

@@ -18,6 +18,7 @@ export class StatsBook {
   readonly #retired = new Map<string, PoolStats>();
   #periodStart = new Map<string, StatValues>();
   #averages = new Map<string, StatValues>();
+  #overallAverages: StatValues = new PoolStats();
   #periodStartMs: number;
 
   constructor(nowMs: number) {
@@ -51,6 +52,8 @@ export class StatsBook {
         return [database, averages(before, now, elapsedMs)];
       }),
     );
+    const before = sumOf(this.#periodStart.values());
+    this.#overallAverages = averages(before, sumOf(totals.values()), elapsedMs);
     this.#periodStart = new Map([...totals].map(([name, stats]) => [name, stats.snapshot()]));
     this.#periodStartMs = nowMs;
   }
@@ -66,20 +69,9 @@ export class StatsBook {
       .sort((a, b) => a.database < b.database ? -1 : 1);
   }
 
-  /** Sums over all databases, for the log. */
+  /** Averages over all databases, for the log. */
   overallAverages(): StatValues {
-    const sum = new PoolStats();
-    const times = { xactTimeUs: 0, queryTimeUs: 0, waitTimeUs: 0 };
-    for (const stats of this.#averages.values()) {
-      sum.add(stats);
-      times.xactTimeUs += stats.xactTimeUs * stats.xactCount;
-      times.queryTimeUs += stats.queryTimeUs * stats.queryCount;
-      times.waitTimeUs += stats.waitTimeUs * stats.serverAssignmentCount;
-    }
-    sum.xactTimeUs = perEvent(times.xactTimeUs, sum.xactCount);
-    sum.queryTimeUs = perEvent(times.queryTimeUs, sum.queryCount);
-    sum.waitTimeUs = perEvent(times.waitTimeUs, sum.serverAssignmentCount);
-    return sum;
+    return this.#overallAverages;
   }
 
   #totals(): Map<string, PoolStats> {
@@ -95,6 +87,8 @@ export class StatsBook {
   }
 }
 
-function perEvent(time: number, events: number): number {
-  return events > 0 ? Math.trunc(time / events) : 0;
+function sumOf(all: Iterable<StatValues>): StatValues {
+  const sum = new PoolStats();
+  for (const stats of all) sum.add(stats);
+  return sum;
 }

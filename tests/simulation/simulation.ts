@@ -17,6 +17,9 @@ const MAX_STEPS = 400_000;
 /** Time that may pass with nothing happening; every timeout of every plan is shorter. */
 const MAX_IDLE_MS = 300_000;
 
+/** Time after which, with nothing happening, trouble is over. */
+const PATIENCE_MS = 100_000;
+
 /** Lines of the transcript that are kept for a report. */
 const KEPT_LINES = 400;
 
@@ -271,8 +274,10 @@ class SimRun implements SimStage {
   /** When most is done, everything works again, so that all who wait can be served. */
   #heal(): void {
     if (this.isEnding || this.plan.isCalm) return;
-    if (this.#stepCount < 4_000 && this.#unfinished > 1) return;
+    const isLate = this.#stepCount > 4_000 || this.#idleMs > PATIENCE_MS;
+    if (!isLate && this.#unfinished > 1) return;
     this.isEnding = true;
+    this.#idleMs = 0;
     this.note("healed");
     const { network, postgres } = this.world;
     network.obstruct(postgres.address, undefined);

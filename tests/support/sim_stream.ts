@@ -78,7 +78,8 @@ export class Lane {
   offer(): LaneOffer {
     if (this.#writes.length > 0 && (this.#room() > 0 || this.#isBroken())) return "take";
     if (this.#read === undefined || this.isStalled) return undefined;
-    return this.#heldCount > 0 || this.#isReset || this.#isFinished ? "deliver" : undefined;
+    const isOver = this.#isReset || (this.#isFinished && this.#writes.length === 0);
+    return this.#heldCount > 0 || isOver ? "deliver" : undefined;
   }
 
   /** Lets it happen. */

@@ -13,6 +13,8 @@ import { PATIENCE_MS } from "./eventually.ts";
 /** Who runs it: this user, or an unprivileged one when this user is root; unless it is said. */
 export interface RunOptions {
   readonly uid?: number;
+  /** How many descriptors it may have open. */
+  readonly maxDescriptors?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -81,12 +83,16 @@ export class SluiceFolder implements AsyncDisposable {
   /** Starts Sluice in the folder; it is ended with the folder. What it prints is in `printed`. */
   async start(
     args: readonly string[],
-    { env = {}, uid }: RunOptions = {},
+    { env = {}, maxDescriptors, uid }: RunOptions = {},
   ): Promise<GuardedProcess> {
     const launch = await prepareLaunch();
+    const whole = [launch.command, ...launch.args, ...args];
+    const [command = "", ...rest] = maxDescriptors === undefined
+      ? whole
+      : ["/bin/sh", "-c", `ulimit -n ${maxDescriptors}; exec "$@"`, "sh", ...whole];
     const started = await GuardedProcess.start({
-      command: launch.command,
-      args: [...launch.args, ...args],
+      command,
+      args: rest,
       dir: this.#dir,
       ids: uid === undefined ? launch.ids : { uid, gid: uid },
       env: { HOME: this.path, ...launch.env, ...env },

@@ -10,9 +10,9 @@ import type { ConsoleContext, ShutdownMode } from "../../../src/admin/console_co
 import { openConsole } from "../../../src/admin/open_console.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
-import type { LoginDesk } from "../../../src/client/client_login.ts";
+import { ClientLogin, type LoginDesk } from "../../../src/client/client_login.ts";
 import { ClientRegistry } from "../../../src/client/client_registry.ts";
-import { ClientSession } from "../../../src/client/client_session.ts";
+import { ClientSession, type SessionDesk } from "../../../src/client/client_session.ts";
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
@@ -318,7 +318,17 @@ export class ConsoleFixture implements ConsoleContext {
     return Promise.resolve(stream);
   }
 
-  #desk(): LoginDesk {
+  #desk(): SessionDesk {
+    return {
+      settings: () => this.#config.settings,
+      logIn: (client, { input, startup }) =>
+        new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
+      cancel: () => Promise.resolve(),
+      forget: (client) => this.clients.remove(client),
+    };
+  }
+
+  #loginDesk(): LoginDesk {
     const refuse = (): never => {
       throw new Error("Only the console is served here");
     };
@@ -339,8 +349,6 @@ export class ConsoleFixture implements ConsoleContext {
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: this, isOwnProcess }),
       giveCancelKey: () => new Uint8Array(8),
-      cancel: () => Promise.resolve(),
-      forget: (client) => this.clients.remove(client),
       noteLogin: () => {},
     };
   }

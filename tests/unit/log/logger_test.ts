@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { formatLogTime, Logger } from "../../../src/log/logger.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+
+function loggerAt(verbosity: number): { log: Logger; lines: string[] } {
+  const lines: string[] = [];
+  const clock = new FakeClock({ wallStartMs: Date.UTC(2026, 10, 22, 10, 35, 55, 34) });
+  const sink = { write: (line: string) => void lines.push(line) };
+  return { log: new Logger({ clock, processId: 4711, sink, verbosity }), lines };
+}
+
+function writeAll(log: Logger): void {
+  log.fatal("f");
+  log.error("e");
+  log.warning("w");
+  log.log("l");
+  log.debug("d");
+  log.noise("n");
+}
+
+Deno.test("Logger writes PgBouncer's line format: time in UTC, process, level, message", () => {
+  const { log, lines } = loggerAt(0);
+  log.log("C-0x1: db/user@127.0.0.1:53412 closing because: client close request (age=3s)");
+  assert.deepEqual(lines, [
+    "2026-11-22 10:35:55.034 UTC [4711] LOG C-0x1: db/user@127.0.0.1:53412 closing because: " +
+    "client close request (age=3s)\n",
+  ]);
+});
+
+Deno.test("Logger shows LOG and above, DEBUG from verbosity 1 and NOISE from 2", () => {
+  const levels = (verbosity: number) => {
+    const { log, lines } = loggerAt(verbosity);
+    writeAll(log);
+    return lines.map((line) => line.split(" ").at(-2));
+  };
+  assert.deepEqual(levels(0), ["FATAL", "ERROR", "WARNING", "LOG"]);
+  assert.deepEqual(levels(1), ["FATAL", "ERROR", "WARNING", "LOG", "DEBUG"]);
+  assert.deepEqual(levels(2), ["FATAL", "ERROR", "WARNING", "LOG", "DEBUG", "NOISE"]);
+});
+
+Deno.test("Logger.verbosity can be changed while running", () => {
+  const { log, lines } = loggerAt(0);
+  assert.equal(log.isDebug, false);
+  log.verbosity = 1;
+  assert.equal(log.isDebug, true);
+  log.debug("seen");
+  assert.equal(lines.length, 1);
+});
+
+Deno.test("a message is one line: a peer cannot forge a line of its own", () => {
+  const { log, lines } = loggerAt(0);
+  log.log("user\r\n2026-11-22 10:35:55.034 UTC [1] FATAL forged\0\n");
+  assert.equal(lines.length, 1);
+  assert.equal(lines[0]!.indexOf("\n"), lines[0]!.length - 1);
+  assert.ok(!/[\r\0]/.test(lines[0]!));
+});
+
+Deno.test("formatLogTime() shows milliseconds with three digits", () => {
+  assert.equal(formatLogTime(0), "1970-01-01 00:00:00.000");
+  assert.equal(formatLogTime(Date.UTC(2026, 0, 2, 3, 4, 5, 6)), "2026-01-02 03:04:05.006");
+});
