@@ -83,7 +83,7 @@ export class Reception implements LoginDesk, SessionDesk {
     if (isShuttingDown()) {
       return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
     }
-    if (clients.count > live.settings.maxClientConn) {
+    if (clients.hasMoreOpenThan(live.settings.maxClientConn)) {
       return new PgError(
         SQLSTATE.tooManyConnections,
         "no more connections allowed (max_client_conn)",

@@ -15,6 +15,15 @@ export class ClientRegistry {
     return this.#clients.size;
   }
 
+  /** Whether more than `limit` are open; those on their way out take nobody's place. */
+  hasMoreOpenThan(limit: number): boolean {
+    // Told by the sockets alone as long as there is room.
+    if (this.#clients.size <= limit) return false;
+    let openCount = 0;
+    for (const client of this.#clients) if (client.isOpen) openCount += 1;
+    return openCount > limit;
+  }
+
   /** A number for a new client. */
   nextId(): number {
     this.#lastId += 1;

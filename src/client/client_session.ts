@@ -22,6 +22,8 @@ import type { Relay, RelayHost, ServerPool } from "./relay.ts";
 export interface ClientService {
   /** Takes what the client sent; a promise holds its receive loop. */
   onClientChunk(buffer: Uint8Array, length: number): void | Promise<void>;
+  /** Whether a message to the client was sent in part only: an error would be taken for its rest. */
+  readonly isMidReply?: boolean;
   /** The client is gone. */
   detach(): void;
 }
@@ -144,7 +146,7 @@ export class ClientSession implements RelayHost {
     this.#logEnd(reason, error);
     const service = this.#service;
     this.#service = undefined;
-    if (error === undefined) {
+    if (error === undefined || service?.isMidReply === true) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
       service?.detach();

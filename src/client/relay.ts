@@ -89,6 +89,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The server said itself why it ends. */
   #hasServerSaidFatal = false;
   #hasUnaskedReady = false;
+  #isMidReply = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
   /** When the client's oldest unanswered request set out; 0 while nothing is asked. */
@@ -118,6 +119,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   get isCancelable(): boolean {
     return this.#server !== undefined && !this.#isSettingParameters;
+  }
+
+  /** Whether the client has got a message in part: nothing of ours may be put behind it. */
+  get isMidReply(): boolean {
+    return this.#isMidReply;
   }
 
   /** When the running query set out, or undefined. */
@@ -174,16 +180,22 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     while (cursor.next()) {
       if (this.#isLinkOver && isUnasked(cursor)) {
         this.#dropDirty(cursor);
-        break;
+        this.#isMidReply = false;
+        return this.#flushToClient();
       }
       if (!cursor.isContinuation) this.#observe(cursor);
       if (this.#violation !== undefined) return this.#endBoth(cursor, this.#violation);
       toClient.add(cursor.buffer, cursor.start, cursor.end);
     }
-    this.#options.pool.stats.bytesSent += toClient.length;
-    const sending = toClient.flushTo(this.#options.stream);
+    this.#isMidReply = cursor.isMidMessage;
+    const sending = this.#flushToClient();
     if (sending !== undefined) return sending.then(this.#settle);
     this.#settle();
+  }
+
+  #flushToClient(): void | Promise<void> {
+    this.#options.pool.stats.bytesSent += this.#toClient.length;
+    return this.#toClient.flushTo(this.#options.stream);
   }
 
   /** The server is gone; what it was doing for the client is lost. */
@@ -483,12 +495,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   /** What broke the rules is not shown to the client: an error takes its place. */
-  #endBoth(cursor: MessageCursor, violation: PgError): void {
+  #endBoth(cursor: MessageCursor, violation: PgError): void | Promise<void> {
     cursor.abandonChunk();
+    // What came before it may be the rest of a message that the client has in part.
+    const sending = this.#flushToClient();
+    this.#isMidReply = false;
     const server = this.#server!;
     this.#unlink();
     server.discard(violation.message);
     this.#options.host.end(violation.message, violation);
+    return sending;
   }
 
   /** Whether the next client could have the server as it is. */

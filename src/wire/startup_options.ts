@@ -40,7 +40,7 @@ function splitWords(text: string): string[] {
   let word: string | undefined;
   for (let i = 0; i < text.length; i++) {
     const character = text[i]!;
-    if (/\s/.test(character)) {
+    if (/[ \t\n\v\f\r]/.test(character)) {
       if (word !== undefined) words.push(word);
       word = undefined;
     } else if (character === "\\") {

@@ -6,6 +6,7 @@
  */
 
 import type { Clock, Timer } from "../../src/base/clock.ts";
+import { eventTurn } from "./event_turn.ts";
 
 /** Where both clocks begin, unless told otherwise. */
 export interface FakeClockOptions {
@@ -76,13 +77,13 @@ export class FakeClock implements Clock {
   /** As `advance()`; before each timer and at the end, everything that is ready to run runs. */
   async advanceAsync(ms: number): Promise<void> {
     const endMs = this.#end(ms);
-    await settle();
+    await eventTurn();
     for (let fired = 0; this.#fireNext(endMs); fired++) {
       checkChain(fired);
-      await settle();
+      await eventTurn();
     }
     this.#nowMs = endMs;
-    await settle();
+    await eventTurn();
   }
 
   /** Moves to the next timer and fires it alone. Returns whether there was one. */
@@ -114,19 +115,5 @@ function checkChain(fired: number): void {
   if (fired >= MAX_FIRED) throw new Error(`${MAX_FIRED} timers fired: each starts another`);
 }
 
-/**
- * Lets all promises that are ready run to where they wait. It waits for no real time; work done
- * outside the event loop (Web Crypto) may still be under way.
- */
-export function settle(): Promise<void> {
-  // A message port: a turn of the event loop without the millisecond a timer takes.
-  const { port1, port2 } = new MessageChannel();
-  return new Promise((resolve) => {
-    port1.onmessage = () => {
-      port1.close();
-      port2.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
-}
+/** Lets all promises that are ready run to where they wait; no time passes. */
+export { eventTurn as settle };

@@ -3,6 +3,9 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 
+/** A connected client of `npm:pg`. */
+export type Client = pg.Client;
+
 /** Where to log in, and as whom. */
 export interface LoginTarget {
   /** Default: 127.0.0.1. A folder means the unix socket in it. */

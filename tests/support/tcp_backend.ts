@@ -12,7 +12,7 @@ export type BackendScript = (conn: BackendConn, index: number) => Promise<void>;
 
 /** Listens until it is disposed of. */
 export class TcpBackend implements AsyncDisposable {
-  /** Of 127.0.0.1. */
+  /** Of 127.0.0.1, unless it was told another address. */
   readonly port: number;
   /** What each connection is answered with; may be changed between two of them. */
   script: BackendScript;
@@ -24,9 +24,12 @@ export class TcpBackend implements AsyncDisposable {
   readonly #faults: unknown[] = [];
   readonly #accepting: Promise<void>;
 
-  constructor(script: BackendScript, port = 0) {
+  constructor(
+    script: BackendScript,
+    { hostname = "127.0.0.1", port = 0 }: { hostname?: string; port?: number } = {},
+  ) {
     this.script = script;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port });
+    this.#listener = Deno.listen({ hostname, port });
     this.port = this.#listener.addr.port;
     this.#accepting = this.#accept();
   }

@@ -42,10 +42,13 @@ export function tomlConfig(parts: ConfigParts): string {
   return sections.join("\n");
 }
 
-/** The same with every database of `postgres` and its superuser, unless the test says otherwise. */
+/**
+ * The same with every database of `postgres` and its superuser, who is an admin of the console, unless
+ * the test says otherwise.
+ */
 export function configFor(postgres: Postgres, parts: ConfigParts = {}): string {
   return tomlConfig({
-    pooler: parts.pooler ?? {},
+    pooler: { admin_users: postgres.superuser, ...parts.pooler },
     databases: parts.databases ?? { "*": serverOf(postgres) },
     users: { [postgres.superuser]: { password: postgres.password }, ...parts.users },
   });

@@ -37,6 +37,8 @@ export class PortableStream implements ByteStream {
   #buffer: Uint8Array<ArrayBuffer>;
   #isClosed = false;
   #isReading = false;
+  /** What a write failed with, if that was not the end of the connection. */
+  #failure: unknown;
   #fullReads = 0;
   #writesInFlight = 0;
   /** Settles with the youngest write; of meaning only while writes are in flight. */
@@ -111,6 +113,7 @@ export class PortableStream implements ByteStream {
 
   readonly #onRead = (count: number | null): number => {
     this.#isReading = false;
+    this.#throwFailure();
     if (count === null || this.#isClosed) return 0;
     this.#fullReads = count === this.#buffer.length ? this.#fullReads + 1 : 0;
     return count;
@@ -118,9 +121,16 @@ export class PortableStream implements ByteStream {
 
   readonly #onReadError = (error: unknown): number => {
     this.#isReading = false;
+    this.#throwFailure();
     if (!isConnectionEnd(error)) throw error;
     return 0;
   };
+
+  #throwFailure(): void {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
 
   /**
    * Fits the buffer to what comes: most connections are idle most of the time, with a small buffer;
@@ -164,8 +174,9 @@ export class PortableStream implements ByteStream {
         rest = rest.subarray(count);
       }
     } catch (error) {
+      // Whoever writes is not told: the loop that reads is.
+      if (!isConnectionEnd(error)) this.#failure = error;
       this.close();
-      if (!isConnectionEnd(error)) throw error;
     } finally {
       this.#writesInFlight -= 1;
     }

@@ -16,6 +16,9 @@ import { type LoginOptions, TestClient } from "../../support/test_client.ts";
 /** Longest wait for anything that has to come; a busy machine may need a part of it. */
 const WAIT_LIMIT_MS = 15_000;
 
+/** Longest life of a world: then its clients are closed, and a test that hangs fails. */
+const LIFE_LIMIT_MS = 25_000;
+
 /** The only database; every world has its own role in it. */
 const DATABASE = "postgres";
 
@@ -122,6 +125,7 @@ export class World implements AsyncDisposable {
   readonly database = DATABASE;
   readonly #observer: pg.Client;
   readonly #resources: AsyncDisposableStack;
+  readonly #clients: TestClient[] = [];
   #console: pg.Client | undefined;
 
   /** Use `startWorld()`. */
@@ -132,6 +136,8 @@ export class World implements AsyncDisposable {
     this.password = parts.password;
     this.#observer = parts.observer;
     this.#resources = parts.resources;
+    const watchdog = setTimeout(() => this.#closeClients(), LIFE_LIMIT_MS);
+    this.#resources.defer(() => clearTimeout(watchdog));
   }
 
   /** For `new pg.Client()`. */
@@ -154,7 +160,7 @@ export class World implements AsyncDisposable {
   /** A connection to Sluice on which nothing was said yet; it is closed with the world. */
   async open(): Promise<TestClient> {
     const client = await TestClient.connect({ hostname: "127.0.0.1", port: this.sluice.port });
-    this.#resources.defer(() => client.close());
+    this.#clients.push(client);
     return client;
   }
 
@@ -268,7 +274,12 @@ export class World implements AsyncDisposable {
 
   /** Takes down clients, Sluice and the role. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closeClients();
     await this.#resources.disposeAsync();
+  }
+
+  #closeClients(): void {
+    for (const client of this.#clients) client.close();
   }
 }
 

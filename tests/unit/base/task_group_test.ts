@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Deferred } from "../../../src/base/deferred.ts";
 import { TaskGroup } from "../../../src/base/task_group.ts";
-import { settle } from "../../support/fake_clock.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 
 function unexpected(error: unknown): void {
   assert.fail(`A task failed: ${String(error)}`);
@@ -22,7 +22,7 @@ Deno.test("TaskGroup.whenIdle() waits for all tasks, also those started meanwhil
   let isIdle = false;
   const idle = group.whenIdle().then(() => isIdle = true);
   first.resolve();
-  await settle();
+  await eventTurn();
   assert.equal(isIdle, false);
   assert.equal(group.size, 1);
   second.resolve();
@@ -46,7 +46,7 @@ Deno.test("a failed task is told once, and the others go on", async () => {
     hasEnded = true;
   });
   group.spawn(() => Promise.reject(failure));
-  await settle();
+  await eventTurn();
   assert.deepEqual(errors, [failure]);
   assert.equal(group.signal.aborted, false);
   assert.equal(group.size, 1);
@@ -64,7 +64,7 @@ Deno.test("leaving a TaskGroup aborts its tasks and waits until they have ended"
       const aborted = new Deferred<void>();
       signal.addEventListener("abort", () => aborted.resolve(), { once: true });
       await aborted.promise;
-      await settle();
+      await eventTurn();
       steps.push("task ended");
     });
     steps.push("block left");
