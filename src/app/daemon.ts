@@ -1,4 +1,4 @@
-/** Running in the background: the process starts itself anew, detached, and leaves. */
+/** Running in the background: the process starts itself anew, detached, and leaves when that serves. */
 
 import type { RunInvocation } from "./arguments.ts";
 
@@ -14,19 +14,57 @@ const SOURCE_OPTIONS: readonly string[] = [
   "--allow-ffi",
 ];
 
-/** Starts the same pooler detached from terminal and parent; the log file says how it fares. */
-export function detach(invocation: RunInvocation): void {
+/** Tells the detached process that somebody waits for the word below. */
+const BACKGROUND_VARIABLE = "SLUICE_BACKGROUND";
+
+/** What the detached process prints when it serves. */
+const READY = "ready\n";
+
+/** How a start in the background went. */
+export interface DetachedStart {
+  /** Whether the process serves. */
+  readonly isUp: boolean;
+  /** Its exit status, if it does not. */
+  readonly status: number;
+  /** What it complained of. */
+  readonly complaint: string;
+}
+
+/** Starts the same pooler detached from terminal and parent, and waits until it serves or fails. */
+export async function detach(invocation: RunInvocation): Promise<DetachedStart> {
   const runtime = Deno.build.standalone
     ? []
     : ["run", "--no-prompt", ...SOURCE_OPTIONS, Deno.mainModule];
   const child = new Deno.Command(Deno.execPath(), {
     args: [...runtime, ...foregroundArguments(invocation)],
+    env: { [BACKGROUND_VARIABLE]: "1" },
     stdin: "null",
-    stdout: "null",
-    stderr: "null",
+    stdout: "piped",
+    stderr: "piped",
     detached: true,
   }).spawn();
-  child.unref();
+  const said = await child.stdout.pipeThrough(new TextDecoderStream()).getReader().read();
+  if (said.value === READY) {
+    child.unref();
+    return { isUp: true, status: 0, complaint: "" };
+  }
+  const complaint = await new Response(child.stderr).text();
+  return { isUp: false, status: (await child.status).code, complaint };
+}
+
+/** Whether this is the detached process. */
+export function isInBackground(): boolean {
+  return Deno.env.get(BACKGROUND_VARIABLE) !== undefined;
+}
+
+/** Lets the parent leave. */
+export function reportReady(): void {
+  try {
+    Deno.stdout.writeSync(new TextEncoder().encode(READY));
+  } catch (error) {
+    // The parent was ended meanwhile: nobody waits.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
 }
 
 function foregroundArguments({ path, user, verbosity }: RunInvocation): string[] {

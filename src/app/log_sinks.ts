@@ -7,12 +7,16 @@ export class LogFileError extends Error {
   override readonly name = "LogFileError";
 }
 
-/** Each line is written before the call returns, so that none is lost with the process. */
+/**
+ * Each line is written before the call returns, so that none is lost with the process. A line that
+ * cannot be written (a full disk, a reader that has gone) is lost, and nothing else: whoever logs
+ * never hears of it. The count of lost lines is told once lines can be written again.
+ */
 export class ProcessLog implements LogSink, Disposable {
-  readonly #encoder = new TextEncoder();
   readonly #isQuiet: boolean;
+  readonly #console = new LogTarget(Deno.stderr);
   #path: string;
-  #file: Deno.FsFile | undefined;
+  #file: LogTarget<Deno.FsFile> | undefined;
 
   /** `path` is empty for no file. Created at once. @throws {LogFileError} If it cannot be. */
   constructor({ path, isQuiet }: { path: string; isQuiet: boolean }) {
@@ -22,9 +26,8 @@ export class ProcessLog implements LogSink, Disposable {
   }
 
   write(line: string): void {
-    const bytes = this.#encoder.encode(line);
-    if (!this.#isQuiet) writeAll(Deno.stderr, bytes);
-    if (this.#file !== undefined) writeAll(this.#file, bytes);
+    if (!this.#isQuiet) this.#console.write(line);
+    this.#file?.write(line);
   }
 
   /**
@@ -33,7 +36,7 @@ export class ProcessLog implements LogSink, Disposable {
    */
   reopen(path: string): void {
     const file = openLog(path);
-    this.#file?.close();
+    this.#file?.stream.close();
     this.#path = path;
     this.#file = file;
   }
@@ -44,21 +47,51 @@ export class ProcessLog implements LogSink, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#file?.close();
+    this.#file?.stream.close();
     this.#file = undefined;
   }
 }
 
-function openLog(path: string): Deno.FsFile | undefined {
+function openLog(path: string): LogTarget<Deno.FsFile> | undefined {
   if (path === "") return undefined;
   try {
-    return Deno.openSync(path, { append: true, create: true });
+    return new LogTarget(Deno.openSync(path, { append: true, create: true }));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new LogFileError(`Cannot open the log file ${path}: ${why}`, { cause: error });
   }
 }
 
-function writeAll(file: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
+/** What bytes can be written to at once. */
+interface SyncWriter {
+  writeSync(bytes: Uint8Array): number;
+}
+
+/** One place where lines go. */
+class LogTarget<W extends SyncWriter> {
+  readonly stream: W;
+  readonly #encoder = new TextEncoder();
+  #lostCount = 0;
+
+  constructor(stream: W) {
+    this.stream = stream;
+  }
+
+  write(line: string): void {
+    if (this.#lostCount > 0 && this.#tryToWrite(`${this.#lostCount} log lines were lost\n`)) {
+      this.#lostCount = 0;
+    }
+    if (!this.#tryToWrite(line)) this.#lostCount += 1;
+  }
+
+  #tryToWrite(text: string): boolean {
+    const bytes = this.#encoder.encode(text);
+    try {
+      for (let at = 0; at < bytes.length;) at += this.stream.writeSync(bytes.subarray(at));
+      return true;
+    } catch {
+      // Counted by the caller: there is no other place to tell it.
+      return false;
+    }
+  }
 }

@@ -138,7 +138,7 @@ export class Pooler {
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: consoleContext, isOwnProcess }),
     });
-    this.janitor = new Janitor(clock, [
+    this.janitor = new Janitor([
       ...dutiesOf({
         clock,
         log,
@@ -148,7 +148,7 @@ export class Pooler {
         stats: this.stats,
       }),
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
-    ]);
+    ], { clock, onError });
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */

@@ -13,7 +13,7 @@ import { ListenError } from "../net/network.ts";
 import { PeerCredentials } from "../net/portable/peer_credentials.ts";
 import { PortableNetwork } from "../net/portable/portable_network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
-import { detach } from "./daemon.ts";
+import { detach, isInBackground, reportReady } from "./daemon.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
@@ -92,8 +92,8 @@ async function run(invocation: RunInvocation): Promise<number> {
   const { settings } = loaded.config;
   if (invocation.isDaemon) {
     if (settings.logfile === "") return complain("-d needs logfile to be set\n", EXIT.failed);
-    detach(invocation);
-    return EXIT.ok;
+    const start = await detach(invocation);
+    return start.isUp ? EXIT.ok : complain(start.complaint, start.status || EXIT.failed);
   }
   becomeUser(invocation.user ?? settings.user);
   using sink = new ProcessLog({ path: settings.logfile, isQuiet: invocation.isQuiet });
@@ -157,6 +157,7 @@ async function servePooler(
   await pooler.start();
   using _signals = handleSignals(pooler, { log, sink });
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
+  if (isInBackground()) reportReady();
   await pooler.stopped;
 }
 

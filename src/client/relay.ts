@@ -213,7 +213,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#letGoOfClient();
     const server = this.#server;
     if (server === undefined) return;
-    const isClean = this.#isServerClean(server);
+    const isClean = this.#isAtRest(server) && !this.#isInDoubt;
     this.#unlink();
     if (isClean) server.release();
     else server.discard("client disconnect while server was not ready");
@@ -398,10 +398,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #forward(server: ServerSession): void | Promise<void> {
     server.requestedAtMs = this.#queryStartMs;
     const sending = this.#toServer.flushTo(server);
-    if (sending !== undefined && this.#isTerminating) {
-      return sending.then(() => this.#afterForwarding());
-    }
-    return sending ?? this.#afterForwarding();
+    if (sending === undefined) return this.#afterForwarding();
+    // An ordinary request is followed up when its answer comes.
+    const isOrdinary = !this.#isTerminating && !this.#requests.isEmpty;
+    return isOrdinary ? sending : sending.then(() => this.#afterForwarding());
   }
 
   #afterForwarding(): void {
@@ -476,10 +476,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const server = this.#server;
     if (server === undefined) return;
     if (this.#mode === "session") return;
-    if (!this.#isServerClean(server)) return;
+    if (!this.#isAtRest(server)) return;
+    const isInDoubt = this.#isInDoubt;
     this.#unlink();
     this.#options.host.enterIdle();
-    server.release();
+    if (isInDoubt) server.discard("answers out of step with requests");
+    else server.release();
   };
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */
@@ -507,11 +509,15 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return sending;
   }
 
-  /** Whether the next client could have the server as it is. */
-  #isServerClean(server: ServerSession): boolean {
+  /** Whether nothing is under way in either direction, as far as can be told. */
+  #isAtRest(server: ServerSession): boolean {
     return server.transactionStatus === TransactionStatus.Idle && this.#requests.isEmpty &&
-      !this.#isSettingParameters && !this.#hasUnaskedReady && !this.#requests.isDoubtful &&
-      server.isBetweenMessages && !this.#isMidMessage();
+      !this.#isSettingParameters && server.isBetweenMessages && !this.#isMidMessage();
+  }
+
+  /** Whether requests and answers may be out of step, so that nobody else may have the server. */
+  get #isInDoubt(): boolean {
+    return this.#hasUnaskedReady || this.#requests.isDoubtful;
   }
 
   #isMidMessage(): boolean {

@@ -16,11 +16,17 @@ export interface Duty {
 export class Janitor {
   readonly #clock: Clock;
   readonly #duties: readonly Duty[];
+  readonly #onError: (error: unknown) => void;
   readonly #lastRunMs: number[];
 
-  constructor(clock: Clock, duties: readonly Duty[]) {
+  /** `onError` is told of a duty that failed; it and the others go on in the next round. */
+  constructor(
+    duties: readonly Duty[],
+    { clock, onError }: { clock: Clock; onError: (error: unknown) => void },
+  ) {
     this.#clock = clock;
     this.#duties = duties;
+    this.#onError = onError;
     this.#lastRunMs = duties.map(() => clock.nowMs());
   }
 
@@ -38,7 +44,16 @@ export class Janitor {
     for (const [at, duty] of this.#duties.entries()) {
       if (nowMs - this.#lastRunMs[at]! < duty.intervalMs()) continue;
       this.#lastRunMs[at] = nowMs;
+      this.#run(duty, nowMs);
+    }
+  }
+
+  /** One failing duty must not stop all that depends on time passing. */
+  #run(duty: Duty, nowMs: number): void {
+    try {
       duty.run(nowMs);
+    } catch (error) {
+      this.#onError(error);
     }
   }
 }

@@ -32,6 +32,8 @@ const INSPECTED = typeTable([
   Backend.ReadyForQuery,
   Backend.ParameterStatus,
   Backend.ErrorResponse,
+  // May come at any time: held, so that no link begins in the middle of one.
+  Backend.NotificationResponse,
 ]);
 
 /** Parameters and errors of ordinary length are held; a longer error is passed on in pieces. */
@@ -288,30 +290,43 @@ export class ServerSession {
     if (this.#ownQuery === undefined && this.#state.kind === "active") {
       return this.#state.taker.onServerChunk(this.#cursor);
     }
-    this.#receiveUnlinked();
+    return this.#receiveUnlinked();
   };
 
   /** What comes while no client is to see it. */
-  #receiveUnlinked(): void {
+  #receiveUnlinked(): void | Promise<void> {
     const cursor = this.#cursor;
     while (cursor.next() && !this.#isClosed()) {
-      if (cursor.type === Backend.ParameterStatus) {
+      if (this.#ownQuery === undefined) {
+        if (!this.#isHarmless()) return this.#receiveUnasked();
+        if (cursor.type === Backend.ParameterStatus) this.takeParameterStatus(cursor);
+      } else if (cursor.type === Backend.ParameterStatus) {
         if (!cursor.isContinuation) this.takeParameterStatus(cursor);
-      } else if (this.#ownQuery !== undefined) {
-        this.#receiveAnswer(this.#ownQuery);
-      } else if (cursor.type !== Backend.NotificationResponse) {
-        return this.#receiveUnasked();
+      } else {
+        const isLast = this.#receiveAnswer(this.#ownQuery);
+        // A client is being served from here on: what follows is for it.
+        if (isLast && this.#state.kind === "active") {
+          return this.#state.taker.onServerChunk(cursor);
+        }
       }
     }
     if (this.#isClosed()) cursor.abandonChunk();
   }
 
-  #receiveAnswer(ownQuery: OwnQuery): void {
+  /** What a server may say at any time; in parts, a client linked meanwhile would get the rest. */
+  #isHarmless(): boolean {
+    const { isWhole, type } = this.#cursor;
+    return isWhole && (type === Backend.ParameterStatus || type === Backend.NotificationResponse);
+  }
+
+  /** Returns whether the answer is complete. */
+  #receiveAnswer(ownQuery: OwnQuery): boolean {
     const isLast = ownQuery.receive(this.#cursor);
-    if (!isLast) return;
+    if (!isLast) return false;
     this.#ownQuery = undefined;
     this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
     ownQuery.finish(this.transactionStatus);
+    return true;
   }
 
   /** A server that speaks without being asked is closed, and the log says what it said. */

@@ -12,7 +12,7 @@ import { SimClient, type SimStage } from "./sim_client.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 
 /** Steps after which a run that has not ended is taken for one that hangs. */
-const MAX_STEPS = 400_000;
+const MAX_STEPS = 150_000;
 
 /** Time that may pass with nothing happening; every timeout of every plan is shorter. */
 const MAX_IDLE_MS = 300_000;

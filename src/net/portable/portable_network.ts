@@ -74,13 +74,29 @@ export class PortableNetwork implements Network {
     listener: Deno.Listener,
     { address, options }: { address: ListenAddress; options: () => StreamOptions },
   ): AsyncGenerator<ByteStream, void, void> {
-    const { clock, onAcceptError, peerCredentials } = this.#options;
+    const { clock, onAcceptError } = this.#options;
     for await (const conn of acceptedConns(listener, { clock, onError: onAcceptError })) {
+      const stream = this.#accept(conn, { address, options: options() });
+      if (stream !== undefined) yield stream;
+    }
+  }
+
+  /** Makes a stream of an accepted connection; one that fails must not end the loop. */
+  #accept(
+    conn: Deno.Conn,
+    { address, options }: { address: ListenAddress; options: StreamOptions },
+  ): ByteStream | undefined {
+    const { onAcceptError, peerCredentials } = this.#options;
+    try {
       // Synchronously after the accept: see PeerCredentials.
       const peerUid = address.kind === "unix"
         ? peerCredentials?.uidOfNewest(address.path)
         : undefined;
-      yield this.#stream(conn, { options: options(), peerUid, unixPort: address.port });
+      return this.#stream(conn, { options, peerUid, unixPort: address.port });
+    } catch (error) {
+      onAcceptError(error);
+      conn[Symbol.dispose]();
+      return undefined;
     }
   }
 
