@@ -43,7 +43,8 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
 
 const NO_ONLINE_RESTART =
   "-R (--reboot) is not supported: for a restart without an interruption, start a second Sluice " +
-  "with so_reuseport = 1 beside the first, then end the first with SIGTERM (rolling restart)";
+  "beside the first, then end the first with SIGTERM (rolling restart; both on one port with " +
+  "so_reuseport, once that has an effect)";
 
 const FLAGS = {
   daemon: "d",
@@ -71,6 +72,7 @@ export function readArguments(args: readonly string[]): Invocation {
   if (parsed["help"] === true) return { kind: "help" };
   if (parsed["version"] === true) return { kind: "version" };
   if (unknown.length > 0) return usageError(`Unknown option ${unknown.join(", ")}`);
+  if (parsed["user"] === "") return usageError("-u takes the name of a user");
   if (parsed["reboot"] === true) return usageError(NO_ONLINE_RESTART);
   const [first, second] = words;
   if (first === "check" || first === "convert") {

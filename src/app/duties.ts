@@ -8,6 +8,7 @@ import type { Logger } from "../log/logger.ts";
 import { type ClientTimeouts, judgeClient } from "../maintenance/client_expiry.ts";
 import type { Duty } from "../maintenance/janitor.ts";
 import { judgeServers, type ServerVerdict } from "../maintenance/server_expiry.ts";
+import type { ServerSession } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { noticeResponse } from "../wire/error_response.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -23,6 +24,8 @@ export interface DutiesOptions {
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
   readonly stats: StatsBook;
+  /** Cancels what a server is running that has been given up. */
+  readonly cancelQuery: (server: ServerSession) => void;
 }
 
 /** The duties of one pooler, in the order of a round. */
@@ -35,7 +38,7 @@ export function dutiesOf(options: DutiesOptions): readonly Duty[] {
   ];
 }
 
-function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
+function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: number): void {
   const timeoutsOf = timeoutsByClient(live);
   for (const client of clients.all()) {
     const verdict = judgeClient(client, timeoutsOf(client), nowMs);
@@ -49,9 +52,22 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
         notifyOfWait(client);
         break;
       case "end":
-        client.end(verdict.error.message, verdict.error);
+        endLate(client, { error: verdict.error, cancelQuery });
     }
   }
+}
+
+/**
+ * Ends a client that was too slow. A query of it that is still running is cancelled as well, since
+ * a server does not notice a closed connection before it has something to say.
+ */
+function endLate(
+  client: ClientSession,
+  { cancelQuery, error }: { cancelQuery: (server: ServerSession) => void; error: PgError },
+): void {
+  const server = client.relay?.queryStartMs === undefined ? undefined : client.relay.server;
+  client.end(error.message, error);
+  if (server !== undefined) cancelQuery(server);
 }
 
 function notifyOfWait(client: ClientSession): void {
@@ -102,7 +118,7 @@ function sweepPools(options: DutiesOptions, nowMs: number): void {
   const { pools } = options;
   pools.openForcedPools();
   for (const pool of [...pools.registry.all()]) {
-    for (const verdict of judgeServers(pool, serverRules(options.live, pool), nowMs)) {
+    for (const verdict of judgeServers(pool, serverRules(options, pool), nowMs)) {
       carryOut(verdict);
     }
     pool.maintain(pools.wantsSpares(pool));
@@ -110,12 +126,12 @@ function sweepPools(options: DutiesOptions, nowMs: number): void {
   }
 }
 
-function serverRules(live: LiveConfig, pool: ServerPool) {
+function serverRules({ live, pools }: DutiesOptions, pool: ServerPool) {
   const { settings } = live;
   return {
     connectTimeoutMs: settings.serverConnectTimeoutMs,
     idleTimeoutMs: settings.serverIdleTimeoutMs,
-    lifetimeMs: live.databaseConfig(pool.database)?.serverLifetimeMs ?? settings.serverLifetimeMs,
+    lifetimeMs: pools.lifetimeMs(pool),
     checkDelayMs: settings.serverCheckQuery === undefined ? 0 : settings.serverCheckDelayMs,
   };
 }

@@ -1,5 +1,6 @@
 /** Where log lines go: the standard error output, a file, or both. */
 
+import { errorText } from "../base/error_text.ts";
 import type { LogSink } from "../log/logger.ts";
 
 /** The log file cannot be opened. */
@@ -57,8 +58,9 @@ function openLog(path: string): LogTarget<Deno.FsFile> | undefined {
   try {
     return new LogTarget(Deno.openSync(path, { append: true, create: true }));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new LogFileError(`Cannot open the log file ${path}: ${why}`, { cause: error });
+    throw new LogFileError(`Cannot open the log file ${path}: ${errorText(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 /** The pid file: says who runs, and keeps a second one from starting. */
 
+import { errorText } from "../base/error_text.ts";
 import process from "node:process";
 
 /** The pid file belongs to a process that lives, or cannot be written. */
@@ -27,8 +28,7 @@ export class Pidfile implements Disposable {
     try {
       Deno.writeTextFileSync(path, `${Deno.pid}\n`);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new PidfileError(`Cannot write ${path}: ${why}`, { cause: error });
+      throw new PidfileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
     }
     return new Pidfile(path);
   }

@@ -3,6 +3,7 @@
  * It knows nothing of the process it runs in: that is `process.ts`.
  */
 
+import { errorText } from "../base/error_text.ts";
 import { openConsole } from "../admin/open_console.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -119,9 +120,13 @@ export class Pooler {
       config: () => this.live.config,
       userNames: () => this.live.credentials.keys(),
       reload: async () => {
+        log.log("RELOAD command issued");
         if (!await this.reload()) throw new ReloadError("Cannot reload: see the log");
       },
-      shutdown: (mode: ShutdownMode) => this.shutdown(mode),
+      shutdown: (mode: ShutdownMode) => {
+        log.log("SHUTDOWN command issued");
+        this.shutdown(mode);
+      },
     };
     this.#reception = new Reception({
       clock,
@@ -146,6 +151,7 @@ export class Pooler {
         clients: this.clients,
         pools: this.pools,
         stats: this.stats,
+        cancelQuery: (server) => this.#clientTasks.spawn(() => cancels.cancelAbandoned(server)),
       }),
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
     ], { clock, onError });
@@ -201,7 +207,7 @@ export class Pooler {
     try {
       this.#takeOver(await load());
     } catch (error) {
-      for (const line of messageOf(error).split("\n")) log.error(line);
+      for (const line of errorText(error).split("\n")) log.error(line);
       log.error("reload failed, nothing has been changed");
       return false;
     }
@@ -304,13 +310,10 @@ export class Pooler {
     return count;
   }
 
+  /** Links go on to their end, and no new ones begin. */
   #endWaiting(): void {
     const error = new PgError(SQLSTATE.adminShutdown, "server shutting down");
-    for (const client of [...this.clients.all()]) {
-      const { kind } = client.state;
-      const isWaiting = kind === "waiting" || kind === "login" && client.pool !== undefined;
-      if (isWaiting) client.end(error.message, error);
-    }
+    for (const pool of this.pools.registry.all()) pool.stopServing(error);
   }
 
   #stop(): void {
@@ -341,10 +344,6 @@ export class Pooler {
 /** A configuration was not taken over. */
 class ReloadError extends Error {
   override readonly name = "ReloadError";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function describe(error: unknown): string {

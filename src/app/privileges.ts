@@ -23,11 +23,11 @@ export function ownUid(): number | undefined {
 }
 
 /**
- * Becomes `user`, given by name or number, if this is root.
+ * Becomes `user`, given by name or number, if this is root; for others it must be who they are.
  * @throws {PrivilegeError} If root is all there is, or the user cannot be had.
  */
 export function becomeUser(user: string | undefined): void {
-  if (ownUid() !== 0) return;
+  if (ownUid() !== 0) return checkUser(user);
   if (user === undefined || user === "") {
     throw new PrivilegeError(
       'Sluice does not run as root: set "user" in the configuration, or start it with -u USER',
@@ -48,6 +48,12 @@ export function groupIdOf(group: string): number {
   return Number(line[2]);
 }
 
+function checkUser(user: string | undefined): void {
+  if (user === undefined || user === "" || ownUid() === undefined) return;
+  if (findAccount(user).uid === ownUid()) return;
+  throw new PrivilegeError(`Cannot become user "${user}": only root can`);
+}
+
 function findAccount(user: string): Account {
   const line = linesOf("/etc/passwd").find(([name, , uid]) => name === user || uid === user);
   if (line === undefined) throw new PrivilegeError(`There is no user "${user}"`);
@@ -60,7 +66,9 @@ function linesOf(path: string): string[][] {
 
 /** The runtime can set user and group, but not the groups besides: root's would be kept. */
 function initGroups({ gid, name }: Account): void {
-  if (Deno.build.os !== "linux") return;
+  if (Deno.build.os !== "linux") {
+    throw new PrivilegeError("Becoming another user is supported on Linux only");
+  }
   const libc = Deno.dlopen("libc.so.6", {
     initgroups: { parameters: ["buffer", "u32"], result: "i32" },
   });

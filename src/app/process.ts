@@ -1,5 +1,6 @@
 /** Sluice as a process: command line, configuration, user, log, signals, exit status. */
 
+import { errorText } from "../base/error_text.ts";
 import { parseUserList } from "../auth/user_list.ts";
 import { versionText } from "../admin/version.ts";
 import { systemClock } from "../base/clock.ts";
@@ -69,7 +70,7 @@ async function loadUserList(path: string | undefined): Promise<ReadonlyMap<strin
   try {
     text = await Deno.readTextFile(path);
   } catch (error) {
-    throw new UserListError([`Cannot read auth_file ${path}: ${messageOf(error)}`]);
+    throw new UserListError([`Cannot read auth_file ${path}: ${errorText(error)}`]);
   }
   const { problems, users } = parseUserList(text);
   if (problems.length > 0) {
@@ -141,7 +142,7 @@ async function servePooler(
       clock,
       peerCredentials,
       groupIdOf,
-      onAcceptError: (error) => log.error(`accept failed, pausing: ${messageOf(error)}`),
+      onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
     }),
     engine: ENGINE,
     loaded,
@@ -163,6 +164,11 @@ async function servePooler(
 
 function noteStart(log: Logger, { config }: LoadedConfig): void {
   for (const warning of config.warnings) log.warning(warning);
+  if (config.settings.authType === "any") {
+    for (const { name, user } of config.databases.values()) {
+      if (user === undefined) log.warning(`database "${name}": auth_type any needs a forced user`);
+    }
+  }
   const { maxPreparedStatements, poolMode, serverTlsSslmode } = config.settings;
   if (serverTlsSslmode !== "disable") {
     log.log(
@@ -215,7 +221,7 @@ function rotate(sink: ProcessLog, log: Logger): void {
   try {
     sink.rotate();
   } catch (error) {
-    log.error(messageOf(error));
+    log.error(errorText(error));
   }
 }
 
@@ -254,8 +260,4 @@ function complain(text: string, status: number): number {
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let sent = 0; sent < bytes.length;) sent += stream.writeSync(bytes.subarray(sent));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

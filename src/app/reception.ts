@@ -143,8 +143,11 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   noteLogin(client: ClientSession): void {
-    const { live, log } = this.#options;
     if (client.pool !== undefined) client.pool.stats.clientLoginCount += 1;
+  }
+
+  noteAttempt(client: ClientSession): void {
+    const { live, log } = this.#options;
     if (!live.settings.logConnections) return;
     log.log(
       `${clientLabel(client)} login attempt: db=${client.database} user=${client.user} tls=no`,

@@ -89,6 +89,12 @@ export class ServerPools {
     this.#options.stats.retire(pool.stats);
   }
 
+  /** How old a server of the pool may become; 0 means that it is used once. */
+  lifetimeMs({ database }: ServerPool): number {
+    const { live } = this.#options;
+    return live.databaseConfig(database)?.serverLifetimeMs ?? live.settings.serverLifetimeMs;
+  }
+
   /** Whether `min_pool_size` counts: while there are clients, and always for a forced user. */
   wantsSpares(pool: ServerPool): boolean {
     const config = this.#options.live.config.databases.get(pool.database);
@@ -143,6 +149,7 @@ export class ServerPools {
       network,
       clock,
       log,
+      logsConnections: settings.logConnections,
       streamOptions: this.streamOptions(),
       connectTimeoutMs: settings.serverConnectTimeoutMs,
       maxMessageBytes: settings.maxPacketSizeBytes,
@@ -155,11 +162,28 @@ export class ServerPools {
         derivation,
       }),
       connectQuery: config?.connectQuery,
-      upkeep: () => upkeep(live, user, database),
+      upkeep: (createdAtMs) => this.#upkeep(pool, createdAtMs),
       onUnreachable: (address) => hosts.noteFailure(address),
+      onReached: () => hosts.noteSuccess(),
     });
     servers.spawn(() => server.run());
     return server;
+  }
+
+  #upkeep(pool: ServerPool, createdAtMs: number): ServerUpkeep {
+    const { clock, live } = this.#options;
+    const { settings } = live;
+    const isSession = live.poolMode(pool.user, pool.database) === "session";
+    const hasReset = settings.serverResetQuery !== "" &&
+      (isSession || settings.serverResetQueryAlways);
+    const lifetimeMs = this.lifetimeMs(pool);
+    const isOld = lifetimeMs > 0 && clock.nowMs() - createdAtMs > lifetimeMs;
+    return {
+      resetQuery: hasReset ? settings.serverResetQuery : undefined,
+      checkQuery: settings.serverCheckQuery,
+      // The clock is asked for the turn only when one is wanted: turns are taken by asking.
+      isLifetimeOver: lifetimeMs === 0 || isOld && pool.takeLifetimeTurn(lifetimeMs),
+    };
   }
 
   #serverCredential(user: string, config: DatabaseConfig | undefined): UserCredential | undefined {
@@ -199,19 +223,6 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
     reservePoolTimeoutMs: settings.reservePoolTimeoutMs,
     loginRetryMs: settings.serverLoginRetryMs,
     isRoundRobin: settings.serverRoundRobin,
-  };
-}
-
-function upkeep(live: LiveConfig, user: string, database: string): ServerUpkeep {
-  const { settings } = live;
-  const isSession = live.poolMode(user, database) === "session";
-  const hasReset = settings.serverResetQuery !== "" &&
-    (isSession || settings.serverResetQueryAlways);
-  const lifetimeMs = live.databaseConfig(database)?.serverLifetimeMs ?? settings.serverLifetimeMs;
-  return {
-    resetQuery: hasReset ? settings.serverResetQuery : undefined,
-    checkQuery: settings.serverCheckQuery,
-    isUsedOnce: lifetimeMs === 0,
   };
 }
 

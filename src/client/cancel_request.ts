@@ -9,7 +9,7 @@ import { Deferred } from "../base/deferred.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
-import type { ServerSession } from "../server/server_session.ts";
+import { serverLabel, type ServerSession } from "../server/server_session.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
 import type { ClientRegistry } from "./client_registry.ts";
 import { clientLabel, type ClientSession } from "./client_session.ts";
@@ -73,6 +73,20 @@ export class CancelDesk {
       await this.#forward(client, requester);
     } finally {
       this.#givePlace(pool);
+    }
+  }
+
+  /** Cancels what a backend is running whose server has been closed here: nobody gets it any more. */
+  async cancelAbandoned(server: ServerSession): Promise<void> {
+    const { connectTimeoutMs, log, network, streamOptions } = this.#options;
+    if (server.cancelKey === undefined) return;
+    const timeoutMs = connectTimeoutMs();
+    try {
+      const stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
+      await this.#send(server, { stream, key: server.cancelKey });
+      stream.close();
+    } catch (error) {
+      log.warning(`${serverLabel(server)} its query could not be canceled: ${String(error)}`);
     }
   }
 

@@ -32,6 +32,7 @@ import type { ClientService, ClientSession } from "./client_session.ts";
 import type { LoginInput } from "./login_input.ts";
 import type { ServerPool } from "./relay.ts";
 import { type ClientIntent, readIntent } from "./startup_parameters.ts";
+import { turnedAwayError } from "./turned_away.ts";
 
 /** The database name that means the console; PgBouncer's, as are the tools that use it. */
 export const CONSOLE_DATABASE = "pgbouncer";
@@ -74,7 +75,9 @@ export interface LoginDesk {
   openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission;
   /** Makes the client's cancel key and lets the client be found by it. */
   giveCancelKey(client: ClientSession): Uint8Array;
-  /** A client's login has succeeded or is about to be tried, for the log. */
+  /** A client asks to be let in, for the log. */
+  noteAttempt(client: ClientSession): void;
+  /** A client's login has succeeded, for the statistics. */
   noteLogin(client: ClientSession): void;
 }
 
@@ -102,6 +105,7 @@ export class ClientLogin {
     });
     this.#client.enterLogin(intent.user, intent.database);
     this.#client.parameters = intent.parameters;
+    this.#desk.noteAttempt(this.#client);
     const refusal = this.#desk.refusal(this.#client, intent.database);
     if (refusal !== undefined) throw refusal;
     await this.#negotiate(startup, intent);
@@ -170,11 +174,7 @@ export class ClientLogin {
   async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
     const wait = new WelcomeWait(pool);
     const got = pool.acquireWelcome(wait.place);
-    if (got instanceof StandingFailure) {
-      const message =
-        `server login has been failing, cached error: ${got.error.message} (server_login_retry)`;
-      throw new PgError(got.error.sqlstate, message);
-    }
+    if (got instanceof StandingFailure) throw turnedAwayError(got);
     if (got !== undefined) return got;
     this.#client.setService(wait);
     return await wait.parameters;

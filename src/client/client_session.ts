@@ -230,6 +230,8 @@ export class ClientSession implements RelayHost {
       `A client cannot go from ${before} to ${next.kind}`,
     );
     this.#state = next;
+    const { log } = this.#options;
+    if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);
   }
 
   #reason(): string {

@@ -20,6 +20,7 @@ import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
+import { turnedAwayError } from "./turned_away.ts";
 import {
   isTransactionStatus,
   parameterStatus,
@@ -156,7 +157,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#walkClientChunk();
     if (this.#toServer.length === 0) return this.#afterForwarding();
     this.#isLinkOver = false;
-    if (this.#queryStartMs === 0) this.#noteStart();
+    // What only ends a COPY that has failed already asks for nothing.
+    if (this.#queryStartMs === 0 && !this.#requests.isEmpty) this.#noteStart();
     if (this.#server !== undefined) return this.#forward(this.#server);
     return this.#acquire();
   }
@@ -322,17 +324,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       host.enterWaiting();
       return this.#hold();
     }
-    if (got instanceof StandingFailure) return this.#turnAway(got.error);
+    if (got instanceof StandingFailure) return this.refuse(turnedAwayError(got));
     this.#take(got);
     if (got.parameters.isFitFor(parameters)) return this.#forward(got);
     this.#setParameters(got);
     return this.#hold();
-  }
-
-  #turnAway(cached: PgError): void {
-    const message =
-      `server login has been failing, cached error: ${cached.message} (server_login_retry)`;
-    this.#options.host.end(message, new PgError(cached.sqlstate, message));
   }
 
   /** Holds the client's receive loop until its chunk is with a server. */

@@ -27,8 +27,3 @@ function normalize(path: string): string {
   }
   return `${isAbsolute ? "/" : ""}${parts.join("/")}`;
 }
-
-/** What went wrong, in words. */
-export function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

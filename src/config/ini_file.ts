@@ -6,8 +6,9 @@
  * Source: PgBouncer's manual, and the behaviour of PgBouncer 1.18, tried.
  */
 
+import { errorText } from "../base/error_text.ts";
 import { ConfigError, type Place } from "./config_error.ts";
-import { type ConfigIo, errorText } from "./config_io.ts";
+import type { ConfigIo } from "./config_io.ts";
 import { parseConnectionString } from "./connection_string.ts";
 import type { NamedPart, RawEntry, RawResult, RawSection } from "./raw.ts";
 import { suggestion } from "./suggest.ts";

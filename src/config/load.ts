@@ -1,8 +1,9 @@
 /** Reads a configuration file, TOML or PgBouncer's INI, into a `Config`. */
 
+import { errorText } from "../base/error_text.ts";
 import type { Config } from "./config.ts";
 import { ConfigError, ConfigErrors } from "./config_error.ts";
-import { type ConfigIo, errorText } from "./config_io.ts";
+import type { ConfigIo } from "./config_io.ts";
 import { readIni } from "./ini_file.ts";
 import { readToml } from "./toml_file.ts";
 import { validate } from "./validate.ts";

@@ -120,11 +120,11 @@ export const POOLER_TABLE = [
     exceptions: UNSUPPORTED_AUTH,
   }),
   refused(optionalText("auth_user", "Role that runs auth_query."), NO_AUTH_QUERY),
-  later(seconds(
+  seconds(
     "autodb_idle_timeout",
     3600,
     'Forget a database made from the "*" entry after this long without use.',
-  )),
+  ),
   seconds("cancel_wait_timeout", 10, "Longest a cancel request may wait for a server slot."),
   seconds("client_idle_timeout", 0, "Close a client that is idle outside a transaction so long."),
   seconds("client_login_timeout", 60, "A client's login must be done within this."),

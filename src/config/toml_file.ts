@@ -3,8 +3,9 @@
  * not the settings. Secrets that stand elsewhere (`{ env = … }`, `{ file = … }`) are fetched here.
  */
 
+import { errorText } from "../base/error_text.ts";
 import { ConfigError, type Place, showPlace } from "./config_error.ts";
-import { type ConfigIo, errorText, resolvePath } from "./config_io.ts";
+import { type ConfigIo, resolvePath } from "./config_io.ts";
 import type { NamedPart, RawConfig, RawEntry, RawResult, RawSection } from "./raw.ts";
 import { suggestion } from "./suggest.ts";
 import { scanToml, showTomlPath, type TomlStatement } from "./toml_scan.ts";

@@ -34,9 +34,9 @@ export class Logger {
     this.verbosity = options.verbosity;
   }
 
-  /** Whether debug lines are wanted; ask before building one on a busy path. */
-  get isDebug(): boolean {
-    return this.verbosity >= 1;
+  /** Whether every step is wanted; ask before building such a line on a busy path. */
+  get isNoisy(): boolean {
+    return this.verbosity >= 2;
   }
 
   /** The process cannot go on. */

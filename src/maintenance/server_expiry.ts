@@ -1,4 +1,4 @@
-/** Which servers of a pool have had their time. Pure: a pool as it stands and the clock go in. */
+/** Which servers of a pool have had their time. Closes nothing: a pool and the clock go in. */
 
 import type { ServerPool } from "../client/relay.ts";
 import type { ServerSession } from "../server/server_session.ts";
@@ -44,14 +44,12 @@ class FreeServerJudge {
   readonly #rules: ServerExpiryRules;
   readonly #nowMs: number;
   #count: number;
-  #lifetimeEndedAtMs: number;
 
   constructor(pool: ServerPool, rules: ServerExpiryRules, nowMs: number) {
     this.#pool = pool;
     this.#rules = rules;
     this.#nowMs = nowMs;
     this.#count = pool.servers.count;
-    this.#lifetimeEndedAtMs = pool.lifetimeEndedAtMs;
   }
 
   judge(server: ServerSession): void {
@@ -72,17 +70,8 @@ class FreeServerJudge {
     if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && this.#count > minPoolSize) {
       return "server idle timeout";
     }
-    if (lifetimeMs > 0 && this.#nowMs - server.createdAtMs > lifetimeMs && this.#mayEndLifetime()) {
-      this.#lifetimeEndedAtMs = this.#nowMs;
-      return "server lifetime over";
-    }
-    return undefined;
-  }
-
-  /** Closes are spread over a lifetime, so that a pool opened at once does not reconnect at once. */
-  #mayEndLifetime(): boolean {
-    const intervalMs = this.#rules.lifetimeMs / Math.max(1, this.#pool.rules.poolSize);
-    return this.#nowMs - this.#lifetimeEndedAtMs >= intervalMs;
+    const isOld = lifetimeMs > 0 && this.#nowMs - server.createdAtMs > lifetimeMs;
+    return isOld && this.#pool.takeLifetimeTurn(lifetimeMs) ? "server lifetime over" : undefined;
   }
 
   #isDueForCheck(server: ServerSession): boolean {

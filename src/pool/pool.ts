@@ -36,12 +36,17 @@ export interface WelcomeRequest<E> {
   refuse(error: E): void;
 }
 
-/** Why newcomers are turned away: the last login to the server failed and there is no server. */
+/**
+ * Why newcomers are turned away: the last login to the server failed and there is no server, or
+ * the pool gives nothing away any more.
+ */
 export class StandingFailure<E> {
+  readonly kind: "login_failed" | "closed";
   readonly error: E;
   readonly atMs: number;
 
-  constructor(error: E, atMs: number) {
+  constructor(kind: "login_failed" | "closed", { error, atMs }: { error: E; atMs: number }) {
+    this.kind = kind;
     this.error = error;
     this.atMs = atMs;
   }
@@ -81,14 +86,15 @@ export class Pool<S extends PooledServer<E>, E> {
   clientCount = 0;
   /** When it last had a client or a server. */
   usedAtMs: number;
-  /** When a server was last closed for its age; such closes are spread over time. */
-  lifetimeEndedAtMs: number = -Infinity;
   /** What the first server reported; greets clients. */
   welcome: ReadonlyMap<string, string> | undefined;
 
   readonly #options: PoolOptions<S, E>;
   #failure: StandingFailure<E> | undefined;
-  #isClosed = false;
+  /** When a server was last closed for its age. */
+  #lifetimeTurnAtMs = -Infinity;
+  /** There once nothing is given away any more. */
+  #closure: StandingFailure<E> | undefined;
 
   constructor(options: PoolOptions<S, E>) {
     this.#options = options;
@@ -118,6 +124,7 @@ export class Pool<S extends PooledServer<E>, E> {
    * be told; or undefined: then the place stands in the queue and its owner will be called.
    */
   acquire(place: WaitingPlace<ServerRequest<S, E>>): S | StandingFailure<E> | undefined {
+    if (this.#closure !== undefined) return this.#closure;
     const free = this.#nextFree() ?? this.#nextChecked();
     if (free !== undefined) return free;
     const failure = this.#standingFailure();
@@ -139,6 +146,7 @@ export class Pool<S extends PooledServer<E>, E> {
   acquireWelcome(
     place: WaitingPlace<WelcomeRequest<E>>,
   ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
+    if (this.#closure !== undefined) return this.#closure;
     if (this.welcome !== undefined) return this.welcome;
     const failure = this.#standingFailure();
     if (failure !== undefined) return failure;
@@ -161,9 +169,12 @@ export class Pool<S extends PooledServer<E>, E> {
         if (before.kind === "login") this.#loginSucceeded(server);
         return this.#serveNext();
       case "closed":
-        // A login that was called off, for a doomed server, says nothing about the next one.
-        if (before.kind !== "login" || state.end.kind === "served") this.#serveNext();
-        // After a failure the janitor tries again, at its pace.
+        // A login that was called off says nothing about the next one; nor does one host of several.
+        if (
+          before.kind !== "login" || state.end.kind === "served" || state.end.kind === "elsewhere"
+        ) {
+          this.#serveNext();
+        } // After a failure the janitor tries again, at its pace.
         else this.#loginFailed(state.end);
     }
   }
@@ -185,15 +196,31 @@ export class Pool<S extends PooledServer<E>, E> {
     for (const server of [...this.servers.all()]) server.doom(reason);
   }
 
-  /** Ends the pool: all who wait are refused, all servers closed; nothing is opened any more. */
+  /**
+   * Whether a server may be closed for its age now; if so, the turn is taken. Turns are spread over
+   * a lifetime, so that a pool opened at once does not reconnect at once.
+   */
+  takeLifetimeTurn(lifetimeMs: number): boolean {
+    const nowMs = this.#options.nowMs();
+    const intervalMs = lifetimeMs / Math.max(1, this.rules.poolSize);
+    if (nowMs - this.#lifetimeTurnAtMs < intervalMs) return false;
+    this.#lifetimeTurnAtMs = nowMs;
+    return true;
+  }
+
+  /**
+   * Gives no server away any more and opens none: all who wait are refused with `error`, and so is
+   * whoever asks. Links go on to their end.
+   */
+  stopServing(error: E): void {
+    this.#closure = new StandingFailure("closed", { error, atMs: this.#options.nowMs() });
+    this.#refuseAll(error);
+  }
+
+  /** Ends the pool: nothing is given away any more, and all servers are closed. */
   close(error: E, reason: string): void {
-    this.#isClosed = true;
-    this.welcome = undefined;
-    this.#refuseAll(error);
+    this.stopServing(error);
     for (const server of [...this.servers.all()]) server.discard(reason);
-    // Whoever asks from now on is turned away, and so is who asked again meanwhile.
-    this.#failure = new StandingFailure(error, this.#options.nowMs());
-    this.#refuseAll(error);
   }
 
   /** An idle server, unless others were here first. */
@@ -223,7 +250,8 @@ export class Pool<S extends PooledServer<E>, E> {
   }
 
   #loginFailed(end: PooledServerEnd<E>): void {
-    this.#failure = new StandingFailure(end.error, this.#options.nowMs());
+    const atMs = this.#options.nowMs();
+    this.#failure = new StandingFailure("login_failed", { error: end.error, atMs });
     const isFinal = end.kind === "refused" && !this.#options.isTemporary(end.error);
     if (isFinal && this.servers.usableCount === 0) this.#refuseAll(end.error);
   }
@@ -257,12 +285,12 @@ export class Pool<S extends PooledServer<E>, E> {
     const { poolSize, reservePoolSize } = this.rules;
     // Most often so under load: there is no need to look closer.
     if (this.servers.count >= poolSize + reservePoolSize) return;
-    if (this.#isClosed || !this.#mayTry()) return;
+    if (this.#closure !== undefined || !this.#mayTry()) return;
     if (mayOpenServer(this.rules, this.#situation())) this.#open();
   }
 
   #open(): void {
-    if (this.#isClosed) return;
+    if (this.#closure !== undefined) return;
     this.servers.add(this.#options.openServer());
   }
 

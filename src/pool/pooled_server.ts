@@ -13,7 +13,7 @@ export type PooledServerKind =
 /** Why a server was closed, as far as it matters here. */
 export interface PooledServerEnd<E> {
   readonly error: E;
-  readonly kind: "refused" | "unreachable" | "served";
+  readonly kind: "refused" | "unreachable" | "elsewhere" | "served";
 }
 
 /** What a pool reads of a server's state. */

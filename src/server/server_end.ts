@@ -8,6 +8,9 @@ export interface ServerEnd {
   readonly reason: string;
   /** What a client that depended on the server is told. */
   readonly error: PgError;
-  /** `refused`: the server said no; `unreachable`: it could not be asked; else it had served. */
-  readonly kind: "refused" | "unreachable" | "served";
+  /**
+   * `refused`: the server said no; `unreachable`: it could not be asked; `elsewhere`: nor could it,
+   * but another of its database's hosts has not been tried yet; else it had served.
+   */
+  readonly kind: "refused" | "unreachable" | "elsewhere" | "served";
 }

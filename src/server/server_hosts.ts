@@ -7,6 +7,8 @@ export class ServerHosts {
   readonly #addresses: readonly ServerAddress[];
   readonly #policy: "round-robin" | "disable";
   #next = 0;
+  /** Connections that failed since one last came about. */
+  #failureCount = 0;
 
   /** No host at all means a unix socket in `socketDirectory`. */
   constructor(
@@ -29,9 +31,21 @@ export class ServerHosts {
     return address;
   }
 
-  /** Takes note that an address did not work: the next connection tries another. */
-  noteFailure(address: ServerAddress): void {
+  /**
+   * Takes note that an address did not work: the next connection tries another. Returns whether
+   * there is one that has not failed since a connection last came about.
+   */
+  noteFailure(address: ServerAddress): boolean {
     if (this.#policy === "disable" && this.#addresses[this.#next] === address) this.#advance();
+    this.#failureCount += 1;
+    const isOtherLeft = this.#failureCount < this.#addresses.length;
+    if (!isOtherLeft) this.#failureCount = 0;
+    return isOtherLeft;
+  }
+
+  /** Takes note that a connection came about. */
+  noteSuccess(): void {
+    this.#failureCount = 0;
   }
 
   #advance(): void {

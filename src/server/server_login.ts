@@ -32,6 +32,8 @@ export interface ServerLoginResult {
   readonly cancelKey: Uint8Array<ArrayBuffer> | undefined;
   /** Every parameter the server reported, last value each, in the order first reported. */
   readonly parameters: ReadonlyMap<string, string>;
+  /** What came in one chunk with the end of the login: what a server may say at any time. */
+  readonly rest: Uint8Array;
 }
 
 /** The login cannot succeed as things are: trying again at once would bring the same. */
@@ -70,14 +72,14 @@ export async function logInToServer(
     while (cursor.next()) {
       const isDone = await login.receive(cursor);
       if (!isDone) continue;
-      if (cursor.unreadCount > 0) throw new ProtocolError("unknown pkt from server");
-      return login;
+      const { cancelKey, parameters } = login;
+      return { cancelKey, parameters, rest: chunk.slice(chunk.length - cursor.unreadCount) };
     }
   }
   throw new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
 }
 
-class ServerLogin implements ServerLoginResult {
+class ServerLogin {
   readonly parameters = new Map<string, string>();
   cancelKey: Uint8Array<ArrayBuffer> | undefined;
   readonly #stream: ByteStream;

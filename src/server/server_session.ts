@@ -51,8 +51,8 @@ export interface ServerUpkeep {
   readonly resetQuery: string | undefined;
   /** Query that shows whether a server is alive; undefined where none is wanted. */
   readonly checkQuery: string | undefined;
-  /** Whether a server serves one client only (`server_lifetime = 0`). */
-  readonly isUsedOnce: boolean;
+  /** Whether a server is too old for another client; any is, when servers are used once. */
+  readonly isLifetimeOver: boolean;
 }
 
 /** What a server session is made of. */
@@ -67,6 +67,8 @@ export interface ServerSessionOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Whether each new connection is worth a line (`log_connections`). */
+  readonly logsConnections: boolean;
   readonly streamOptions: StreamOptions;
   readonly connectTimeoutMs: number;
   readonly maxMessageBytes: number;
@@ -75,9 +77,11 @@ export interface ServerSessionOptions {
   readonly startupParameters: ReadonlyMap<string, string>;
   readonly authentication: ServerAuthentication;
   readonly connectQuery: string | undefined;
-  readonly upkeep: () => ServerUpkeep;
-  /** Told when no connection came about, so that the next one may try elsewhere. */
-  readonly onUnreachable: (address: ServerAddress) => void;
+  readonly upkeep: (createdAtMs: number) => ServerUpkeep;
+  /** Told when no connection came about; returns whether the next one will be tried elsewhere. */
+  readonly onUnreachable: (address: ServerAddress) => boolean;
+  /** Told when a login succeeded. */
+  readonly onReached: () => void;
 }
 
 /** A server, as pool, relay and console see it. */
@@ -88,8 +92,8 @@ export class ServerSession {
   /** Wall clock, for SHOW SERVERS. */
   readonly createdWallMs: number;
   readonly parameters: ParameterCache;
-  /** All that the server reported at login. */
-  reported: ReadonlyMap<string, string> = new Map();
+  /** All that the server reported at login, `connect_query` included. */
+  readonly reported = new Map<string, string>();
   /** As of the last ReadyForQuery. */
   transactionStatus: number = TransactionStatus.Idle;
   /** When a client last asked it something. */
@@ -193,7 +197,7 @@ export class ServerSession {
   release(): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    if (this.#options.upkeep().isUsedOnce) return this.discard("server lifetime over");
+    if (this.#upkeep.isLifetimeOver) return this.discard("server lifetime over");
     if (this.#cancelsInFlight > 0) {
       this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
     } else {
@@ -209,7 +213,7 @@ export class ServerSession {
   /** Gives up a login that takes too long. */
   expireLogin(): void {
     const error = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, "connect timeout");
-    this.#end({ reason: "connect timeout", error, kind: "unreachable" });
+    this.#endUnreached("connect timeout", error);
   }
 
   /** Closes the server once it is free: at once, or when it is released. */
@@ -226,7 +230,7 @@ export class ServerSession {
 
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
   check(): void {
-    const { checkQuery } = this.#options.upkeep();
+    const { checkQuery } = this.#upkeep;
     if (checkQuery === undefined) return this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
     this.#test(checkQuery, "test query failed");
   }
@@ -250,7 +254,7 @@ export class ServerSession {
     }
     const start = cursor.start + HEADER_BYTES;
     const parameter = readParameterStatus(new BodyReader(cursor.buffer, start, cursor.end));
-    this.parameters.report(parameter.name, parameter.value);
+    this.#noteParameter(parameter.name, parameter.value);
     return parameter;
   }
 
@@ -260,17 +264,23 @@ export class ServerSession {
     const stream = await network.dial(address, { ...streamOptions, timeoutMs: connectTimeoutMs });
     this.#stream = stream;
     if (this.#isClosed()) return undefined;
+    this.#logConnection(stream);
     const login = await logInToServer(stream, {
       parameters: startupParameters,
       authentication: this.#options.authentication,
     });
     if (this.#isClosed()) return undefined;
     this.#cancelKey = login.cancelKey;
-    this.reported = login.parameters;
-    for (const [name, value] of login.parameters) this.parameters.report(name, value);
+    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
     this.requestedAtMs = clock.nowMs();
+    this.#options.onReached();
     this.#afterLogin();
     return stream;
+  }
+
+  #noteParameter(name: string, value: string): void {
+    this.parameters.report(name, value);
+    if (this.#state.kind === "login") this.reported.set(name, value);
   }
 
   #afterLogin(): void {
@@ -340,7 +350,7 @@ export class ServerSession {
 
   /** Runs the reset query, if one is due; then the server is free. */
   #reset(): void {
-    const { resetQuery } = this.#options.upkeep();
+    const { resetQuery } = this.#upkeep;
     if (resetQuery === undefined) return this.#becomeFree();
     this.#test(resetQuery, "reset query failed");
   }
@@ -367,10 +377,9 @@ export class ServerSession {
       return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
     if (error instanceof DialError) {
-      this.#options.onUnreachable(this.address);
       this.#options.log.debug(`${this.#label()} ${error.failure}: ${String(error.cause)}`);
       const told = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, error.failure);
-      return this.#end({ reason: error.failure, error: told, kind: "unreachable" });
+      return this.#endUnreached(error.failure, told);
     }
     if (error instanceof ProtocolError) {
       const told = new PgError(SQLSTATE.protocolViolation, `server sent: ${error.message}`);
@@ -381,6 +390,11 @@ export class ServerSession {
     }
     const told = new PgError(SQLSTATE.internalError, "internal error");
     this.#end({ reason: `internal error: ${String(error)}`, error: told, kind: "served" });
+  }
+
+  #endUnreached(reason: string, error: PgError): void {
+    const kind = this.#options.onUnreachable(this.address) ? "elsewhere" : "unreachable";
+    this.#end({ reason, error, kind });
   }
 
   #end(end: ServerEnd): void {
@@ -410,7 +424,13 @@ export class ServerSession {
       `A server cannot go from ${before.kind} to ${next.kind}`,
     );
     this.#state = next;
+    const { log } = this.#options;
+    if (log.isNoisy) log.noise(`${this.#label()} ${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
+  }
+
+  get #upkeep(): ServerUpkeep {
+    return this.#options.upkeep(this.createdAtMs);
   }
 
   #isClosed(): boolean {
@@ -419,6 +439,12 @@ export class ServerSession {
 
   #nowMs(): number {
     return this.#options.clock.nowMs();
+  }
+
+  #logConnection({ local }: ByteStream): void {
+    if (!this.#options.logsConnections) return;
+    const from = `${local.host}:${local.port}`;
+    this.#options.log.log(`${this.#label()} new connection to server (from ${from})`);
   }
 
   #logEnd(end: ServerEnd): void {

@@ -226,6 +226,12 @@ const STARTUPS: Readonly<Record<string, Conversation>> = {
     const row = new TextDecoder().decode(await r.until("D"));
     await r.until("Z");
     await r.send(query(`START_REPLICATION ${/[0-9A-F]+\/[0-9A-F]+/.exec(row)![0]}`));
+    await r.until("W");
+    // A status report that asks for an answer.
+    const report = Buffer.alloc(34, 0);
+    report[0] = 0x72;
+    report[33] = 1;
+    await r.send(serialize.copyData(report));
     await r.until("d");
     await r.send(COPY_DONE);
     await r.until("Z");
@@ -427,14 +433,42 @@ const SESSIONS: Readonly<Record<string, Conversation>> = {
   },
 };
 
+/** What a file is about, where its name does not say it. */
 const HEADINGS: Readonly<Record<string, string>> = {
-  copy_in_extended: "The Sync before the data is ignored by the server.",
-  copy_in_extended_refused: "A COPY that fails before it reads anything: both Syncs are answered.",
+  cancel_request: "The other connection of query_canceled; nothing is answered on it.",
+  copy_both: "Physical replication: COPY in both directions.",
+  copy_in: "COPY by Query: to its end, given up by the client, failed in the middle.",
+  copy_in_extended: "COPY by Execute; the Sync before the data is ignored by the server.",
+  copy_in_extended_refused:
+    "A COPY that fails before it has read anything: both Syncs are answered.",
+  copy_in_pipelined: "COPY by Query, its data and another Query sent without waiting.",
+  copy_in_two: "Two COPY in one Query.",
+  copy_out: "COPY to the client by Query and by Execute, and one that fails in the middle.",
+  empty_query: "Queries without a statement, by Query and by Execute.",
+  error_extended: "Errors up to the next Sync, with and without Flush.",
+  error_simple: "Errors outside and inside of a transaction.",
+  extended_flush: "Flush instead of Sync, and a portal read in two parts.",
+  extended_query: "A named statement, described both ways, with a NULL; closed again.",
+  function_call: "FunctionCall that works and one that fails.",
+  notice_and_notification: "What comes besides the answers.",
+  parameter_status: "Parameters that the server reports when they change.",
+  pipeline: "Several Syncs in flight, an error in the middle.",
+  pipelined_queries: "Several Queries in flight.",
+  query_canceled: "A Query that another connection cancels.",
+  several_statements: "Several statements in one Query, the second time with an error among them.",
+  simple_query: "Queries outside and inside of a transaction.",
+  startup_3_2: "A session of protocol 3.2, whose cancel key is longer.",
+  startup_cleartext: "A session with a password in clear text.",
+  startup_md5: "A session with an MD5 password.",
+  startup_newer_version: "A minor version and an option that the server does not know.",
+  startup_no_such_database: "A session refused after the login.",
+  startup_scram: "Encryption declined, then a session with SCRAM-SHA-256.",
+  startup_trust: "A session without a password.",
+  startup_wrong_password: "A session refused for its password.",
 };
 
 async function save(name: string, lines: readonly string[]): Promise<void> {
-  const heading = HEADINGS[name] ?? `${name.replaceAll("_", " ")}.`;
-  const text = [`# ${heading} Recorded from PostgreSQL 18.`, ...lines].join("\n");
+  const text = [`# ${HEADINGS[name] ?? name} Recorded from PostgreSQL 18.`, ...lines].join("\n");
   await Deno.writeTextFile(join(FOLDER, `${name}.transcript`), `${text}\n`);
 }
 
@@ -443,6 +477,7 @@ function md5Hash(user: string): string {
 }
 
 await using postgres = await startPostgres({
+  conf: ["autovacuum = off"],
   hba: [
     "host all scram_user 127.0.0.1/32 scram-sha-256",
     "host all md5_user 127.0.0.1/32 md5",
@@ -458,6 +493,7 @@ await postgres.sql(`
   CREATE ROLE trust_user LOGIN;
   CREATE ROLE replication_user LOGIN REPLICATION;
 `);
+await postgres.sql("CHECKPOINT");
 for (const [name, converse] of Object.entries(STARTUPS)) {
   using recorder = await Recorder.connect(postgres);
   await converse(recorder, postgres);

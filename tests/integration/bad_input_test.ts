@@ -127,16 +127,16 @@ const REFUSED_OPENINGS: readonly (readonly [
   [
     "a startup packet with a name and no value",
     packet(VERSION_3, cstring("user"), new Uint8Array(1)),
-    "28000",
-    "no username supplied",
+    "08P01",
+    "invalid startup packet layout: expected terminator as last byte",
   ],
   ["a startup packet without user", packet(VERSION_3, new Uint8Array(1)), "28000", /username/],
   ["a user name of 200 characters", frontend.startup({ user: "u".repeat(200) }), "28000", /long/],
   [
-    "text that is not UTF-8",
+    "a user name that is not UTF-8",
     packet(VERSION_3, cstring("user"), new Uint8Array([0xff, 0xfe, 0]), new Uint8Array(1)),
-    "28P01",
-    /./,
+    "28000",
+    '"trust" authentication failed',
   ],
   ["a cancel request without a key", packet(80_877_102), "08P01", "bad cancel request"],
   [

@@ -83,7 +83,9 @@ Deno.test("min_pool_size opens servers ahead of need", async () => {
 
 Deno.test("min_pool_size of a database with a forced user needs no client", async () => {
   await postgres.sql("create role forced login");
-  await using world = await startWorld(postgres, { database: { user: "forced", min_pool_size: 2 } });
+  await using world = await startWorld(postgres, {
+    database: { user: "forced", min_pool_size: 2 },
+  });
   await until("two servers of the forced user", async () => {
     const rows = await world.direct("select from pg_stat_activity where usename = 'forced'");
     return rows.length === 2;

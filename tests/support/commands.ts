@@ -1,5 +1,7 @@
 /** The programs people use with a pooler, run to their end: `psql` and `pgbench`. */
 
+import type { Ids } from "../../scripts/unprivileged.ts";
+
 /** Whom to connect to, and as whom. */
 export interface CommandTarget {
   /** Default: 127.0.0.1. */
@@ -8,6 +10,8 @@ export interface CommandTarget {
   readonly user: string;
   readonly database?: string;
   readonly password?: string;
+  /** Whom to run it as; default: this user. */
+  readonly ids?: Ids | undefined;
 }
 
 /** What a program left. */
@@ -44,7 +48,7 @@ async function run(
   args: readonly string[],
   target: CommandTarget,
 ): Promise<CommandOutput> {
-  const { database = "postgres", host = "127.0.0.1", password, port, user } = target;
+  const { database = "postgres", host = "127.0.0.1", ids, password, port, user } = target;
   const env: Record<string, string> = {
     PGHOST: host,
     PGPORT: String(port),
@@ -65,6 +69,7 @@ async function run(
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
+    ...(ids ?? {}),
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };

@@ -86,6 +86,12 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.#close(error, { error, kind: "unreachable" });
   }
 
+  /** One host of several cannot be reached; there are others to try. */
+  failHere(error: TestError): void {
+    this.#expect("login");
+    this.#close(error, { error, kind: "elsewhere" });
+  }
+
   /** A client takes it; `onLost` is called if it is closed before it is given back. */
   link(onLost?: () => void): void {
     this.#expect("idle");

@@ -16,7 +16,7 @@ import {
 import { acceptedConns } from "./accepted_conns.ts";
 import type { PeerCredentials } from "./peer_credentials.ts";
 import { PortableStream } from "./portable_stream.ts";
-import { bindUnixSocket } from "./unix_socket.ts";
+import { bindUnixSocket, unixAddress } from "./unix_socket.ts";
 
 /** What the engine is made of. */
 export interface PortableNetworkOptions {
@@ -110,7 +110,7 @@ export class PortableNetwork implements Network {
       : undefined;
     try {
       const conn = address.kind === "unix"
-        ? await Deno.connect({ transport: "unix", path: address.path })
+        ? await Deno.connect({ transport: "unix", path: unixAddress(address.path) })
         : await Deno.connect({
           hostname: address.host,
           port: address.port,

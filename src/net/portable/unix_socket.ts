@@ -17,9 +17,7 @@ export async function bindUnixSocket(
   { path, mode, group }: UnixSocketOptions,
   groupIdOf: (group: string) => number,
 ): Promise<Deno.Listener> {
-  if (path.startsWith("@")) {
-    return Deno.listen({ transport: "unix", path: `\0${path.slice(1)}` });
-  }
+  if (path.startsWith("@")) return Deno.listen({ transport: "unix", path: unixAddress(path) });
   await removeStaleSocket(path);
   const listener = Deno.listen({ transport: "unix", path });
   try {
@@ -30,6 +28,11 @@ export async function bindUnixSocket(
     listener[Symbol.dispose]();
     throw error;
   }
+}
+
+/** The system's name for a path: one that begins with `@` is abstract, without a file. */
+export function unixAddress(path: string): string {
+  return path.startsWith("@") ? `\0${path.slice(1)}` : path;
 }
 
 async function removeStaleSocket(path: string): Promise<void> {

@@ -16,7 +16,7 @@ import { type LoginOptions, TestClient } from "../../support/test_client.ts";
 /** Longest wait for anything that has to come; a busy machine may need a part of it. */
 const WAIT_LIMIT_MS = 15_000;
 
-/** Longest life of a world: then its clients are closed, and a test that hangs fails. */
+/** Longest life of a world: then Sluice is killed, and a test that hangs fails. */
 const LIFE_LIMIT_MS = 25_000;
 
 /** The only database; every world has its own role in it. */
@@ -136,7 +136,7 @@ export class World implements AsyncDisposable {
     this.password = parts.password;
     this.#observer = parts.observer;
     this.#resources = parts.resources;
-    const watchdog = setTimeout(() => this.#closeClients(), LIFE_LIMIT_MS);
+    const watchdog = setTimeout(() => parts.sluice.signal("SIGKILL"), LIFE_LIMIT_MS);
     this.#resources.defer(() => clearTimeout(watchdog));
   }
 
@@ -144,6 +144,12 @@ export class World implements AsyncDisposable {
   get driverOptions() {
     const { database, password, user } = this;
     return { host: "127.0.0.1", port: this.sluice.port, user, password, database };
+  }
+
+  /** What libpq's programs need to reach PostgreSQL itself, as the same role. */
+  get directLibpqEnv(): Record<string, string> {
+    const { port, socketDir } = this.postgres;
+    return { ...this.libpqEnv, PGHOST: socketDir, PGPORT: String(port) };
   }
 
   /** What libpq's programs need to reach Sluice. */
@@ -274,12 +280,8 @@ export class World implements AsyncDisposable {
 
   /** Takes down clients, Sluice and the role. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closeClients();
-    await this.#resources.disposeAsync();
-  }
-
-  #closeClients(): void {
     for (const client of this.#clients) client.close();
+    await this.#resources.disposeAsync();
   }
 }
 

@@ -295,8 +295,10 @@ export class ConsoleFixture implements ConsoleContext {
         derivation: this.#derivation,
       }),
       connectQuery: undefined,
-      upkeep: () => ({ resetQuery: undefined, checkQuery: "", isUsedOnce: false }),
-      onUnreachable: () => {},
+      upkeep: () => ({ resetQuery: undefined, checkQuery: "", isLifetimeOver: false }),
+      onUnreachable: () => false,
+      onReached: () => {},
+      logsConnections: false,
     });
     this.servers.push(server);
     this.#running.push(server.run());
@@ -350,6 +352,7 @@ export class ConsoleFixture implements ConsoleContext {
         openConsole(client, { context: this, isOwnProcess }),
       giveCancelKey: () => new Uint8Array(8),
       noteLogin: () => {},
+      noteAttempt: () => {},
     };
   }
 }

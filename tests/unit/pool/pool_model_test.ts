@@ -15,7 +15,17 @@ const HABITS = ["keep", "keep", "give back", "ask again", "abandon", "cancel ano
 const OPERATIONS = [
   ...["ask", "ask", "ask", "give back", "give back", "reset", "being canceled", "abandon"],
   ...["cancel", "log in", "log in", "refuse", "unreachable", "starting up", "ready", "fail check"],
-  ...["crash", "retire", "doom one", "doom all", "advance", "maintain", "maintain", "resize"],
+  ...[
+    "crash",
+    "retire",
+    "elsewhere",
+    "doom one",
+    "doom all",
+    "advance",
+    "maintain",
+    "maintain",
+    "resize",
+  ],
 ] as const;
 
 type Operation = typeof OPERATIONS[number];
@@ -75,6 +85,8 @@ class RandomWorld extends PoolWorld {
         return this.#one("login", choice)?.refuseLogin("password authentication failed");
       case "unreachable":
         return this.#one("login", choice)?.failToConnect("connection refused");
+      case "elsewhere":
+        return this.#one("login", choice)?.failHere("connection refused");
       case "starting up":
         return this.#one("login", choice)?.refuseLogin(STARTING_UP);
       case "ready":

@@ -265,6 +265,18 @@ Deno.test("a login that takes too long counts as unreachable", () => {
   assert.equal(world.pool.failure?.error, "connect timeout");
 });
 
+Deno.test("a host that cannot be reached is no failure while there are others: the next is tried at once", () => {
+  const world = new PoolWorld();
+  const client = world.ask();
+  world.newest.failHere("connection refused");
+  assert.equal(world.pool.failure, undefined);
+  assert.deepEqual(world.counts(), { login: 1 });
+  assert.equal(world.ask().outcome, "waiting", "newcomers are not turned away");
+  world.newest.loggedIn();
+  assert.equal(client.outcome, "served");
+  world.check();
+});
+
 Deno.test("the pause after a failed login holds also while other servers come and go", () => {
   const world = new PoolWorld({ poolSize: 3, loginRetryMs: 1_000 });
   const holder = world.ask();
@@ -590,6 +602,51 @@ Deno.test("a closed pool turns away whoever comes later, also from within its cl
   assert.equal(late.error, "database removed");
   assert.ok(world.pool.acquireWelcome(new TestLogin().place) instanceof StandingFailure);
   world.check();
+});
+
+Deno.test("Pool.stopServing() refuses all who wait and come, and leaves links to their end", () => {
+  const world = new PoolWorld({ poolSize: 2, minPoolSize: 2 });
+  const holder = world.ask();
+  world.newest.loggedIn();
+  const waiter = world.ask();
+  world.pool.stopServing("server shutting down");
+  assert.equal(waiter.error, "server shutting down");
+  assert.equal(holder.outcome, "served");
+  world.newest.loggedIn();
+  holder.giveBack();
+  assert.deepEqual(world.counts(), { idle: 2 });
+  const late = world.ask();
+  assert.equal(late.outcome, "turned away", "although a server is idle");
+  assert.equal(late.error, "server shutting down");
+  const login = world.pool.acquireWelcome(new TestLogin().place);
+  assert.ok(login instanceof StandingFailure && login.kind === "closed");
+  world.servers[0]!.crash();
+  world.pool.maintain(true);
+  assert.equal(world.servers.length, 2, "nothing is opened");
+  world.check();
+});
+
+Deno.test("a standing failure tells a failed login from a closed pool", () => {
+  const world = new PoolWorld();
+  world.ask();
+  world.newest.failToConnect("connection refused");
+  assert.equal(world.pool.failure?.kind, "login_failed");
+  assert.equal(world.pool.failure?.atMs, world.clock.nowMs());
+  const { place } = new TestClient(world, "late");
+  world.pool.close("database removed", "database removed");
+  const answer = world.pool.acquire(place);
+  assert.ok(answer instanceof StandingFailure && answer.kind === "closed");
+});
+
+Deno.test("Pool.takeLifetimeTurn() spreads the turns of a full pool over a lifetime", () => {
+  const world = new PoolWorld({ poolSize: 4 });
+  assert.equal(world.pool.takeLifetimeTurn(1_000), true, "the first turn is free");
+  assert.equal(world.pool.takeLifetimeTurn(1_000), false);
+  world.clock.advance(249);
+  assert.equal(world.pool.takeLifetimeTurn(1_000), false);
+  world.clock.advance(1);
+  assert.equal(world.pool.takeLifetimeTurn(1_000), true);
+  assert.equal(world.pool.takeLifetimeTurn(1_000), false);
 });
 
 Deno.test("a client that gives its server back while being served passes it to the next waiter", () => {

@@ -1,0 +1,432 @@
+/**
+ * Session parameters that follow a client from server to server: it sees its own, in PostgreSQL's
+ * spelling, and never anybody else's.
+ */
+
+import assert from "node:assert/strict";
+import { type Postgres, startPostgres } from "../../scripts/postgres_fixture.ts";
+import { frontend } from "../support/messages.ts";
+import { isMissing } from "../support/requirements.ts";
+import { LoginRefused, type TestClient } from "../support/test_client.ts";
+import { runProgram, startWorld, valueOf, type World } from "./support/world.ts";
+
+const postgres = await startPostgres({ auth: "trust" });
+Deno.test.afterAll(() => postgres[Symbol.asyncDispose]());
+
+/** A world in which all clients take turns on so many servers. */
+function sharedWorld(
+  { poolSize = 1, on = postgres, pooler = {} }: {
+    poolSize?: number;
+    on?: Postgres;
+    pooler?: Record<string, string | number | boolean>;
+  } = {},
+): Promise<World> {
+  return startWorld(on, {
+    pooler: {
+      pool_mode: "transaction",
+      default_pool_size: poolSize,
+      server_round_robin: true,
+      ...pooler,
+    },
+  });
+}
+
+/** What a client reads by SHOW. */
+async function shown(client: TestClient, name: string): Promise<string | null | undefined> {
+  return valueOf(await client.query(`show ${name}`));
+}
+
+/** For each parameter that is tracked: two values as asked for, and as PostgreSQL writes them. */
+const TRACKED: readonly (readonly [
+  name: string,
+  asked: readonly [string, string],
+  canonical: readonly [string, string],
+])[] = [
+  ["DateStyle", ["german", "sql, dmy"], ["German, DMY", "SQL, DMY"]],
+  ["TimeZone", ["asia/tokyo", "utc"], ["Asia/Tokyo", "UTC"]],
+  ["application_name", ["it's \\one", 'the "two"'], ["it's \\one", 'the "two"']],
+  ["client_encoding", ["latin1", "utf-8"], ["LATIN1", "UTF8"]],
+  ["standard_conforming_strings", ["OFF", "1"], ["off", "on"]],
+  ["IntervalStyle", ["ISO_8601", "Sql_Standard"], ["iso_8601", "sql_standard"]],
+  ["search_path", ['"A b", public', "pg_catalog, x"], ['"A b", public', "pg_catalog, x"]],
+];
+
+for (const [name, asked, canonical] of TRACKED) {
+  Deno.test(`${name} set at startup is the client's own on every server`, async () => {
+    await using world = await sharedWorld({ poolSize: 2 });
+    const one = await world.connect({ parameters: { [name]: asked[0] } });
+    const two = await world.connect({ parameters: { [name]: asked[1] } });
+    const plain = await world.connect();
+    const usual = await shown(plain, name);
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await shown(one, name), canonical[0]);
+      assert.equal(await shown(two, name), canonical[1]);
+      assert.equal(await shown(plain, name), usual);
+    }
+    assert.equal(one.parameters.get(name), canonical[0]);
+    assert.equal(two.parameters.get(name), canonical[1]);
+    assert.equal(plain.parameters.get(name), usual);
+  });
+
+  Deno.test(`${name} set by SET is the client's own on every server`, async () => {
+    await using world = await sharedWorld({ poolSize: 2 });
+    const [one, two, plain] = await world.connectMany(3);
+    const usual = await shown(plain!, name);
+    for (const [i, client] of [one!, two!].entries()) {
+      const value = asked[i as 0 | 1].replaceAll("'", "''");
+      const sql = name === "search_path" ? `set ${name} = ${value}` : `set ${name} = '${value}'`;
+      const { errors } = await client.query(`set standard_conforming_strings = on; ${sql}`);
+      assert.deepEqual(errors, []);
+      assert.equal(client.parameters.get(name), canonical[i]);
+    }
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await shown(one!, name), canonical[0]);
+      assert.equal(await shown(two!, name), canonical[1]);
+      assert.equal(await shown(plain!, name), usual);
+    }
+    assert.equal(plain!.parameters.get(name), usual);
+  });
+}
+
+Deno.test("a value that a client set differently from its startup is kept over other clients' turns", async () => {
+  await using world = await sharedWorld();
+  const client = await world.connect({ parameters: { TimeZone: "Asia/Tokyo" } });
+  const other = await world.connect({ parameters: { TimeZone: "Europe/Paris" } });
+  await client.query("set timezone = 'America/Lima'");
+  assert.equal(await shown(other, "timezone"), "Europe/Paris");
+  assert.equal(await shown(client, "timezone"), "America/Lima");
+  await client.query("begin; set local timezone = 'Asia/Dubai'; commit");
+  assert.equal(await shown(other, "timezone"), "Europe/Paris");
+  assert.equal(await shown(client, "timezone"), "America/Lima");
+});
+
+Deno.test("a SET that is rolled back changes nothing", async () => {
+  await using world = await sharedWorld();
+  const [client, other] = await world.connectMany(2);
+  await client!.query("set timezone = 'Asia/Tokyo'");
+  await client!.query("begin; set timezone = 'Asia/Dubai'");
+  await client!.query("rollback");
+  assert.equal(await shown(other!, "timezone"), "UTC");
+  assert.equal(await shown(client!, "timezone"), "Asia/Tokyo");
+  assert.equal(client!.parameters.get("TimeZone"), "Asia/Tokyo");
+});
+
+Deno.test("parameters are set before any query that needs them, in the extended protocol too", async () => {
+  await using world = await sharedWorld();
+  const german = await world.connect({ parameters: { DateStyle: "german" } });
+  const sql = await world.connect({ parameters: { DateStyle: "sql,mdy" } });
+  for (let round = 0; round < 3; round++) {
+    const date = "select date '2026-11-23'";
+    assert.equal(valueOf(await german.extended(date)), "23.11.2026");
+    assert.equal(valueOf(await sql.extended(date)), "11/23/2026");
+  }
+});
+
+Deno.test("the pooler's own SET leaves no trace in a client's answer", async () => {
+  await using world = await sharedWorld();
+  const [client, other] = [
+    await world.connect({ parameters: { application_name: "one" } }),
+    await world.connect({ parameters: { application_name: "two" } }),
+  ];
+  for (let round = 0; round < 3; round++) {
+    assert.equal((await client.query("select 1")).types, "TDCZ");
+    assert.equal((await other.query("select 1")).types, "TDCZ");
+  }
+});
+
+Deno.test("a canonical value is announced when PostgreSQL has told it, and once", async () => {
+  await using world = await sharedWorld();
+  const client = await world.connect({ parameters: { DateStyle: "german" } });
+  const first = await client.query("select 1");
+  assert.deepEqual([...first.parameters], [["DateStyle", "German, DMY"]]);
+  assert.deepEqual([...(await client.query("select 1")).parameters], []);
+});
+
+Deno.test("a client is greeted with its own values and the server's for the rest", async () => {
+  await using world = await sharedWorld();
+  await (await world.connect()).query("set application_name = 'somebody'");
+  const client = await world.connect({ parameters: { application_name: "me" } });
+  assert.equal(client.parameters.get("application_name"), "me");
+  assert.equal(client.parameters.get("TimeZone"), "UTC");
+  assert.match(client.parameters.get("server_version") ?? "", /^18/);
+  assert.equal(client.parameters.get("server_encoding"), "UTF8");
+});
+
+Deno.test("application_name is seen on PostgreSQL while its client works", async () => {
+  await using world = await sharedWorld();
+  const [one, two] = [
+    await world.connect({ parameters: { application_name: "one" } }),
+    await world.connect({ parameters: { application_name: "two" } }),
+  ];
+  for (const [client, name] of [[one, "one"], [two, "two"], [one, "one"]] as const) {
+    await client.query("select 1");
+    assert.equal((await world.backends())[0]?.applicationName, name);
+  }
+});
+
+/** Ways to write `options`, all of which mean TimeZone = Asia/Tokyo, search_path = a b, public. */
+const OPTIONS: readonly string[] = [
+  '-c TimeZone=Asia/Tokyo -c search_path="a\\ b",public',
+  '-cTimeZone=Asia/Tokyo -csearch_path="a\\ b",public',
+  '--TimeZone=Asia/Tokyo --search_path="a\\ b",public',
+  '  --timezone=asia/tokyo   --search-path="a\\ b",public  ',
+];
+
+for (const options of OPTIONS) {
+  Deno.test(`options are taken as PostgreSQL takes them: ${options}`, async () => {
+    await using world = await sharedWorld();
+    const client = await world.connect({ parameters: { options } });
+    const other = await world.connect();
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await shown(client, "timezone"), "Asia/Tokyo");
+      assert.deepEqual(
+        (await client.query("select current_setting('search_path')")).rows.flat(),
+        ['"a b",public'],
+      );
+      assert.equal(await shown(other, "timezone"), "UTC");
+    }
+  });
+}
+
+/** Startup parameters that are refused, and why. */
+const REFUSED: readonly (readonly [
+  parameters: Readonly<Record<string, string>>,
+  sqlstate: string,
+  message: string,
+])[] = [
+  [{ work_mem: "7MB" }, "42704", "unsupported startup parameter: work_mem"],
+  [
+    { options: "-c work_mem=7MB" },
+    "42704",
+    "unsupported startup parameter in options: work_mem",
+  ],
+  [
+    { options: "-d 5" },
+    "08P01",
+    "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+  ],
+  [{ replication: "true" }, "42704", "unsupported startup parameter: replication"],
+];
+
+for (const [parameters, sqlstate, message] of REFUSED) {
+  Deno.test(`the startup parameters ${JSON.stringify(parameters)} are refused with ${sqlstate}`, async () => {
+    await using world = await sharedWorld();
+    await assert.rejects(world.connect({ parameters }), (error: LoginRefused) => {
+      assert.deepEqual(error.report, { severity: "FATAL", sqlstate, message });
+      return true;
+    });
+    assert.equal((await world.backends()).length, 0);
+  });
+}
+
+Deno.test("ignore_startup_parameters drops what it names, in options too, and nothing else", async () => {
+  await using world = await sharedWorld({
+    pooler: { ignore_startup_parameters: "extra_float_digits, Work_Mem" },
+  });
+  const client = await world.connect({
+    parameters: {
+      extra_float_digits: "1",
+      work_mem: "7MB",
+      options: "-c work_mem=8MB -c timezone=Asia/Tokyo",
+    },
+  });
+  assert.equal(await shown(client, "timezone"), "Asia/Tokyo");
+  assert.equal(await shown(client, "work_mem"), "4MB");
+  await assert.rejects(world.connect({ parameters: { geqo: "off" } }), /geqo/);
+});
+
+Deno.test("options as a whole can be ignored", async () => {
+  await using world = await sharedWorld({ pooler: { ignore_startup_parameters: "options" } });
+  const client = await world.connect({ parameters: { options: "-d 5 -c timezone=Asia/Tokyo" } });
+  assert.equal(await shown(client, "timezone"), "UTC");
+});
+
+/** Values that PostgreSQL refuses. */
+const BAD_VALUES: readonly (readonly [name: string, value: string])[] = [
+  ["TimeZone", "Nowhere/Land"],
+  ["DateStyle", "'; drop table kept; --"],
+  ["client_encoding", "klingon"],
+  ["IntervalStyle", "fast"],
+];
+
+for (const [name, value] of BAD_VALUES) {
+  Deno.test(`${name} = ${value} at startup ends the client with 22023 and hurts nobody else`, async () => {
+    await using world = await sharedWorld();
+    const other = await world.connect();
+    await other.query("create table kept (x int)");
+    const client = await world.connect({ parameters: { [name]: value } });
+    const { errors, status } = await client.query("select 1");
+    assert.equal(status, undefined);
+    assert.deepEqual(
+      errors.map(({ message, severity, sqlstate }) => [severity, sqlstate, message]),
+      [["FATAL", "22023", "invalid server parameter"]],
+    );
+    assert.equal(valueOf(await other.query("select count(*) from kept")), "0");
+  });
+}
+
+Deno.test("a value cannot break out of the SET that restores it", async () => {
+  await using world = await sharedWorld();
+  const hostile = `x'; select pg_terminate_backend(pg_backend_pid()); \\' E'\\`;
+  const client = await world.connect({ parameters: { application_name: hostile } });
+  const other = await world.connect({
+    parameters: { application_name: "y", standard_conforming_strings: "off" },
+  });
+  for (let round = 0; round < 3; round++) {
+    assert.equal(await shown(client, "application_name"), hostile);
+    assert.equal(await shown(other, "application_name"), "y");
+  }
+});
+
+Deno.test("track_extra_parameters adds parameters that PostgreSQL reports", async () => {
+  await using world = await sharedWorld({
+    pooler: { track_extra_parameters: "IntervalStyle, default_transaction_read_only" },
+  });
+  const client = await world.connect({ parameters: { default_transaction_read_only: "on" } });
+  const other = await world.connect();
+  for (let round = 0; round < 2; round++) {
+    assert.equal(await shown(client, "default_transaction_read_only"), "on");
+    assert.equal(await shown(other, "default_transaction_read_only"), "off");
+  }
+});
+
+Deno.test("in session pooling the next session does not see the parameters of the one before", async () => {
+  await using world = await sharedWorld({ pooler: { pool_mode: "session" } });
+  for (const [name, asked, canonical] of TRACKED) {
+    const client = await world.connect({ parameters: { [name]: asked[0] } });
+    assert.equal(await shown(client, name), canonical[0]);
+    await client.terminate();
+  }
+  const last = await world.connect();
+  const fresh = await startWorld(postgres, {});
+  await using _fresh = fresh;
+  const direct = await fresh.connect();
+  for (const [name] of TRACKED) {
+    assert.equal(await shown(last, name), await shown(direct, name), name);
+  }
+});
+
+Deno.test("in session pooling a client's SET reaches it as from PostgreSQL itself", async () => {
+  await using world = await sharedWorld({ pooler: { pool_mode: "session" } });
+  const client = await world.connect();
+  const { parameters } = await client.query("set timezone = 'asia/tokyo'");
+  assert.deepEqual([...parameters], [["TimeZone", "Asia/Tokyo"]]);
+});
+
+Deno.test("startup parameters of the database's section hold for its servers", async () => {
+  await using world = await startWorld(postgres, {
+    pooler: { pool_mode: "transaction", default_pool_size: 1 },
+    database: { timezone: "Asia/Tokyo", application_name: "pooled", datestyle: "German" },
+  });
+  const client = await world.connect();
+  assert.equal(client.parameters.get("TimeZone"), "Asia/Tokyo");
+  assert.equal(await shown(client, "timezone"), "Asia/Tokyo");
+  assert.equal(await shown(client, "application_name"), "pooled");
+  const other = await world.connect({ parameters: { TimeZone: "Asia/Dubai" } });
+  assert.equal(await shown(other, "timezone"), "Asia/Dubai");
+  assert.equal(await shown(client, "timezone"), "Asia/Tokyo");
+});
+
+Deno.test({
+  name: "psql's PGTZ, PGDATESTYLE, PGOPTIONS and PGAPPNAME are followed",
+  ignore: isMissing("psql"),
+  async fn() {
+    await using world = await sharedWorld();
+    await (await world.connect()).query("select 1");
+    const { stdout, stderr } = await runProgram("psql", {
+      args: ["-X", "-A", "-t", "-c", "show timezone", "-c", "show datestyle"].concat(
+        ["-c", "show intervalstyle", "-c", "show application_name", "-c", "show client_encoding"],
+      ),
+      env: {
+        ...world.libpqEnv,
+        PGTZ: "asia/tokyo",
+        PGDATESTYLE: "German",
+        PGOPTIONS: "-c intervalstyle=iso_8601",
+        PGAPPNAME: "reports",
+        PGCLIENTENCODING: "latin1",
+      },
+    });
+    assert.equal(stderr, "");
+    assert.deepEqual(stdout.trim().split("\n"), [
+      ...["Asia/Tokyo", "German, DMY", "iso_8601", "reports", "LATIN1"],
+    ]);
+  },
+});
+
+Deno.test("many clients, each with its own parameters, never see another's", async () => {
+  await using world = await sharedWorld({ poolSize: 3 });
+  const zones = ["Asia/Tokyo", "Europe/Paris", "America/Lima", "Africa/Cairo", "UTC"];
+  const turn = async (index: number) => {
+    const zone = zones[index % zones.length]!;
+    const name = `client ${index}`;
+    const client = await world.connect({
+      parameters: { TimeZone: zone, application_name: name },
+    });
+    for (let round = 0; round < 20; round++) {
+      const { rows } = await client.query(
+        "select current_setting('timezone'), current_setting('application_name')",
+      );
+      assert.deepEqual(rows, [[zone, name]]);
+    }
+  };
+  await Promise.all(Array.from({ length: 15 }, (_, index) => turn(index)));
+});
+
+const needsOld = { ignore: isMissing("postgresql-15") };
+
+Deno.test({
+  ...needsOld,
+  name: "PostgreSQL 15: search_path is followed as it was given at startup",
+  async fn() {
+    await using old = await startPostgres({ flavour: "debian", auth: "trust" });
+    await using world = await sharedWorld({ on: old });
+    const client = await world.connect({ parameters: { options: "-c search_path=mine" } });
+    const another = await world.connect({ parameters: { search_path: "theirs, public" } });
+    const plain = await world.connect();
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await shown(client, "search_path"), "mine");
+      assert.equal(await shown(another, "search_path"), "theirs, public");
+      assert.equal(await shown(plain, "search_path"), '"$user", public');
+    }
+  },
+});
+
+Deno.test({
+  ...needsOld,
+  name: "PostgreSQL 15: the reported parameters are each client's own",
+  async fn() {
+    await using old = await startPostgres({ flavour: "debian", auth: "trust" });
+    await using world = await sharedWorld({ on: old });
+    const [one, two] = [
+      await world.connect({ parameters: { TimeZone: "asia/tokyo", DateStyle: "german" } }),
+      await world.connect(),
+    ];
+    await two.query("set intervalstyle = 'iso_8601'; set application_name = 'two'");
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await shown(one, "timezone"), "Asia/Tokyo");
+      assert.equal(await shown(one, "intervalstyle"), "postgres");
+      assert.equal(await shown(two, "timezone"), "UTC");
+      assert.equal(await shown(two, "intervalstyle"), "iso_8601");
+      assert.equal(await shown(two, "application_name"), "two");
+      assert.equal(await shown(one, "application_name"), "");
+    }
+  },
+});
+
+Deno.test({
+  ...needsOld,
+  name: "PostgreSQL 15: a session in session pooling starts with the search_path it asked for",
+  async fn() {
+    await using old = await startPostgres({ flavour: "debian", auth: "trust" });
+    await using world = await sharedWorld({ on: old, pooler: { pool_mode: "session" } });
+    const first = await world.connect({ parameters: { search_path: "mine" } });
+    assert.equal(await shown(first, "search_path"), "mine");
+    await first.query("set search_path = elsewhere");
+    await first.terminate();
+    const second = await world.connect({ parameters: { search_path: "mine" } });
+    assert.equal(await shown(second, "search_path"), "mine");
+    await second.send(frontend.terminate());
+    const third = await world.connect();
+    assert.equal(await shown(third, "search_path"), '"$user", public');
+  },
+});

@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
+import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
+import { type LoginOptions, LoginRefused } from "../../support/test_client.ts";
+
+/** How a login goes: "in", or the error it is answered with. */
+async function outcome(world: PoolerWorld, options: Partial<LoginOptions> = {}): Promise<string> {
+  const client = await world.connect();
+  try {
+    await client.login({ user: "ada", database: "app", password: "secret", ...options });
+    return "in";
+  } catch (error) {
+    if (!(error instanceof LoginRefused)) throw error;
+    const { message, severity, sqlstate } = error.report;
+    return `${severity} ${sqlstate} ${message}`;
+  } finally {
+    client.close();
+  }
+}
+
+async function outcomeIn(
+  world: WorldOptions,
+  options: Partial<LoginOptions> = {},
+): Promise<string> {
+  await using opened = await PoolerWorld.open(world);
+  return await outcome(opened, options);
+}
+
+const WRONG_PASSWORD = "FATAL 28P01 password authentication failed";
+const WRONG_SASL = "FATAL 28P01 SASL authentication failed";
+
+/** Who gets in by which method; `nobody` is a user that does not exist. */
+const LOGINS: readonly (readonly [string, Partial<LoginOptions>, string])[] = [
+  ["trust", {}, "in"],
+  ["trust", { user: "nobody" }, 'FATAL 28000 "trust" authentication failed'],
+  ["plain", {}, "in"],
+  ["plain", { password: "wrong" }, WRONG_PASSWORD],
+  ["plain", { user: "nobody" }, WRONG_PASSWORD],
+  ["plain", { password: "" }, "FATAL 28P01 empty password returned by client"],
+  ["md5", {}, "in"],
+  ["md5", { password: "wrong" }, WRONG_PASSWORD],
+  ["md5", { user: "nobody" }, WRONG_PASSWORD],
+  ["scram-sha-256", {}, "in"],
+  ["scram-sha-256", { password: "wrong" }, WRONG_SASL],
+  ["scram-sha-256", { user: "nobody" }, WRONG_SASL],
+];
+
+for (const [method, options, expected] of LOGINS) {
+  const { password = "secret", user = "ada" } = options;
+  if (password === "") continue;
+  Deno.test(`ClientLogin by ${method} as ${user}/${password}: ${expected}`, async () => {
+    assert.equal(await outcomeIn({ pooler: `auth_type = "${method}"` }, options), expected);
+  });
+}
+
+Deno.test("ClientLogin by any lets everybody in where the server's user is forced", async () => {
+  const sections = `
+[databases.app]
+host = "127.0.0.1"
+user = "bob"
+`;
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "any"', sections });
+  assert.equal(await outcome(world, { user: "whoever" }), "in");
+  assert.equal(world.postgres.backends[0]?.user, "bob");
+});
+
+Deno.test("ClientLogin tells whether a database exists only after the password was right", async () => {
+  const sections = `
+[databases.app]
+host = "127.0.0.1"
+[users.ada]
+password = "secret"
+`;
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"', sections });
+  assert.equal(await outcome(world, { database: "none", password: "wrong" }), WRONG_PASSWORD);
+  assert.equal(await outcome(world, { database: "none" }), "FATAL 3D000 no such database: none");
+});
+
+Deno.test("ClientLogin sends AuthenticationOk, parameters, cancel key and ReadyForQuery, in order", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  const types = (await client.receiveUntilReady()).map(({ type }) => type).join("");
+  assert.match(types, /^RS+KZ$/);
+  assert.equal(client.cancelKey?.length, 8);
+  assert.notDeepEqual(client.cancelKey, world.pool().servers.idle[0]?.cancelKey);
+  client.close();
+});
+
+Deno.test("ClientLogin announces the server's parameters, with the client's own in their place", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login({
+    parameters: { application_name: "psql", timezone: "Asia/Tokyo" },
+  });
+  assert.equal(client.parameters.get("server_version"), "18.0");
+  assert.equal(client.parameters.get("application_name"), "psql");
+  assert.equal(client.parameters.get("TimeZone"), "Asia/Tokyo");
+  assert.equal(client.parameters.get("DateStyle"), "ISO, MDY");
+  client.close();
+});
+
+Deno.test("ClientLogin greets later clients without asking a server again", async () => {
+  await using world = await PoolerWorld.open();
+  (await world.login()).close();
+  await world.settle();
+  world.pool().servers.idle[0]!.discard("test");
+  await world.settle();
+  world.network.obstruct(world.postgres.address, "black hole");
+  const client = await world.login();
+  assert.equal(client.parameters.get("server_version"), "18.0");
+  client.close();
+});
+
+Deno.test("ClientLogin sends AuthenticationOk first and waits for the first server", async () => {
+  await using world = await PoolerWorld.open();
+  world.network.obstruct(world.postgres.address, "black hole");
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  assert.equal((await client.receive())?.type, "R");
+  await world.settle();
+  assert.equal(world.clients[0]?.state.kind, "login");
+  assert.equal(world.pool().loggingIn.size, 1);
+  world.network.obstruct(world.postgres.address, undefined);
+  assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
+  client.close();
+});
+
+Deno.test("ClientLogin tells all who wait when the server refuses, in the server's words", async () => {
+  await using world = await PoolerWorld.open();
+  world.postgres.refusal = { severity: "FATAL", sqlstate: "53300", message: "too many clients" };
+  const outcomes = await Promise.all([outcome(world), outcome(world)]);
+  for (const told of outcomes) assert.match(told, /^FATAL 53300 .*too many clients/);
+  assert.equal(outcomes.filter((told) => told === "FATAL 53300 too many clients").length, 1);
+});
+
+Deno.test("ClientLogin keeps waiting while the server is starting up, and gets in", async () => {
+  await using world = await PoolerWorld.open({ pooler: "server_login_retry = 1" });
+  world.postgres.refusal = { severity: "FATAL", sqlstate: "57P03", message: "starting up" };
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.advance(3_000);
+  world.postgres.refusal = undefined;
+  await world.advance(2_000);
+  assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
+  client.close();
+});
+
+Deno.test("ClientLogin keeps those waiting who came before a server could not be reached", async () => {
+  await using world = await PoolerWorld.open({ pooler: "client_login_timeout = 20" });
+  world.network.obstruct(world.postgres.address, "refused");
+  const early = await world.connect();
+  await early.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  assert.equal((await early.receive())?.type, "R");
+  const late = await outcome(world);
+  assert.equal(
+    late,
+    "FATAL 08001 server login has been failing, cached error: connect failed (server_login_retry)",
+  );
+  await world.advance(21_000);
+  const [told] = await early.receiveUntilEnd();
+  const { detail, message, sqlstate } = readReport(told!.body);
+  assert.deepEqual([sqlstate, message, detail], [
+    "08006",
+    "client_login_timeout (server down)",
+    "connect failed",
+  ]);
+  early.close();
+});
+
+Deno.test("ClientLogin that takes too long is ended", async () => {
+  await using world = await PoolerWorld.open({ pooler: "client_login_timeout = 5" });
+  const silent = await world.connect();
+  await world.advance(6_000);
+  const [told] = await silent.receiveUntilEnd();
+  assert.equal(readReport(told!.body).message, "client_login_timeout");
+  silent.close();
+});
+
+Deno.test("ClientLogin answers a newer minor version and protocol options once, before anything else", async () => {
+  await using world = await PoolerWorld.open();
+  for (
+    const [minor, options] of [[2, {}], [0, { "_pq_.x": "1" }], [9, { "_pq_.x": "1" }]] as const
+  ) {
+    const client = await world.connect();
+    await client.send(frontend.startup({ user: "ada", database: "app", ...options }, minor));
+    const messages = await client.receiveUntilReady();
+    assert.match(messages.map(({ type }) => type).join(""), /^vRS+KZ$/);
+    const body = [...messages[0]!.body];
+    assert.deepEqual(body.slice(0, 8), [0, 3, 0, 0, 0, 0, 0, Object.keys(options).length]);
+    client.close();
+  }
+});
+
+Deno.test("ClientLogin refuses what is no password", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"' });
+  for (const bytes of [frontend.query("select 1"), frontend.sync(), utf8("Q\0\0\0\x02")]) {
+    const client = await world.connect();
+    await client.send(frontend.startup({ user: "ada", database: "app" }));
+    await client.receive();
+    await client.send(bytes);
+    const [told] = await client.receiveUntilEnd();
+    assert.equal(readReport(told!.body).sqlstate, "08P01");
+    client.close();
+  }
+});
+
+Deno.test("ClientLogin ends without a word when the client leaves, at any byte", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"' });
+  const startup = frontend.startup({ user: "ada", database: "app" });
+  for (let length = 0; length <= startup.length; length++) {
+    const client = await world.connect();
+    await client.send(startup.subarray(0, length));
+    client.close();
+  }
+  const polite = await world.connect();
+  await polite.send(startup);
+  await polite.receive();
+  await polite.send(frontend.terminate());
+  assert.deepEqual(await polite.receiveUntilEnd(), []);
+  polite.close();
+  await world.settle();
+  assert.equal(world.pooler.clients.count, 0);
+});
+
+Deno.test("ClientLogin takes a query that comes in one breath with the password", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "plain"' });
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await client.receive();
+  await client.send(frontend.password(utf8("secret\0")), frontend.query("select 1"));
+  await client.receiveUntilReady();
+  const result = await client.result();
+  assert.deepEqual(result.rows, [["1"]]);
+  client.close();
+});
+
+Deno.test("ClientLogin takes a query that was sent before there was any server", async () => {
+  await using world = await PoolerWorld.open();
+  world.network.obstruct(world.postgres.address, "black hole");
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }), frontend.query("select 1"));
+  await world.settle();
+  world.network.obstruct(world.postgres.address, undefined);
+  await client.receiveUntilReady();
+  assert.deepEqual((await client.result()).rows, [["1"]]);
+  client.close();
+});
+
+Deno.test("ClientLogin leaves the queue when the client leaves", async () => {
+  await using world = await PoolerWorld.open();
+  world.network.obstruct(world.postgres.address, "black hole");
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  assert.equal(world.pool().loggingIn.size, 1);
+  client.close();
+  await world.settle();
+  assert.equal(world.pool().loggingIn.size, 0);
+  assert.equal(world.pooler.clients.count, 0);
+  world.network.obstruct(world.postgres.address, undefined);
+});
+
+Deno.test("ClientLogin refuses more clients than max_client_conn, and counts those that got in", async () => {
+  await using world = await PoolerWorld.open({ pooler: "max_client_conn = 2" });
+  const first = await world.login();
+  const second = await world.login();
+  assert.equal(
+    await outcome(world),
+    "FATAL 53300 no more connections allowed (max_client_conn)",
+  );
+  assert.equal(world.pool().stats.clientLoginCount, 2);
+  first.close();
+  await world.settle();
+  assert.equal(await outcome(world), "in");
+  second.close();
+});
+
+Deno.test("ClientLogin opens one server for a storm of logins", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 10" });
+  const clients = await Promise.all(Array.from({ length: 20 }, () => world.login()));
+  assert.equal(world.postgres.backends.length, 1);
+  for (const client of clients) client.close();
+});
+
+Deno.test("ClientLogin survives a server that talks nonsense, and tries again later", async () => {
+  await using world = await PoolerWorld.open({ pooler: "server_login_retry = 1" });
+  world.postgres.garbage = say.copyIn();
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.advance(3_000);
+  world.postgres.garbage = undefined;
+  await world.advance(3_000);
+  assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
+  client.close();
+});

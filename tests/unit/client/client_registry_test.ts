@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { ClientRegistry } from "../../../src/client/client_registry.ts";
+import type { ClientSession } from "../../../src/client/client_session.ts";
+
+function client(cancelKey?: Uint8Array, isOpen = true): ClientSession {
+  return { cancelKey, isOpen } as unknown as ClientSession;
+}
+
+const KEY = new Uint8Array([1, 0, 0, 4, 5, 6, 7, 8 | 3]);
+
+Deno.test("ClientRegistry.nextId() never gives a number twice", () => {
+  const registry = new ClientRegistry();
+  assert.deepEqual([registry.nextId(), registry.nextId(), registry.nextId()], [1, 2, 3]);
+});
+
+Deno.test("ClientRegistry lists clients oldest first, and counts them", () => {
+  const registry = new ClientRegistry();
+  const [a, b] = [client(), client()];
+  registry.add(a);
+  registry.add(b);
+  assert.deepEqual([...registry.all()], [a, b]);
+  registry.remove(a);
+  assert.deepEqual([...registry.all()], [b]);
+});
+
+Deno.test("ClientRegistry.hasMoreOpenThan() leaves out who is on the way out", () => {
+  const registry = new ClientRegistry();
+  for (const isOpen of [true, false, true]) registry.add(client(undefined, isOpen));
+  assert.deepEqual([1, 2, 3].map((limit) => registry.hasMoreOpenThan(limit)), [true, false, false]);
+});
+
+Deno.test("ClientRegistry finds a client by its key, however often that was forwarded", () => {
+  const registry = new ClientRegistry();
+  const a = client(KEY);
+  registry.add(a);
+  registry.addCancelKey(KEY, a);
+  assert.equal(registry.findByCancelKey(KEY), a);
+  const forwarded = Uint8Array.from(KEY);
+  forwarded[7]! &= ~3;
+  assert.equal(registry.findByCancelKey(forwarded), a);
+  const other = Uint8Array.from(KEY);
+  other[4]! ^= 1;
+  assert.equal(registry.findByCancelKey(other), undefined);
+});
+
+Deno.test("ClientRegistry forgets a client's key with the client", () => {
+  const registry = new ClientRegistry();
+  const a = client(KEY);
+  registry.add(a);
+  registry.addCancelKey(KEY, a);
+  registry.remove(a);
+  assert.equal(registry.findByCancelKey(KEY), undefined);
+});
+
+Deno.test("ClientRegistry.remove() asserts that the client was there", () => {
+  assert.throws(() => new ClientRegistry().remove(client()), /once/);
+});

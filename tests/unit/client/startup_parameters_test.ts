@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { readIntent } from "../../../src/client/startup_parameters.ts";
+import { TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { PgError, ProtocolError } from "../../../src/wire/pg_error.ts";
+
+function intent(startup: Record<string, string>, ignored: readonly string[] = []) {
+  const rules = { tracked: new TrackedParameters(["IntervalStyle"]), ignored };
+  return readIntent(new Map(Object.entries(startup)), rules);
+}
+
+/** How a refusal reads. */
+function refusal(startup: Record<string, string>, ignored: readonly string[] = []): string {
+  try {
+    intent(startup, ignored);
+  } catch (error) {
+    if (error instanceof ProtocolError) return `08P01 ${error.message}`;
+    assert.ok(error instanceof PgError);
+    return `${error.sqlstate} ${error.message}`;
+  }
+  return "accepted";
+}
+
+Deno.test("readIntent() takes user, database and tracked parameters in any case", () => {
+  const { asked, database, parameters, user } = intent({
+    user: "ada",
+    database: "app",
+    application_name: "psql",
+    datestyle: "German",
+    intervalstyle: "iso_8601",
+  });
+  assert.deepEqual([user, database], ["ada", "app"]);
+  assert.equal(parameters.get("DateStyle"), "German");
+  assert.equal(parameters.get("IntervalStyle"), "iso_8601");
+  assert.equal(parameters.get("TimeZone"), undefined);
+  assert.deepEqual([...asked.keys()], ["application_name", "datestyle", "intervalstyle"]);
+});
+
+Deno.test("readIntent() takes the user's name for a database that is missing or empty", () => {
+  assert.equal(intent({ user: "ada" }).database, "ada");
+  assert.equal(intent({ user: "ada", database: "" }).database, "ada");
+});
+
+Deno.test("readIntent() reads options as PostgreSQL does", () => {
+  const { parameters } = intent({
+    user: "ada",
+    options: "-c datestyle=German --timezone=Europe/Berlin -capplication_name=my\\ app",
+  });
+  assert.equal(parameters.get("DateStyle"), "German");
+  assert.equal(parameters.get("TimeZone"), "Europe/Berlin");
+  assert.equal(parameters.get("application_name"), "my app");
+});
+
+Deno.test("readIntent() collects the protocol options", () => {
+  const { protocolOptions } = intent({ user: "ada", "_pq_.compression": "on", "_pq_.b": "" });
+  assert.deepEqual(protocolOptions, ["_pq_.compression", "_pq_.b"]);
+});
+
+const REFUSALS: readonly (readonly [Record<string, string>, string])[] = [
+  [{ database: "app" }, "28000 no username supplied"],
+  [{ user: "" }, "28000 no username supplied"],
+  [{ user: "u".repeat(128) }, "28000 username too long"],
+  [{ user: "ada", database: "d".repeat(128) }, "3D000 database name too long"],
+  [{ user: "ada", work_mem: "1GB" }, "42704 unsupported startup parameter: work_mem"],
+  [{ user: "ada", replication: "true" }, "42704 unsupported startup parameter: replication"],
+  [{ user: "ada", replication: "database" }, "42704 unsupported startup parameter: replication"],
+  [
+    { user: "ada", options: "-c work_mem=1GB" },
+    "42704 unsupported startup parameter in options: work_mem",
+  ],
+  [
+    { user: "ada", options: "-d 5" },
+    "08P01 unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+  ],
+];
+
+for (const [startup, expected] of REFUSALS) {
+  Deno.test(`readIntent() refuses ${JSON.stringify(startup).slice(0, 60)}`, () => {
+    assert.equal(refusal(startup), expected);
+  });
+}
+
+Deno.test("readIntent() takes names of 127 characters", () => {
+  const name = "u".repeat(127);
+  assert.equal(intent({ user: name, database: name }).user, name);
+});
+
+Deno.test("readIntent() takes replication that is switched off", () => {
+  for (const value of ["false", "off", "no", "0", "FALSE"]) {
+    assert.equal(refusal({ user: "ada", replication: value }), "accepted", value);
+  }
+});
+
+Deno.test("readIntent() drops what is ignored, in any case, also within options", () => {
+  assert.equal(refusal({ user: "ada", Work_Mem: "1GB" }, ["work_mem"]), "accepted");
+  assert.equal(refusal({ user: "ada", options: "-c work_mem=1GB" }, ["work_mem"]), "accepted");
+  assert.equal(refusal({ user: "ada", options: "-d 5" }, ["options"]), "accepted");
+});
+
+Deno.test("readIntent() tracks a parameter even where it is also ignored", () => {
+  assert.equal(intent({ user: "ada", datestyle: "German" }, ["datestyle"]).asked.size, 1);
+});

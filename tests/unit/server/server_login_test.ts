@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import type { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
+import { logInToServer, ServerRefusal } from "../../../src/server/server_login.ts";
+import { PgError, ProtocolError } from "../../../src/wire/pg_error.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { FakePostgres, type FakePostgresOptions } from "../../support/fake_postgres.ts";
+import { backend as say, join, message, textOf, utf8 } from "../../support/messages.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+import { type Chunking, SimNetwork } from "../../support/sim_net.ts";
+import { ADDRESS, authentication, Peer } from "./server_bench.ts";
+
+const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false };
+
+const PARAMETERS = [["user", "ada"], ["database", "app"]] as const;
+
+function network(chunking: Chunking = "whole"): SimNetwork {
+  return new SimNetwork({
+    random: new SeededRandom(1),
+    clock: new FakeClock(),
+    isAutomatic: true,
+    chunking,
+  });
+}
+
+/** Logs in to a peer that does what `script` says. */
+async function logIn(
+  script: (peer: Peer) => Promise<void>,
+  options: { chunking?: Chunking; exchange?: ServerAuthentication } = {},
+) {
+  const net = network(options.chunking);
+  const listener = await net.listen({ ...ADDRESS, backlog: 1 }, () => STREAM_OPTIONS);
+  const accepting = listener.connections().next();
+  const stream = await net.dial(ADDRESS, { ...STREAM_OPTIONS, timeoutMs: 0 });
+  const peer = new Peer((await accepting).value!);
+  try {
+    const login = logInToServer(stream, {
+      parameters: PARAMETERS,
+      authentication: options.exchange ?? authentication(),
+    });
+    const scripted = script(peer);
+    const [result] = await Promise.allSettled([login, scripted]);
+    await scripted;
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  } finally {
+    stream.close();
+    peer.close();
+    listener.close();
+    await net.runUntilIdle();
+  }
+}
+
+/** Logs in to a fake PostgreSQL. */
+async function logInTo(options: Partial<FakePostgresOptions>, exchange: ServerAuthentication) {
+  const net = network();
+  const postgres = await FakePostgres.start({
+    network: net,
+    random: new SeededRandom(2),
+    ...options,
+  });
+  const stream = await net.dial(ADDRESS, { ...STREAM_OPTIONS, timeoutMs: 0 });
+  try {
+    return await logInToServer(stream, { parameters: PARAMETERS, authentication: exchange });
+  } finally {
+    stream.close();
+    await postgres.close();
+    await net.runUntilIdle();
+  }
+}
+
+const WELCOME = join(
+  say.authentication(0),
+  say.parameterStatus("DateStyle", "ISO"),
+  say.parameterStatus("server_version", "18.0"),
+  say.keyData(17, 4711),
+  say.ready(),
+);
+
+for (const chunking of ["whole", "bytes", "random"] as const) {
+  Deno.test(`logInToServer() takes key and parameters, cut as ${chunking}`, async () => {
+    const { cancelKey, parameters } = await logIn(async (peer) => {
+      const startup = textOf(await peer.startup()).slice(4);
+      assert.equal(startup, "user\0ada\0database\0app\0\0");
+      await peer.send(WELCOME);
+    }, { chunking });
+    assert.deepEqual([...cancelKey!], [0, 0, 0, 17, 0, 0, 18, 103]);
+    assert.deepEqual([...parameters], [["DateStyle", "ISO"], ["server_version", "18.0"]]);
+  });
+}
+
+for (const method of ["trust", "plain", "md5", "scram-sha-256"] as const) {
+  Deno.test(`logInToServer() logs in by ${method}`, async () => {
+    const result = await logInTo(
+      { auth: method, users: { ada: "secret" } },
+      authentication("secret"),
+    );
+    assert.equal(result.parameters.get("server_version"), "18.0");
+    assert.equal(result.cancelKey?.length, 8);
+  });
+}
+
+for (const method of ["plain", "md5", "scram-sha-256"] as const) {
+  Deno.test(`logInToServer() hands on the server's refusal of a wrong password by ${method}`, async () => {
+    const login = logInTo({ auth: method, users: { ada: "other" } }, authentication("secret"));
+    await assert.rejects(login, (error) => {
+      assert.ok(error instanceof ServerRefusal);
+      assert.equal(error.error.sqlstate, "28P01");
+      assert.equal(error.error.severity, "FATAL");
+      assert.equal(error.error.message, 'password authentication failed for user "ada"');
+      return true;
+    });
+  });
+}
+
+Deno.test("logInToServer() refuses a demand that it cannot meet", async () => {
+  const login = logInTo({ auth: "md5", users: { ada: "secret" } }, authentication());
+  await assert.rejects(login, (error) => {
+    assert.ok(error instanceof ServerRefusal);
+    assert.equal(error.error.message, "server login failed: wrong password type");
+    return true;
+  });
+});
+
+Deno.test("logInToServer() goes on after notices and a negotiation of the version", async () => {
+  const { cancelKey } = await logIn(async (peer) => {
+    await peer.startup();
+    const negotiate = message("v", new Uint8Array([0, 3, 0, 0, 0, 0, 0, 0]));
+    await peer.send(say.notice("welcome"), negotiate, WELCOME.subarray(0, 9), say.notice("again"));
+    await peer.send(WELCOME.subarray(9));
+  });
+  assert.ok(cancelKey);
+});
+
+Deno.test("logInToServer() keeps the last value of a parameter reported twice", async () => {
+  const { parameters } = await logIn(async (peer) => {
+    await peer.startup();
+    const twice = [say.parameterStatus("a", "1"), say.parameterStatus("a", "2")];
+    await peer.send(say.authentication(0), ...twice, say.ready());
+  });
+  assert.deepEqual([...parameters], [["a", "2"]]);
+});
+
+Deno.test("logInToServer() hands back what comes in one breath with the end of the login", async () => {
+  const report = say.parameterStatus("TimeZone", "UTC");
+  const { rest } = await logIn(async (peer) => {
+    await peer.startup();
+    await peer.send(WELCOME, report, report.subarray(0, 3));
+  });
+  assert.deepEqual([...rest], [...report, ...report.subarray(0, 3)]);
+});
+
+Deno.test("logInToServer() does without a cancel key", async () => {
+  const { cancelKey } = await logIn(async (peer) => {
+    await peer.startup();
+    await peer.send(say.authentication(0), say.ready());
+  });
+  assert.equal(cancelKey, undefined);
+});
+
+/** What a server may do wrong, and what is made of it. */
+const WRONG: readonly (readonly [what: string, bytes: Uint8Array, error: RegExp])[] = [
+  ["a result", say.dataRow(["1"]), /unknown pkt from server: 'D'/],
+  ["a parameter before it has let us in", say.parameterStatus("a", "1"), /unknown pkt.*'S'/],
+  ["ReadyForQuery before it has let us in", say.ready(), /unknown pkt.*'Z'/],
+  ["a result after it has let us in", join(say.authentication(0), say.copyDone()), /'c'/],
+  ["a length below four", new Uint8Array([0x52, 0, 0, 0, 3]), /bad packet header/],
+  ["a message that never ends", new Uint8Array([0x52, 0x7f, 0, 0, 0]), /bad packet header/],
+  ["HTTP", utf8("HTTP/1.1 400 Bad Request\r\n\r\n"), /bad packet header/],
+  ["a cut parameter", join(say.authentication(0), message("S", utf8("a"))), /failed to parse/],
+];
+
+for (const [what, bytes, error] of WRONG) {
+  Deno.test(`logInToServer() gives a protocol error for ${what}`, async () => {
+    const login = logIn(async (peer) => {
+      await peer.startup();
+      await peer.send(bytes);
+    });
+    await assert.rejects(login, (thrown) => {
+      assert.ok(thrown instanceof ProtocolError, String(thrown));
+      assert.match(thrown.message, error);
+      return true;
+    });
+  });
+}
+
+Deno.test("logInToServer() says so when the server closes, wherever it does", async () => {
+  for (let length = 0; length < WELCOME.length; length++) {
+    const login = logIn(async (peer) => {
+      await peer.startup();
+      await peer.send(WELCOME.subarray(0, length));
+      peer.close();
+    });
+    await assert.rejects(login, (error) => {
+      assert.ok(error instanceof PgError);
+      assert.equal(error.sqlstate, "08006");
+      assert.equal(error.message, "server conn crashed?");
+      return true;
+    });
+  }
+});
+
+Deno.test("logInToServer() does not answer a server that ends SASL without its own proof", async () => {
+  const login = logIn(async (peer) => {
+    await peer.startup();
+    await peer.send(say.authentication(10, utf8("SCRAM-SHA-256\0\0")));
+    await peer.receive();
+    await peer.send(say.authentication(0), say.ready());
+  }, { exchange: authentication("secret") });
+  await assert.rejects(login, (error) => {
+    assert.ok(error instanceof ServerRefusal);
+    assert.equal(error.error.message, "server login failed: invalid server signature");
+    return true;
+  });
+});
