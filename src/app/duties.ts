@@ -44,6 +44,7 @@ function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: numb
     const verdict = judgeClient(client, timeoutsOf(client), nowMs);
     switch (verdict.kind) {
       case "keep":
+        if (isQueued(client)) client.watchForEnd();
         break;
       case "hang_up":
         client.hangUp();
@@ -55,6 +56,11 @@ function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: numb
         endLate(client, { error: verdict.error, cancelQuery });
     }
   }
+}
+
+/** Whether a client waits for a server, and so is not being read: nobody else sees it leave. */
+function isQueued({ pool, state }: ClientSession): boolean {
+  return state.kind === "waiting" || state.kind === "login" && pool !== undefined;
 }
 
 /**
@@ -147,7 +153,7 @@ function carryOut(verdict: ServerVerdict): void {
       if (kind === "idle") verdict.server.retire();
       return;
     case "discard":
-      if (kind === "idle" || kind === "used") verdict.server.discard(verdict.reason);
+      if (kind !== "active" && kind !== "closed") verdict.server.discard(verdict.reason);
   }
 }
 

@@ -38,6 +38,12 @@ import { ServerPools } from "./server_pools.ts";
 /** How a pooler ends: at once, when all servers are free, or when all clients have left. */
 export type ShutdownMode = "immediate" | "wait_for_servers" | "wait_for_clients";
 
+const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
+  immediate: "at once",
+  wait_for_servers: "when all servers are released",
+  wait_for_clients: "when all clients have left",
+};
+
 /** Time for a client to take the news before it is hung up on. */
 const FAREWELL_MS = 500;
 
@@ -233,7 +239,7 @@ export class Pooler {
     const { log } = this.#options;
     const isSecond = this.#shutdown !== undefined;
     this.#shutdown = isSecond ? "immediate" : mode;
-    log.log(`shutting down: ${this.#shutdown.replaceAll("_", " ")}`);
+    log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
     for (const listener of this.#listeners) {
       // The console stays reachable while clients are waited for.
       if (this.#shutdown !== "wait_for_clients" || listener.address.kind === "tcp") {

@@ -196,15 +196,15 @@ function handleSignals(
       void pooler.reload();
     }],
     ["SIGTERM", () => {
-      log.log("got SIGTERM, shutting down when all clients have left");
+      log.log("got SIGTERM");
       pooler.shutdown("wait_for_clients");
     }],
     ["SIGINT", () => {
-      log.log("got SIGINT, shutting down when all servers are released");
+      log.log("got SIGINT");
       pooler.shutdown("wait_for_servers");
     }],
     ["SIGQUIT", () => {
-      log.log("got SIGQUIT, shutting down at once");
+      log.log("got SIGQUIT");
       pooler.shutdown("immediate");
     }],
   ]);

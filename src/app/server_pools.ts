@@ -150,6 +150,7 @@ export class ServerPools {
       clock,
       log,
       logsConnections: settings.logConnections,
+      logsDisconnections: settings.logDisconnections,
       streamOptions: this.streamOptions(),
       connectTimeoutMs: settings.serverConnectTimeoutMs,
       maxMessageBytes: settings.maxPacketSizeBytes,
@@ -173,13 +174,11 @@ export class ServerPools {
   #upkeep(pool: ServerPool, createdAtMs: number): ServerUpkeep {
     const { clock, live } = this.#options;
     const { settings } = live;
-    const isSession = live.poolMode(pool.user, pool.database) === "session";
-    const hasReset = settings.serverResetQuery !== "" &&
-      (isSession || settings.serverResetQueryAlways);
     const lifetimeMs = this.lifetimeMs(pool);
     const isOld = lifetimeMs > 0 && clock.nowMs() - createdAtMs > lifetimeMs;
     return {
-      resetQuery: hasReset ? settings.serverResetQuery : undefined,
+      resetQuery: settings.serverResetQuery === "" ? undefined : settings.serverResetQuery,
+      resetsAlways: settings.serverResetQueryAlways,
       checkQuery: settings.serverCheckQuery,
       // The clock is asked for the turn only when one is wanted: turns are taken by asking.
       isLifetimeOver: lifetimeMs === 0 || isOld && pool.takeLifetimeTurn(lifetimeMs),

@@ -120,7 +120,12 @@ export class CancelDesk {
   ): Promise<void> {
     const { clock, waitTimeoutMs } = this.#options;
     const limitMs = waitTimeoutMs();
-    const timer = limitMs > 0 ? clock.startTimer(limitMs, () => stream.close()) : undefined;
+    const giveUp = () => {
+      // The request may still arrive: it must not meet anybody else there.
+      server.doom("cancel request was not answered");
+      stream.close();
+    };
+    const timer = limitMs > 0 ? clock.startTimer(limitMs, giveUp) : undefined;
     server.beginCancel();
     try {
       const message = cancelRequest(key);

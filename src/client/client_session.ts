@@ -160,6 +160,11 @@ export class ClientSession implements RelayHost {
     this.stream.finishWriting();
   }
 
+  /** Notices from now on if the client leaves while it is being held, in a queue for a server. */
+  watchForEnd(): void {
+    this.stream.watch(this.#onEndAhead);
+  }
+
   /** Closes what has lingered long enough. */
   hangUp(): void {
     this.stream.close();
@@ -199,6 +204,8 @@ export class ClientSession implements RelayHost {
 
   readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> =>
     this.#service?.onClientChunk(buffer, length);
+
+  readonly #onEndAhead = (): void => this.end("client unexpected eof");
 
   #endSilently(): void {
     if (!this.isOpen) return;

@@ -217,7 +217,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (server === undefined) return;
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
     this.#unlink();
-    if (isClean) server.release();
+    if (isClean) server.release(this.#mode === "session");
     else server.discard("client disconnect while server was not ready");
   }
 
@@ -422,8 +422,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         return this.#requests.onCopyIn();
       case Backend.ErrorResponse: {
         this.#requests.onError();
-        const { severity } = errorOf(cursor);
-        this.#hasServerSaidFatal ||= severity === "FATAL" || severity === "PANIC";
+        const error = errorOf(cursor);
+        if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
+        this.#hasServerSaidFatal = true;
+        this.#server!.noteFatal(error);
         return;
       }
     }
@@ -477,7 +479,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#unlink();
     this.#options.host.enterIdle();
     if (isInDoubt) server.discard("answers out of step with requests");
-    else server.release();
+    else server.release(false);
   };
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */

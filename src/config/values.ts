@@ -207,11 +207,11 @@ function scaled(number: number, factor: number | undefined, divisor: number): nu
 function expectation(spec: SettingSpec): string {
   switch (spec.kind) {
     case "seconds":
-      return 'a number of seconds or a text with a unit, like "15s" or "250ms",';
+      return 'a number of seconds or a text with a unit, like "15s" or "250ms" (us, ms, s, min, h, d)';
     case "milliseconds":
-      return 'a number of milliseconds or a text with a unit, like "15s",';
+      return 'a number of milliseconds or a text with a unit, like "15s" (us, ms, s, min, h, d)';
     case "bytes":
-      return 'a number of bytes or a text with a unit, like "64kB",';
+      return 'a number of bytes or a text with a unit, like "64kB" (B, kB, MB, GB)';
     default:
       return "a whole number";
   }

@@ -72,8 +72,9 @@ export class Logger {
   #write(level: LogLevel, message: string): void {
     const { clock, processId, sink } = this.#options;
     const at = formatLogTime(clock.wallMs());
-    // A line break from a peer must not forge a line of its own.
-    const oneLine = message.replaceAll(/[\r\n\0]+/g, " ");
+    // Nothing from a peer may forge a line of its own, or steer the reader's terminal.
+    // deno-lint-ignore no-control-regex -- they are what is looked for
+    const oneLine = message.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, " ");
     sink.write(`${at} UTC [${processId}] ${level} ${oneLine}\n`);
   }
 }

@@ -18,7 +18,7 @@ export type ServerVerdict =
   | { readonly kind: "retire"; readonly server: ServerSession }
   | { readonly kind: "discard"; readonly server: ServerSession; readonly reason: string };
 
-/** Judges every server that no client has. */
+/** Judges every server that no client has; those in reset or check by the time for a connect. */
 export function judgeServers(
   pool: ServerPool,
   rules: ServerExpiryRules,
@@ -29,6 +29,13 @@ export function judgeServers(
     const ageMs = nowMs - server.createdAtMs;
     if (rules.connectTimeoutMs > 0 && ageMs > rules.connectTimeoutMs) {
       verdicts.push({ kind: "expire_login", server });
+    }
+  }
+  for (const server of pool.servers.tested) {
+    // A server that does not even answer us; while it is waited for, it keeps its place in the pool.
+    const testMs = nowMs - server.state.sinceMs;
+    if (rules.connectTimeoutMs > 0 && testMs > rules.connectTimeoutMs) {
+      verdicts.push({ kind: "discard", server, reason: "test query timed out" });
     }
   }
   const judge = new FreeServerJudge(pool, rules, nowMs);

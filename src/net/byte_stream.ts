@@ -37,6 +37,13 @@ export interface ByteStream {
   pump(sink: Sink): Promise<void>;
 
   /**
+   * Looks ahead while a sink holds the loop, for a peer that leaves meanwhile: `onEnd` is called if
+   * the stream ends before anything comes. What comes is kept for the loop. Does nothing while the
+   * loop is reading, or when it is looking ahead already.
+   */
+  watch(onEnd: () => void): void;
+
+  /**
    * Sends the bytes of `buffer` from `start` to `end`. Answers nothing when all was taken at once,
    * else a promise; the bytes are borrowed until it settles. Several writes keep their order.
    * It never rejects: a peer that is gone closes the stream, and its reader hears of it.

@@ -70,7 +70,7 @@ export interface PoolOptions<S, E> {
   readonly stats: PoolStats;
   /** Starts a server's life, in state login. */
   readonly openServer: () => S;
-  /** Whether an error of the server only asks for patience (57P03). */
+  /** Whether an error of the server only asks for patience (57P03): then everybody waits. */
   readonly isTemporary: (error: E) => boolean;
 }
 
@@ -238,6 +238,7 @@ export class Pool<S extends PooledServer<E>, E> {
   #standingFailure(): StandingFailure<E> | undefined {
     if (this.#failure === undefined || this.servers.usableCount > 0) return undefined;
     const failure = this.#failure;
+    if (this.#options.isTemporary(failure.error)) return undefined;
     // The one turned away is the only sign that somebody wants a server.
     if (this.servers.login.size === 0 && this.#mayTry()) this.#open();
     return failure;

@@ -8,6 +8,7 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ServerAuthentication } from "../auth/server_authentication.ts";
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
@@ -47,8 +48,10 @@ export interface ServerOwner {
 
 /** How a server is prepared for the next client; read at every release, so that it may change. */
 export interface ServerUpkeep {
-  /** Query to run before another client may have the server, if any. */
+  /** Query to run after a link for a session, before another client may have the server, if any. */
   readonly resetQuery: string | undefined;
+  /** Whether it is run after every link. */
+  readonly resetsAlways: boolean;
   /** Query that shows whether a server is alive; undefined where none is wanted. */
   readonly checkQuery: string | undefined;
   /** Whether a server is too old for another client; any is, when servers are used once. */
@@ -69,6 +72,8 @@ export interface ServerSessionOptions {
   readonly log: Logger;
   /** Whether each new connection is worth a line (`log_connections`). */
   readonly logsConnections: boolean;
+  /** Whether the end of each is (`log_disconnections`). */
+  readonly logsDisconnections: boolean;
   readonly streamOptions: StreamOptions;
   readonly connectTimeoutMs: number;
   readonly maxMessageBytes: number;
@@ -107,7 +112,11 @@ export class ServerSession {
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
+  /** What the server said of its end, in parentheses; empty as long as it said nothing. */
+  #lastWords = "";
   #cancelsInFlight = 0;
+  /** Whether the last link was for a session. */
+  #wasSession = false;
 
   constructor(options: ServerSessionOptions) {
     this.#options = options;
@@ -162,7 +171,8 @@ export class ServerSession {
       const stream = await this.#connect();
       if (stream === undefined) return;
       await stream.pump(this.#sink);
-      this.#end({ reason: "server conn crashed?", error: crashed(), kind: "served" });
+      const kind = endKind(this.#state.kind !== "login");
+      this.#end({ reason: `server conn crashed?${this.#lastWords}`, error: crashed(), kind });
     } catch (error) {
       this.#failed(error);
       if (!isPeersFault(error)) throw error;
@@ -193,11 +203,15 @@ export class ServerSession {
     void this.#stream!.write(message, 0, message.length);
   }
 
-  /** The client is done with the server, which is clean: on to the next one. */
-  release(): void {
+  /**
+   * The client is done with the server, which is clean: on to the next one.
+   * @param wasSession Whether the link was for a session: what counts is the mode it was made in.
+   */
+  release(wasSession: boolean): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     if (this.#upkeep.isLifetimeOver) return this.discard("server lifetime over");
+    this.#wasSession = wasSession;
     if (this.#cancelsInFlight > 0) {
       this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
     } else {
@@ -243,7 +257,14 @@ export class ServerSession {
   /** A cancel request has ended, whatever became of it. */
   endCancel(): void {
     this.#cancelsInFlight -= 1;
-    if (this.#cancelsInFlight === 0 && this.#state.kind === "being_canceled") this.#reset();
+    if (this.#cancelsInFlight > 0 || this.#state.kind !== "being_canceled") return;
+    if (this.#doubt !== undefined) this.discard(this.#doubt);
+    else this.#reset();
+  }
+
+  /** Takes note of why the server says it ends, for the log. */
+  noteFatal({ message, severity }: PgError): void {
+    this.#lastWords = ` (${severity}: ${message})`;
   }
 
   /** Takes over a ParameterStatus. Returns the parameter, or undefined if it was too long to read. */
@@ -273,6 +294,8 @@ export class ServerSession {
     this.#cancelKey = login.cancelKey;
     for (const [name, value] of login.parameters) this.#noteParameter(name, value);
     this.requestedAtMs = clock.nowMs();
+    await this.#sink(login.rest, login.rest.length);
+    if (this.#isClosed()) return undefined;
     this.#options.onReached();
     this.#afterLogin();
     return stream;
@@ -350,8 +373,9 @@ export class ServerSession {
 
   /** Runs the reset query, if one is due; then the server is free. */
   #reset(): void {
-    const { resetQuery } = this.#upkeep;
-    if (resetQuery === undefined) return this.#becomeFree();
+    const { resetQuery, resetsAlways } = this.#upkeep;
+    const isDue = resetsAlways || this.#wasSession;
+    if (resetQuery === undefined || !isDue) return this.#becomeFree();
     this.#test(resetQuery, "reset query failed");
   }
 
@@ -377,9 +401,8 @@ export class ServerSession {
       return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
     if (error instanceof DialError) {
-      this.#options.log.debug(`${this.#label()} ${error.failure}: ${String(error.cause)}`);
       const told = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, error.failure);
-      return this.#endUnreached(error.failure, told);
+      return this.#endUnreached(`${error.failure} (${errorText(error.cause)})`, told);
     }
     if (error instanceof ProtocolError) {
       const told = new PgError(SQLSTATE.protocolViolation, `server sent: ${error.message}`);
@@ -389,7 +412,11 @@ export class ServerSession {
       return this.#end({ reason: error.message, error, kind: endKind(wasServing) });
     }
     const told = new PgError(SQLSTATE.internalError, "internal error");
-    this.#end({ reason: `internal error: ${String(error)}`, error: told, kind: "served" });
+    this.#end({
+      reason: `internal error: ${String(error)}`,
+      error: told,
+      kind: endKind(wasServing),
+    });
   }
 
   #endUnreached(reason: string, error: PgError): void {
@@ -448,6 +475,7 @@ export class ServerSession {
   }
 
   #logEnd(end: ServerEnd): void {
+    if (!this.#options.logsDisconnections) return;
     const ageSeconds = Math.floor((this.#nowMs() - this.createdAtMs) / 1000);
     this.#options.log.log(`${this.#label()} closing because: ${end.reason} (age=${ageSeconds}s)`);
   }

@@ -1,15 +1,13 @@
 /** The console on database `pgbouncer`: who may do what, and what it shows of a busy pooler. */
 
 import assert from "node:assert/strict";
-// @ts-types="@types/pg"
-import pg from "pg";
 import postgresJs from "postgres";
 import { unprivilegedIds } from "../../scripts/unprivileged.ts";
 import { psql, psqlWith } from "../support/commands.ts";
 import { show, type ShownRow } from "../support/console.ts";
 import { eventually } from "../support/eventually.ts";
 import { logIn, type LoginTarget, outcome } from "../support/logins.ts";
-import { frontend } from "../support/messages.ts";
+import { frontend, type ReportFields } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
@@ -211,15 +209,13 @@ Deno.test({
 
 Deno.test("SHOW HELP is a notice with the commands in it", async () => {
   await using sluice = await start();
-  const client = new pg.Client({ host: "127.0.0.1", ...console_(sluice) });
-  const notices: pg.Notification[] | unknown[] = [];
-  client.on("notice", (notice) => notices.push([notice.message, notice.code, notice.detail]));
-  await client.connect();
-  const { rowCount } = await client.query("show help");
-  await client.end();
-  assert.equal(rowCount ?? 0, 0);
-  const [[message, code, detail] = []] = notices as unknown as string[][];
-  assert.deepEqual([message, code], ["Console usage", "00000"]);
+  const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await client.login({ user: "ada", database: "pgbouncer" });
+  const { notices, rows, tags } = await client.query("show help");
+  client.close();
+  assert.deepEqual([notices.length, rows.length, tags], [1, 0, ["SHOW"]]);
+  const [{ detail, message, severity, sqlstate } = {}] = notices as Partial<ReportFields>[];
+  assert.deepEqual([severity, sqlstate, message], ["NOTICE", "00000", "Console usage"]);
   assert.match(detail ?? "", /SHOW .*RELOAD.*SHUTDOWN/s);
 });
 

@@ -76,7 +76,7 @@ Deno.test("SIGTERM waits for the clients, serves them, and takes no new ones", a
   // One round trip on another connection, so that the pooler has surely accepted the one before.
   assert.equal(await outcome(tcp(sluice)), "in");
   sluice.signal("SIGTERM");
-  await sluice.waitForLog(/shutting down: wait for clients/);
+  await sluice.waitForLog(/shutting down: when all clients/);
   await assert.rejects(overTcp(sluice), Deno.errors.ConnectionRefused);
   await halfway.send(frontend.startup({ user: "postgres" }));
   assert.equal(await farewell(halfway), `FATAL ${IN_SHUTDOWN}`);
@@ -105,7 +105,7 @@ Deno.test("a second SIGTERM ends it at once", async () => {
   const client = await overTcp(sluice);
   await client.query("begin");
   sluice.signal("SIGTERM");
-  await sluice.waitForLog(/shutting down: wait for clients/);
+  await sluice.waitForLog(/shutting down: when all clients/);
   sluice.signal("SIGTERM");
   assert.equal(await farewell(client), "FATAL 57P01 pooler is shutting down");
   await endsWell(sluice);
@@ -140,7 +140,7 @@ Deno.test("SIGINT lets a session keep its server to its end, in session pooling"
   const client = await overTcp(sluice);
   await client.query("select 1");
   sluice.signal("SIGINT");
-  await sluice.waitForLog(/shutting down: wait for servers/);
+  await sluice.waitForLog(/shutting down: when all servers/);
   assert.equal((await client.query("select 1")).rows.length, 1);
   await client.terminate();
   await endsWell(sluice);
@@ -151,7 +151,7 @@ Deno.test("a second SIGINT ends it at once", async () => {
   const client = await overTcp(sluice);
   await client.query("begin");
   sluice.signal("SIGINT");
-  await sluice.waitForLog(/shutting down: wait for servers/);
+  await sluice.waitForLog(/shutting down: when all servers/);
   sluice.signal("SIGINT");
   assert.equal(await farewell(client), "FATAL 57P01 pooler is shutting down");
   await endsWell(sluice);

@@ -76,6 +76,8 @@ export class FakeBackend {
   received = "";
   status: "I" | "T" | "E" = "I";
   isClosed = false;
+  /** Sent in one piece with the next ReadyForQuery, behind it. */
+  postscript: Uint8Array | undefined;
   /** Whether the client said goodbye. */
   isTerminated = false;
 
@@ -482,7 +484,8 @@ export class FakeBackend {
     for (const [name, value] of this.parameters.takeNews()) {
       this.#put(say.parameterStatus(name, value));
     }
-    this.#put(say.ready(this.status));
+    this.#put(say.ready(this.status), this.postscript ?? new Uint8Array());
+    this.postscript = undefined;
     if (this.status === "I") this.#owner = undefined;
     await this.#flush();
   }

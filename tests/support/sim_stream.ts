@@ -236,7 +236,9 @@ export class SimStream implements ByteStream {
   readonly #in: Lane;
   readonly #out: Lane;
   readonly #rules: SimRules;
-  readonly #buffer: Uint8Array;
+  #buffer: Uint8Array;
+  #ahead: { buffer: Uint8Array; count: Promise<number> } | undefined;
+  #isReading = false;
   #isClosed = false;
 
   constructor(options: SimStreamOptions) {
@@ -274,6 +276,26 @@ export class SimStream implements ByteStream {
       if (held !== undefined) await held;
       this.#buffer.fill(SPOILED, 0, count);
     }
+  }
+
+  watch(onEnd: () => void): void {
+    if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
+    const buffer = new Uint8Array(this.#buffer.length);
+    const count = this.#readInto(buffer).then((count) => {
+      if (count === 0) onEnd();
+      return count;
+    });
+    this.#ahead = { buffer, count };
+  }
+
+  watch(onEnd: () => void): void {
+    if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
+    const buffer = new Uint8Array(this.#buffer.length);
+    const count = this.#readInto(buffer).then((count) => {
+      if (count === 0) onEnd();
+      return count;
+    });
+    this.#ahead = { buffer, count };
   }
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
@@ -319,8 +341,20 @@ export class SimStream implements ByteStream {
   }
 
   async #read(): Promise<number> {
-    if (this.#isClosed) return 0;
-    const count = await this.#in.read(this.#buffer);
+    const ahead = this.#ahead;
+    if (ahead !== undefined) {
+      this.#ahead = undefined;
+      this.#buffer = ahead.buffer;
+      return await ahead.count;
+    }
+    assert(!this.#isReading, "One loop at a time reads a stream");
+    return this.#isClosed ? 0 : await this.#readInto(this.#buffer);
+  }
+
+  async #readInto(buffer: Uint8Array): Promise<number> {
+    this.#isReading = true;
+    const count = await this.#in.read(buffer);
+    this.#isReading = false;
     return this.#isClosed ? 0 : count;
   }
 }

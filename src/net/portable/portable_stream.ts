@@ -39,6 +39,8 @@ export class PortableStream implements ByteStream {
   #isReading = false;
   /** What a write failed with, if that was not the end of the connection. */
   #failure: unknown;
+  /** A read begun by `watch()`, for the loop to take over. */
+  #ahead: { buffer: Uint8Array<ArrayBuffer>; count: Promise<number> } | undefined;
   #fullReads = 0;
   #writesInFlight = 0;
   /** Settles with the youngest write; of meaning only while writes are in flight. */
@@ -82,6 +84,16 @@ export class PortableStream implements ByteStream {
     }
   }
 
+  watch(onEnd: () => void): void {
+    if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
+    const buffer = new Uint8Array(this.#sizeBelow(this.#options.receiveBytes));
+    const count = this.#readInto(buffer).then((count) => {
+      if (count === 0) onEnd();
+      return count;
+    });
+    this.#ahead = { buffer, count };
+  }
+
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
     if (this.#isClosed || start === end) return;
     const bytes = buffer.subarray(start, end);
@@ -104,18 +116,26 @@ export class PortableStream implements ByteStream {
 
   /** How many bytes came, 0 at the end for whatever reason. */
   #read(): Promise<number> | number {
+    const ahead = this.#ahead;
+    if (ahead !== undefined) {
+      this.#ahead = undefined;
+      this.#buffer = ahead.buffer;
+      return ahead.count;
+    }
     assert(!this.#isReading, "One loop at a time reads a stream");
-    if (this.#isClosed) return 0;
+    return this.#isClosed ? 0 : this.#readInto(this.#buffer);
+  }
+
+  /** Not an async function: every waiting connection would hold one more frame. */
+  #readInto(buffer: Uint8Array<ArrayBuffer>): Promise<number> {
     this.#isReading = true;
-    // Not an async function: every waiting connection would hold one more frame.
-    return this.#conn.read(this.#buffer).then(this.#onRead, this.#onReadError);
+    return this.#conn.read(buffer).then(this.#onRead, this.#onReadError);
   }
 
   readonly #onRead = (count: number | null): number => {
     this.#isReading = false;
     this.#throwFailure();
     if (count === null || this.#isClosed) return 0;
-    this.#fullReads = count === this.#buffer.length ? this.#fullReads + 1 : 0;
     return count;
   };
 
@@ -138,6 +158,7 @@ export class PortableStream implements ByteStream {
    */
   #adapt(count: number): Promise<void> | undefined {
     const length = this.#buffer.length;
+    this.#fullReads = count === length ? this.#fullReads + 1 : 0;
     if (count < length) {
       if (length > IDLE_RECEIVE_BYTES && count <= this.#sizeBelow(length)) {
         this.#buffer = new Uint8Array(this.#sizeBelow(length));

@@ -57,6 +57,8 @@ export class StubStream implements ByteStream {
     this.local = local;
   }
 
+  watch(): void {}
+
   /** The peer sends. */
   push(...pieces: readonly Uint8Array[]): void {
     this.#received.push(...pieces);
@@ -295,10 +297,16 @@ export class ConsoleFixture implements ConsoleContext {
         derivation: this.#derivation,
       }),
       connectQuery: undefined,
-      upkeep: () => ({ resetQuery: undefined, checkQuery: "", isLifetimeOver: false }),
+      upkeep: () => ({
+        resetQuery: undefined,
+        checkQuery: "",
+        isLifetimeOver: false,
+        resetsAlways: false,
+      }),
       onUnreachable: () => false,
       onReached: () => {},
       logsConnections: false,
+      logsDisconnections: true,
     });
     this.servers.push(server);
     this.#running.push(server.run());

@@ -291,6 +291,60 @@ function reading(test: Test): void {
     assert.equal(far.isClosed, false);
   });
 
+  test("watch() tells of a peer that leaves while a sink holds the loop", async (pair) => {
+    const [near, far] = await pair.connect();
+    const gate = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    const pumping = far.pump(() => {
+      far.watch(ended.resolve);
+      return gate.promise;
+    });
+    await near.write(bytes("x"), 0, 1);
+    near.close();
+    await ended.promise;
+    gate.resolve();
+    await pumping;
+  });
+
+  test("watch() keeps what comes for the loop, and calls nobody then", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent = join(pieces(30));
+    const received: Uint8Array[] = [];
+    let isWatched = false;
+    const gate = Promise.withResolvers<void>();
+    const pumping = far.pump(async (buffer, length) => {
+      if (!isWatched) {
+        isWatched = true;
+        far.watch(() => assert.fail("It has not ended before anything came"));
+        far.watch(() => assert.fail("It is looking ahead already"));
+        await gate.promise;
+      }
+      received.push(buffer.slice(0, length));
+    });
+    await near.write(bytes("x"), 0, 1);
+    for (let i = 0; i < 20; i++) await eventTurn();
+    void near.write(sent, 0, sent.length);
+    near.finishWriting();
+    for (let i = 0; i < 20; i++) await eventTurn();
+    gate.resolve();
+    await pumping;
+    assert.deepEqual(join(received), join([bytes("x"), sent]));
+  });
+
+  test("watch() does nothing while the loop reads, and tells of a close here", async (pair) => {
+    const [near, far] = await pair.connect();
+    const pumping = far.pump(() => {
+      const ended = Promise.withResolvers<void>();
+      far.watch(ended.resolve);
+      far.close();
+      return ended.promise;
+    });
+    far.watch(() => assert.fail("The loop reads"));
+    await near.write(bytes("x"), 0, 1);
+    await pumping;
+    far.watch(() => assert.fail("It is closed"));
+  });
+
   test("both ends can send a flood to each other at the same time", async (pair) => {
     const [near, far] = await pair.connect();
     const flood = new Uint8Array(pair.under.floodBytes);

@@ -145,6 +145,7 @@ export class ServerBench implements AsyncDisposable {
       resetQuery: undefined,
       checkQuery: undefined,
       isLifetimeOver: false,
+      resetsAlways: false,
       ...upkeep,
     };
     const owner: ServerOwner = {
@@ -180,6 +181,7 @@ export class ServerBench implements AsyncDisposable {
       },
       onReached: () => {},
       logsConnections: false,
+      logsDisconnections: true,
       ...others,
       upkeep: () => this.upkeep,
     });

@@ -323,7 +323,7 @@ Deno.test("ServerSession.release() makes a server idle at once where no reset is
   await using bench = await ServerBench.open();
   await bench.logIn();
   bench.link();
-  bench.server.release();
+  bench.server.release(true);
   assert.deepEqual(bench.states, ["idle", "active", "idle"]);
 });
 
@@ -331,7 +331,7 @@ Deno.test("ServerSession.release() runs the reset query first, in state tested",
   await using bench = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
   const peer = await bench.logIn();
   bench.link();
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.server.state.kind, "tested");
   assert.equal(await peer.receiveText(), "Q DISCARD ALL");
   await peer.send(say.complete("DISCARD ALL"), say.ready());
@@ -350,7 +350,7 @@ for (
     await using bench = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
     const peer = await bench.logIn();
     bench.link();
-    bench.server.release();
+    bench.server.release(true);
     await peer.receive();
     await peer.send(...answer);
     await bench.ended();
@@ -365,7 +365,7 @@ Deno.test("ServerSession forgets unreported parameters after DISCARD ALL, not af
     const peer = await bench.logIn();
     bench.link();
     bench.server.parameters.set("search_path", "s");
-    bench.server.release();
+    bench.server.release(true);
     await peer.receive();
     await peer.send(say.complete("OK"), say.ready());
     await bench.settle();
@@ -377,7 +377,7 @@ Deno.test("ServerSession is closed after one client where its lifetime is 0", as
   await using bench = await ServerBench.open({ upkeep: { isLifetimeOver: true } });
   await bench.logIn();
   bench.link();
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.end().reason, "server lifetime over");
 });
 
@@ -444,7 +444,7 @@ Deno.test("ServerSession is kept from others until every cancel request has ende
   bench.link();
   bench.server.beginCancel();
   bench.server.beginCancel();
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.server.state.kind, "being_canceled");
   bench.server.endCancel();
   assert.equal(bench.server.state.kind, "being_canceled");
@@ -457,7 +457,7 @@ Deno.test("ServerSession runs the reset query only when the cancel requests have
   const peer = await bench.logIn();
   bench.link();
   bench.server.beginCancel();
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.server.state.kind, "being_canceled");
   bench.server.endCancel();
   assert.equal(bench.server.state.kind, "tested");
@@ -471,7 +471,7 @@ Deno.test("ServerSession whose cancel request ends while it is linked stays link
   bench.server.beginCancel();
   bench.server.endCancel();
   assert.equal(bench.server.state.kind, "active");
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.server.state.kind, "idle");
 });
 
@@ -480,7 +480,7 @@ Deno.test("ServerSession that is lost while it is being cancelled stays closed",
   const peer = await bench.logIn();
   bench.link();
   bench.server.beginCancel();
-  bench.server.release();
+  bench.server.release(true);
   peer.close();
   await bench.ended();
   bench.server.endCancel();
@@ -504,7 +504,7 @@ Deno.test("ServerSession.doom() closes a linked server when it is released", asy
   bench.server.doom("connect string changed");
   assert.equal(bench.server.state.kind, "active");
   assert.equal(bench.server.isDoomed, true);
-  bench.server.release();
+  bench.server.release(true);
   assert.equal(bench.end().reason, "connect string changed");
 });
 
@@ -519,7 +519,7 @@ Deno.test("ServerSession.doom() closes a server when its login or its reset is d
   await using reset = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
   const other = await reset.logIn();
   reset.link();
-  reset.server.release();
+  reset.server.release(true);
   reset.server.doom("connect string changed");
   await other.receive();
   await other.send(say.complete("DISCARD ALL"), say.ready());
@@ -537,7 +537,7 @@ Deno.test("ServerSession gives the next client nothing of the one before, in the
   };
   await peer.send(say.complete("SELECT 1"), say.ready());
   await bench.settle();
-  bench.server.release();
+  bench.server.release(true);
   await peer.send(say.complete("SELECT 2"), say.ready());
   await bench.settle();
   assert.match(first.received[0]!, /SELECT 1/);
