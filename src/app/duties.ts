@@ -157,15 +157,20 @@ function carryOut(verdict: ServerVerdict): void {
   }
 }
 
-/** Pools made for names that only `*` covers are freed, or any client could fill the memory. */
+/**
+ * Pools made for names that only `*` covers are freed, or any client could fill the memory with
+ * names: at once if it never came to a server, else when unused for long.
+ */
 function freeIfUnused(
   { live, pools }: DutiesOptions,
   { pool, nowMs }: { pool: ServerPool; nowMs: number },
 ): void {
   if (!pool.isEmpty) pool.usedAtMs = nowMs;
   const isAutomatic = !live.config.databases.has(pool.database);
+  if (!isAutomatic || !pool.isEmpty) return;
   const limitMs = live.settings.autodbIdleTimeoutMs;
-  if (isAutomatic && limitMs > 0 && nowMs - pool.usedAtMs > limitMs) pools.free(pool);
+  const isUnused = limitMs > 0 && nowMs - pool.usedAtMs > limitMs;
+  if (isUnused || pool.welcome === undefined) pools.free(pool);
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

@@ -87,6 +87,7 @@ export class ServerPools {
   free(pool: ServerPool): void {
     this.registry.remove(pool);
     this.#options.stats.retire(pool.stats);
+    if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
   }
 
   /** How old a server of the pool may become; 0 means that it is used once. */

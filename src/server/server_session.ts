@@ -368,7 +368,8 @@ export class ServerSession {
     const isReport = cursor.type === Backend.ErrorResponse;
     const said = isReport && !cursor.isContinuation ? `: ${errorOf(cursor).message}` : "";
     cursor.abandonChunk();
-    this.discard(`idle server got dirty${said}`);
+    const kind = endKind(this.#state.kind !== "login");
+    this.#end({ reason: `idle server got dirty${said}`, error: crashed(), kind });
   }
 
   /** Runs the reset query, if one is due; then the server is free. */

@@ -3,7 +3,7 @@
  * last period. Pure.
  */
 
-import { averages, PoolStats, type StatValues } from "./pool_stats.ts";
+import { averages, PoolStats, STAT_NAMES, type StatValues } from "./pool_stats.ts";
 
 /** One database's figures. */
 export interface DatabaseStats {
@@ -37,6 +37,8 @@ export class StatsBook {
     const database = this.#pools.get(stats);
     if (database === undefined) return;
     this.#pools.delete(stats);
+    // Names that came to nothing must not be kept for ever.
+    if (STAT_NAMES.every((name) => stats[name] === 0)) return;
     const retired = this.#retired.get(database) ?? new PoolStats();
     retired.add(stats);
     this.#retired.set(database, retired);

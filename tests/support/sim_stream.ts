@@ -288,16 +288,6 @@ export class SimStream implements ByteStream {
     this.#ahead = { buffer, count };
   }
 
-  watch(onEnd: () => void): void {
-    if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
-    const buffer = new Uint8Array(this.#buffer.length);
-    const count = this.#readInto(buffer).then((count) => {
-      if (count === 0) onEnd();
-      return count;
-    });
-    this.#ahead = { buffer, count };
-  }
-
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
     if (this.#isClosed || start === end) return;
     // The answer to what was written before has come: there is nobody.

@@ -80,7 +80,7 @@ Deno.test("ServerSession that cannot connect is unreachable, and says where", as
   bench.run();
   await bench.ended();
   const { error, kind, reason } = bench.end();
-  assert.deepEqual([reason, kind], ["connect failed", "unreachable"]);
+  assert.deepEqual([reason, kind], ["connect failed (connection refused)", "unreachable"]);
   assert.deepEqual([error.sqlstate, error.message], ["08001", "connect failed"]);
   assert.deepEqual(bench.unreachable, [bench.server.address]);
 });
