@@ -8,8 +8,8 @@ export class PidfileError extends Error {
   override readonly name = "PidfileError";
 }
 
-/** Holds the pid file; it goes when disposed of. */
-export class Pidfile implements Disposable {
+/** Holds the pid file. */
+export class Pidfile {
   readonly #path: string;
 
   private constructor(path: string) {
@@ -21,20 +21,29 @@ export class Pidfile implements Disposable {
    * @throws {PidfileError} If the process it names lives, or the file cannot be written.
    */
   static create(path: string): Pidfile {
-    const owner = readOwner(path);
-    if (owner !== undefined && owner !== Deno.pid && isAlive(owner)) {
-      throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
-    }
     try {
+      const owner = readOwner(path);
+      if (owner !== undefined && owner !== Deno.pid && isAlive(owner)) {
+        throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
+      }
       Deno.writeTextFileSync(path, `${Deno.pid}\n`);
     } catch (error) {
+      if (error instanceof PidfileError) throw error;
       throw new PidfileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
     }
     return new Pidfile(path);
   }
 
-  [Symbol.dispose](): void {
-    if (readOwner(this.#path) === Deno.pid) Deno.removeSync(this.#path);
+  /**
+   * Removes the file, unless another process has written its own meanwhile.
+   * @throws {PidfileError} If it cannot be removed.
+   */
+  remove(): void {
+    try {
+      if (readOwner(this.#path) === Deno.pid) Deno.removeSync(this.#path);
+    } catch (error) {
+      throw new PidfileError(`Cannot remove ${this.#path}: ${errorText(error)}`, { cause: error });
+    }
   }
 }
 

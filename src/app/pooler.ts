@@ -226,7 +226,10 @@ export class Pooler {
     // First of all, since a log file that cannot be opened must leave everything as it was.
     onReloaded?.(loaded);
     const names = new Set([...this.pools.registry.all()].map(({ database }) => database));
-    const plan = planReload(this.live.config, loaded.config, names);
+    const plan = planReload(this.live.config, loaded.config, {
+      atStart: this.#options.loaded.config,
+      databases: names,
+    });
     this.live.replace(loaded);
     for (const warning of loaded.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);

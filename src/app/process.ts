@@ -132,7 +132,7 @@ async function servePooler(
 ): Promise<void> {
   const { conffile, pidfile } = loaded.config.settings;
   const clock = systemClock();
-  using _pidfile = pidfile === "" ? undefined : Pidfile.create(pidfile);
+  using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
   using peerCredentials = PeerCredentials.open();
   const pooler = new Pooler({
     clock,
@@ -160,6 +160,20 @@ async function servePooler(
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
   if (isInBackground()) reportReady();
   await pooler.stopped;
+}
+
+/** A pid file that cannot be removed at the end is worth a line, not a failure. */
+function holdPidfile(path: string, log: Logger): Disposable {
+  const pidfile = Pidfile.create(path);
+  return {
+    [Symbol.dispose]() {
+      try {
+        pidfile.remove();
+      } catch (error) {
+        log.error(errorText(error));
+      }
+    },
+  };
 }
 
 function noteStart(log: Logger, { config }: LoadedConfig): void {

@@ -12,7 +12,6 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { PoolMode } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
-import { RequestQueue } from "../link/request_queue.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
@@ -20,6 +19,8 @@ import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
+import { ClientIntake } from "./client_intake.ts";
+import { RequestClock } from "./request_clock.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
   isTransactionStatus,
@@ -27,16 +28,11 @@ import {
   readyForQuery,
   TransactionStatus,
 } from "../wire/backend_messages.ts";
-import { errorResponse } from "../wire/error_response.ts";
-import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
-import { Backend, Frontend, typeTable } from "../wire/message_type.ts";
-import { MessageWriter } from "../wire/message_writer.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { Backend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
-
-/** Of the client's messages none has to be looked into. */
-const NOTHING_INSPECTED = typeTable([]);
 
 /** The pool of servers as a client uses it. */
 export type ServerPool = Pool<ServerSession, PgError>;
@@ -71,17 +67,11 @@ export interface RelayOptions {
 export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError> {
   readonly #options: RelayOptions;
   readonly #place: WaitingPlace<ServerRequest<ServerSession, PgError>>;
-  readonly #fromClient: MessageCursor;
-  readonly #requests = new RequestQueue();
-  readonly #toServer = new RangeWriter();
+  readonly #intake: ClientIntake;
+  readonly #clock: RequestClock;
   readonly #toClient = new RangeWriter();
   #server: ServerSession | undefined;
   #mode: PoolMode = "session";
-  /** Whether the pieces to come of a message in parts are passed on. */
-  #isForwarding = false;
-  /** After a cancelled wait: everything up to the client's Sync is dropped. */
-  #isSkippingToSync = false;
-  #isTerminating = false;
   #isSettingParameters = false;
   /** Lets the client's receive loop go on, once the chunk it is held with has been passed on. */
   #letGo: (() => void) | undefined;
@@ -93,20 +83,17 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #isMidReply = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
-  /** When the client's oldest unanswered request set out; 0 while nothing is asked. */
-  #queryStartMs = 0;
-  #transactionStartMs = 0;
-  #lastReadyMs = 0;
 
   constructor(options: RelayOptions) {
     this.#options = options;
     this.#place = new WaitingPlace<ServerRequest<ServerSession, PgError>>(this);
-    this.#fromClient = new MessageCursor({
-      inspected: NOTHING_INSPECTED,
-      maxInspectedBytes: 0,
+    const { stats } = options.pool;
+    this.#clock = new RequestClock(options.clock, stats);
+    this.#intake = new ClientIntake({
       maxMessageBytes: options.maxMessageBytes,
+      stats,
+      answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
-    this.#lastReadyMs = options.clock.nowMs();
   }
 
   /** The server the client is linked to. */
@@ -129,17 +116,17 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** When the running query set out, or undefined. */
   get queryStartMs(): number | undefined {
-    return this.#queryStartMs === 0 ? undefined : this.#queryStartMs;
+    return this.#clock.queryStartMs;
   }
 
   /** When the open transaction began, or undefined. */
   get transactionStartMs(): number | undefined {
-    return this.#transactionStartMs === 0 ? undefined : this.#transactionStartMs;
+    return this.#clock.transactionStartMs;
   }
 
   /** When the last answer was complete. */
   get lastReadyMs(): number {
-    return this.#lastReadyMs;
+    return this.#clock.lastReadyMs;
   }
 
   /** When the wait for a server began, or undefined. */
@@ -152,20 +139,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    * @throws {ProtocolError} If it is not what a client may send.
    */
   onClientChunk(buffer: Uint8Array, length: number): void | Promise<void> {
-    this.#options.pool.stats.bytesReceived += length;
-    this.#fromClient.feed(buffer, length);
-    this.#walkClientChunk();
-    if (this.#toServer.length === 0) return this.#afterForwarding();
+    const intake = this.#intake;
+    intake.take(buffer, length, this.#server !== undefined);
+    if (intake.outgoing.length === 0) return this.#afterForwarding();
     this.#isLinkOver = false;
     // What only ends a COPY that has failed already asks for nothing.
-    if (this.#queryStartMs === 0 && !this.#requests.isEmpty) this.#noteStart();
+    if (!intake.requests.isEmpty) this.#clock.start();
     if (this.#server !== undefined) return this.#forward(this.#server);
     return this.#acquire();
   }
 
   /** The pool has a server: the wait is over. */
   serve(server: ServerSession): void {
-    this.#noteWait();
+    this.#clock.waited(this.#place.sinceMs);
     this.#take(server);
     if (server.parameters.isFitFor(this.#options.parameters)) this.#forwardHeld();
     else this.#setParameters(server);
@@ -229,92 +215,17 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const { host, pool, stream } = this.#options;
     if (!pool.cancel(this.#place)) return false;
     host.enterIdle();
-    this.#toServer.clear();
-    const answer = this.#canceledAnswer();
-    this.#isSkippingToSync = this.#requests.isUnsynced;
-    this.#isForwarding = false;
-    this.#forgetRequests();
+    const answer = this.#intake.cancel();
+    this.#clock.forget();
     const sending = stream.write(answer, 0, answer.length);
     if (sending === undefined) this.#letGoOfClient();
     else void sending.then(() => this.#letGoOfClient());
     return true;
   }
 
-  #walkClientChunk(): void {
-    const cursor = this.#fromClient;
-    while (cursor.next()) {
-      if (!cursor.isContinuation) this.#isForwarding = this.#note(cursor.type);
-      if (this.#isForwarding) this.#toServer.add(cursor.buffer, cursor.start, cursor.end);
-      if (this.#isTerminating) return cursor.abandonChunk();
-    }
-  }
-
-  /** Takes note of a client's message. Returns whether it is passed on. */
-  #note(type: number): boolean {
-    if (this.#isSkippingToSync) return this.#skipToSync(type);
-    switch (type) {
-      case Frontend.Query:
-        this.#requests.noteQuery();
-        return true;
-      case Frontend.Parse:
-        this.#options.pool.stats.clientParseCount += 1;
-        this.#requests.noteExtended();
-        return true;
-      case Frontend.Bind:
-        this.#options.pool.stats.bindCount += 1;
-        this.#requests.noteExtended();
-        return true;
-      case Frontend.Describe:
-      case Frontend.Execute:
-      case Frontend.Close:
-        this.#requests.noteExtended();
-        return true;
-      case Frontend.Sync:
-        this.#requests.noteSync();
-        return true;
-      case Frontend.Flush:
-        // Without messages before it there is nothing to flush, and no answer would ever come.
-        return this.#requests.isUnsynced;
-      case Frontend.FunctionCall:
-        this.#requests.noteFunctionCall();
-        return true;
-      case Frontend.CopyData:
-        return this.#isCopyWelcome();
-      case Frontend.CopyDone:
-      case Frontend.CopyFail:
-        if (!this.#isCopyWelcome()) return false;
-        this.#requests.noteCopyEnd();
-        return true;
-      case Frontend.Terminate:
-        this.#isTerminating = true;
-        return false;
-      default:
-        throw new ProtocolError(`unknown pkt: '${String.fromCharCode(type)}'`);
-    }
-  }
-
-  /**
-   * Data that comes after its COPY has failed is dropped, by a server as well as here: it must not
-   * make a client without a server wait for one.
-   */
-  #isCopyWelcome(): boolean {
-    return this.#server !== undefined || !this.#requests.isEmpty;
-  }
-
-  #skipToSync(type: number): boolean {
-    if (type === Frontend.Terminate) this.#isTerminating = true;
-    if (type === Frontend.Sync) {
-      this.#isSkippingToSync = false;
-      const ready = readyForQuery(TransactionStatus.Idle);
-      // Held by nobody: the client's stream keeps the order of its writes.
-      void this.#options.stream.write(ready, 0, ready.length);
-    }
-    return false;
-  }
-
-  #noteStart(): void {
-    this.#queryStartMs = this.#options.clock.nowMs();
-    if (this.#transactionStartMs === 0) this.#transactionStartMs = this.#queryStartMs;
+  /** Says something of our own to the client; its stream keeps the order of its writes. */
+  #tellClient(message: Uint8Array): void {
+    void this.#options.stream.write(message, 0, message.length);
   }
 
   #acquire(): void | Promise<void> {
@@ -378,8 +289,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       return;
     }
     for (const [name, value] of server.parameters.settleWith(this.#options.parameters)) {
-      const message = parameterStatus(name, value);
-      void this.#options.stream.write(message, 0, message.length);
+      this.#tellClient(parameterStatus(name, value));
     }
     this.#forwardHeld();
   }
@@ -392,16 +302,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #forward(server: ServerSession): void | Promise<void> {
-    server.requestedAtMs = this.#queryStartMs;
-    const sending = this.#toServer.flushTo(server);
+    server.requestedAtMs = this.#clock.queryStartMs ?? server.requestedAtMs;
+    const sending = this.#intake.outgoing.flushTo(server);
     if (sending === undefined) return this.#afterForwarding();
     // An ordinary request is followed up when its answer comes.
-    const isOrdinary = !this.#isTerminating && !this.#requests.isEmpty;
+    const isOrdinary = !this.#intake.isTerminating && !this.#intake.requests.isEmpty;
     return isOrdinary ? sending : sending.then(() => this.#afterForwarding());
   }
 
   #afterForwarding(): void {
-    if (this.#isTerminating) this.#options.host.end("client close request");
+    if (this.#intake.isTerminating) this.#options.host.end("client close request");
     // The end of a message in parts may be all that the release was waiting for.
     else if (this.#server !== undefined) this.#settle();
   }
@@ -419,9 +329,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         return;
       }
       case Backend.CopyInResponse:
-        return this.#requests.onCopyIn();
+        return this.#intake.requests.onCopyIn();
       case Backend.ErrorResponse: {
-        this.#requests.onError();
+        this.#intake.requests.onError();
         const error = errorOf(cursor);
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
@@ -436,37 +346,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
       throw new ProtocolError("bad ReadyForQuery");
     }
-    const wasDue = this.#requests.onReadyForQuery();
+    const { requests } = this.#intake;
+    const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
-    this.#isLinkOver = this.#mode !== "session" && status === TransactionStatus.Idle &&
-      this.#requests.isEmpty;
-    this.#noteReady(status === TransactionStatus.Idle);
-    if (this.#mode === "statement" && status !== TransactionStatus.Idle) {
+    const isIdle = status === TransactionStatus.Idle;
+    this.#isLinkOver = this.#mode !== "session" && isIdle && requests.isEmpty;
+    this.#clock.ready(isIdle, !requests.isEmpty);
+    if (this.#mode === "statement" && !isIdle) {
       this.#violation = new PgError(
         SQLSTATE.featureNotSupported,
         "transaction blocks not allowed in statement pooling mode",
       );
     }
-  }
-
-  #noteReady(isTransactionOver: boolean): void {
-    const { clock, pool } = this.#options;
-    const nowMs = clock.nowMs();
-    const { stats } = pool;
-    this.#lastReadyMs = nowMs;
-    stats.queryCount += 1;
-    stats.queryTimeUs += microseconds(nowMs - this.#queryStartMs);
-    this.#queryStartMs = this.#requests.isEmpty ? 0 : nowMs;
-    if (!isTransactionOver) return;
-    stats.xactCount += 1;
-    stats.xactTimeUs += microseconds(nowMs - this.#transactionStartMs);
-    this.#transactionStartMs = this.#queryStartMs;
-  }
-
-  #noteWait(): void {
-    const { clock, pool } = this.#options;
-    pool.stats.waitTimeUs += microseconds(clock.nowMs() - this.#place.sinceMs);
   }
 
   /** Ends the link if it may end. Called whenever one of its conditions may have come true. */
@@ -489,7 +381,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const server = this.#server!;
     this.#unlink();
     // What is left of late CopyData has no server to go to.
-    this.#isForwarding = false;
+    this.#intake.dropRest();
     this.#options.host.enterIdle();
     server.discard(`idle server got dirty${said}`);
   }
@@ -509,43 +401,20 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Whether nothing is under way in either direction, as far as can be told. */
   #isAtRest(server: ServerSession): boolean {
-    return server.transactionStatus === TransactionStatus.Idle && this.#requests.isEmpty &&
-      !this.#isSettingParameters && server.isBetweenMessages && !this.#isMidMessage();
+    return server.transactionStatus === TransactionStatus.Idle && this.#intake.requests.isEmpty &&
+      !this.#isSettingParameters && server.isBetweenMessages && !this.#intake.isMidMessage;
   }
 
   /** Whether requests and answers may be out of step, so that nobody else may have the server. */
   get #isInDoubt(): boolean {
-    return this.#hasUnaskedReady || this.#requests.isDoubtful;
-  }
-
-  #isMidMessage(): boolean {
-    return this.#isForwarding && this.#fromClient.isMidMessage;
+    return this.#hasUnaskedReady || this.#intake.requests.isDoubtful;
   }
 
   #unlink(): void {
     this.#server = undefined;
     this.#isSettingParameters = false;
-    this.#forgetRequests();
-  }
-
-  #forgetRequests(): void {
-    this.#requests.clear();
-    this.#queryStartMs = 0;
-    this.#transactionStartMs = 0;
-  }
-
-  /** An error for all that was asked, each with the ReadyForQuery that is due. */
-  #canceledAnswer(): Uint8Array {
-    const error = errorResponse(
-      new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
-        severity: "ERROR",
-      }),
-    );
-    const ready = readyForQuery(TransactionStatus.Idle);
-    const answer = new MessageWriter();
-    for (let i = 0; i < this.#requests.dueCount; i++) answer.bytes(error).bytes(ready);
-    if (this.#requests.isUnsynced) answer.bytes(error);
-    return answer.take();
+    this.#intake.requests.clear();
+    this.#clock.forget();
   }
 }
 
@@ -553,8 +422,4 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 function isUnasked({ isContinuation, type }: MessageCursor): boolean {
   return !isContinuation && type !== Backend.ParameterStatus && type !== Backend.NoticeResponse &&
     type !== Backend.NotificationResponse;
-}
-
-function microseconds(ms: number): number {
-  return Math.round(ms * 1000);
 }

@@ -13,11 +13,15 @@ export interface ReloadPlan {
   readonly needsRestart: readonly string[];
 }
 
-/** Compares; `databases` are the names in use, those made from `*` included. */
+/**
+ * Compares the configuration in force with a new one.
+ * @param running.atStart What the process was started with: restart-only settings are still its.
+ * @param running.databases The names in use, those made from `*` included.
+ */
 export function planReload(
   before: Config,
   after: Config,
-  databases: Iterable<string>,
+  { atStart, databases }: { atStart: Config; databases: Iterable<string> },
 ): ReloadPlan {
   const changedDatabases: string[] = [];
   const removedDatabases: string[] = [];
@@ -27,7 +31,7 @@ export function planReload(
     if (now === undefined) removedDatabases.push(name);
     else if (old === undefined || leadsElsewhere(old, now)) changedDatabases.push(name);
   }
-  return { changedDatabases, removedDatabases, needsRestart: restartOnly(before, after) };
+  return { changedDatabases, removedDatabases, needsRestart: restartOnly(atStart, after) };
 }
 
 function entryOf(config: Config, name: string): DatabaseConfig | undefined {
@@ -44,8 +48,8 @@ function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig): boolean {
     JSON.stringify([...a.startupParameters]) !== JSON.stringify([...b.startupParameters]);
 }
 
-function restartOnly(before: Config, after: Config): string[] {
-  const old = new Map(showSettings(before.settings).map(({ key, value }) => [key, value]));
+function restartOnly(atStart: Config, after: Config): string[] {
+  const old = new Map(showSettings(atStart.settings).map(({ key, value }) => [key, value]));
   const fixed = new Set(SETTINGS.filter(({ reloadable }) => !reloadable).map(({ name }) => name));
   return showSettings(after.settings)
     .filter(({ key, value }) => fixed.has(key) && old.get(key) !== value)

@@ -22,6 +22,8 @@ export interface OwnQueryResult {
 /** One query of ours that is under way. */
 export class OwnQuery {
   #error: PgError | undefined;
+  /** Whether a statement has succeeded: without that or an error there is no ReadyForQuery. */
+  #hasResult = false;
   readonly #onDone: (result: OwnQueryResult) => void;
 
   constructor(onDone: (result: OwnQueryResult) => void) {
@@ -37,16 +39,19 @@ export class OwnQuery {
     switch (cursor.type) {
       case Backend.RowDescription:
       case Backend.DataRow:
-      case Backend.CommandComplete:
-      case Backend.EmptyQueryResponse:
       case Backend.NoticeResponse:
       case Backend.NotificationResponse:
+        return false;
+      case Backend.CommandComplete:
+      case Backend.EmptyQueryResponse:
+        this.#hasResult = true;
         return false;
       case Backend.ErrorResponse:
         this.#error ??= errorOf(cursor);
         return false;
       case Backend.ReadyForQuery:
-        return true;
+        if (this.#hasResult || this.#error !== undefined) return true;
+        throw new ProtocolError("unknown pkt from server: ReadyForQuery without an answer");
       default:
         throw new ProtocolError("unknown pkt from server");
     }

@@ -338,7 +338,7 @@ export class ServerSession {
       } else {
         const isLast = this.#receiveAnswer(this.#ownQuery);
         // A client is being served from here on: what follows is for it.
-        if (isLast && this.#state.kind === "active") {
+        if (isLast && this.#ownQuery === undefined && this.#state.kind === "active") {
           return this.#state.taker.onServerChunk(cursor);
         }
       }

@@ -580,24 +580,23 @@ async function forbiddenTransaction(session: SimSession): Promise<void> {
   } catch (error) {
     assert.ok(error instanceof Gone);
     const { isCalm } = session.client.stage.plan;
-    if (isCalm) assert.equal(error.result?.errors[0]?.sqlstate, "0A000", JSON.stringify(error.result));
+    if (isCalm) {
+      assert.equal(error.result?.errors[0]?.sqlstate, "0A000", JSON.stringify(error.result));
+    }
     throw error;
   }
   assert.fail("A transaction was allowed in statement mode");
 }
 
-/** Makes the server break the rules. */
+/**
+ * Makes the server break the rules. (Not by a second ReadyForQuery: whom that is taken for an answer
+ * by depends on when it comes, and nobody could tell.)
+ */
 async function sabotage(session: SimSession): Promise<void> {
   session.client.hasBrokenOff = true;
-  const how = session.random.pick([
-    ...["close", "reset", "fatal", "garbage", "cut", "bad_ready", "second_ready"],
-  ]);
-  const result = await session.query(session.signed(`misbehave ${how}`));
-  assert.equal(how, "second_ready");
-  assert.ok(result.types.endsWith("Z"));
-  // The second ReadyForQuery may come at any time; there is no going on from here.
-  session.connection.close();
-  throw new Gone(undefined);
+  const how = session.random.pick(["close", "reset", "fatal", "garbage", "cut", "bad_ready"]);
+  await session.query(session.signed(`misbehave ${how}`));
+  assert.fail(`A client goes on after its server did this: ${how}`);
 }
 
 const ANYWHERE: readonly Operation[] = [

@@ -74,8 +74,13 @@ for (
   });
 }
 
+Deno.test("OwnQuery refuses a ReadyForQuery that must be of something else", () => {
+  assert.throws(() => receive(say.ready()), ProtocolError);
+  assert.throws(() => receive(say.notice("by the way"), say.ready()), ProtocolError);
+});
+
 Deno.test("OwnQuery refuses a transaction status that does not exist", () => {
   const ready = say.ready();
   ready[5] = 0x58;
-  assert.throws(() => receive(ready), ProtocolError);
+  assert.throws(() => receive(say.complete("SET"), ready), ProtocolError);
 });

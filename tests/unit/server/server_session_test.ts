@@ -305,6 +305,29 @@ Deno.test("ServerSession.runOwnQuery() keeps the answer from the client, and no 
   assert.equal(bench.server.parameters.get("TimeZone"), "UTC");
 });
 
+Deno.test("ServerSession lets a client begin with an own query of its own after the reset", async () => {
+  await using bench = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
+  const peer = await bench.logIn();
+  const second = new RecordingTaker();
+  let isSet = false;
+  bench.onState = (server) => {
+    if (server.state.kind !== "idle") return;
+    server.link(second);
+    server.runOwnQuery("set TimeZone = 'UTC'", () => {
+      isSet = true;
+    });
+  };
+  bench.link();
+  bench.server.release(true);
+  await peer.receive();
+  await peer.send(say.complete("DISCARD ALL"), say.ready(), say.notification("news", "hear"));
+  assert.equal(await peer.receiveText(), "Q set TimeZone = 'UTC'");
+  await peer.send(say.complete("SET"), say.ready());
+  await bench.settle();
+  assert.equal(isSet, true);
+  assert.deepEqual(second.received, []);
+});
+
 Deno.test("ServerSession does not begin a link in the middle of a notification", async () => {
   await using bench = await ServerBench.open();
   const peer = await bench.logIn();

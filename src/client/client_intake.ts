@@ -1,0 +1,162 @@
+/**
+ * What a client sends, walked message by message: noted for its answers, and gathered to be sent
+ * on. It has no server and no stream; whoever has them takes what is gathered.
+ *
+ * HOT PATH. Budget: no allocation per message.
+ */
+
+import { RequestQueue } from "../link/request_queue.ts";
+import type { PoolStats } from "../stats/pool_stats.ts";
+import { readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
+import { errorResponse } from "../wire/error_response.ts";
+import { MessageCursor } from "../wire/message_cursor.ts";
+import { Frontend, typeTable } from "../wire/message_type.ts";
+import { MessageWriter } from "../wire/message_writer.ts";
+import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { RangeWriter } from "../wire/range_writer.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+
+/** Of the client's messages none has to be looked into. */
+const NOTHING_INSPECTED = typeTable([]);
+
+/** What an intake is made of. */
+export interface ClientIntakeOptions {
+  /** Longest message let through (`max_packet_size`). */
+  readonly maxMessageBytes: number;
+  readonly stats: PoolStats;
+  /** Called for a Sync that no server will see: it is answered with ReadyForQuery at once. */
+  readonly answerSync: () => void;
+}
+
+/** The requests of one client. */
+export class ClientIntake {
+  /** What has been asked and not yet answered. */
+  readonly requests = new RequestQueue();
+  /** What is to be sent to a server. */
+  readonly outgoing = new RangeWriter();
+  readonly #options: ClientIntakeOptions;
+  readonly #cursor: MessageCursor;
+  /** Whether the pieces to come of a message in parts are sent on. */
+  #isForwarding = false;
+  /** After a cancelled wait: everything up to the client's Sync is dropped. */
+  #isSkippingToSync = false;
+  #isTerminating = false;
+
+  constructor(options: ClientIntakeOptions) {
+    this.#options = options;
+    this.#cursor = new MessageCursor({
+      inspected: NOTHING_INSPECTED,
+      maxInspectedBytes: 0,
+      maxMessageBytes: options.maxMessageBytes,
+    });
+  }
+
+  /** Whether the client has said that it leaves. */
+  get isTerminating(): boolean {
+    return this.#isTerminating;
+  }
+
+  /** Whether a message was sent on of which the client still owes a part. */
+  get isMidMessage(): boolean {
+    return this.#isForwarding && this.#cursor.isMidMessage;
+  }
+
+  /**
+   * Walks a chunk. Data that comes after its COPY has failed is dropped, by a server as well as
+   * here: it must not make a client without a server wait for one.
+   * @throws {ProtocolError} If it is not what a client may send.
+   */
+  take(buffer: Uint8Array, length: number, hasServer: boolean): void {
+    this.#options.stats.bytesReceived += length;
+    const cursor = this.#cursor;
+    cursor.feed(buffer, length);
+    while (cursor.next()) {
+      if (!cursor.isContinuation) this.#isForwarding = this.#note(cursor.type, hasServer);
+      if (this.#isForwarding) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);
+      if (this.#isTerminating) return cursor.abandonChunk();
+    }
+  }
+
+  /** The server is gone: what is still to come of a message for it is dropped. */
+  dropRest(): void {
+    this.#isForwarding = false;
+  }
+
+  /** Takes back all that was asked. Returns the answer: an error and a ReadyForQuery for each. */
+  cancel(): Uint8Array {
+    const answer = this.#canceledAnswer();
+    this.#isSkippingToSync = this.requests.isUnsynced;
+    this.dropRest();
+    this.outgoing.clear();
+    this.requests.clear();
+    return answer;
+  }
+
+  /** Takes note of a message. Returns whether it is sent on. */
+  #note(type: number, hasServer: boolean): boolean {
+    if (this.#isSkippingToSync) return this.#skipToSync(type);
+    const { requests } = this;
+    const { stats } = this.#options;
+    switch (type) {
+      case Frontend.Query:
+        requests.noteQuery();
+        return true;
+      case Frontend.Parse:
+        stats.clientParseCount += 1;
+        requests.noteExtended();
+        return true;
+      case Frontend.Bind:
+        stats.bindCount += 1;
+        requests.noteExtended();
+        return true;
+      case Frontend.Describe:
+      case Frontend.Execute:
+      case Frontend.Close:
+        requests.noteExtended();
+        return true;
+      case Frontend.Sync:
+        requests.noteSync();
+        return true;
+      case Frontend.Flush:
+        // Without messages before it there is nothing to flush, and no answer would ever come.
+        return requests.isUnsynced;
+      case Frontend.FunctionCall:
+        requests.noteFunctionCall();
+        return true;
+      case Frontend.CopyData:
+        return hasServer || !requests.isEmpty;
+      case Frontend.CopyDone:
+      case Frontend.CopyFail:
+        if (!hasServer && requests.isEmpty) return false;
+        requests.noteCopyEnd();
+        return true;
+      case Frontend.Terminate:
+        this.#isTerminating = true;
+        return false;
+      default:
+        throw new ProtocolError(`unknown pkt: '${String.fromCharCode(type)}'`);
+    }
+  }
+
+  #skipToSync(type: number): boolean {
+    if (type === Frontend.Terminate) this.#isTerminating = true;
+    if (type === Frontend.Sync) {
+      this.#isSkippingToSync = false;
+      this.#options.answerSync();
+    }
+    return false;
+  }
+
+  #canceledAnswer(): Uint8Array {
+    const error = errorResponse(
+      new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
+        severity: "ERROR",
+      }),
+    );
+    const ready = readyForQuery(TransactionStatus.Idle);
+    const answer = new MessageWriter();
+    for (let i = 0; i < this.requests.dueCount; i++) answer.bytes(error).bytes(ready);
+    if (this.requests.isUnsynced) answer.bytes(error);
+    return answer.take();
+  }
+}

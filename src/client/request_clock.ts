@@ -1,0 +1,76 @@
+/**
+ * When a client's requests set out and came back: what the limits of time are compared with, and
+ * what the statistics count.
+ *
+ * HOT PATH. Budget: one look at the clock for what sets out, one for each ReadyForQuery.
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { PoolStats } from "../stats/pool_stats.ts";
+
+/** The times of one client. */
+export class RequestClock {
+  readonly #clock: Clock;
+  readonly #stats: PoolStats;
+  /** When the oldest unanswered request set out; 0 while nothing is asked. */
+  #queryStartMs = 0;
+  #transactionStartMs = 0;
+  #lastReadyMs: number;
+
+  constructor(clock: Clock, stats: PoolStats) {
+    this.#clock = clock;
+    this.#stats = stats;
+    this.#lastReadyMs = clock.nowMs();
+  }
+
+  /** When the running query set out, or undefined. */
+  get queryStartMs(): number | undefined {
+    return this.#queryStartMs === 0 ? undefined : this.#queryStartMs;
+  }
+
+  /** When the open transaction began, or undefined. */
+  get transactionStartMs(): number | undefined {
+    return this.#transactionStartMs === 0 ? undefined : this.#transactionStartMs;
+  }
+
+  /** When the last answer was complete. */
+  get lastReadyMs(): number {
+    return this.#lastReadyMs;
+  }
+
+  /** Something that will be answered sets out. */
+  start(): void {
+    if (this.#queryStartMs !== 0) return;
+    this.#queryStartMs = this.#clock.nowMs();
+    if (this.#transactionStartMs === 0) this.#transactionStartMs = this.#queryStartMs;
+  }
+
+  /** A wait for a server is over. */
+  waited(sinceMs: number): void {
+    this.#stats.waitTimeUs += microseconds(this.#clock.nowMs() - sinceMs);
+  }
+
+  /** A ReadyForQuery came; `isMoreDue` when it was not the last one that is due. */
+  ready(isTransactionOver: boolean, isMoreDue: boolean): void {
+    const nowMs = this.#clock.nowMs();
+    const stats = this.#stats;
+    this.#lastReadyMs = nowMs;
+    stats.queryCount += 1;
+    stats.queryTimeUs += microseconds(nowMs - this.#queryStartMs);
+    this.#queryStartMs = isMoreDue ? nowMs : 0;
+    if (!isTransactionOver) return;
+    stats.xactCount += 1;
+    stats.xactTimeUs += microseconds(nowMs - this.#transactionStartMs);
+    this.#transactionStartMs = this.#queryStartMs;
+  }
+
+  /** What was asked will not be answered. */
+  forget(): void {
+    this.#queryStartMs = 0;
+    this.#transactionStartMs = 0;
+  }
+}
+
+function microseconds(ms: number): number {
+  return Math.round(ms * 1000);
+}
