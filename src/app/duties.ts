@@ -25,7 +25,7 @@ export interface DutiesOptions {
   readonly pools: ServerPools;
   readonly stats: StatsBook;
   /** Cancels what a server is running that has been given up. */
-  readonly cancelQuery: (server: ServerSession) => void;
+  readonly cancelQuery: (server: ServerSession, pool: ServerPool) => void;
 }
 
 /** The duties of one pooler, in the order of a round. */
@@ -59,7 +59,9 @@ function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: numb
 }
 
 /** Whether a client waits for a server, and so is not being read: nobody else sees it leave. */
-function isQueued({ pool, state }: ClientSession): boolean {
+function isQueued({ pool, relay, state }: ClientSession): boolean {
+  // One that asked and left in one breath is served all the same, as a server would.
+  if (relay?.isTerminating === true) return false;
   return state.kind === "waiting" || state.kind === "login" && pool !== undefined;
 }
 
@@ -69,11 +71,13 @@ function isQueued({ pool, state }: ClientSession): boolean {
  */
 function endLate(
   client: ClientSession,
-  { cancelQuery, error }: { cancelQuery: (server: ServerSession) => void; error: PgError },
+  { cancelQuery, error }: Pick<DutiesOptions, "cancelQuery"> & { error: PgError },
 ): void {
-  const server = client.relay?.queryStartMs === undefined ? undefined : client.relay.server;
+  const { pool, relay } = client;
+  const server = relay?.queryStartMs === undefined ? undefined : relay.server;
   client.end(error.message, error);
-  if (server !== undefined) cancelQuery(server);
+  const isAbandoned = pool !== undefined && server?.state.kind === "closed";
+  if (isAbandoned) cancelQuery(server, pool);
 }
 
 function notifyOfWait(client: ClientSession): void {

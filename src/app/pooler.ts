@@ -157,7 +157,8 @@ export class Pooler {
         clients: this.clients,
         pools: this.pools,
         stats: this.stats,
-        cancelQuery: (server) => this.#clientTasks.spawn(() => cancels.cancelAbandoned(server)),
+        cancelQuery: (server, pool) =>
+          this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool)),
       }),
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
     ], { clock, onError });

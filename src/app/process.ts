@@ -157,6 +157,7 @@ async function servePooler(
   noteStart(log, loaded);
   await pooler.start();
   using _signals = handleSignals(pooler, { log, sink });
+  using _rejections = handleRejections(log);
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
   if (isInBackground()) reportReady();
   await pooler.stopped;
@@ -228,6 +229,17 @@ function handleSignals(
       for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
     },
   };
+}
+
+/** The last line of defence: an error that nobody awaited must not end all that is being served. */
+function handleRejections(log: Logger): Disposable {
+  const handler = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    const { reason } = event;
+    log.error(`internal error: ${reason instanceof Error ? reason.stack : String(reason)}`);
+  };
+  addEventListener("unhandledrejection", handler);
+  return { [Symbol.dispose]: () => removeEventListener("unhandledrejection", handler) };
 }
 
 /** Opens the log file anew whatever becomes of the reload: it may have been moved away. */

@@ -176,13 +176,15 @@ export class ServerPools {
     const { clock, live } = this.#options;
     const { settings } = live;
     const lifetimeMs = this.lifetimeMs(pool);
-    const isOld = lifetimeMs > 0 && clock.nowMs() - createdAtMs > lifetimeMs;
     return {
       resetQuery: settings.serverResetQuery === "" ? undefined : settings.serverResetQuery,
       resetsAlways: settings.serverResetQueryAlways,
       checkQuery: settings.serverCheckQuery,
-      // The clock is asked for the turn only when one is wanted: turns are taken by asking.
-      isLifetimeOver: lifetimeMs === 0 || isOld && pool.takeLifetimeTurn(lifetimeMs),
+      // Not before it is asked for: a turn to be closed is taken by asking.
+      get isLifetimeOver() {
+        const isOld = lifetimeMs > 0 && clock.nowMs() - createdAtMs > lifetimeMs;
+        return lifetimeMs === 0 || isOld && pool.takeLifetimeTurn(lifetimeMs);
+      },
     };
   }
 

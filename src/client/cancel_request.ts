@@ -5,6 +5,7 @@
  * still has the server, and the server is kept from other clients until the request has ended.
  */
 
+import { errorText } from "../base/error_text.ts";
 import { Deferred } from "../base/deferred.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
@@ -77,16 +78,26 @@ export class CancelDesk {
   }
 
   /** Cancels what a backend is running whose server has been closed here: nobody gets it any more. */
-  async cancelAbandoned(server: ServerSession): Promise<void> {
-    const { connectTimeoutMs, log, network, streamOptions } = this.#options;
-    if (server.cancelKey === undefined) return;
-    const timeoutMs = connectTimeoutMs();
+  async cancelAbandoned(server: ServerSession, pool: ServerPool): Promise<void> {
+    if (server.cancelKey === undefined || !await this.#takePlace(pool)) return;
     try {
-      const stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
-      await this.#send(server, { stream, key: server.cancelKey });
-      stream.close();
+      await this.#sendAbandoned(server, server.cancelKey);
     } catch (error) {
-      log.warning(`${serverLabel(server)} its query could not be canceled: ${String(error)}`);
+      const { log } = this.#options;
+      log.warning(`${serverLabel(server)} its query was not canceled: ${errorText(error)}`);
+    } finally {
+      this.#givePlace(pool);
+    }
+  }
+
+  async #sendAbandoned(server: ServerSession, key: Uint8Array): Promise<void> {
+    const { connectTimeoutMs, network, streamOptions } = this.#options;
+    const timeoutMs = connectTimeoutMs();
+    const stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
+    try {
+      await this.#send(server, { stream, key });
+    } finally {
+      stream.close();
     }
   }
 
@@ -99,7 +110,7 @@ export class CancelDesk {
       const timeoutMs = connectTimeoutMs();
       stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
     } catch (error) {
-      return this.#note(requester, `failed cancel request: ${String(error)}`);
+      return this.#note(requester, `failed cancel request: ${errorText(error)}`);
     }
     try {
       const isStillLinked = client.relay?.server === server && client.relay.isCancelable;

@@ -10,6 +10,8 @@ import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
+import { HEADER_BYTES } from "../wire/message_cursor.ts";
+import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
@@ -162,7 +164,7 @@ export class ClientSession implements RelayHost {
 
   /** Notices from now on if the client leaves while it is being held, in a queue for a server. */
   watchForEnd(): void {
-    this.stream.watch(this.#onEndAhead);
+    this.stream.watch(this.#onLook);
   }
 
   /** Closes what has lingered long enough. */
@@ -205,7 +207,10 @@ export class ClientSession implements RelayHost {
   readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> =>
     this.#service?.onClientChunk(buffer, length);
 
-  readonly #onEndAhead = (): void => this.end("client unexpected eof");
+  readonly #onLook = (buffer: Uint8Array, length: number): void => {
+    if (length === 0) this.end("client unexpected eof");
+    else if (isTerminate(buffer, length)) this.end("client close request");
+  };
 
   #endSilently(): void {
     if (!this.isOpen) return;
@@ -263,6 +268,11 @@ export class ClientSession implements RelayHost {
   #label(): string {
     return clientLabel(this);
   }
+}
+
+/** Whether a chunk is Terminate, as it comes from a client that leaves. */
+function isTerminate(buffer: Uint8Array, length: number): boolean {
+  return length === HEADER_BYTES && buffer[0] === Frontend.Terminate;
 }
 
 /** `C-0x…: database/user@host:port`, as PgBouncer's log names a client. */

@@ -109,6 +109,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#server !== undefined && !this.#isSettingParameters;
   }
 
+  /** Whether the client has said that it leaves, and is still to be served with what it asked. */
+  get isTerminating(): boolean {
+    return this.#intake.isTerminating;
+  }
+
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
     return this.#isMidReply;
@@ -276,7 +281,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#isSettingParameters = false;
     if (error !== undefined || status !== TransactionStatus.Idle) {
       this.#unlink();
-      server.discard("invalid server parameter");
+      // What failed was undone as a whole: the server is as it was.
+      if (status === TransactionStatus.Idle) server.release(this.#mode === "session");
+      else server.discard("invalid server parameter");
       const detail = error?.message;
       this.#options.host.end(
         "invalid server parameter",
@@ -291,6 +298,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     for (const [name, value] of server.parameters.settleWith(this.#options.parameters)) {
       this.#tellClient(parameterStatus(name, value));
     }
+    server.onParametersSet();
     this.#forwardHeld();
   }
 

@@ -89,6 +89,11 @@ export class ParameterCache {
     return true;
   }
 
+  /** Whether a value was set through us that a server does not report. */
+  get hasUnreported(): boolean {
+    return this.#values.some((value, at) => value !== undefined && !this.#isReported[at]);
+  }
+
   /** Forgets values that were set through us on a server that does not report them. */
   resetUnreported(): void {
     for (let i = 0; i < this.#values.length; i++) {

@@ -17,6 +17,9 @@ export interface Endpoint {
  */
 export type Sink = (buffer: Uint8Array, length: number) => void | Promise<void>;
 
+/** Is shown the first `length` bytes of `buffer`, borrowed until it returns; 0 at the end. */
+export type Look = (buffer: Uint8Array, length: number) => void;
+
 /** A connection, accepted or dialed. One owner reads it; anybody linked to it may write. */
 export interface ByteStream {
   readonly remote: Endpoint;
@@ -37,11 +40,11 @@ export interface ByteStream {
   pump(sink: Sink): Promise<void>;
 
   /**
-   * Looks ahead while a sink holds the loop, for a peer that leaves meanwhile: `onEnd` is called if
-   * the stream ends before anything comes. What comes is kept for the loop. Does nothing while the
-   * loop is reading, or when it is looking ahead already.
+   * Looks ahead while a sink holds the loop, for a peer that leaves meanwhile: `onLook` is shown the
+   * next chunk, or a length of 0 if the stream ends. The chunk is kept for the loop all the same.
+   * Does nothing while the loop is reading, or when it is looking ahead already.
    */
-  watch(onEnd: () => void): void;
+  watch(onLook: Look): void;
 
   /**
    * Sends the bytes of `buffer` from `start` to `end`. Answers nothing when all was taken at once,

@@ -224,6 +224,15 @@ export class ServerSession {
     this.#end({ reason, error, kind: "served" });
   }
 
+  /**
+   * The session parameters have been set for a client. What a server does not report can only be
+   * taken back to the server's default, not to what `connect_query` had set: then it is closed.
+   */
+  onParametersSet(): void {
+    const isFinal = this.#options.connectQuery !== undefined && this.parameters.hasUnreported;
+    if (isFinal) this.doom("connect_query would be undone");
+  }
+
   /** Gives up a login that takes too long. */
   expireLogin(): void {
     const error = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, "connect timeout");

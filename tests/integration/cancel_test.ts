@@ -109,6 +109,19 @@ Deno.test({
   },
 });
 
+for (const leave of ["vanishes", "terminates"] as const) {
+  Deno.test(`the query of a client that ${leave} is cancelled`, async () => {
+    await using world = await sharedWorld(1);
+    const client = await world.connect();
+    await client.send(frontend.query(ENDLESS));
+    await untilRunning(world);
+    if (leave === "vanishes") client.close();
+    else await client.terminate();
+    await world.untilBackendCount(0);
+    assert.equal(valueOf(await (await world.connect()).query("select 'next'")), "next");
+  });
+}
+
 /** How a waiting client asks: what it sends, and what it has to be answered. */
 const WAYS_TO_ASK: readonly (readonly [name: string, ask: readonly Uint8Array[], types: string])[] =
   [

@@ -322,6 +322,28 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "-d started by root becomes another user in the background, with files of its own",
+  ignore: !IS_ROOT || Deno.build.os !== "linux",
+  async fn() {
+    await using folder = await SluiceFolder.make({
+      "config.toml": tomlConfig({
+        pooler: { user: "nobody", logfile: "sluice.log", pidfile: "sluice.pid" },
+      }),
+    });
+    const parent = await folder.run(["-d", "-v", "config.toml"], { uid: 0 });
+    assert.deepEqual(parent, { code: 0, stdout: "", stderr: "" });
+    await eventually("it is up", () => folder.read("sluice.log").includes("process up"));
+    const pid = Number(folder.read("sluice.pid"));
+    await folder.watch(pid);
+    assert.ok(!statusLine(pid, "Uid").includes("0"));
+    process.kill(pid, "SIGQUIT");
+    await eventually("the process has ended", () => !isAlive(pid));
+    await folder.watch(undefined);
+    assert.deepEqual(folder.names(), ["config.toml", "sluice.log"]);
+  },
+});
+
 Deno.test("-d without a log file, or with a bad configuration, is refused at once", async () => {
   const without = await runSluice({ config: tomlConfig({}), args: ["-d"] });
   assert.equal(without.code, 1);

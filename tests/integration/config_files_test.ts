@@ -315,6 +315,30 @@ Deno.test("SIGHUP without a database disconnects its clients, linked or not, and
   });
 });
 
+Deno.test("SIGHUP with another pool mode holds for links that begin afterwards", async () => {
+  const postgres = shared.get();
+  const config = (mode: string) =>
+    configFor(postgres, {
+      pooler: { default_pool_size: 1 },
+      databases: { "*": { ...serverOf(postgres), pool_mode: mode } },
+    });
+  await using sluice = await startSluice({ config: config("session") });
+  const to = { port: sluice.port, user: "postgres" };
+  const [linked, other] = [await logIn(to), await logIn(to)];
+  await linked.query("select 1");
+  await reload(sluice, config("transaction"), RELOADED);
+  const waiting = other.query("select 'served' as x");
+  // In its session still, which is what it was promised.
+  await linked.query("set work_mem = '1234kB'");
+  assert.deepEqual((await linked.query("show work_mem")).rows, [{ work_mem: "1234kB" }]);
+  await linked.end();
+  assert.equal((await waiting).rows[0]?.x, "served");
+  const third = await logIn(to);
+  assert.equal((await third.query("select 1")).rowCount, 1, "the server is shared now");
+  assert.equal((await other.query("select 1")).rowCount, 1);
+  for (const client of [other, third]) await client.end();
+});
+
 Deno.test("SIGHUP warns of what takes effect with a restart only, and takes over the rest", async () => {
   const postgres = shared.get();
   await using sluice = await startSluice({ config: configFor(postgres) });

@@ -159,6 +159,21 @@ Deno.test("a COPY without its end holds the server", async () => {
   assert.equal(valueOf(await other!.result()), "1");
 });
 
+Deno.test("late COPY data of which a part is still to come holds the server", async () => {
+  await using world = await sharedWorld();
+  const [client, other] = await world.connectMany(2);
+  await client!.query("create table t (x int)");
+  await startCopy(client!, "G", frontend.query("copy t from stdin"));
+  const late = frontend.copyData("5\n".repeat(100_000));
+  await client!.send(frontend.copyData("not a number\n"), late.subarray(0, 100_000));
+  assert.equal((await client!.result()).errors[0]?.sqlstate, "22P02");
+  await other!.send(frontend.query("select 'mine'"));
+  await world.untilWaiting(1);
+  await client!.send(late.subarray(100_000), frontend.copyDone());
+  assert.equal(valueOf(await other!.result()), "mine");
+  assert.equal(valueOf(await client!.query("select count(*) from t")), "0");
+});
+
 Deno.test("COPY data may be sent before the server has answered", async () => {
   await using world = await sharedWorld();
   const client = await world.connect();

@@ -8,6 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { logIn, type LoginTarget, outcome } from "../support/logins.ts";
 import { backend, frontend, type ReportFields, utf8 } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
+import { BlackHole } from "../support/black_hole.ts";
 import { isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { GARBAGE, TcpBackend } from "../support/tcp_backend.ts";
@@ -150,41 +151,8 @@ Deno.test("who waits for a server out of reach gets the reason at the deadline, 
   assert.ok(performance.now() - startedAtMs > 1_150, "who waits has until the deadline");
 });
 
-/** A port that answers nothing, not even the wish to connect: its queue is full. */
-class BlackHole implements AsyncDisposable {
-  readonly port: number;
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
-  readonly #abort = new AbortController();
-  readonly #fillers: Promise<Deno.Conn | undefined>[] = [];
-
-  constructor() {
-    this.port = (this.#listener.addr as Deno.NetAddr).port;
-  }
-
-  /** Connects until a connection is left without an answer. */
-  async fill(): Promise<void> {
-    let settled = 0;
-    const { signal } = this.#abort;
-    for (let i = 0; i < 16; i++) {
-      const filler = Deno.connect({ hostname: "127.0.0.1", port: this.port, signal })
-        .catch(() => undefined)
-        .finally(() => settled += 1);
-      this.#fillers.push(filler);
-    }
-    await eventually("some connections come about", () => settled > 0);
-    assert.ok(settled < 16, "the queue is not full");
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    for (const filler of this.#fillers) (await filler)?.close();
-    this.#listener.close();
-  }
-}
-
 Deno.test("a server that does not answer is given up after server_connect_timeout", async () => {
-  await using hole = new BlackHole();
-  await hole.fill();
+  await using hole = await BlackHole.make();
   await using sluice = await startBefore(hole.port, {
     server_connect_timeout: 0.2,
     client_login_timeout: 1.5,
@@ -339,6 +307,31 @@ Deno.test("load_balance_hosts takes the hosts in turn, or stays with the first t
     }
     assert.deepEqual([first.count, second.count], counts, policy);
     for (const client of clients) await client.end();
+  }
+});
+
+Deno.test("when the host in use dies, the next one is taken", async () => {
+  for (const policy of ["round-robin", "disable"]) {
+    const servers = twoServers();
+    await using second = servers[1];
+    await using first = servers[0];
+    await using sluice = await startSluice({
+      config: tomlConfig({
+        pooler: { pool_mode: "transaction" },
+        databases: {
+          "*": { host: "127.0.0.1,127.0.0.2", port: first.port, load_balance_hosts: policy },
+        },
+        users: { postgres: { password: "x" } },
+      }),
+    });
+    const client = await logIn(target(sluice));
+    const whoAnswers = async () => (await client.query("select 1")).rows[0]?.x as string;
+    assert.equal(await whoAnswers(), "first");
+    await first[Symbol.asyncDispose]();
+    await sluice.waitForLog(/S-0x.*@127\.0\.0\.1:\d+ closing because: server conn crashed/);
+    for (let i = 0; i < 3; i++) assert.equal(await whoAnswers(), "second", policy);
+    assert.ok(second.count > 0);
+    await client.end();
   }
 });
 
@@ -739,6 +732,27 @@ Deno.test("client_idle_timeout leaves alone who is in a transaction, query_timeo
   for (const client of [ann, bob]) {
     assert.equal((await client.query("commit")).command, "COMMIT");
     await client.end();
+  }
+});
+
+Deno.test("a transaction that takes too long ends on the server as well", async () => {
+  const postgres = shared.get();
+  const inTransaction = async () => {
+    const rows = await postgres.sql(
+      "select 1 from pg_stat_activity where state = 'idle in transaction'",
+    );
+    return rows.length;
+  };
+  for (const setting of ["idle_transaction_timeout", "transaction_timeout"]) {
+    await using sluice = await startWithLimits({ [setting]: 0.3, default_pool_size: 1 }, {
+      ann: {},
+    });
+    const ending = lastWords(sluice, "ann", ["begin"]);
+    await eventually("the transaction is open", async () => await inTransaction() === 1);
+    await ending;
+    await eventually("the transaction is over", async () => await inTransaction() === 0);
+    const next = await outcome({ ...target(sluice, "ann"), database: "app" });
+    assert.equal(next, "in", "the pool goes on");
   }
 });
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { exists } from "../../scripts/cache_dir.ts";
+import { BlackHole } from "../support/black_hole.ts";
 import { show } from "../support/console.ts";
 import { eventually } from "../support/eventually.ts";
 import { logIn, type LoginTarget, outcome } from "../support/logins.ts";
@@ -9,7 +10,7 @@ import { frontend } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { TestClient } from "../support/test_client.ts";
-import { configFor, type ConfigSection } from "../support/toml_config.ts";
+import { configFor, type ConfigSection, tomlConfig } from "../support/toml_config.ts";
 
 const shared = sharedPostgres();
 
@@ -223,6 +224,38 @@ Deno.test("a client that does not take its farewell does not hold up the end", a
   const tookMs = performance.now() - startedAtMs;
   assert.ok(tookMs < 3_000, `it took ${tookMs} ms`);
   for (const client of stubborn) client.close();
+});
+
+Deno.test("SIGHUP in a shutdown does not undo it", async () => {
+  await using sluice = await start();
+  const client = await overTcp(sluice);
+  sluice.signal("SIGTERM");
+  await sluice.waitForLog(/shutting down/);
+  sluice.signal("SIGHUP");
+  await sluice.waitForLog(/configuration reloaded/);
+  await assert.rejects(overTcp(sluice), Deno.errors.ConnectionRefused);
+  assert.equal((await client.query("select 1")).rows.length, 1);
+  await client.terminate();
+  await endsWell(sluice);
+});
+
+Deno.test("a server that does not answer does not hold up the end", async () => {
+  await using hole = await BlackHole.make();
+  await using sluice = await startSluice({
+    config: tomlConfig({
+      databases: { "*": { host: "127.0.0.1", port: hole.port } },
+      users: { postgres: { password: "x" } },
+    }),
+  });
+  const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await client.send(frontend.startup({ user: "postgres" }));
+  assert.equal((await client.receive())?.type, "R");
+  const startedAtMs = performance.now();
+  sluice.signal("SIGQUIT");
+  assert.equal(await farewell(client), "FATAL 57P01 pooler is shutting down");
+  await sluice.exited;
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs < 2_000, `it took ${tookMs} ms`);
 });
 
 Deno.test("without clients every signal ends it at once, servers included", async () => {

@@ -8,7 +8,7 @@
  */
 
 import { assert } from "../../src/base/assert.ts";
-import type { ByteStream, Endpoint, Sink } from "../../src/net/byte_stream.ts";
+import type { ByteStream, Endpoint, Look, Sink } from "../../src/net/byte_stream.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
 /** How received bytes are cut: as much as there is, single bytes, or anywhere. */
@@ -278,11 +278,11 @@ export class SimStream implements ByteStream {
     }
   }
 
-  watch(onEnd: () => void): void {
+  watch(onLook: Look): void {
     if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
     const buffer = new Uint8Array(this.#buffer.length);
     const count = this.#readInto(buffer).then((count) => {
-      if (count === 0) onEnd();
+      onLook(buffer, count);
       return count;
     });
     this.#ahead = { buffer, count };

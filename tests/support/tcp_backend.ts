@@ -51,7 +51,7 @@ export class TcpBackend implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#listener.close();
+    this.#listener[Symbol.dispose](); // May be called twice.
     await this.#accepting;
     for (const conn of this.#open) conn.close();
     await Promise.all(this.#tasks);

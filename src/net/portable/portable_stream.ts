@@ -6,7 +6,7 @@
 
 import { assert } from "../../base/assert.ts";
 import { nextTurn } from "../../base/turn.ts";
-import type { ByteStream, Endpoint, Sink } from "../byte_stream.ts";
+import type { ByteStream, Endpoint, Look, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
@@ -84,14 +84,24 @@ export class PortableStream implements ByteStream {
     }
   }
 
-  watch(onEnd: () => void): void {
+  watch(onLook: Look): void {
     if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
     const buffer = new Uint8Array(this.#sizeBelow(this.#options.receiveBytes));
-    const count = this.#readInto(buffer).then((count) => {
-      if (count === 0) onEnd();
-      return count;
-    });
+    const count = this.#lookInto(buffer, onLook);
     this.#ahead = { buffer, count };
+  }
+
+  /** Never rejects, since the loop may never come to take the read over: what failed is kept for it. */
+  async #lookInto(buffer: Uint8Array<ArrayBuffer>, onLook: Look): Promise<number> {
+    let count = 0;
+    try {
+      count = await this.#readInto(buffer);
+      onLook(buffer, count);
+    } catch (error) {
+      this.#failure = error;
+      this.close();
+    }
+    return count;
   }
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
@@ -120,7 +130,10 @@ export class PortableStream implements ByteStream {
     if (ahead !== undefined) {
       this.#ahead = undefined;
       this.#buffer = ahead.buffer;
-      return ahead.count;
+      return ahead.count.then((count) => {
+        this.#throwFailure();
+        return count;
+      });
     }
     assert(!this.#isReading, "One loop at a time reads a stream");
     return this.#isClosed ? 0 : this.#readInto(this.#buffer);

@@ -72,7 +72,9 @@ Deno.test("query_timeout and transaction_timeout do not run for what is left of 
 });
 
 Deno.test("query_timeout does not run for a Flush that asks for nothing", async () => {
-  await using world = await PoolerWorld.open({ pooler: 'pool_mode = "session"\nquery_timeout = 2' });
+  await using world = await PoolerWorld.open({
+    pooler: 'pool_mode = "session"\nquery_timeout = 2',
+  });
   const client = await world.login();
   await client.query("select 1");
   await client.send(frontend.flush());

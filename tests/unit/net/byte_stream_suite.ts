@@ -296,7 +296,7 @@ function reading(test: Test): void {
     const gate = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     const pumping = far.pump(() => {
-      far.watch(ended.resolve);
+      far.watch((_buffer, length) => length === 0 && ended.resolve());
       return gate.promise;
     });
     await near.write(bytes("x"), 0, 1);
@@ -306,16 +306,17 @@ function reading(test: Test): void {
     await pumping;
   });
 
-  test("watch() keeps what comes for the loop, and calls nobody then", async (pair) => {
+  test("watch() shows what comes next, once, and keeps it for the loop", async (pair) => {
     const [near, far] = await pair.connect();
     const sent = join(pieces(30));
     const received: Uint8Array[] = [];
+    const shown: Uint8Array[] = [];
     let isWatched = false;
     const gate = Promise.withResolvers<void>();
     const pumping = far.pump(async (buffer, length) => {
       if (!isWatched) {
         isWatched = true;
-        far.watch(() => assert.fail("It has not ended before anything came"));
+        far.watch((buffer, length) => shown.push(buffer.slice(0, length)));
         far.watch(() => assert.fail("It is looking ahead already"));
         await gate.promise;
       }
@@ -329,13 +330,14 @@ function reading(test: Test): void {
     gate.resolve();
     await pumping;
     assert.deepEqual(join(received), join([bytes("x"), sent]));
+    assert.deepEqual(shown, [received[1]]);
   });
 
   test("watch() does nothing while the loop reads, and tells of a close here", async (pair) => {
     const [near, far] = await pair.connect();
     const pumping = far.pump(() => {
       const ended = Promise.withResolvers<void>();
-      far.watch(ended.resolve);
+      far.watch((_buffer, length) => length === 0 && ended.resolve());
       far.close();
       return ended.promise;
     });

@@ -1,0 +1,143 @@
+/** Where log lines go, and what becomes of those that cannot be written. */
+
+import assert from "node:assert/strict";
+import { LogFileError, ProcessLog } from "../../../src/app/log_sinks.ts";
+
+/** A folder that is gone at the end. */
+class Folder implements Disposable {
+  readonly path = Deno.makeTempDirSync();
+
+  file(name = "sluice.log"): string {
+    return `${this.path}/${name}`;
+  }
+
+  read(name?: string): string {
+    return Deno.readTextFileSync(this.file(name));
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+/** The console and the files as a test wants them: what can be written, and what was. */
+class Outputs implements Disposable {
+  /** What was written to the standard error output. */
+  console = "";
+  isConsoleBroken = false;
+  isDiskFull = false;
+  /** Most that one write takes. */
+  mostBytes = Infinity;
+  readonly #writeConsole = Deno.stderr.writeSync;
+  readonly #writeFile = Deno.FsFile.prototype.writeSync;
+
+  constructor() {
+    Deno.stderr.writeSync = (bytes) => {
+      if (this.isConsoleBroken) throw new Deno.errors.BrokenPipe("Broken pipe");
+      const count = Math.min(bytes.length, this.mostBytes);
+      this.console += new TextDecoder().decode(bytes.subarray(0, count));
+      return count;
+    };
+    const write = this.#writeFile;
+    const { most, isFull } = { most: () => this.mostBytes, isFull: () => this.isDiskFull };
+    Deno.FsFile.prototype.writeSync = function (this: Deno.FsFile, bytes) {
+      if (isFull()) throw new Error("No space left on device (os error 28)");
+      return write.call(this, bytes.subarray(0, Math.min(bytes.length, most())));
+    };
+  }
+
+  [Symbol.dispose](): void {
+    Deno.stderr.writeSync = this.#writeConsole;
+    Deno.FsFile.prototype.writeSync = this.#writeFile;
+  }
+}
+
+Deno.test("ProcessLog writes each line to both places, to its end, before the call returns", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: false });
+  for (const mostBytes of [Infinity, 3]) {
+    outputs.mostBytes = mostBytes;
+    log.write("a line of text\n");
+  }
+  assert.equal(folder.read(), "a line of text\na line of text\n");
+  assert.equal(outputs.console, folder.read());
+});
+
+Deno.test("ProcessLog keeps quiet on the console, and needs no file", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using quiet = new ProcessLog({ path: folder.file(), isQuiet: true });
+  quiet.write("to the file\n");
+  assert.deepEqual([outputs.console, folder.read()], ["", "to the file\n"]);
+  using loud = new ProcessLog({ path: "", isQuiet: false });
+  loud.write("to the console\n");
+  assert.equal(outputs.console, "to the console\n");
+});
+
+Deno.test("a console that has gone takes no line from the file, and throws nothing", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: false });
+  outputs.isConsoleBroken = true;
+  for (const line of ["one\n", "two\n"]) log.write(line);
+  assert.equal(folder.read(), "one\ntwo\n");
+});
+
+Deno.test("a full disk loses lines, throws nothing, and is told when there is room again", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: false });
+  log.write("one\n");
+  outputs.isDiskFull = true;
+  log.write("two\n");
+  log.write("three\n");
+  outputs.isDiskFull = false;
+  log.write("four\n");
+  log.write("five\n");
+  assert.equal(folder.read(), "one\n2 log lines were lost\nfour\nfive\n");
+  assert.equal(outputs.console, "one\ntwo\nthree\nfour\nfive\n");
+});
+
+Deno.test("ProcessLog adds to a file that is there", () => {
+  using folder = new Folder();
+  Deno.writeTextFileSync(folder.file(), "before\n");
+  using log = new ProcessLog({ path: folder.file(), isQuiet: true });
+  log.write("after\n");
+  assert.equal(folder.read(), "before\nafter\n");
+});
+
+Deno.test("ProcessLog.rotate() goes on in a new file after the old one was moved away", () => {
+  using folder = new Folder();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: true });
+  log.write("one\n");
+  Deno.renameSync(folder.file(), folder.file("old.log"));
+  log.write("two\n");
+  log.rotate();
+  log.write("three\n");
+  assert.deepEqual([folder.read("old.log"), folder.read()], ["one\ntwo\n", "three\n"]);
+});
+
+Deno.test("ProcessLog.reopen() changes the file, or leaves it if the new one cannot be had", () => {
+  using folder = new Folder();
+  using log = new ProcessLog({ path: folder.file("a.log"), isQuiet: true });
+  log.reopen(folder.file("b.log"));
+  log.write("one\n");
+  assert.throws(() => log.reopen(folder.file("missing/c.log")), LogFileError);
+  log.write("two\n");
+  log.rotate();
+  log.write("three\n");
+  assert.deepEqual([folder.read("a.log"), folder.read("b.log")], ["", "one\ntwo\nthree\n"]);
+  log.reopen("");
+  log.write("four\n");
+  assert.equal(folder.read("b.log"), "one\ntwo\nthree\n");
+});
+
+Deno.test("ProcessLog that cannot have its file says which and why", () => {
+  using folder = new Folder();
+  const path = folder.file("missing/sluice.log");
+  assert.throws(() => new ProcessLog({ path, isQuiet: true }), {
+    name: "LogFileError",
+    message: `Cannot open the log file ${path}: No such file or directory`,
+  });
+});

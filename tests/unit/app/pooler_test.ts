@@ -1,0 +1,226 @@
+/** A whole pooler on a simulated network: start, reload, shutdown, and what its log says. */
+
+import assert from "node:assert/strict";
+import { frontend, readReport } from "../../support/messages.ts";
+import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
+import { LoginRefused, type TestClient } from "../../support/test_client.ts";
+
+const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
+
+/** What a client is told at the end of its connection. */
+async function lastWords(client: TestClient): Promise<string> {
+  const told = (await client.receiveUntilEnd()).find(({ type }) => type === "E");
+  client.close();
+  if (told === undefined) return "nothing";
+  const { message, sqlstate } = readReport(told.body);
+  return `${sqlstate} ${message}`;
+}
+
+/** Whether the pooler has ended. */
+function watchEnd({ pooler }: PoolerWorld): { has: boolean } {
+  const end = { has: false };
+  void pooler.stopped.then(() => {
+    end.has = true;
+  });
+  return end;
+}
+
+// --- shutdown ---
+
+Deno.test("Pooler.shutdown() wait_for_servers ends when the links have ended, though clients go on asking", async () => {
+  await using world = await PoolerWorld.open();
+  const [linked, idle] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  const end = watchEnd(world);
+  world.pooler.shutdown("wait_for_servers");
+  await world.settle();
+  assert.deepEqual((await linked.query("select 1")).rows, [["1"]], "the link goes on");
+  await idle.send(frontend.query("select 1"));
+  assert.equal(await lastWords(idle), "57P01 server shutting down", "no new link begins");
+  await world.advance(1_000);
+  assert.equal(end.has, false);
+  await linked.query("commit");
+  await world.advance(1_000);
+  assert.equal(await lastWords(linked), "57P01 pooler is shutting down");
+  await world.advance(1_000);
+  assert.equal(end.has, true);
+});
+
+Deno.test("Pooler.shutdown() wait_for_servers refuses those who wait", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+  const [linked, waiting] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  await waiting.send(frontend.query("select 1"));
+  await world.settle();
+  world.pooler.shutdown("wait_for_servers");
+  assert.equal(await lastWords(waiting), "57P01 server shutting down");
+  await linked.terminate();
+});
+
+Deno.test("Pooler.shutdown() wait_for_clients serves those who are in until they leave, and lets nobody in", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  const end = watchEnd(world);
+  world.pooler.shutdown("wait_for_clients");
+  await assert.rejects(world.dial(), /connect failed/);
+  await world.advance(60_000);
+  assert.deepEqual((await client.query("select 1")).rows, [["1"]]);
+  assert.equal(end.has, false);
+  await client.terminate();
+  await world.advance(1_000);
+  assert.equal(end.has, true);
+});
+
+Deno.test("Pooler.shutdown() immediate tells all clients, hangs up on the deaf, and ends", async () => {
+  await using world = await PoolerWorld.open();
+  const [running, deaf] = [await world.login(), await world.login()];
+  await running.send(frontend.query("select pg_sleep(1)"));
+  await world.settle();
+  const end = watchEnd(world);
+  world.pooler.shutdown("immediate");
+  assert.equal(await lastWords(running), "57P01 pooler is shutting down");
+  await world.settle();
+  assert.equal(end.has, false, "the other one has not closed yet");
+  await world.advance(500);
+  assert.equal(end.has, true);
+  deaf.close();
+});
+
+Deno.test("Pooler.shutdown() the second time ends at once, and the log says so", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  await client.query("begin");
+  const end = watchEnd(world);
+  world.pooler.shutdown("wait_for_clients");
+  world.pooler.shutdown("wait_for_clients");
+  await world.advance(1_000);
+  assert.equal(end.has, true);
+  const said = world.log.filter((line) => line.includes("shutting down: "));
+  assert.deepEqual(said.map((line) => line.split("shutting down: ")[1]), [
+    "when all clients have left",
+    "at once",
+  ]);
+  client.close();
+});
+
+// --- reload ---
+
+Deno.test("Pooler.reload() closes the servers of a database that leads elsewhere, linked ones later", async () => {
+  const sections = (dbname: string) =>
+    `[databases.app]\nhost = "127.0.0.1"\ndbname = "${dbname}"\n${USERS}`;
+  await using world = await PoolerWorld.open({ sections: sections("one") });
+  const [linked, idle] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  await idle.query("select 1");
+  await world.settle();
+  assert.equal(world.pool().servers.count, 2);
+  assert.ok(await world.reload({ sections: sections("two") }));
+  await world.settle();
+  assert.deepEqual([world.pool().servers.active.size, world.pool().servers.idle.length], [1, 0]);
+  await linked.query("commit");
+  await idle.query("select 1");
+  assert.deepEqual(world.postgres.live.map(({ database }) => database), ["two"]);
+  assert.ok(world.hasLogged("closing because: connect string changed"));
+  linked.close();
+  idle.close();
+});
+
+Deno.test("Pooler.reload() without a change of it leaves servers alone", async () => {
+  const sections = `[databases.app]\nhost = "127.0.0.1"\n${USERS}`;
+  await using world = await PoolerWorld.open({ sections });
+  (await world.login()).close();
+  await world.settle();
+  await world.reload({ sections, pooler: "query_timeout = 7" });
+  assert.deepEqual([world.pool().servers.count, world.pooler.live.settings.queryTimeoutMs], [
+    1,
+    7_000,
+  ]);
+});
+
+Deno.test("Pooler.reload() ends the clients and servers of a database that is gone, and nobody else", async () => {
+  const one = `[databases.app]\nhost = "127.0.0.1"\n${USERS}`;
+  const two = `[databases.other]\nhost = "127.0.0.1"\n${one}`;
+  await using world = await PoolerWorld.open({ sections: two });
+  const gone = await world.login({ database: "other" });
+  const stays = await world.login();
+  await gone.query("begin");
+  await world.reload({ sections: one });
+  assert.equal(await lastWords(gone), "57P01 database removed");
+  await world.settle();
+  assert.deepEqual(world.postgres.live.map(({ database }) => database), ["app"]);
+  assert.deepEqual((await stays.query("select 1")).rows, [["1"]]);
+  stays.close();
+});
+
+Deno.test("Pooler.reload() changes max_client_conn and the pool mode for those to come", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  await world.reload({ pooler: 'max_client_conn = 1\npool_mode = "session"' });
+  await assert.rejects(world.login(), /max_client_conn/);
+  await client.query("select 1");
+  assert.equal(world.pool().servers.active.size, 1, "linked for its session from now on");
+  client.close();
+});
+
+Deno.test("Pooler.reload() warns of what takes effect with a restart only", async () => {
+  await using world = await PoolerWorld.open();
+  await world.reload({ pooler: "listen_port = 7000" });
+  assert.ok(
+    world.log.some((line) => line.endsWith("WARNING listen_port takes effect with a restart only")),
+  );
+});
+
+// --- the log ---
+
+Deno.test("a refused login leaves its attempt in the log, and a login that succeeds does so once", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "plain"' });
+  const client = await world.connect();
+  await assert.rejects(client.login({ ...ADA, password: "wrong" }), LoginRefused);
+  client.close();
+  const attempts = () => world.log.filter((line) => line.includes("login attempt: ")).length;
+  assert.ok(world.hasLogged(" login attempt: db=app user=ada tls=no"));
+  assert.equal(attempts(), 1);
+  (await world.login()).close();
+  assert.equal(attempts(), 2);
+});
+
+Deno.test("the log says that a server connection was opened, from where, and how it ended", async () => {
+  await using world = await PoolerWorld.open();
+  (await world.login()).close();
+  await world.settle();
+  const [server] = world.pool().servers.idle;
+  const { port } = server!.stream!.local;
+  assert.ok(
+    world.hasLogged(
+      `LOG S-0x000000000001: app/ada@127.0.0.1:5432 new connection to server (from 127.0.0.1:${port})`,
+    ),
+  );
+  await world.backendOf(server!).terminate();
+  await world.settle();
+  assert.ok(
+    world.log.some((line) =>
+      / LOG S-0x000000000001: app\/ada@\S+ closing because: .*terminating connection/.test(line)
+    ),
+    "with the server's own words",
+  );
+});
+
+Deno.test("log_connections and log_disconnections turn those lines off", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "log_connections = false\nlog_disconnections = false",
+  });
+  (await world.login()).close();
+  await world.settle();
+  world.pool().servers.idle[0]!.discard("test");
+  assert.deepEqual(world.log.filter((line) => / [CS]-0x/.test(line)), []);
+});
+
+Deno.test("the log says why a connection to a server failed", async () => {
+  await using world = await PoolerWorld.open();
+  world.network.obstruct(world.postgres.address, "refused");
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  assert.ok(world.hasLogged("closing because: connect failed (connection refused) (age=0s)"));
+  client.close();
+});

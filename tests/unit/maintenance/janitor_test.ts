@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { type Duty, Janitor, SWEEP_INTERVAL_MS } from "../../../src/maintenance/janitor.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+
+/** A duty that notes when it was run, after the start. */
+function recorder(clock: FakeClock, intervalMs = 0) {
+  const startMs = clock.nowMs();
+  const runs: number[] = [];
+  const duty: Duty = { intervalMs: () => intervalMs, run: (nowMs) => runs.push(nowMs - startMs) };
+  return { runs, duty };
+}
+
+function janitor(clock: FakeClock, ...duties: readonly Duty[]) {
+  const errors: unknown[] = [];
+  return { errors, janitor: new Janitor(duties, { clock, onError: (error) => errors.push(error) }) };
+}
+
+Deno.test("Janitor.run() sweeps at once and then every third of a second", async () => {
+  const clock = new FakeClock();
+  const { duty, runs } = recorder(clock);
+  const stop = new AbortController();
+  const running = janitor(clock, duty).janitor.run(stop.signal);
+  await clock.advanceAsync(1_000);
+  assert.deepEqual(runs, [0, 333, 666, 999]);
+  assert.equal(SWEEP_INTERVAL_MS, 333);
+  stop.abort();
+  await running;
+});
+
+Deno.test("Janitor.run() ends at once with the signal and leaves no timer", async () => {
+  const clock = new FakeClock();
+  const { duty, runs } = recorder(clock);
+  const stop = new AbortController();
+  const running = janitor(clock, duty).janitor.run(stop.signal);
+  await clock.advanceAsync(100);
+  stop.abort();
+  await running;
+  assert.deepEqual([runs.length, clock.timerCount], [1, 0]);
+  await janitor(clock, duty).janitor.run(stop.signal);
+  assert.equal(runs.length, 1, "a signal that came before");
+});
+
+Deno.test("Janitor runs a duty in the first round after its interval, counted from the start", () => {
+  const clock = new FakeClock();
+  const { duty, runs } = recorder(clock, 1_000);
+  const { janitor: worker } = janitor(clock, duty);
+  for (let ms = 0; ms < 3_000; ms += SWEEP_INTERVAL_MS) {
+    worker.sweep();
+    clock.advance(SWEEP_INTERVAL_MS);
+  }
+  assert.deepEqual(runs, [1_332, 2_664]);
+});
+
+Deno.test("Janitor reads an interval anew each round", () => {
+  const clock = new FakeClock();
+  let intervalMs = 60_000;
+  const runs: number[] = [];
+  const { janitor: worker } = janitor(clock, {
+    intervalMs: () => intervalMs,
+    run: (nowMs) => runs.push(nowMs),
+  });
+  clock.advance(1_000);
+  worker.sweep();
+  assert.equal(runs.length, 0);
+  intervalMs = 1_000;
+  worker.sweep();
+  assert.equal(runs.length, 1);
+});
+
+Deno.test("a duty that fails is reported, and neither stops the others nor its own next turn", async () => {
+  const clock = new FakeClock();
+  const before = recorder(clock);
+  const after = recorder(clock);
+  let failedCount = 0;
+  const failure = new Error("made to fail");
+  const failing: Duty = {
+    intervalMs: () => 0,
+    run: () => {
+      failedCount += 1;
+      throw failure;
+    },
+  };
+  const { errors, janitor: worker } = janitor(clock, before.duty, failing, after.duty);
+  const stop = new AbortController();
+  const running = worker.run(stop.signal);
+  await clock.advanceAsync(1_000);
+  stop.abort();
+  await running;
+  assert.deepEqual([before.runs.length, failedCount, after.runs.length], [4, 4, 4]);
+  assert.deepEqual(errors, Array(4).fill(failure));
+});
+
+Deno.test("duties are run in their order, with one and the same moment", () => {
+  const clock = new FakeClock();
+  const order: string[] = [];
+  const duty = (name: string): Duty => ({
+    intervalMs: () => 0,
+    run: (nowMs) => {
+      order.push(`${name} ${nowMs}`);
+      clock.advance(10);
+    },
+  });
+  janitor(clock, duty("a"), duty("b")).janitor.sweep();
+  assert.deepEqual(order, ["a 1000", "b 1000"]);
+});
