@@ -8,7 +8,6 @@ import type { Logger } from "../log/logger.ts";
 import { type ClientTimeouts, judgeClient } from "../maintenance/client_expiry.ts";
 import type { Duty } from "../maintenance/janitor.ts";
 import { judgeServers, type ServerVerdict } from "../maintenance/server_expiry.ts";
-import type { ServerSession } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { noticeResponse } from "../wire/error_response.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -24,8 +23,6 @@ export interface DutiesOptions {
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
   readonly stats: StatsBook;
-  /** Cancels what a server is running that has been given up. */
-  readonly cancelQuery: (server: ServerSession, pool: ServerPool) => void;
 }
 
 /** The duties of one pooler, in the order of a round. */
@@ -38,7 +35,7 @@ export function dutiesOf(options: DutiesOptions): readonly Duty[] {
   ];
 }
 
-function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: number): void {
+function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
   const timeoutsOf = timeoutsByClient(live);
   for (const client of clients.all()) {
     const verdict = judgeClient(client, timeoutsOf(client), nowMs);
@@ -53,7 +50,7 @@ function sweepClients({ cancelQuery, clients, live }: DutiesOptions, nowMs: numb
         notifyOfWait(client);
         break;
       case "end":
-        endLate(client, { error: verdict.error, cancelQuery });
+        client.end(verdict.error.message, verdict.error);
     }
   }
 }
@@ -63,21 +60,6 @@ function isQueued({ pool, relay, state }: ClientSession): boolean {
   // One that asked and left in one breath is served all the same, as a server would.
   if (relay?.isTerminating === true) return false;
   return state.kind === "waiting" || state.kind === "login" && pool !== undefined;
-}
-
-/**
- * Ends a client that was too slow. A query of it that is still running is cancelled as well, since
- * a server does not notice a closed connection before it has something to say.
- */
-function endLate(
-  client: ClientSession,
-  { cancelQuery, error }: Pick<DutiesOptions, "cancelQuery"> & { error: PgError },
-): void {
-  const { pool, relay } = client;
-  const server = relay?.queryStartMs === undefined ? undefined : relay.server;
-  client.end(error.message, error);
-  const isAbandoned = pool !== undefined && server?.state.kind === "closed";
-  if (isAbandoned) cancelQuery(server, pool);
 }
 
 function notifyOfWait(client: ClientSession): void {

@@ -11,6 +11,7 @@ import { Deferred } from "../base/deferred.ts";
 import type { Random } from "../base/random.ts";
 import { TaskGroup } from "../base/task_group.ts";
 import { CancelDesk } from "../client/cancel_request.ts";
+import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import type { Config } from "../config/config.ts";
@@ -94,6 +95,8 @@ export class Pooler {
     this.#ownTasks = new TaskGroup(onError);
     this.live = new LiveConfig(options.loaded);
     this.stats = new StatsBook(clock.nowMs());
+    // The console has a row of its own, as PgBouncer's, in which nothing is counted.
+    this.stats.open(CONSOLE_DATABASE);
     const tracked = new TrackedParameters(this.live.settings.trackExtraParameters);
     const derivation = new KeyDerivation();
     this.pools = new ServerPools({
@@ -145,6 +148,11 @@ export class Pooler {
       pools: this.pools,
       cancels,
       ownUid: options.ownUid,
+      onAbandoned: (server, pool) => {
+        // The end of all is not held up by what nobody waits for.
+        if (this.#isStopping) return;
+        this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool));
+      },
       isShuttingDown: () => this.#shutdown !== undefined,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: consoleContext, isOwnProcess }),
@@ -157,8 +165,6 @@ export class Pooler {
         clients: this.clients,
         pools: this.pools,
         stats: this.stats,
-        cancelQuery: (server, pool) =>
-          this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool)),
       }),
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
     ], { clock, onError });

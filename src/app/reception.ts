@@ -24,6 +24,7 @@ import { Relay, type ServerPool } from "../client/relay.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
+import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
@@ -46,6 +47,8 @@ export interface ReceptionOptions {
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   readonly isShuttingDown: () => boolean;
+  /** Told of a server that was closed while it was running something. */
+  readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
   readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
 }
 
@@ -107,7 +110,7 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   openRelay(client: ClientSession, pool: ServerPool): ClientService {
-    const { clock, live } = this.#options;
+    const { clock, live, onAbandoned } = this.#options;
     const relay = new Relay({
       host: client,
       stream: client.stream,
@@ -116,6 +119,7 @@ export class Reception implements LoginDesk, SessionDesk {
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
       poolMode: () => live.poolMode(pool.user, pool.database),
+      onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;
     return relay;

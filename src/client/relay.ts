@@ -61,6 +61,8 @@ export interface RelayOptions {
   readonly maxMessageBytes: number;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
+  /** Told of a server that was closed while it was running something for the client. */
+  readonly onAbandoned: (server: ServerSession) => void;
 }
 
 /** Joins one client with whatever server it has. */
@@ -207,9 +209,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const server = this.#server;
     if (server === undefined) return;
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
+    // Who says goodbye may have left a query to be run to its end; who vanishes has not.
+    const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
     this.#unlink();
-    if (isClean) server.release(this.#mode === "session");
-    else server.discard("client disconnect while server was not ready");
+    if (isClean) return server.release(this.#mode === "session");
+    server.discard("client disconnect while server was not ready");
+    if (isAbandoned) this.#options.onAbandoned(server);
   }
 
   /**

@@ -53,10 +53,17 @@ export interface Network {
   listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener>;
 
   /**
-   * Connects to a server; given up after `timeoutMs`.
+   * Connects to a server; given up after `timeoutMs`, or when `signal` is aborted.
    * @throws {DialError} If no connection comes about.
    */
-  dial(address: ServerAddress, options: StreamOptions & { timeoutMs: number }): Promise<ByteStream>;
+  dial(address: ServerAddress, options: DialOptions): Promise<ByteStream>;
+}
+
+/** How a connection to a server is made. */
+export interface DialOptions extends StreamOptions {
+  /** 0 for no limit. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
 }
 
 /** Why no connection came about, in PgBouncer's words. */

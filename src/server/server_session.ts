@@ -106,6 +106,8 @@ export class ServerSession {
 
   readonly #options: ServerSessionOptions;
   readonly #cursor: MessageCursor;
+  /** Ends a dial that nobody waits for any more. */
+  readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
   #state: ServerState;
   #ownQuery: OwnQuery | undefined;
@@ -291,7 +293,11 @@ export class ServerSession {
   async #connect(): Promise<ByteStream | undefined> {
     const { address, clock, connectTimeoutMs, network, startupParameters, streamOptions } =
       this.#options;
-    const stream = await network.dial(address, { ...streamOptions, timeoutMs: connectTimeoutMs });
+    const stream = await network.dial(address, {
+      ...streamOptions,
+      timeoutMs: connectTimeoutMs,
+      signal: this.#ended.signal,
+    });
     this.#stream = stream;
     if (this.#isClosed()) return undefined;
     this.#logConnection(stream);
@@ -430,6 +436,7 @@ export class ServerSession {
   }
 
   #endUnreached(reason: string, error: PgError): void {
+    if (this.#isClosed()) return;
     const kind = this.#options.onUnreachable(this.address) ? "elsewhere" : "unreachable";
     this.#end({ reason, error, kind });
   }
@@ -445,6 +452,7 @@ export class ServerSession {
   }
 
   #hangUp(before: ServerState): void {
+    this.#ended.abort();
     const stream = this.#stream;
     if (stream === undefined) return;
     if (before.kind !== "login" && before.kind !== "active") {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/postgres_fixture.ts";
+import { eventually } from "../support/eventually.ts";
 import { frontend } from "../support/messages.ts";
 import { isMissing } from "../support/requirements.ts";
 import type { QueryResult, TestClient } from "../support/test_client.ts";
@@ -109,18 +110,30 @@ Deno.test({
   },
 });
 
-for (const leave of ["vanishes", "terminates"] as const) {
-  Deno.test(`the query of a client that ${leave} is cancelled`, async () => {
-    await using world = await sharedWorld(1);
-    const client = await world.connect();
-    await client.send(frontend.query(ENDLESS));
-    await untilRunning(world);
-    if (leave === "vanishes") client.close();
-    else await client.terminate();
-    await world.untilBackendCount(0);
-    assert.equal(valueOf(await (await world.connect()).query("select 'next'")), "next");
+Deno.test("the query of a client that vanishes is cancelled", async () => {
+  await using world = await sharedWorld(1);
+  const client = await world.connect();
+  await client.send(frontend.query(ENDLESS));
+  await untilRunning(world);
+  client.close();
+  await world.untilBackendCount(0);
+  assert.equal(valueOf(await (await world.connect()).query("select 'next'")), "next");
+});
+
+Deno.test("what a client asked before it said goodbye is run to its end, as by a server", async () => {
+  await using world = await sharedWorld(1);
+  const watcher = await world.connect();
+  await watcher.query("create table farewell (word text)");
+  const client = await world.connect();
+  await client.send(
+    frontend.query("insert into farewell select 'done' from pg_sleep(0.2)"),
+    frontend.terminate(),
+  );
+  client.close();
+  await eventually("the row is there", async () => {
+    return valueOf(await watcher.query("select count(*) from farewell")) === "1";
   });
-}
+});
 
 /** How a waiting client asks: what it sends, and what it has to be answered. */
 const WAYS_TO_ASK: readonly (readonly [name: string, ask: readonly Uint8Array[], types: string])[] =

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { Postgres } from "../../scripts/postgres_fixture.ts";
 import { configFor, serverOf, tomlConfig } from "../support/toml_config.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, within } from "../support/eventually.ts";
 import { ask, errorText, logIn, type LoginTarget, outcome } from "../support/logins.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
@@ -305,7 +305,7 @@ Deno.test("SIGHUP without a database disconnects its clients, linked or not, and
   );
   await reload(sluice, config("two"), RELOADED);
   const removed = "57P01 database removed";
-  assert.deepEqual(await Promise.all(ends), [removed, removed]);
+  assert.deepEqual(await within("both are told", Promise.all(ends)), [removed, removed]);
   assert.equal((await stays.query("select 1")).rowCount, 1);
   assert.equal(await outcome({ ...to, database: "one" }), "3D000 no such database: one");
   for (const client of [...gone, stays]) await client.end();

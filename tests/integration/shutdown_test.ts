@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { exists } from "../../scripts/cache_dir.ts";
 import { BlackHole } from "../support/black_hole.ts";
 import { show } from "../support/console.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, within } from "../support/eventually.ts";
 import { logIn, type LoginTarget, outcome } from "../support/logins.ts";
 import { frontend } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
@@ -46,7 +46,7 @@ async function overTcp({ port }: SluiceProcess): Promise<TestClient> {
 
 /** What a client was told at its end. */
 async function farewell(client: TestClient): Promise<string> {
-  const { errors, status } = await client.result();
+  const { errors, status } = await within("the connection is over", client.result());
   assert.equal(status, undefined, "the connection is over");
   const [report] = errors;
   client.close();

@@ -41,8 +41,8 @@ export class SimClient {
   readonly name: string;
   readonly random: SeededRandom;
   readonly stage: SimStage;
-  /** Cancel requests of this client that are under way. */
-  cancelCount = 0;
+  /** Statements that a cancel request of this client may hit. */
+  readonly cancelable = new Set<string>();
   /** ReadyForQuery received after logins. */
   readyCount = 0;
   loginCount = 0;
@@ -476,7 +476,9 @@ async function sleep(session: SimSession): Promise<void> {
 /** Asks for a cancel at some moment: it hits the sleep, or our wait for a server, or nothing. */
 async function canceled(session: SimSession): Promise<void> {
   const isExtended = session.random.chance(0.5);
-  const sql = session.signed("select pg_sleep(1)");
+  const token = session.client.token();
+  session.client.cancelable.add(token);
+  const sql = `select pg_sleep(1) /* ${token} */`;
   const second = session.echo();
   const messages = isExtended
     ? [
@@ -497,16 +499,26 @@ async function canceled(session: SimSession): Promise<void> {
   await canceling;
 }
 
+/** Asks for a cancel when it is most likely too late, and the server is somebody else's. */
+async function canceledLate(session: SimSession): Promise<void> {
+  const { sql, token } = session.echo();
+  await session.send(frontend.query(sql));
+  const canceling = cancel(session);
+  const result = await session.answer();
+  assert.equal(result.status, "I");
+  if (result.errors.length > 0) assert.equal(result.errors[0]?.sqlstate, "57014");
+  else session.expect(result, "TDCZ", { values: [token] });
+  await canceling;
+}
+
 async function cancel({ client, connection }: SimSession): Promise<void> {
   const { stage } = client;
-  client.cancelCount += 1;
   const stream = await stage.world.dial().catch(() => undefined);
   if (stream === undefined) return;
   const canceler = new TestClient(stream);
   await canceler.send(frontend.cancelRequest(connection.cancelKey!));
   await canceler.receiveUntilEnd();
   canceler.close();
-  client.cancelCount -= 1;
 }
 
 async function wrongCancel({ client }: SimSession): Promise<void> {
@@ -522,9 +534,13 @@ async function vanish(session: SimSession): Promise<void> {
   const { random } = session;
   const isMulti = session.client.stage.plan.mode !== "statement";
   switch (random.below(isMulti ? 6 : 4)) {
-    case 0:
-      await session.send(frontend.query(session.signed("select pg_sleep(1)")));
+    case 0: {
+      // The pooler may cancel what nobody waits for any more.
+      const token = session.client.token();
+      session.client.cancelable.add(token);
+      await session.send(frontend.query(`select pg_sleep(1) /* ${token} */`));
       break;
+    }
     case 1:
       await session.send(frontend.query(session.echo().sql).subarray(0, random.between(1, 20)));
       break;
@@ -603,7 +619,8 @@ const ANYWHERE: readonly Operation[] = [
   ...[simple, simple, simple, twoStatements, empty, failing, manyRows, bigQuery, severalAtOnce],
   ...[extended, extended, pipeline, flushed, loneSync, loneFlush, functionCall],
   ...[copyIn, failingCopyIn, extendedCopyIn, copyOut],
-  ...[sessionId, sessionId, setParameter, showParameters, sleep, canceled, canceled, wrongCancel],
+  ...[sessionId, sessionId, setParameter, showParameters],
+  ...[sleep, canceled, canceled, canceledLate, wrongCancel],
   ...[vanish, queryAndTerminate, garbage],
 ];
 
@@ -612,7 +629,12 @@ const WITH_TRANSACTIONS: readonly Operation[] = [
   ...[transaction, transaction, transaction, extendedTransaction, setInTransaction],
 ];
 
-function operationsFor({ isCalm, mode }: SimPlan): readonly Operation[] {
+const CANCELING: readonly Operation[] = [
+  ...[simple, sleep, sleep, sleep, canceled, canceledLate, canceledLate, canceledLate, vanish],
+];
+
+function operationsFor({ isCalm, mode, theme }: SimPlan): readonly Operation[] {
+  if (theme === "cancel") return CANCELING;
   const operations = mode === "statement" ? [...ANYWHERE, forbiddenTransaction] : WITH_TRANSACTIONS;
   return isCalm ? operations : [...operations, sabotage];
 }

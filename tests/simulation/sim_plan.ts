@@ -11,6 +11,8 @@ export interface SimPlan {
    */
   readonly isCalm: boolean;
   readonly mode: "session" | "transaction" | "statement";
+  /** What clients do above all. */
+  readonly theme: "anything" | "cancel";
   readonly clientCount: number;
   /** Logins of each client, one after the other. */
   readonly sessionCount: number;
@@ -23,13 +25,16 @@ export interface SimPlan {
 /** Draws a run. */
 export function drawPlan(random: SeededRandom, seed: number): SimPlan {
   const isCalm = random.chance(0.5);
+  const theme = random.pick(["anything", "anything", "anything", "cancel"] as const);
   const mode = random.pick(
     ["transaction", "transaction", "transaction", "session", "statement"] as const,
   );
+  const most = theme === "cancel" ? 2 : 4;
   const auth = random.pick(["trust", "plain", "md5"] as const);
   return {
     isCalm,
     mode,
+    theme,
     clientCount: random.between(2, 8),
     sessionCount: random.between(1, 3),
     maxOperations: random.between(1, 10),
@@ -40,7 +45,7 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
       chunking: random.pick(["whole", "random", "random", "random"] as const),
       writeAnswers: random.pick(["at_once", "later", "either"] as const),
       bufferBytes: random.pick([64, 700, 8_192, 65_536]),
-      pooler: drawSettings(random, { auth, isCalm, mode }),
+      pooler: drawSettings(random, { auth, isCalm, mode, most }),
       postgres: {
         auth: random.pick(["trust", "plain", "md5"] as const),
         users: { ada: "secret", bob: "secret" },
@@ -52,14 +57,14 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
 
 function drawSettings(
   random: SeededRandom,
-  { auth, isCalm, mode }: { auth: string; isCalm: boolean; mode: string },
+  { auth, isCalm, mode, most }: { auth: string; isCalm: boolean; mode: string; most: number },
 ): string {
   const timeout = (whenTroubled: number) => isCalm ? 0 : random.pick([0, whenTroubled]);
   return `
 auth_type = "${auth}"
 pool_mode = "${mode}"
 unix_socket_dir = ""
-default_pool_size = ${random.between(1, 4)}
+default_pool_size = ${random.between(1, most)}
 reserve_pool_size = ${random.pick([0, 0, 1])}
 reserve_pool_timeout = 1
 min_pool_size = ${random.pick([0, 0, 1])}

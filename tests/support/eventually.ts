@@ -17,3 +17,23 @@ export async function eventually(
   if (await waitUntil(condition, limitMs)) return;
   throw new Error(`Not within ${limitMs} ms: ${what}`);
 }
+
+/**
+ * Awaits `promise`, for so long.
+ * @throws {Error} If it does not settle; `what` says what was waited for. The promise is left alone.
+ */
+export async function within<T>(
+  what: string,
+  promise: Promise<T>,
+  limitMs = PATIENCE_MS,
+): Promise<T> {
+  let timer: number | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Not within ${limitMs} ms: ${what}`)), limitMs);
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

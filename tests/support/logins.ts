@@ -2,6 +2,7 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
+import { PATIENCE_MS } from "./eventually.ts";
 
 /** A connected client of `npm:pg`. */
 export type Client = pg.Client;
@@ -20,7 +21,8 @@ export interface LoginTarget {
 export async function logIn(
   { database = "postgres", host = "127.0.0.1", ...rest }: LoginTarget,
 ): Promise<pg.Client> {
-  const client = new pg.Client({ database, host, ...rest });
+  const limit = { connectionTimeoutMillis: PATIENCE_MS };
+  const client = new pg.Client({ database, host, ...limit, ...rest });
   // A connection that breaks later shows in the query then running.
   client.on("error", () => {});
   try {

@@ -5,6 +5,7 @@ import type { ByteStream, Endpoint } from "../byte_stream.ts";
 import {
   DialError,
   type DialFailure,
+  type DialOptions,
   formatAddress,
   type ListenAddress,
   type Listener,
@@ -100,14 +101,12 @@ export class PortableNetwork implements Network {
     }
   }
 
-  async dial(
-    address: ServerAddress,
-    options: StreamOptions & { timeoutMs: number },
-  ): Promise<ByteStream> {
+  async dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {
     const abort = new AbortController();
-    const timer = options.timeoutMs > 0
-      ? this.#options.clock.startTimer(options.timeoutMs, () => abort.abort())
-      : undefined;
+    const giveUp = () => abort.abort();
+    const { signal, timeoutMs } = options;
+    const timer = timeoutMs > 0 ? this.#options.clock.startTimer(timeoutMs, giveUp) : undefined;
+    signal?.addEventListener("abort", giveUp);
     try {
       const conn = address.kind === "unix"
         ? await Deno.connect({ transport: "unix", path: unixAddress(address.path) })
@@ -121,6 +120,7 @@ export class PortableNetwork implements Network {
       throw new DialError(dialFailure(error, abort.signal), error);
     } finally {
       timer?.cancel();
+      signal?.removeEventListener("abort", giveUp);
     }
   }
 

@@ -227,6 +227,7 @@ export class ConsoleFixture implements ConsoleContext {
       parameters,
       clock: this.clock,
       maxMessageBytes: 1_000_000,
+      onAbandoned: () => {},
       poolMode: () => "transaction",
     });
     client.setService(client.relay);

@@ -74,6 +74,9 @@ for (
 
 Deno.test("USAGE names every option that is taken", () => {
   for (const option of ["daemon", "quiet", "verbose", "user", "version", "help"]) {
-    assert.match(USAGE, new RegExp(`^  -${option === "version" ? "V" : option[0]}, --${option}`, "m"));
+    assert.match(
+      USAGE,
+      new RegExp(`^  -${option === "version" ? "V" : option[0]}, --${option}`, "m"),
+    );
   }
 });

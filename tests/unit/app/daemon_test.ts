@@ -2,7 +2,12 @@
 
 import assert from "node:assert/strict";
 import type { RunInvocation } from "../../../src/app/arguments.ts";
-import { detach, type DetachedStart, isInBackground, reportReady } from "../../../src/app/daemon.ts";
+import {
+  detach,
+  type DetachedStart,
+  isInBackground,
+  reportReady,
+} from "../../../src/app/daemon.ts";
 
 const RUN: RunInvocation = {
   kind: "run",
@@ -61,7 +66,8 @@ function streamOf(text: string): ReadableStream<Uint8Array<ArrayBuffer>> {
 
 Deno.test("detach() gives the options of the task start", async () => {
   const { command, options } = await detachWith(RUN);
-  const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("../../../deno.json", import.meta.url)));
+  const config = await Deno.readTextFile(new URL("../../../deno.json", import.meta.url));
+  const { tasks } = JSON.parse(config);
   const words = (tasks.start as string).split(" ");
   const [deno, run, ...rest] = words;
   const taskOptions = rest.filter((word) => word.startsWith("--"));

@@ -1,297 +1,196 @@
-/** What time does to clients, servers and pools. */
+/** What the janitor carries out: limits of clients and servers, notices, statistics. */
 
 import assert from "node:assert/strict";
 import { frontend, readReport } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
+import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
 
-/** A world with one server, unless the lines say otherwise. */
-function world(lines = ""): Promise<PoolerWorld> {
-  const size = lines.includes("default_pool_size") ? "" : "default_pool_size = 1\n";
-  return PoolerWorld.open({ pooler: size + lines });
-}
-
-/** A client in a transaction, so that it keeps its server. */
-async function holder(of: PoolerWorld): Promise<TestClient> {
-  const client = await of.login();
-  await client.query("begin");
-  return client;
-}
-
-/** The error with which a client was ended. */
+/** The error a client was ended with. */
 async function lastWords(client: TestClient): Promise<string> {
-  const error = (await client.receiveUntilEnd()).findLast(({ type }) => type === "E");
-  assert.ok(error, "It was not told why");
-  const { message, severity, sqlstate } = readReport(error.body);
+  const told = (await client.receiveUntilEnd()).find(({ type }) => type === "E");
   client.close();
+  if (told === undefined) return "nothing";
+  const { message, severity, sqlstate } = readReport(told.body);
   return `${severity} ${sqlstate} ${message}`;
 }
 
-// --- clients ---
+async function oneServer(lines: string, more: WorldOptions = {}): Promise<PoolerWorld> {
+  return await PoolerWorld.open({ ...more, pooler: `default_pool_size = 1\n${lines}` });
+}
 
-Deno.test("query_wait_timeout ends a client that waits too long for a server", async () => {
-  await using opened = await world("query_wait_timeout = 10");
-  const first = await holder(opened);
-  const client = await opened.login();
-  await client.send(frontend.query("select 1"));
-  await opened.advance(9_000);
-  assert.equal(opened.pool().waiting.size, 1);
-  await opened.advance(2_000);
-  assert.equal(await lastWords(client), "FATAL 53300 query_wait_timeout");
-  opened.check();
-  assert.equal(opened.pool().waiting.size, 0);
-  first.close();
-});
-
-Deno.test("query_wait_timeout measures the wait and not the login", async () => {
-  await using opened = await world("query_wait_timeout = 5\nclient_login_timeout = 60");
-  opened.network.obstruct(opened.postgres.address, "black hole");
-  const client = await opened.connect();
-  await client.send(frontend.startup({ user: "ada", database: "app" }));
-  await opened.advance(12_000);
-  opened.network.obstruct(opened.postgres.address, undefined);
-  await opened.settle();
-  assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
-  client.close();
-});
-
-Deno.test("query_wait_notify tells a client once that it has to wait", async () => {
-  await using opened = await world("query_wait_notify = 5");
-  const first = await holder(opened);
-  const client = await opened.login();
-  await client.send(frontend.query("select 1"));
-  await opened.advance(30_000);
-  await first.query("commit");
-  const { notices, types } = await client.result();
-  assert.equal(types, "NTDCZ");
-  assert.deepEqual(
-    [notices[0]?.severity, notices[0]?.message],
-    ["NOTICE", "No server connection available in postgres backend, client being queued"],
-  );
-  for (const each of [first, client]) each.close();
-});
-
-Deno.test("client_idle_timeout ends a client that is idle outside a transaction only", async () => {
-  await using opened = await world("client_idle_timeout = 10\ndefault_pool_size = 2");
-  const [idle, busy] = [await opened.login(), await holder(opened)];
-  await opened.advance(15_000);
-  assert.equal(await lastWords(idle), "FATAL 57P05 client_idle_timeout");
-  assert.equal((await busy.query("commit")).types, "CZ");
-  busy.close();
-});
-
-Deno.test("idle_transaction_timeout ends a client that does nothing in a transaction", async () => {
-  await using opened = await world("idle_transaction_timeout = 10");
-  const client = await holder(opened);
-  await opened.advance(8_000);
-  assert.equal((await client.query("select 1")).status, "T");
-  await opened.advance(8_000);
-  assert.equal((await client.query("select 1")).status, "T");
-  await opened.advance(12_000);
-  assert.equal(await lastWords(client), "FATAL 25P03 idle transaction timeout");
-  assert.equal(opened.pool().servers.count, 0);
-});
-
-Deno.test("idle_transaction_timeout does not count while a query runs", async () => {
-  await using opened = await world("idle_transaction_timeout = 10");
-  const client = await holder(opened);
+Deno.test("a query that takes too long ends its client, and is cancelled at the server", async () => {
+  await using world = await oneServer("query_timeout = 2");
+  const client = await world.login();
   await client.send(frontend.query("select pg_sleep(1)"));
-  await opened.advance(30_000);
-  opened.postgres.wakeAll();
-  assert.equal((await client.result()).types, "TDCZ");
-  client.close();
+  await world.advance(3_000);
+  assert.equal(await lastWords(client), "FATAL 57014 query timeout");
+  await world.settle();
+  assert.deepEqual(world.postgres.canceled.map(({ processId }) => processId), [1_001]);
+  assert.equal(world.pool().servers.count, 0, "the server is not handed on");
 });
 
-Deno.test("query_timeout ends a client whose query runs too long, and not an idle one", async () => {
-  await using opened = await world("query_timeout = 10\ndefault_pool_size = 2");
-  const [slow, inTransaction] = [await opened.login(), await holder(opened)];
-  await slow.send(frontend.query("select pg_sleep(1)"));
-  await opened.advance(12_000);
-  assert.equal(await lastWords(slow), "FATAL 57014 query timeout");
-  assert.equal((await inTransaction.query("commit")).types, "CZ");
-  inTransaction.close();
+Deno.test("a transaction that idles too long ends its client, and no cancel request is sent", async () => {
+  await using world = await oneServer("idle_transaction_timeout = 2");
+  const client = await world.login();
+  await client.query("begin");
+  await world.advance(3_000);
+  assert.equal(await lastWords(client), "FATAL 25P03 idle transaction timeout");
+  await world.settle();
+  assert.deepEqual([world.postgres.cancelRequestCount, world.pool().servers.count], [0, 0]);
 });
 
-Deno.test("transaction_timeout ends a client whose transaction lasts too long, busy or not", async () => {
-  await using opened = await world("transaction_timeout = 10");
-  const client = await holder(opened);
+Deno.test("transaction_timeout counts from BEGIN, over all the queries since", async () => {
+  await using world = await oneServer("transaction_timeout = 5");
+  const client = await world.login();
+  await client.query("begin");
   for (let i = 0; i < 4; i++) {
-    await opened.advance(2_000);
-    assert.equal((await client.query("select 1")).status, "T");
+    await world.advance(1_000);
+    await client.query("select 1");
   }
-  await opened.advance(3_000);
+  await world.advance(2_000);
   assert.equal(await lastWords(client), "FATAL 25P04 transaction timeout");
 });
 
-Deno.test("a client that was told to go is hung up on when it does not", async () => {
-  await using opened = await world("client_idle_timeout = 5");
-  const client = await opened.login();
-  await opened.advance(6_000);
-  await opened.advance(2_000);
-  assert.equal(opened.pooler.clients.count, 0);
-  client.close();
+Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those who wait", async () => {
+  await using world = await oneServer("client_idle_timeout = 5\nquery_wait_timeout = 2");
+  const [idle, busy] = [await world.login(), await world.login()];
+  await busy.query("begin");
+  const waiting = await world.login();
+  await waiting.send(frontend.query("select 1"));
+  await world.advance(3_000);
+  assert.equal(await lastWords(waiting), "FATAL 53300 query_wait_timeout");
+  assert.equal(world.pool().waiting.size, 0);
+  await world.advance(3_000);
+  assert.equal(await lastWords(idle), "FATAL 57P05 client_idle_timeout");
+  assert.deepEqual((await busy.query("commit")).tags, ["COMMIT"], "it was in a transaction");
+  busy.close();
 });
 
-// --- servers ---
-
-Deno.test("server_idle_timeout closes servers that nobody uses", async () => {
-  await using opened = await world("server_idle_timeout = 10\nserver_check_delay = 3");
-  const client = await opened.login();
-  await client.query("select 1");
-  await opened.advance(9_000);
-  assert.equal(opened.pool().servers.count, 1);
-  await opened.advance(2_000);
-  assert.equal(opened.pool().servers.count, 0);
-  assert.ok(opened.hasLogged("server idle timeout"));
-  client.close();
-});
-
-Deno.test("min_pool_size keeps as many servers as it says, one login at a time, while there are clients", async () => {
-  await using opened = await world(
-    "default_pool_size = 5\nmin_pool_size = 3\nserver_idle_timeout = 5",
-  );
-  const client = await opened.login();
-  let most = 0;
-  for (let i = 0; i < 20; i++) {
-    await opened.advance(1_000);
-    opened.check();
-    most = Math.max(most, opened.pool().servers.count);
-  }
-  assert.equal(most, 3);
-  assert.equal(opened.pool().servers.count, 3);
-  client.close();
-  await opened.advance(60_000);
-  assert.ok(opened.pool().servers.count <= 3);
-});
-
-Deno.test("server_lifetime closes old servers when they are free, spread over time", async () => {
-  await using opened = await world(
-    "default_pool_size = 4\nmin_pool_size = 4\nserver_lifetime = 100",
-  );
-  const client = await opened.login();
-  await opened.advance(10_000);
-  assert.equal(opened.postgres.backends.length, 4);
-  let atOnce = 0;
-  for (let i = 0; i < 200; i++) {
-    const before = opened.postgres.live.length;
-    await opened.advance(1_000);
-    atOnce = Math.max(atOnce, before - opened.postgres.live.length);
-  }
-  assert.ok(opened.postgres.backends.length > 4, "Old servers are replaced");
-  assert.ok(atOnce <= 1, `${atOnce} servers were closed at once`);
-  client.close();
-});
-
-Deno.test("server_lifetime never closes a server in use", async () => {
-  await using opened = await world("server_lifetime = 5");
-  const client = await holder(opened);
-  await opened.advance(60_000);
-  assert.equal((await client.query("commit")).types, "CZ");
-  client.close();
-});
-
-Deno.test("server_lifetime 0 uses each server once", async () => {
-  await using opened = await world("server_lifetime = 0");
-  const client = await opened.login();
-  const backends = [];
-  for (let i = 0; i < 3; i++) {
-    backends.push((await client.query("select session id")).rows[0]?.[0]);
-    await opened.settle();
-  }
-  assert.equal(new Set(backends).size, 3);
-  client.close();
-});
-
-Deno.test("server_check_delay has a server checked that was idle for longer, not one used lately", async () => {
-  await using opened = await world('server_check_delay = 10\nserver_check_query = "select 1"');
-  const client = await opened.login();
-  await client.query("select 'a'");
-  await opened.advance(5_000);
-  await client.query("select 'b'");
-  await opened.advance(12_000);
-  await client.query("select 'c'");
-  const ran = opened.postgres.ran.map(({ sql }) => sql);
-  assert.deepEqual(ran, ["select 'a'", "select 'b'", "select 1", "select 'c'"]);
-  client.close();
-});
-
-Deno.test("server_check_delay: a server that fails its check is replaced, and the client hears nothing", async () => {
-  await using opened = await world('server_check_delay = 10\nserver_check_query = "error 57000"');
-  const client = await opened.login();
-  await client.query("select 'a'");
-  await opened.advance(12_000);
-  assert.deepEqual((await client.query("select session id")).rows[0]?.[0], "1002");
-  assert.ok(opened.hasLogged("test query failed"));
-  client.close();
-});
-
-Deno.test("reserve_pool_size opens further servers once the oldest waiter has waited long enough", async () => {
-  await using opened = await world("reserve_pool_size = 1\nreserve_pool_timeout = 5");
-  const first = await holder(opened);
-  const [second, third] = [await opened.login(), await opened.login()];
-  for (const client of [second, third]) await client.send(frontend.query("begin"));
-  await opened.advance(4_000);
-  assert.equal(opened.pool().servers.count, 1);
-  await opened.advance(2_000);
-  opened.check();
-  assert.equal(opened.pool().servers.count, 2);
-  assert.equal((await second.result()).status, "T");
-  await opened.advance(20_000);
-  assert.deepEqual([opened.pool().servers.count, opened.pool().waiting.size], [2, 1]);
-  for (const client of [first, second, third]) client.close();
-});
-
-Deno.test("server_login_retry spaces attempts to reach a server that cannot be reached", async () => {
-  await using opened = await world("server_login_retry = 10\nclient_login_timeout = 0");
-  opened.network.obstruct(opened.postgres.address, "refused");
-  const client = await opened.connect();
-  await client.send(frontend.startup({ user: "ada", database: "app" }));
-  await opened.advance(45_000);
-  const attempts = opened.log.filter((line) => line.includes("connect failed")).length;
-  assert.ok(attempts >= 4 && attempts <= 6, `${attempts} attempts in 45 s`);
-  client.close();
-  opened.network.obstruct(opened.postgres.address, undefined);
-});
-
-Deno.test("server_login_retry: those who wait are served as soon as an attempt succeeds", async () => {
-  await using opened = await world("server_login_retry = 10\nclient_login_timeout = 0");
-  opened.network.obstruct(opened.postgres.address, "refused");
-  const client = await opened.connect();
-  await client.send(frontend.startup({ user: "ada", database: "app" }), frontend.query("select 1"));
-  await opened.advance(15_000);
-  opened.network.obstruct(opened.postgres.address, undefined);
-  await opened.advance(11_000);
-  await client.receiveUntilReady();
-  assert.equal((await client.result()).types, "TDCZ");
-  assert.equal(opened.pool().failure, undefined);
-  client.close();
-});
-
-Deno.test("a failing server does not keep those out who have a usable one", async () => {
-  await using opened = await world("default_pool_size = 2");
-  const client = await opened.login();
-  await client.query("begin");
-  opened.network.obstruct(opened.postgres.address, "refused");
-  const other = await opened.login();
-  await other.send(frontend.query("select 1"));
-  await opened.advance(2_000);
-  assert.equal(opened.pool().waiting.size, 1);
-  await client.query("commit");
-  assert.equal((await other.result()).types, "TDCZ");
-  opened.network.obstruct(opened.postgres.address, undefined);
-  for (const each of [client, other]) each.close();
-});
-
-Deno.test("a dead host of two holds up nobody", async () => {
-  await using opened = await PoolerWorld.open({
-    sections: `
-[databases.app]
-host = "10.0.0.9,127.0.0.1"
-[users.ada]
-password = "secret"
-`,
+Deno.test("a user's limits go before the database's, and those before the settings'", async () => {
+  await using world = await oneServer("query_wait_timeout = 2\nclient_idle_timeout = 3", {
+    sections: `[databases.app]\nhost = "127.0.0.1"\nquery_wait_timeout = 6
+[users.ada]\npassword = "x"\nquery_wait_timeout = 12\nclient_idle_timeout = 60
+[users.bob]\npassword = "x"\n`,
   });
-  const client = await opened.login();
-  assert.equal((await client.query("select 1")).types, "TDCZ");
+  const ends = new Map<string, number>();
+  const startMs = world.clock.nowMs();
+  for (const user of ["ada", "bob"]) {
+    const busy = await world.login({ user });
+    await busy.query("begin");
+    const waiting = await world.login({ user });
+    await waiting.send(frontend.query("select 1"));
+    void lastWords(waiting).then(() => ends.set(user, world.clock.nowMs() - startMs));
+  }
+  const idle = await world.login({ user: "ada" });
+  await world.advance(20_000);
+  const seconds = (user: string) => Math.floor(ends.get(user)! / 1_000);
+  assert.deepEqual([seconds("bob"), seconds("ada")], [6, 12]);
+  assert.deepEqual(
+    world.clients.filter(({ state }) => state.kind === "idle").map(({ user }) => user),
+    ["ada"],
+    "the idle client of a user with a longer limit",
+  );
+  idle.close();
+});
+
+Deno.test("a client that waits is told so once each time, before its answer", async () => {
+  await using world = await oneServer("query_wait_notify = 2");
+  const [busy, waiting] = [await world.login(), await world.login()];
+  for (let round = 0; round < 2; round++) {
+    await busy.query("begin");
+    await waiting.send(frontend.query("select 1"));
+    await world.advance(6_000);
+    await busy.query("commit");
+    const { notices, types } = await waiting.result();
+    assert.equal(types, "NTDCZ");
+    assert.match(notices[0]!.message, /^No server connection available/);
+  }
+  busy.close();
+  waiting.close();
+});
+
+Deno.test("a client that does not go when told is hung up on", async () => {
+  await using world = await oneServer("client_idle_timeout = 2");
+  const deaf = await world.login();
+  await world.advance(2_500);
+  assert.deepEqual(world.clients.map(({ state }) => state.kind), ["closing"]);
+  await world.advance(2_000);
+  assert.equal(world.pooler.clients.count, 0);
+  deaf.close();
+});
+
+Deno.test("idle servers are closed after server_idle_timeout, down to min_pool_size", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 3\nmin_pool_size = 1\nserver_idle_timeout = 5",
+  });
+  const clients = [await world.login(), await world.login(), await world.login()];
+  for (const client of clients) await client.query("begin");
+  for (const client of clients) await client.query("commit");
+  await world.settle();
+  assert.equal(world.pool().servers.count, 3);
+  await world.advance(6_000);
+  assert.equal(world.pool().servers.count, 1);
+  for (const client of clients) client.close();
+});
+
+Deno.test("a pool that shrinks by a reload closes what is too much, as it comes free", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 3" });
+  const clients = [await world.login(), await world.login(), await world.login()];
+  for (const client of clients) await client.query("begin");
+  await world.reload({ pooler: "default_pool_size = 1" });
+  await world.advance(1_000);
+  assert.equal(world.pool().servers.count, 3, "links go on");
+  for (const client of clients) await client.query("commit");
+  await world.advance(1_000);
+  assert.equal(world.pool().servers.count, 1);
+  for (const client of clients) client.close();
+});
+
+for (
+  const [query, what, received] of [
+    ["select 1", "with the check query", "QQ"],
+    ["<empty>", "with the empty query", "QQ"],
+    ["", "not at all", "Q"],
+  ] as const
+) {
+  Deno.test(`a server idle for long is checked ${what} where server_check_query is "${query}"`, async () => {
+    await using world = await oneServer(`server_check_delay = 1\nserver_check_query = "${query}"`);
+    const client = await world.login();
+    await world.settle();
+    await world.advance(3_000);
+    assert.equal(world.pool().servers.used.length, query === "" ? 0 : 1);
+    await client.query("select 'mine'");
+    assert.equal(world.postgres.backends[0]?.received, received);
+    assert.equal(world.postgres.ran.at(-1)?.sql, "select 'mine'");
+    assert.equal(world.postgres.ran.length, query === "select 1" ? 2 : 1);
+    client.close();
+  });
+}
+
+Deno.test("a period of statistics ends with a line in the log, unless log_stats is off", async () => {
+  for (const [line, expected] of [["", 2], ["log_stats = false", 0]] as const) {
+    await using world = await PoolerWorld.open({ pooler: `stats_period = 10\n${line}` });
+    const client = await world.login();
+    for (let i = 0; i < 20; i++) await client.query("select 1");
+    await world.advance(21_000);
+    const said = world.log.filter((each) => each.includes(" LOG stats: "));
+    assert.equal(said.length, expected);
+    if (expected > 0) assert.match(said[0]!, /stats: [12] xacts\/s, [12] queries\/s, /);
+    if (expected > 0) assert.match(said[1]!, /stats: 0 xacts\/s, 0 queries\/s, /);
+    client.close();
+  }
+});
+
+Deno.test("a failed login is tried again after server_login_retry, without anybody asking anew", async () => {
+  await using world = await PoolerWorld.open({ pooler: "server_login_retry = 3" });
+  world.network.obstruct(world.postgres.address, "refused");
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.advance(1_000);
+  world.network.obstruct(world.postgres.address, undefined);
+  await world.advance(1_000);
+  assert.equal(world.postgres.backends.length, 0);
+  await world.advance(2_000);
+  assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
   client.close();
 });

@@ -1,17 +1,26 @@
 import assert from "node:assert/strict";
+import process from "node:process";
 import { Pidfile, PidfileError } from "../../../src/app/pidfile.ts";
 
-/** Beyond any process number that Linux or macOS gives. */
-const NOBODY = 2 ** 22 + 1;
+/** Processes of a world of three: one that is gone, one's own kind, and one of another user. */
+const GONE = 1_001;
+const ALIVE = 1_002;
+const SOMEBODY_ELSES = 1_003;
 
-/** The first process lives as long as the system does. */
-const SOMEBODY = 1;
-
+/** Runs a test with a path in a folder of its own, and `kill()` as in that world. */
 function inFolder(run: (path: string) => void): void {
   const folder = Deno.makeTempDirSync();
+  const { kill } = process;
+  process.kill = (pid, signal) => {
+    assert.equal(signal, 0, "nobody is hurt");
+    const code = pid === GONE ? "ESRCH" : pid === SOMEBODY_ELSES ? "EPERM" : undefined;
+    if (code !== undefined) throw Object.assign(new Error(`kill ${code}`), { code });
+    return true;
+  };
   try {
     run(`${folder}/sluice.pid`);
   } finally {
+    process.kill = kill;
     Deno.removeSync(folder, { recursive: true });
   }
 }
@@ -31,7 +40,7 @@ Deno.test("Pidfile.create() writes the process's number, and remove() takes the 
 
 for (
   const [what, text] of [
-    ["of a process that is gone", `${NOBODY}\n`],
+    ["of a process that is gone", `${GONE}\n`],
     ["of its own", `${Deno.pid}\n`],
     ["that is empty", ""],
     ["with something else in it", "not a number\n"],
@@ -47,22 +56,23 @@ for (
   });
 }
 
-Deno.test("Pidfile.create() respects the file of a process that lives", () => {
-  inFolder((path) => {
-    Deno.writeTextFileSync(path, `${SOMEBODY}\n`);
-    assert.throws(() => Pidfile.create(path), {
-      name: "PidfileError",
-      message: `Cannot write ${path}: process ${SOMEBODY} in it is running`,
+for (const [whose, owner] of [["its own user", ALIVE], ["another user", SOMEBODY_ELSES]] as const) {
+  Deno.test(`Pidfile.create() respects the file of a process that lives, of ${whose}`, () => {
+    inFolder((path) => {
+      Deno.writeTextFileSync(path, `${owner}\n`);
+      assert.throws(() => Pidfile.create(path), {
+        name: "PidfileError",
+        message: `Cannot write ${path}: process ${owner} in it is running`,
+      });
+      assert.equal(Deno.readTextFileSync(path), `${owner}\n`);
     });
-    assert.equal(Deno.readTextFileSync(path), `${SOMEBODY}\n`);
   });
-});
+}
 
 Deno.test("Pidfile.create() says plainly what keeps it from writing or reading", () => {
   inFolder((path) => {
     assert.throws(() => Pidfile.create(`${path}/below`), PidfileError);
     Deno.mkdirSync(path);
-    // A folder can be opened, but neither read nor written as a file is.
     assert.throws(() => Pidfile.create(path), PidfileError);
     const under = `${path}/missing/sluice.pid`;
     assert.throws(() => Pidfile.create(under), {
@@ -75,9 +85,9 @@ Deno.test("Pidfile.create() says plainly what keeps it from writing or reading",
 Deno.test("Pidfile.remove() leaves the file of another process, and one that is gone", () => {
   inFolder((path) => {
     const pidfile = Pidfile.create(path);
-    Deno.writeTextFileSync(path, `${SOMEBODY}\n`);
+    Deno.writeTextFileSync(path, `${ALIVE}\n`);
     pidfile.remove();
-    assert.equal(Deno.readTextFileSync(path), `${SOMEBODY}\n`);
+    assert.equal(Deno.readTextFileSync(path), `${ALIVE}\n`);
     Deno.removeSync(path);
     pidfile.remove();
   });

@@ -97,7 +97,13 @@ Deno.test("judgeClient() ends an idle client by client_idle_timeout", () => {
     "keep",
     "end 57P05 client_idle_timeout",
   ]);
-  const otherLimits = { loginMs: 1, queryMs: 1, queryWaitMs: 1, transactionMs: 1, idleTransactionMs: 1 };
+  const otherLimits = {
+    loginMs: 1,
+    queryMs: 1,
+    queryWaitMs: 1,
+    transactionMs: 1,
+    idleTransactionMs: 1,
+  };
   assert.equal(
     verdict({ kind: "idle", sinceMs: 6_000, connectedMs: 6_000, readyMs: 6_000 }, otherLimits),
     "keep",
@@ -173,7 +179,13 @@ Deno.test("judgeClient() takes a client linked for its session, with nothing goi
     ["keep", "end 57P05 client_idle_timeout"],
     "the later of link and answer counts",
   );
-  const busy: Fake = { kind: "active", sinceMs: 60_000, readyMs: 60_000, transactionMs: 1, queryMs: 1 };
+  const busy: Fake = {
+    kind: "active",
+    sinceMs: 60_000,
+    readyMs: 60_000,
+    transactionMs: 1,
+    queryMs: 1,
+  };
   assert.equal(verdict(busy, { idleMs: 5_000 }), "keep");
 });
 

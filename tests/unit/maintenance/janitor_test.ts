@@ -12,7 +12,10 @@ function recorder(clock: FakeClock, intervalMs = 0) {
 
 function janitor(clock: FakeClock, ...duties: readonly Duty[]) {
   const errors: unknown[] = [];
-  return { errors, janitor: new Janitor(duties, { clock, onError: (error) => errors.push(error) }) };
+  return {
+    errors,
+    janitor: new Janitor(duties, { clock, onError: (error) => errors.push(error) }),
+  };
 }
 
 Deno.test("Janitor.run() sweeps at once and then every third of a second", async () => {
