@@ -151,8 +151,18 @@ function setStatement(name: string, value: string): string {
   return `SET ${name}=${literal(value)}`;
 }
 
-/** An SQL literal that reads the same whatever standard_conforming_strings is. */
+/**
+ * An SQL literal that reads the same whatever standard_conforming_strings and client_encoding are
+ * on the server just now: ASCII only, with escapes for all else.
+ */
 function literal(value: string): string {
-  const quoted = `'${value.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`;
-  return value.includes("\\") ? ` E${quoted}` : quoted;
+  const quoted = value.replaceAll("'", "''");
+  const escaped = quoted.replaceAll(/[\\\u0080-\u{10ffff}]/gu, escape);
+  return escaped === quoted ? `'${quoted}'` : ` E'${escaped}'`;
+}
+
+function escape(character: string): string {
+  if (character === "\\") return "\\\\";
+  const code = character.codePointAt(0)!.toString(16);
+  return code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
 }

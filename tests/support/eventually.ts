@@ -27,7 +27,7 @@ export async function within<T>(
   promise: Promise<T>,
   limitMs = PATIENCE_MS,
 ): Promise<T> {
-  let timer: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const limit = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`Not within ${limitMs} ms: ${what}`)), limitMs);
   });

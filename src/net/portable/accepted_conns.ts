@@ -1,6 +1,7 @@
 /** The accept loop, as an async iterator that outlives a lack of descriptors. */
 
 import type { Clock } from "../../base/clock.ts";
+import { isConnectionEnd } from "./connection_end.ts";
 
 /** Pause after an accept that failed: long enough for descriptors to come free, short to recover. */
 const ACCEPT_PAUSE_MS = 1_000;
@@ -19,13 +20,17 @@ export async function* acceptedConns(
     } catch (error) {
       if (error instanceof Deno.errors.BadResource) return;
       if (error instanceof Deno.errors.Interrupted) return;
-      // The peer left before it was accepted: nothing is wrong here.
-      if (error instanceof Deno.errors.ConnectionAborted) continue;
-      if (error instanceof Deno.errors.ConnectionReset) continue;
+      // A peer that left before it was accepted is no reason to keep the others waiting.
+      if (isConnectionEnd(error) && !isShortage(error)) continue;
       onError(error);
       await new Promise<void>((resolve) => {
         clock.startTimer(ACCEPT_PAUSE_MS, resolve);
       });
     }
   }
+}
+
+/** Whether descriptors or memory are short: ENOMEM, ENFILE, EMFILE and ENOBUFS have no class. */
+function isShortage(error: unknown): boolean {
+  return error instanceof Error && /\(os error (12|23|24|105)\)/.test(error.message);
 }

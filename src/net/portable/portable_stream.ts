@@ -8,6 +8,7 @@ import { assert } from "../../base/assert.ts";
 import { nextTurn } from "../../base/turn.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
+import { isConnectionEnd } from "./connection_end.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
 const MAX_RECEIVE_BYTES = 65_536;
@@ -221,18 +222,4 @@ export class PortableStream implements ByteStream {
     // The peer may have closed already; then there is nobody left to tell.
     this.#conn.closeWrite().catch(() => this.close());
   }
-}
-
-/** Whether an error only says that the connection is over, by either side's doing. */
-export function isConnectionEnd(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted ||
-    error instanceof Deno.errors.BrokenPipe ||
-    error instanceof Deno.errors.NotConnected ||
-    error instanceof Deno.errors.Interrupted ||
-    error instanceof Deno.errors.BadResource ||
-    error instanceof Deno.errors.UnexpectedEof ||
-    error instanceof Deno.errors.TimedOut ||
-    // What has no class of its own (host or network unreachable) ends a connection just the same.
-    error instanceof Error && /\(os error \d+\)/.test(error.message);
 }

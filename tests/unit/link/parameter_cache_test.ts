@@ -135,6 +135,8 @@ Deno.test("values that need quoting are quoted so that nothing of them is read a
     ["\\'; DROP TABLE t; --", "SET application_name= E'\\\\''; DROP TABLE t; --'"],
     ['"$user"', "SET application_name='\"$user\"'"],
     ["$1 $$ /* */\n", "SET application_name='$1 $$ /* */\n'"],
+    ["h\u00e9\u20ac\\", "SET application_name= E'h\\u00e9\\u20ac\\\\'"],
+    ["\u{1f418}", "SET application_name= E'\\U0001f418'"],
   ];
   for (const [value, sql] of cases) {
     assert.equal(server({}).statementsFor(client({ application_name: value })), sql);
@@ -151,7 +153,10 @@ Deno.test("lists of names go through set_config(): SET would take the list for o
   );
 });
 
-/** Reads one SQL literal as PostgreSQL does, whatever standard_conforming_strings is. */
+/**
+ * Reads one SQL literal as PostgreSQL does, whatever standard_conforming_strings is. Whatever
+ * client_encoding is as well: so it must be ASCII.
+ */
 function readLiteral(sql: string): { value: string; rest: string } {
   const isEscaped = /^\s*E'/.test(sql);
   let i = sql.indexOf("'") + 1;
@@ -165,14 +170,36 @@ function readLiteral(sql: string): { value: string; rest: string } {
     } else if (character === "\\") {
       assert.ok(isEscaped, "a backslash outside E'' depends on standard_conforming_strings");
       i += 1;
+      const digits = { u: 4, U: 8 }[sql[i]!] ?? 0;
+      if (digits > 0) {
+        value += String.fromCodePoint(parseInt(sql.slice(i + 1, i + 1 + digits), 16));
+        i += digits;
+        continue;
+      }
     }
+    assert.ok(character < "\u0080", "what is not ASCII depends on client_encoding");
     value += sql[i]!;
   }
 }
 
 Deno.test("any value is read back as it was, and nothing follows it", () => {
   const hostile = fc.string({
-    unit: fc.constantFrom("'", "\\", ";", '"', "E", " ", "-", "$", "\n", "a", "é", "中"),
+    unit: fc.constantFrom(
+      "'",
+      "\\",
+      ";",
+      '"',
+      "E",
+      " ",
+      "-",
+      "$",
+      "\n",
+      "a",
+      "u",
+      "é",
+      "中",
+      "\u{1f418}",
+    ),
   });
   fc.assert(
     fc.property(hostile, (value) => {
