@@ -260,7 +260,15 @@ export class Pooler {
   }
 
   async #accept(listener: Listener): Promise<void> {
-    for await (const stream of listener.connections()) this.serve(stream);
+    for await (const stream of listener.connections()) {
+      try {
+        this.serve(stream);
+      } catch (error) {
+        // One connection that cannot be served must not end the accepting of others.
+        this.#options.log.error(`internal error: ${describe(error)}`);
+        stream.close();
+      }
+    }
   }
 
   /** The same object for all, until the configuration changes. */

@@ -159,6 +159,21 @@ Deno.test("a COPY without its end holds the server", async () => {
   assert.equal(valueOf(await other!.result()), "1");
 });
 
+Deno.test("late COPY data does not make its client wait for a server", async () => {
+  await using world = await startWorld(postgres, {
+    pooler: { pool_mode: "transaction", default_pool_size: 1, query_wait_timeout: 0.3 },
+  });
+  const [client, other] = await world.connectMany(2);
+  await client!.query("create table t (x int)");
+  await startCopy(client!, "G", frontend.query("copy t from stdin"));
+  await client!.send(frontend.copyData("not a number\n"));
+  await client!.result();
+  await other!.query("begin");
+  await client!.send(frontend.copyData("5\n"), frontend.copyDone());
+  await other!.query("select pg_sleep(0.9); commit");
+  assert.equal(valueOf(await client!.query("select 'alive'")), "alive");
+});
+
 Deno.test("late COPY data of which a part is still to come holds the server", async () => {
   await using world = await sharedWorld();
   const [client, other] = await world.connectMany(2);

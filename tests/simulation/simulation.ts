@@ -8,6 +8,7 @@ import { eventTurn } from "../support/event_turn.ts";
 import { backend as say } from "../support/messages.ts";
 import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
+import type { SimStream } from "../support/sim_net.ts";
 import { SimClient, type SimStage } from "./sim_client.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 
@@ -67,6 +68,8 @@ class SimRun implements SimStage {
   readonly #random: SeededRandom;
   readonly #trace: ((line: string) => void) | undefined;
   readonly #parked: (() => void)[] = [];
+  /** Streams to which nothing arrives for a while. */
+  readonly #heldUp: SimStream[] = [];
   readonly #clients: SimClient[];
   #unfinished = 0;
   #failure: unknown;
@@ -162,11 +165,14 @@ class SimRun implements SimStage {
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
     if (random.chance(0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
+    if (random.chance(0.01)) this.#holdUp();
+    if (this.#heldUp.length > 0 && random.chance(0.02)) this.#letGo();
     if (network.step()) {
       this.#idleMs = 0;
       return;
     }
     if (this.#parked.length > 0) return this.#resume();
+    if (this.#heldUp.length > 0) return this.#letGo();
     if (postgres.backends.some(({ isSleeping }) => isSleeping) && random.chance(0.5)) {
       return this.#wakeOne();
     }
@@ -181,6 +187,24 @@ class SimRun implements SimStage {
     const at = this.#random.below(this.#parked.length);
     const [wake] = this.#parked.splice(at, 1);
     wake!();
+  }
+
+  /** One connection is slower than the others for a while; most often a new one to the server. */
+  #holdUp(): void {
+    const { connections } = this.world.network;
+    if (connections.length === 0) return;
+    const toServer = connections.filter(({ address }) => address.endsWith(":5432"));
+    const connection = toServer.length > 0 && this.#random.chance(0.7)
+      ? toServer.at(-1)!
+      : this.#random.pick(connections);
+    const stream = this.#random.pick([connection.acceptor, connection.dialer]);
+    stream.stall();
+    this.#heldUp.push(stream);
+  }
+
+  #letGo(): void {
+    const [stream] = this.#heldUp.splice(this.#random.below(this.#heldUp.length), 1);
+    stream!.unstall();
   }
 
   #wakeOne(): void {
@@ -302,6 +326,7 @@ class SimRun implements SimStage {
   }
 
   async #endWorld(): Promise<void> {
+    while (this.#heldUp.length > 0) this.#letGo();
     await this.world.settle();
     this.world.postgres.wakeAll();
     // The dispose of the world asserts that nothing is left.

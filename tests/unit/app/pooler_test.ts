@@ -162,12 +162,16 @@ Deno.test("Pooler.reload() changes max_client_conn and the pool mode for those t
   client.close();
 });
 
-Deno.test("Pooler.reload() warns of what takes effect with a restart only", async () => {
+Deno.test("Pooler.reload() warns of what needs a restart as long as it differs from what runs", async () => {
   await using world = await PoolerWorld.open();
-  await world.reload({ pooler: "listen_port = 7000" });
-  assert.ok(
-    world.log.some((line) => line.endsWith("WARNING listen_port takes effect with a restart only")),
-  );
+  const warning = / WARNING listen_port takes effect with a restart only$/;
+  const warnings = () => world.log.filter((line) => warning.test(line)).length;
+  for (const expected of [1, 2]) {
+    await world.reload({ pooler: "listen_port = 7000" });
+    assert.equal(warnings(), expected);
+  }
+  await world.reload({});
+  assert.equal(warnings(), 2, "back to what runs");
 });
 
 // --- the log ---

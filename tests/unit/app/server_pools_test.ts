@@ -29,6 +29,7 @@ async function outcome(world: PoolerWorld, options = ADA): Promise<string> {
 // --- several hosts ---
 
 const TWO_HOSTS = '[databases.app]\nhost = "127.0.0.9,127.0.0.1"\n';
+const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false };
 const DEAD = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
 
 for (const policy of ["round-robin", "disable"]) {
@@ -48,12 +49,14 @@ for (const policy of ["round-robin", "disable"]) {
       pooler: "server_connect_timeout = 5",
       sections,
     });
-    world.network.obstruct(DEAD, "black hole");
+    // It takes connections and says nothing.
+    const mute = await world.network.listen({ ...DEAD, backlog: 1 }, () => STREAM_OPTIONS);
     const client = await world.connect();
     await client.send(frontend.startup({ user: "ada", database: "app" }));
     await world.advance(6_000);
     assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
     client.close();
+    mute.close();
   });
 }
 
@@ -96,6 +99,8 @@ Deno.test("a connect_query during which the backend goes is paused after like a 
   const client = await stream;
   await client.write(startup, 0, startup.length);
   for (let i = 0; i < 500 && world.network.step(); i++) await eventTurn();
+  // So that a storm ends before the test does.
+  world.network.obstruct(world.postgres.address, "black hole");
   assert.equal(world.postgres.backends.length, 1, "one login, then a pause");
   client.close();
   await world.settle();

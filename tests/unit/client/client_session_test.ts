@@ -236,6 +236,10 @@ for (
       sqlstate,
       message,
     ]);
+    // It lingers: were it closed with bytes unread, the error could get lost.
+    await bench.client.send(utf8("late"));
+    await bench.settle();
+    assert.equal(bench.session.state.kind, "closing");
     bench.client.close();
     await bench.running;
   });

@@ -465,6 +465,39 @@ for (
   });
 }
 
+Deno.test("Relay keeps the link while a notice behind the last answer is cut, and closes an idle server for one", async () => {
+  const notice = say.notice("by the way");
+  for (let cut = 0; cut <= notice.length; cut++) {
+    await using world = await oneServer("transaction");
+    const client = await world.login();
+    world.postgres.backends[0]!.postscript = notice.subarray(0, cut);
+    await client.send(frontend.query("select 1"));
+    await world.settle();
+    world.check();
+    const isHeld = cut > 0 && cut < notice.length;
+    assert.equal(world.pool().servers.active.size, isHeld ? 1 : 0, `cut at ${cut}`);
+    await world.postgres.backends[0]!.speak(notice.subarray(cut));
+    await world.settle();
+    assert.equal(world.pool().servers.idle.length, cut > 0 ? 1 : 0, `cut at ${cut}`);
+    assert.equal((await client.result()).types, "TDCZ");
+    assert.match((await client.query("select 1")).types, /^N?TDCZ$/);
+    client.close();
+  }
+});
+
+Deno.test("Relay closes a server whose answers may be out of step with what was asked", async () => {
+  await using world = await oneServer("transaction");
+  const client = await world.login();
+  // Whether the Query is answered or skipped depends on whether the Parse fails.
+  await client.send(frontend.parse("select 1"), frontend.query("select 1"), frontend.sync());
+  assert.equal((await client.result()).types, "1TDCZ");
+  assert.equal((await client.result()).types, "Z");
+  await world.settle();
+  assert.equal(world.pool().servers.idle.length, 0);
+  assert.equal((await client.query("select session id")).rows[0]?.[0], "1002");
+  client.close();
+});
+
 Deno.test("Relay counts queries, transactions and bytes", async () => {
   await using world = await oneServer("transaction");
   const client = await world.login();

@@ -52,6 +52,7 @@ Deno.test("acceptedConns() makes nothing of a peer that left before it was accep
   const { accepted, errors, pauses } = await run([
     new Deno.errors.ConnectionAborted("gone"),
     new Deno.errors.ConnectionReset("gone"),
+    new Deno.errors.NotConnected("not connected (os error 107)"),
     a,
   ]);
   assert.deepEqual({ accepted, errors, pauses }, { accepted: [a], errors: [], pauses: [] });
