@@ -286,7 +286,7 @@ Deno.test("a storm of cancel requests never hits the next user of a server", asy
     for (let i = 0; i < 300; i++) {
       const mine = token();
       const { errors, rows, status } = await target!.query(
-        `select '${mine}', pg_sleep(${(i % 4) / 1000})`,
+        `select '${mine}', pg_sleep(${(i % 4) / 2000})`,
       );
       assert.equal(status, "I");
       if (errors[0]?.sqlstate === "57014") canceledCount += 1;
@@ -294,6 +294,7 @@ Deno.test("a storm of cancel requests never hits the next user of a server", asy
     }
     isOver = true;
   };
+  // The others' queries are long enough to be there still when a stray request arrives.
   const cancelling = async () => {
     while (!isOver) await cancelQueryOf(world, target!);
   };
@@ -301,7 +302,7 @@ Deno.test("a storm of cancel requests never hits the next user of a server", asy
     let count = 0;
     while (!isOver) {
       const mine = token();
-      const { errors, rows } = await client.query(`select '${mine}', pg_sleep(0.0005)`);
+      const { errors, rows } = await client.query(`select '${mine}', pg_sleep(0.004)`);
       assert.deepEqual([errors, rows[0]?.[0]], [[], mine]);
       count += 1;
     }

@@ -1,7 +1,7 @@
 /** When a link begins and when it ends, in the three modes. */
 
 import assert from "node:assert/strict";
-import { backend as say, frontend, join, readReport, utf8 } from "../../support/messages.ts";
+import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
 
