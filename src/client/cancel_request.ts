@@ -14,7 +14,7 @@ import { serverLabel, type ServerSession } from "../server/server_session.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
 import type { ClientRegistry } from "./client_registry.ts";
 import { clientLabel, type ClientSession } from "./client_session.ts";
-import type { ServerPool } from "./relay.ts";
+import type { Relay, ServerPool } from "./relay.ts";
 
 /** What cancelling needs. */
 export interface CancelDeskOptions {
@@ -68,10 +68,11 @@ export class CancelDesk {
     }
     if (relay.cancelWait()) return this.#note(requester, "canceled a waiting client");
     if (!relay.isCancelable) return this.#note(requester, "cancel request for idle client");
+    const { linkCount } = relay;
     const hasPlace = await this.#takePlace(pool);
     if (!hasPlace) return this.#note(requester, "cancel_wait_timeout");
     try {
-      await this.#forward(client, requester);
+      await this.#forward(relay, { linkCount, requester });
     } finally {
       this.#givePlace(pool);
     }
@@ -101,9 +102,13 @@ export class CancelDesk {
     }
   }
 
-  async #forward(client: ClientSession, requester: ClientSession): Promise<void> {
+  /** Sends the request if the link it was meant for still stands when there is a connection. */
+  async #forward(
+    relay: Relay,
+    { linkCount, requester }: { linkCount: number; requester: ClientSession },
+  ): Promise<void> {
     const { connectTimeoutMs, network, streamOptions } = this.#options;
-    const server = client.relay?.server;
+    const { server } = relay;
     if (server === undefined) return this.#note(requester, TOO_LATE);
     let stream;
     try {
@@ -113,8 +118,8 @@ export class CancelDesk {
       return this.#note(requester, `failed cancel request: ${errorText(error)}`);
     }
     try {
-      const isStillLinked = client.relay?.server === server && client.relay.isCancelable;
-      if (!isStillLinked || server.cancelKey === undefined) {
+      const isSameLink = relay.server === server && relay.linkCount === linkCount;
+      if (!isSameLink || !relay.isCancelable || server.cancelKey === undefined) {
         return this.#note(requester, TOO_LATE);
       }
       await this.#send(server, { stream, key: server.cancelKey });

@@ -74,6 +74,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #toClient = new RangeWriter();
   #server: ServerSession | undefined;
   #mode: PoolMode = "session";
+  #linkCount = 0;
   #isSettingParameters = false;
   /** Lets the client's receive loop go on, once the chunk it is held with has been passed on. */
   #letGo: (() => void) | undefined;
@@ -101,6 +102,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The server the client is linked to. */
   get server(): ServerSession | undefined {
     return this.#server;
+  }
+
+  /** Counts the links, so that one can be told from a later one with the same server. */
+  get linkCount(): number {
+    return this.#linkCount;
   }
 
   /**
@@ -266,6 +272,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #take(server: ServerSession): void {
     assert(this.#server === undefined, "A client has one server");
     this.#server = server;
+    this.#linkCount += 1;
     this.#mode = this.#options.poolMode();
     this.#hasServerSaidFatal = false;
     this.#hasUnaskedReady = false;

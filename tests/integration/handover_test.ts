@@ -120,6 +120,45 @@ Deno.test("an error in the extended protocol skips to the Sync, and the server g
   assert.equal(valueOf(await client.query("select 2")), "2");
 });
 
+/** Extended messages with a Query behind them and no Sync between: allowed, and answered once if they fail. */
+for (const sql of ["select 1", "selec 1"]) {
+  Deno.test(`a Query behind an unsynced ${sql} leaves neither client nor server confused`, async () => {
+    await using world = await startWorld(postgres, { pooler: SHARED });
+    const [client, other] = await world.connectMany(2);
+    for (let round = 0; round < 2; round++) {
+      await client!.send(...unsynced(sql), frontend.query("select 2"), frontend.sync());
+      const isGood = sql === "select 1";
+      assert.equal((await client!.result()).types, isGood ? "12TDCTDCZ" : "EZ");
+      if (isGood) assert.equal((await client!.result()).types, "Z");
+      for (const each of [client!, other!]) {
+        const mine = token();
+        assert.equal(valueOf(await each.query(`select '${mine}'`)), mine);
+      }
+    }
+  });
+}
+
+Deno.test("a transaction sent in one piece is answered message by message", async () => {
+  await using world = await startWorld(postgres, { pooler: SHARED });
+  const [client, other] = await world.connectMany(2);
+  const statements = ["begin", "create table t (x int)", "insert into t values (1)", "commit"];
+  await client!.send(...statements.map((sql) => frontend.query(sql)));
+  for (const status of ["T", "T", "T", "I"]) {
+    assert.equal((await client!.result()).status, status);
+  }
+  assert.equal(valueOf(await other!.query("select x from t")), "1");
+});
+
+Deno.test("a named statement works within one piece in transaction pooling", async () => {
+  await using world = await startWorld(postgres, { pooler: SHARED });
+  const client = await world.connect();
+  await client.send(
+    ...[frontend.parse("select 1", "named"), frontend.bind({ statement: "named" })],
+    ...[frontend.execute(), frontend.close("S", "named"), frontend.sync()],
+  );
+  assert.equal((await client.result()).types, "12DC3Z");
+});
+
 for (const poolMode of MODES) {
   Deno.test(`one Query with many results has one ReadyForQuery in ${poolMode} pooling`, async () => {
     await using world = await startWorld(postgres, { pooler: { ...SHARED, pool_mode: poolMode } });

@@ -278,6 +278,37 @@ Deno.test("a value cannot break out of the SET that restores it", async () => {
   }
 });
 
+/** Values that PostgreSQL does not take as they are, without refusing them. */
+const REWRITTEN = ["x".repeat(100), "Zürich", "bell \u0007"];
+
+for (const name of REWRITTEN) {
+  Deno.test(`application_name = ${JSON.stringify(name)} is settled as PostgreSQL has it`, async () => {
+    await using world = await sharedWorld();
+    const client = await world.connect({ parameters: { application_name: name } });
+    const first = await shown(client, "application_name");
+    assert.notEqual(first, name);
+    const again = await client.query("show application_name");
+    assert.deepEqual([valueOf(again), [...again.parameters]], [first, []]);
+    const other = await world.connect({ parameters: { application_name: "other" } });
+    assert.equal(await shown(other, "application_name"), "other");
+    assert.equal(await shown(client, "application_name"), first);
+  });
+}
+
+for (const path of ["''", '"a,b"', '"q""q", "$user"', "'it''s', public"]) {
+  Deno.test(`search_path set to ${path} comes back as it was`, async () => {
+    await using world = await sharedWorld();
+    const client = await world.connect();
+    const other = await world.connect();
+    await client.query(`set search_path = ${path}`);
+    const before = await shown(client, "search_path");
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await shown(other, "search_path"), '"$user", public');
+      assert.equal(await shown(client, "search_path"), before);
+    }
+  });
+}
+
 Deno.test("track_extra_parameters adds parameters that PostgreSQL reports", async () => {
   await using world = await sharedWorld({
     pooler: { track_extra_parameters: "IntervalStyle, default_transaction_read_only" },
@@ -387,6 +418,21 @@ Deno.test({
       assert.equal(await shown(client, "search_path"), "mine");
       assert.equal(await shown(another, "search_path"), "theirs, public");
       assert.equal(await shown(plain, "search_path"), '"$user", public');
+    }
+  },
+});
+
+Deno.test({
+  ...needsOld,
+  name: "PostgreSQL 15: the search_path given at startup holds whatever another client sets",
+  async fn() {
+    await using old = await startPostgres({ flavour: "debian", auth: "trust" });
+    await using world = await sharedWorld({ on: old });
+    const client = await world.connect({ parameters: { search_path: "mine" } });
+    const setter = await world.connect({ parameters: { search_path: "mine" } });
+    for (const sql of ["set search_path = theirs", "discard all", "reset search_path"]) {
+      await setter.query(sql);
+      assert.equal(await shown(client, "search_path"), "mine", sql);
     }
   },
 });

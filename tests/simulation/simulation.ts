@@ -8,7 +8,7 @@ import { eventTurn } from "../support/event_turn.ts";
 import { backend as say } from "../support/messages.ts";
 import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
-import type { SimStream } from "../support/sim_net.ts";
+import type { SimConnection, SimStream } from "../support/sim_net.ts";
 import { SimClient, type SimStage } from "./sim_client.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 
@@ -70,6 +70,7 @@ class SimRun implements SimStage {
   readonly #parked: (() => void)[] = [];
   /** Streams to which nothing arrives for a while. */
   readonly #heldUp: SimStream[] = [];
+  #newest: SimConnection | undefined;
   readonly #clients: SimClient[];
   #unfinished = 0;
   #failure: unknown;
@@ -165,6 +166,7 @@ class SimRun implements SimStage {
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
     if (random.chance(0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
+    this.#holdUpNewest();
     if (random.chance(0.01)) this.#holdUp();
     if (this.#heldUp.length > 0 && random.chance(0.02)) this.#letGo();
     if (network.step()) {
@@ -189,15 +191,22 @@ class SimRun implements SimStage {
     wake!();
   }
 
-  /** One connection is slower than the others for a while; most often a new one to the server. */
+  /** Of the new connections some are slow at first, so that what they bring comes late. */
+  #holdUpNewest(): void {
+    const newest = this.world.network.connections.at(-1);
+    if (newest === undefined || newest === this.#newest) return;
+    this.#newest = newest;
+    if (!this.#random.chance(0.3)) return;
+    newest.acceptor.stall();
+    this.#heldUp.push(newest.acceptor);
+  }
+
+  /** One connection is slower than the others for a while. */
   #holdUp(): void {
     const { connections } = this.world.network;
     if (connections.length === 0) return;
-    const toServer = connections.filter(({ address }) => address.endsWith(":5432"));
-    const connection = toServer.length > 0 && this.#random.chance(0.7)
-      ? toServer.at(-1)!
-      : this.#random.pick(connections);
-    const stream = this.#random.pick([connection.acceptor, connection.dialer]);
+    const { acceptor, dialer } = this.#random.pick(connections);
+    const stream = this.#random.pick([acceptor, dialer]);
     stream.stall();
     this.#heldUp.push(stream);
   }
