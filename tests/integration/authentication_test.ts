@@ -323,6 +323,30 @@ Deno.test({
 });
 
 Deno.test({
+  name: "names and passwords need not be ASCII",
+  ignore: isMissing("psql"),
+  async fn() {
+    const postgres = shared.get();
+    // A name to be quoted, and a password that SCRAM has to normalize.
+    const [name, password] = ['Zo\u00eb "the" 1st', "p\u00e4ss\u00a0w\u00f6rd \u2168 \u{1f511}"];
+    await postgres.sql(
+      `create role "${name.replaceAll('"', '""')}" login password '${password}'`,
+    );
+    for (const authType of ["plain", "md5", "scram-sha-256"]) {
+      await using sluice = await startSluice({
+        config: configFor(postgres, {
+          pooler: { auth_type: authType },
+          users: { [name]: { password } },
+        }),
+      });
+      const to = { port: sluice.port, user: name, password };
+      const { stderr, stdout } = await psql(to, "select current_user");
+      assert.deepEqual([stdout, stderr], [`${name}\n`, ""], authType);
+    }
+  },
+});
+
+Deno.test({
   name: "psql logs in by password, MD5 and SCRAM",
   ignore: isMissing("psql"),
   async fn() {

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { Postgres } from "../../scripts/postgres_fixture.ts";
-import { configFor, serverOf, tomlConfig } from "../support/toml_config.ts";
+import { configFor, type ConfigSection, serverOf, tomlConfig } from "../support/toml_config.ts";
+import { show } from "../support/console.ts";
 import { eventually, within } from "../support/eventually.ts";
 import { ask, errorText, logIn, type LoginTarget, outcome } from "../support/logins.ts";
-import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
+import { runSluice, type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 
 /** With a quote and blanks, as a connection string must put in quotes. */
@@ -160,6 +161,43 @@ password = { file = "secret" }
   });
   const to = { port: sluice.port, user: "odd", database: "app", password: ODD_PASSWORD };
   assert.equal(await ask(to, "select current_user || ' ' || current_database()"), "postgres one");
+});
+
+Deno.test("what is not honoured yet is warned of at the start, what would weaken security is refused", async () => {
+  const postgres = shared.get();
+  const config = (pooler: ConfigSection) => configFor(postgres, { pooler });
+  await using sluice = await startSluice({
+    config: config({
+      peer_id: 3,
+      pool_mode: "transaction",
+      server_tls_sslmode: "prefer",
+      syslog: true,
+    }),
+  });
+  assert.match(sluice.log(), / WARNING .*peer_id/);
+  assert.match(sluice.log(), / WARNING .*syslog/);
+  assert.equal(
+    sluice.log().match(/plain text/g)?.length,
+    1,
+    "TLS that is preferred is not to be had",
+  );
+  assert.match(sluice.log(), / LOG named prepared statements are passed through/);
+  const refused: readonly ConfigSection[] = [
+    { server_tls_sslmode: "require" },
+    { client_tls_sslmode: "verify-ca" },
+    { auth_type: "hba" },
+    { auth_type: "cert" },
+    { auth_hba_file: "/etc/hba.conf" },
+    { auth_query: "select 1" },
+  ];
+  for (const pooler of refused) {
+    const { code, stderr } = await runSluice({ config: config(pooler) });
+    assert.equal(code, 2, JSON.stringify(pooler));
+    assert.match(
+      stderr,
+      new RegExp(`^[^\\n]*config\\.toml:\\d+: [^\\n]*${Object.keys(pooler)[0]}[^\\n]*\\n$`),
+    );
+  }
 });
 
 /** Has the configuration read again, and waits until the log says what came of it. */
@@ -382,6 +420,36 @@ Deno.test("a log file that cannot be opened at SIGHUP changes nothing and ends n
   await Deno.remove(`${sluice.dir}/logs`, { recursive: true });
   await reload(sluice, config("logs/c.log", 4), NOT_RELOADED);
   assert.equal(await outcome({ port: sluice.port, user: "postgres" }), "in");
+});
+
+Deno.test({
+  name: "of two SIGHUPs the later one counts, even if the files of the first take longer to read",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const postgres = shared.get();
+    const config = (size: number, secret: ConfigSection) =>
+      configFor(postgres, {
+        pooler: { default_pool_size: size },
+        users: { postgres: { password: postgres.password }, slow: secret },
+      });
+    await using sluice = await startSluice({ config: config(10, { password: "x" }) });
+    // Reading from it waits until somebody writes into it.
+    const pipe = `${sluice.dir}/pipe`;
+    await new Deno.Command("mkfifo", { args: ["-m", "666", pipe] }).output();
+    await sluice.rewriteConfig(config(11, { password: { file: pipe } }));
+    sluice.signal("SIGHUP");
+    await sluice.waitForLog(/got SIGHUP/);
+    const fromOffset = sluice.log().length;
+    await using writer = await Deno.open(pipe, { write: true }); // Resolves when it is being read.
+    await sluice.rewriteConfig(config(12, { password: "x" }));
+    sluice.signal("SIGHUP");
+    await sluice.waitForLog(/got SIGHUP/, { fromOffset });
+    await writer.write(new TextEncoder().encode("secret"));
+    writer.close();
+    await eventually("both are done", () => sluice.log().split(RELOADED).length === 3);
+    const size = (await show(sluice, "config")).find(({ key }) => key === "default_pool_size");
+    assert.equal(size?.["value"], "12");
+  },
 });
 
 Deno.test("many SIGHUPs in a row do not disturb what is running", async () => {

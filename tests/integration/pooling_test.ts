@@ -4,13 +4,21 @@ import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/postgres_fixture.ts";
 import { frontend } from "../support/messages.ts";
 import { LoginRefused, type TestClient } from "../support/test_client.ts";
-import { pidOf, startWorld, token, until, valueOf, type World } from "./support/world.ts";
+import {
+  pidOf,
+  type Section,
+  startWorld,
+  token,
+  until,
+  valueOf,
+  type World,
+} from "./support/world.ts";
 
 const postgres = await startPostgres({ auth: "trust" });
 Deno.test.afterAll(() => postgres[Symbol.asyncDispose]());
 
 /** A world with transaction pooling and so many servers. */
-function sharedWorld(poolSize: number, pooler: Record<string, string | number | boolean> = {}) {
+function sharedWorld(poolSize: number, pooler: Section = {}) {
   return startWorld(postgres, {
     pooler: { pool_mode: "transaction", default_pool_size: poolSize, ...pooler },
   });

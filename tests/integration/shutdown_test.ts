@@ -239,6 +239,19 @@ Deno.test("SIGHUP in a shutdown does not undo it", async () => {
   await endsWell(sluice);
 });
 
+Deno.test("a client that does not read its answer does not hold up the end", async () => {
+  await using sluice = await start();
+  const slow = await overTcp(sluice);
+  await slow.send(frontend.query("select repeat('x', 1000000) from generate_series(1, 500)"));
+  assert.equal((await slow.receive())?.type, "T");
+  const startedAtMs = performance.now();
+  sluice.signal("SIGQUIT");
+  await sluice.exited;
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs < 3_000, `it took ${tookMs} ms`);
+  slow.close();
+});
+
 Deno.test("a server that does not answer does not hold up the end", async () => {
   await using hole = await BlackHole.make();
   await using sluice = await startSluice({

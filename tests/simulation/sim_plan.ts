@@ -37,7 +37,7 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
     theme,
     clientCount: random.between(2, 8),
     sessionCount: random.between(1, 3),
-    maxOperations: random.between(1, 10),
+    maxOperations: random.between(3, 20),
     password: auth === "trust" ? undefined : "secret",
     world: {
       seed,

@@ -9,8 +9,9 @@ import { backend as say } from "../support/messages.ts";
 import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimConnection, SimStream } from "../support/sim_net.ts";
-import { SimClient, type SimStage } from "./sim_client.ts";
+import { SimClient } from "./sim_client.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
+import type { SimStage } from "./sim_session.ts";
 
 /** Steps after which a run that has not ended is taken for one that hangs. */
 const MAX_STEPS = 150_000;

@@ -324,6 +324,11 @@ export function valueOf(result: { readonly rows: readonly (readonly (string | nu
   return result.rows[0]?.[0];
 }
 
+/** What a client reads by SHOW. */
+export async function shown(client: TestClient, name: string): Promise<string | null | undefined> {
+  return valueOf(await client.query(`show ${name}`));
+}
+
 /** Some text that nobody else will send. */
 export function token(): string {
   return crypto.randomUUID();

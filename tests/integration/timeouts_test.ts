@@ -1,0 +1,267 @@
+/** The limits of time: who is ended by them, what is told, and what becomes of the server. */
+
+import assert from "node:assert/strict";
+import { eventually, within } from "../support/eventually.ts";
+import { logIn, outcome } from "../support/logins.ts";
+import { frontend, utf8 } from "../support/messages.ts";
+import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
+import { leftovers, target } from "../support/pooler_trouble.ts";
+import { sharedPostgres } from "../support/shared_postgres.ts";
+import { TestClient } from "../support/test_client.ts";
+import { configFor, type ConfigSection, serverOf } from "../support/toml_config.ts";
+
+const shared = sharedPostgres();
+
+// --- timeouts ---
+
+/** A database where all are the superuser, and users with limits of their own. */
+async function startWithLimits(
+  pooler: ConfigSection,
+  users: Readonly<Record<string, ConfigSection>>,
+): Promise<SluiceProcess> {
+  const postgres = shared.get();
+  const forced = { user: "postgres", password: postgres.password, dbname: "postgres" };
+  const named = Object.entries(users).map(([name, own]) =>
+    [name, { password: "x", ...own }] as const
+  );
+  return await startSluice({
+    config: configFor(postgres, {
+      pooler: { pool_mode: "transaction", ...pooler },
+      databases: { app: { ...serverOf(postgres), ...forced } },
+      users: Object.fromEntries(named),
+    }),
+  });
+}
+
+/** Logs in, runs `queries` and waits; answers the error that ends it. */
+async function lastWords(
+  sluice: SluiceProcess,
+  user: string,
+  queries: readonly string[],
+): Promise<string> {
+  const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await client.login({ user, database: "app" });
+  for (const sql of queries.slice(0, -1)) await client.query(sql);
+  const last = queries.at(-1);
+  const asked = last === undefined ? client.result() : client.query(last);
+  const { errors } = await within("an answer, or the end", asked);
+  const report = errors[0] ?? (await within("the end", client.result())).errors[0];
+  client.close();
+  return `${report?.severity} ${report?.sqlstate} ${report?.message}`;
+}
+
+const IDLE = "FATAL 57P05 client_idle_timeout";
+const IDLE_TRANSACTION = "FATAL 25P03 idle transaction timeout";
+const TRANSACTION = "FATAL 25P04 transaction timeout";
+const QUERY = "FATAL 57014 query timeout";
+
+Deno.test("clients are closed at the limits of time that are set for all", async () => {
+  const limit = { idle: "client_idle_timeout", idleTx: "idle_transaction_timeout" };
+  const cases: readonly (readonly [ConfigSection, readonly string[], string])[] = [
+    [{ [limit.idle]: 0.3 }, ["select 1"], IDLE],
+    [{ [limit.idle]: 0.3 }, [], IDLE],
+    [{ [limit.idleTx]: 0.3 }, ["begin"], IDLE_TRANSACTION],
+    [{ [limit.idleTx]: 0.3 }, ["begin", "select no_such_thing", "select 1"], IDLE_TRANSACTION],
+    [{ transaction_timeout: 0.3 }, ["begin"], TRANSACTION],
+    [{ transaction_timeout: 0.3 }, ["begin", "select pg_sleep(5)"], TRANSACTION],
+    [{ query_timeout: 0.3 }, ["select pg_sleep(5)"], QUERY],
+  ];
+  const ends = cases.map(async ([pooler, queries, expected]) => {
+    await using sluice = await startWithLimits(pooler, { ann: {} });
+    const words = await lastWords(sluice, "ann", queries);
+    return [expected, words.startsWith("ERROR") ? expected : words];
+  });
+  for (const [expected, words] of await Promise.all(ends)) assert.equal(words, expected);
+});
+
+Deno.test("a user's own limits of time go before those for all", async () => {
+  await using sluice = await startWithLimits({
+    client_idle_timeout: 60,
+    idle_transaction_timeout: 60,
+    query_timeout: 60,
+    transaction_timeout: 60,
+  }, {
+    idle: { client_idle_timeout: 0.2 },
+    idle_tx: { idle_transaction_timeout: 0.2 },
+    tx: { transaction_timeout: 0.2 },
+    query: { query_timeout: 0.2 },
+  });
+  const words = await Promise.all([
+    lastWords(sluice, "idle", ["select 1"]),
+    lastWords(sluice, "idle_tx", ["begin"]),
+    lastWords(sluice, "tx", ["begin"]),
+    lastWords(sluice, "query", ["select pg_sleep(30)"]),
+  ]);
+  assert.deepEqual(words, [IDLE, IDLE_TRANSACTION, TRANSACTION, QUERY]);
+});
+
+Deno.test("a user's own 0 frees from the limits of time that others have", async () => {
+  const limits = (seconds: number) => ({
+    client_idle_timeout: seconds,
+    idle_transaction_timeout: seconds,
+    query_timeout: seconds,
+    transaction_timeout: seconds,
+  });
+  await using sluice = await startWithLimits(limits(0.3), { free: limits(0), ann: {} });
+  const [idle, idleTx, busy] = await Promise.all(
+    [1, 2, 3].map(() => logIn({ ...target(sluice, "free"), database: "app" })),
+  );
+  await idleTx!.query("begin");
+  const running = busy!.query("select pg_sleep(1)");
+  assert.equal(await lastWords(sluice, "ann", ["select pg_sleep(30)"]), QUERY);
+  assert.equal((await running).rowCount, 1);
+  assert.equal((await idleTx!.query("commit")).command, "COMMIT");
+  assert.equal((await idle!.query("select 1")).rowCount, 1);
+  for (const client of [idle, idleTx, busy]) await client!.end();
+});
+
+Deno.test("client_idle_timeout leaves alone who is in a transaction, query_timeout who has asked nothing", async () => {
+  await using sluice = await startWithLimits({}, {
+    ann: { client_idle_timeout: 0.2 },
+    bob: { query_timeout: 0.2 },
+    eve: { client_idle_timeout: 0.2 },
+  });
+  const in_ = (user: string) => logIn({ ...target(sluice, user), database: "app" });
+  const [ann, bob] = [await in_("ann"), await in_("bob")];
+  await ann.query("begin");
+  await bob.query("begin");
+  // Both limits are long over when the same limit has ended somebody else twice.
+  for (let i = 0; i < 2; i++) assert.equal(await lastWords(sluice, "eve", []), IDLE);
+  for (const client of [ann, bob]) {
+    assert.equal((await client.query("commit")).command, "COMMIT");
+    await client.end();
+  }
+});
+
+Deno.test("a transaction that takes too long ends on the server as well", async () => {
+  const postgres = shared.get();
+  const inTransaction = async () => {
+    const rows = await postgres.sql(
+      "select 1 from pg_stat_activity where state = 'idle in transaction'",
+    );
+    return rows.length;
+  };
+  for (const setting of ["idle_transaction_timeout", "transaction_timeout"]) {
+    await using sluice = await startWithLimits({ [setting]: 0.3, default_pool_size: 1 }, {
+      ann: {},
+    });
+    const ending = lastWords(sluice, "ann", ["begin"]);
+    await eventually("the transaction is open", async () => await inTransaction() === 1);
+    await ending;
+    await eventually("the transaction is over", async () => await inTransaction() === 0);
+    const next = await outcome({ ...target(sluice, "ann"), database: "app" });
+    assert.equal(next, "in", "the pool goes on");
+  }
+});
+
+Deno.test("query_timeout ends the query on the server as well", async () => {
+  const postgres = shared.get();
+  await using sluice = await startWithLimits({ query_timeout: 0.3 }, { ann: {} });
+  assert.equal(await lastWords(sluice, "ann", ["select pg_sleep(30) /* long */"]), QUERY);
+  await eventually("the query has ended", async () => {
+    const rows = await postgres.sql(
+      "select 1 from pg_stat_activity where state = 'active' and query like '%/* long */' " +
+        "and pid <> pg_backend_pid()",
+    );
+    return rows.length === 0;
+  }, 5_000);
+});
+
+Deno.test("a client that waits too long for a server is told so, its database's limit first", async () => {
+  const postgres = shared.get();
+  const forced = { user: "postgres", password: postgres.password, dbname: "postgres" };
+  await using sluice = await startSluice({
+    config: configFor(postgres, {
+      pooler: { pool_mode: "transaction", default_pool_size: 1, query_wait_timeout: 20 },
+      databases: { app: { ...serverOf(postgres), ...forced, query_wait_timeout: 0.3 } },
+      users: { patient: { password: "x", query_wait_timeout: 10 }, ann: { password: "x" } },
+    }),
+  });
+  const holder = await logIn({ ...target(sluice, "ann"), database: "app" });
+  await holder.query("begin");
+  const patient = await logIn({ ...target(sluice, "patient"), database: "app" });
+  const waiting = patient.query("select 'served' as x");
+  assert.equal(
+    await lastWords(sluice, "ann", ["select 1"]),
+    "FATAL 53300 query_wait_timeout",
+  );
+  await holder.query("commit");
+  assert.equal((await waiting).rows[0]?.x, "served");
+  for (const client of [holder, patient]) await client.end();
+});
+
+Deno.test("query_timeout counts while a client waits for a server, too", async () => {
+  await using sluice = await startWithLimits({ default_pool_size: 1 }, {
+    ann: {},
+    bob: { query_timeout: 0.3 },
+  });
+  const holder = await logIn({ ...target(sluice, "ann"), database: "app" });
+  await holder.query("begin");
+  assert.equal(await lastWords(sluice, "bob", ["select 1"]), "FATAL 57014 query_timeout");
+  await holder.query("commit");
+  await holder.end();
+});
+
+Deno.test("client_login_timeout ends who connects and says nothing, or stops in the middle of a login", async () => {
+  await using sluice = await startSluice({
+    config: configFor(shared.get(), {
+      pooler: { auth_type: "scram-sha-256", client_login_timeout: 0.5 },
+    }),
+  });
+  const connect = () => TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  const [silent, stuck] = [await connect(), await connect()];
+  await stuck.send(
+    new Uint8Array([0, 0, 0, 23, 0, 3, 0, 0, ...utf8("user\0postgres\0\0")]),
+  );
+  assert.equal((await stuck.receive())?.type, "R");
+  const expected = [{ severity: "FATAL", sqlstate: "57014", message: "client_login_timeout" }];
+  assert.deepEqual((await stuck.result()).errors, expected);
+  assert.deepEqual((await silent.result()).errors, expected);
+  for (const client of [silent, stuck]) client.close();
+});
+
+Deno.test("who is told an error and does not hang up is hung up on", async () => {
+  await using sluice = await startSluice({
+    config: configFor(shared.get(), { pooler: { client_login_timeout: 0.3 } }),
+  });
+  const stubborn: TestClient[] = [];
+  for (let i = 0; i < 5; i++) {
+    stubborn.push(await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port }));
+  }
+  for (const client of stubborn) {
+    assert.equal((await client.receiveUntilEnd()).length, 1);
+  }
+  await eventually("the pooler has forgotten them", async () => {
+    try {
+      for (const client of stubborn) await client.send(utf8("x"));
+      return false;
+    } catch {
+      return true; // Writing fails only when the other side is closed for both directions.
+    }
+  });
+  for (const client of stubborn) client.close();
+});
+
+Deno.test("a client that does not read its answer is ended by query_timeout like any other", async () => {
+  const postgres = shared.get();
+  await using sluice = await startWithLimits({ query_timeout: 0.5 }, { ann: {} });
+  const slow = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await slow.login({ user: "ann", database: "app" });
+  await slow.send(
+    frontend.query("select repeat('x', 1000000) /* much */ from generate_series(1, 1000)"),
+  );
+  await eventually("the server is busy with it", async () => {
+    const rows = await postgres.sql(
+      "select 1 from pg_stat_activity where query like '%/* much */%' and pid <> pg_backend_pid()",
+    );
+    return rows.length === 1;
+  });
+  await sluice.waitForLog(/app\/ann@\S+ closing because: query timeout/);
+  await eventually("nothing is left of it", async () => {
+    const rows = await postgres.sql(
+      "select 1 from pg_stat_activity where query like '%/* much */%' and pid <> pg_backend_pid()",
+    );
+    return rows.length === 0 && (await leftovers(sluice))["clients"] === 0;
+  });
+  slow.close();
+});

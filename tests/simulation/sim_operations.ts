@@ -1,0 +1,413 @@
+/**
+ * What simulated clients do, and what each thing must be answered with. In runs with trouble the
+ * connection may end before the answer does; otherwise nothing may be different.
+ */
+
+import assert from "node:assert/strict";
+import { frontend } from "../support/messages.ts";
+import { type QueryResult, TestClient } from "../support/test_client.ts";
+import type { SimPlan } from "./sim_plan.ts";
+import { Gone, type SimSession } from "./sim_session.ts";
+
+/** One thing to do; its name stands in the transcript. */
+export type Operation = (session: SimSession) => Promise<void>;
+
+async function simple(session: SimSession): Promise<void> {
+  const { sql, token } = session.echo();
+  session.expect(await session.query(sql), "TDCZ", { values: [token] });
+}
+
+async function twoStatements(session: SimSession): Promise<void> {
+  const [a, b] = [session.echo(), session.echo()];
+  const result = await session.query(`${a.sql};${b.sql}`);
+  session.expect(result, "TDCTDCZ", { values: [a.token, b.token] });
+}
+
+async function empty(session: SimSession): Promise<void> {
+  session.expect(await session.query(";"), "IZ");
+}
+
+async function failing(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  const result = await session.query(`error 22012 ${token} /* ${token} */`);
+  session.expect(result, "EZ");
+  assert.equal(result.errors[0]?.message, token);
+}
+
+async function manyRows(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  const count = session.random.between(1, 40);
+  const result = await session.query(`rows ${count} '${token}${"x".repeat(300)}' /* ${token} */`);
+  session.expect(result, `T${"D".repeat(count)}CZ`);
+}
+
+async function bigQuery(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  const text = `${token} ${"y".repeat(session.random.between(1_000, 20_000))}`;
+  session.expect(await session.query(`select '${text}' /* ${token} */`), "TDCZ", {
+    values: [text],
+  });
+}
+
+async function severalAtOnce(session: SimSession): Promise<void> {
+  const echoes = Array.from({ length: session.random.between(2, 6) }, () => session.echo());
+  await session.send(...echoes.map(({ sql }) => frontend.query(sql)));
+  for (const { token } of echoes) {
+    session.expect(await session.answer(), "TDCZ", { values: [token] });
+  }
+}
+
+async function transaction(session: SimSession): Promise<void> {
+  session.expect(await session.query(session.signed("begin")), "CZ", { status: "T" });
+  let status = "T";
+  for (let i = session.random.below(4); i > 0; i--) {
+    await session.park();
+    if (status === "E" || session.random.chance(0.2)) {
+      const token = session.client.token();
+      const result = await session.query(`error 22012 ${token} /* ${token} */`);
+      status = "E";
+      session.expect(result, "EZ", { status });
+    } else {
+      const { sql, token } = session.echo();
+      session.expect(await session.query(sql), "TDCZ", { values: [token], status });
+    }
+  }
+  await session.park();
+  const end = session.random.pick(["commit", "rollback"]);
+  session.expect(await session.query(session.signed(end)), "CZ");
+}
+
+async function extended(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  await session.send(
+    frontend.parse(`select $1 /* ${token} */`),
+    frontend.bind({ values: [token] }),
+    frontend.describe("P"),
+    frontend.execute(),
+    frontend.sync(),
+  );
+  session.expect(await session.answer(), "12TDCZ", { values: [token] });
+}
+
+async function extendedTransaction(session: SimSession): Promise<void> {
+  const { sql, token } = session.echo();
+  await session.send(...[session.signed("begin"), sql, session.signed("commit")].flatMap((each) => [
+    frontend.parse(each),
+    frontend.bind(),
+    frontend.execute(),
+  ]));
+  await session.park();
+  await session.send(frontend.sync());
+  session.expect(await session.answer(), "12C12DC12CZ", { values: [token] });
+}
+
+async function pipeline(session: SimSession): Promise<void> {
+  const groups = Array.from({ length: session.random.between(1, 5) }, () => ({
+    ...session.echo(),
+    fails: session.random.chance(0.3),
+  }));
+  for (const { fails, sql, token } of groups) {
+    await session.send(
+      frontend.parse(fails ? `error 22012 ${token} /* ${token} */` : sql),
+      frontend.bind(),
+      frontend.execute(),
+      ...[frontend.parse(sql), frontend.bind(), frontend.execute()],
+      frontend.sync(),
+    );
+    if (session.random.chance(0.3)) await session.park();
+  }
+  for (const { fails, token } of groups) {
+    const result = await session.answer();
+    if (fails) session.expect(result, "12EZ");
+    else session.expect(result, "12DC12DCZ", { values: [token, token] });
+  }
+}
+
+async function flushed(session: SimSession): Promise<void> {
+  const { sql, token } = session.echo();
+  await session.send(frontend.parse(sql), frontend.describe("S"), frontend.flush());
+  assert.equal((await session.until("T")).types.replaceAll(/[SNA]/g, ""), "1tT");
+  await session.park();
+  await session.send(frontend.bind(), frontend.execute(), frontend.flush());
+  const result = await session.until("C");
+  assert.deepEqual(result.rows, [[token]]);
+  await session.park();
+  await session.send(frontend.sync());
+  session.expect(await session.answer(), "Z");
+}
+
+async function loneSync(session: SimSession): Promise<void> {
+  await session.send(frontend.sync());
+  session.expect(await session.answer(), "Z");
+}
+
+async function loneFlush(session: SimSession): Promise<void> {
+  await session.send(frontend.flush());
+  await simple(session);
+}
+
+async function functionCall(session: SimSession): Promise<void> {
+  await session.send(frontend.functionCall(7));
+  session.expect(await session.answer(), "VZ");
+}
+
+async function copyIn(session: SimSession): Promise<void> {
+  await session.send(frontend.query(session.signed("copy t from stdin")));
+  await session.until("G");
+  const count = session.random.below(5);
+  for (let i = 0; i < count; i++) {
+    await session.send(frontend.copyData(`${session.client.token()} ${"z".repeat(200)}`));
+    if (session.random.chance(0.3)) await session.park();
+  }
+  if (session.random.chance(0.7)) {
+    await session.send(frontend.copyDone());
+    const result = await session.answer();
+    session.expect(result, "CZ");
+    assert.deepEqual(result.tags, [`COPY ${count}`]);
+  } else {
+    await session.send(frontend.copyFail("changed my mind"));
+    session.expect(await session.answer(), "EZ");
+  }
+}
+
+/** Goes on sending after the COPY has failed, as a client does that has not yet heard of it. */
+async function failingCopyIn(session: SimSession): Promise<void> {
+  const after = session.random.between(0, 2);
+  await session.send(frontend.query(session.signed(`copy t from stdin failing after ${after}`)));
+  await session.until("G");
+  const data = () => frontend.copyData(`${session.client.token()} ${"z".repeat(200)}`);
+  for (let i = 0; i < 5; i++) {
+    await session.send(data());
+    if (session.random.chance(0.5)) await session.park();
+  }
+  await session.send(frontend.copyDone());
+  session.expect(await session.answer(), "EZ");
+}
+
+async function extendedCopyIn(session: SimSession): Promise<void> {
+  await session.send(
+    frontend.parse(session.signed("copy t from stdin")),
+    frontend.bind(),
+    frontend.execute(),
+    frontend.sync(),
+  );
+  await session.until("G");
+  await session.send(frontend.copyData(`${session.client.token()} z`));
+  await session.park();
+  await session.send(frontend.copyDone(), frontend.sync());
+  session.expect(await session.answer(), "CZ");
+}
+
+async function copyOut(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  const count = session.random.between(0, 30);
+  const sql = `copy t to stdout ${count} '${token}${"w".repeat(200)}' /* ${token} */`;
+  session.expect(await session.query(sql), `H${"d".repeat(count)}cCZ`);
+}
+
+async function sessionId(session: SimSession): Promise<void> {
+  const result = await session.query(session.signed("select session id"));
+  session.expect(result, "TDCZ");
+  assert.equal(result.rows[0]?.[1], session.client.name, "The server takes us for another");
+}
+
+async function setParameter(session: SimSession): Promise<void> {
+  const name = session.random.pick(["TimeZone", "application_name"]);
+  const value = name === "TimeZone"
+    ? `Zone/${session.client.token()}`.replace(":", "_")
+    : session.client.name;
+  session.expect(await session.query(session.signed(`set ${name} = '${value}'`)), "CZ");
+  session.parameters.set(name, value);
+  assert.equal(session.connection.parameters.get(name), value);
+}
+
+/** What is set in a transaction that is rolled back was never set. */
+async function setInTransaction(session: SimSession): Promise<void> {
+  const value = `Zone/${session.client.token()}`.replace(":", "_");
+  const isKept = session.random.chance(0.5);
+  await session.query(session.signed("begin"));
+  await session.query(session.signed(`set TimeZone = '${value}'`));
+  await session.park();
+  session.expect(await session.query(session.signed(isKept ? "commit" : "rollback")), "CZ");
+  if (isKept) session.parameters.set("TimeZone", value);
+}
+
+async function showParameters(session: SimSession): Promise<void> {
+  for (const [name, value] of session.parameters) {
+    await session.park();
+    const result = await session.query(session.signed(`show ${name}`));
+    session.expect(result, "TDCZ", { values: [value] });
+  }
+}
+
+async function sleep(session: SimSession): Promise<void> {
+  const result = await session.query(session.signed("select pg_sleep(1)"));
+  session.expect(result, "TDCZ");
+}
+
+/** Asks for a cancel at some moment: it hits the sleep, or our wait for a server, or nothing. */
+async function canceled(session: SimSession): Promise<void> {
+  const isExtended = session.random.chance(0.5);
+  const token = session.client.token();
+  session.client.cancelable.add(token);
+  const sql = `select pg_sleep(1) /* ${token} */`;
+  const second = session.echo();
+  const messages = isExtended
+    ? [
+      ...[frontend.parse(sql), frontend.bind(), frontend.execute(), frontend.sync()],
+      ...[frontend.parse(second.sql), frontend.bind(), frontend.execute(), frontend.sync()],
+    ]
+    : [frontend.query(sql), frontend.query(second.sql)];
+  await session.send(...messages);
+  if (session.random.chance(0.7)) await session.park();
+  const canceling = cancel(session);
+  const isError = (result: QueryResult) => result.errors.length > 0;
+  for (let i = 0; i < 2; i++) {
+    const result = await session.answer();
+    assert.equal(result.status, "I");
+    if (isError(result)) assert.equal(result.errors[0]?.sqlstate, "57014");
+    else if (i === 1) assert.deepEqual(result.rows, [[second.token]]);
+  }
+  await canceling;
+}
+
+/** Asks for a cancel when it is most likely too late, and the server is somebody else's. */
+async function canceledLate(session: SimSession): Promise<void> {
+  const { sql, token } = session.echo();
+  await session.send(frontend.query(sql));
+  const canceling = cancel(session);
+  const result = await session.answer();
+  assert.equal(result.status, "I");
+  if (result.errors.length > 0) assert.equal(result.errors[0]?.sqlstate, "57014");
+  else session.expect(result, "TDCZ", { values: [token] });
+  await canceling;
+}
+
+async function cancel({ client, connection }: SimSession): Promise<void> {
+  const { stage } = client;
+  const stream = await stage.world.dial().catch(() => undefined);
+  if (stream === undefined) return;
+  const canceler = new TestClient(stream);
+  await canceler.send(frontend.cancelRequest(connection.cancelKey!));
+  await canceler.receiveUntilEnd();
+  canceler.close();
+}
+
+async function wrongCancel({ client }: SimSession): Promise<void> {
+  const canceler = new TestClient(await client.stage.world.dial());
+  await canceler.send(frontend.cancelRequest(client.random.bytes(8)));
+  assert.deepEqual(await canceler.receiveUntilEnd(), []);
+  canceler.close();
+}
+
+/** Leaves in the middle of something, without a word. */
+async function vanish(session: SimSession): Promise<void> {
+  session.client.hasBrokenOff = true;
+  const { random } = session;
+  const isMulti = session.client.stage.plan.mode !== "statement";
+  switch (random.below(isMulti ? 6 : 4)) {
+    case 0: {
+      // The pooler may cancel what nobody waits for any more.
+      const token = session.client.token();
+      session.client.cancelable.add(token);
+      await session.send(frontend.query(`select pg_sleep(1) /* ${token} */`));
+      break;
+    }
+    case 1:
+      await session.send(frontend.query(session.echo().sql).subarray(0, random.between(1, 20)));
+      break;
+    case 2:
+      await session.send(frontend.parse(session.echo().sql), frontend.bind(), frontend.execute());
+      break;
+    case 3:
+      await session.send(frontend.query(session.signed("copy t from stdin")));
+      await session.until("G");
+      await session.send(frontend.copyData("half of this is missing").subarray(0, 12));
+      break;
+    case 4:
+      await session.query(session.signed("begin"));
+      break;
+    case 5:
+      await session.query(session.signed("begin"));
+      await session.send(frontend.query(`rows 40 '${"v".repeat(400)}'`));
+      break;
+  }
+  if (random.chance(0.7)) await session.park();
+  if (random.chance(0.5)) session.client.stream?.reset();
+  else session.connection.close();
+  throw new Gone(undefined);
+}
+
+/** Says goodbye in the same breath as a query. */
+async function queryAndTerminate(session: SimSession): Promise<void> {
+  session.client.hasBrokenOff = true;
+  await session.send(frontend.query(session.echo().sql), frontend.terminate());
+  await session.answer();
+  throw new Gone(undefined);
+}
+
+async function garbage(session: SimSession): Promise<void> {
+  session.client.hasBrokenOff = true;
+  const bytes = session.random.chance(0.5)
+    ? session.random.bytes(session.random.between(5, 60))
+    : frontend.parse("select 1").fill(0x21, 0, 1);
+  await session.send(
+    session.random.chance(0.5) ? bytes : frontend.query(session.echo().sql),
+    bytes,
+  );
+  for (let i = session.random.below(4); i > 0; i--) await session.park();
+  session.connection.close();
+  throw new Gone(undefined);
+}
+
+/** A transaction where there may be none: the client is told so and closed. */
+async function forbiddenTransaction(session: SimSession): Promise<void> {
+  session.client.hasBrokenOff = true;
+  try {
+    await session.query(session.signed("begin"));
+  } catch (error) {
+    assert.ok(error instanceof Gone);
+    const { isCalm } = session.client.stage.plan;
+    if (isCalm) {
+      assert.equal(error.result?.errors[0]?.sqlstate, "0A000", JSON.stringify(error.result));
+    }
+    throw error;
+  }
+  assert.fail("A transaction was allowed in statement mode");
+}
+
+/**
+ * Makes the server break the rules. (Not by a second ReadyForQuery: whom that is taken for an answer
+ * by depends on when it comes, and nobody could tell.)
+ */
+async function sabotage(session: SimSession): Promise<void> {
+  session.client.hasBrokenOff = true;
+  const how = session.random.pick(["close", "reset", "fatal", "garbage", "cut", "bad_ready"]);
+  await session.query(session.signed(`misbehave ${how}`));
+  assert.fail(`A client goes on after its server did this: ${how}`);
+}
+
+const ANYWHERE: readonly Operation[] = [
+  ...[simple, simple, simple, twoStatements, empty, failing, manyRows, bigQuery, severalAtOnce],
+  ...[extended, extended, pipeline, flushed, loneSync, loneFlush, functionCall],
+  ...[copyIn, failingCopyIn, extendedCopyIn, copyOut],
+  ...[sessionId, sessionId, setParameter, showParameters],
+  ...[sleep, canceled, canceled, canceledLate, wrongCancel],
+  ...[vanish, queryAndTerminate, garbage],
+];
+
+const WITH_TRANSACTIONS: readonly Operation[] = [
+  ...ANYWHERE,
+  ...[transaction, transaction, transaction, extendedTransaction, setInTransaction],
+];
+
+const CANCELING: readonly Operation[] = [
+  ...[simple, sleep, sleep, sleep, canceled, canceledLate, canceledLate, canceledLate, vanish],
+];
+
+/** What a client of this run chooses from. */
+export function operationsFor({ isCalm, mode, theme }: SimPlan): readonly Operation[] {
+  if (theme === "cancel") return CANCELING;
+  const operations = mode === "statement" ? [...ANYWHERE, forbiddenTransaction] : WITH_TRANSACTIONS;
+  return isCalm ? operations : [...operations, sabotage];
+}

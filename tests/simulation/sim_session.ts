@@ -1,0 +1,205 @@
+/**
+ * A session of a simulated client: what it may receive and what not. All that it sends and all that
+ * may come back carries its name, so that not one byte of another client's replies goes unnoticed.
+ */
+
+import assert from "node:assert/strict";
+import { frontend, type RawMessage, textOf } from "../support/messages.ts";
+import type { PoolerWorld } from "../support/pooler_world.ts";
+import type { SeededRandom } from "../support/seeded_random.ts";
+import type { SimStream } from "../support/sim_net.ts";
+import { LoginRefused, type QueryResult, readResult, TestClient } from "../support/test_client.ts";
+import type { SimPlan } from "./sim_plan.ts";
+
+/** What a client sees of the run. */
+export interface SimStage {
+  readonly world: PoolerWorld;
+  readonly plan: SimPlan;
+  /** Waits until the scheduler picks whoever waits here. */
+  park(): Promise<void>;
+  note(line: string): void;
+  /** Whether it is time to leave. */
+  readonly isEnding: boolean;
+}
+
+/** The connection ended before the answer was complete. */
+export class Gone extends Error {
+  /** What was received of the answer. */
+  readonly result: QueryResult | undefined;
+
+  constructor(result: QueryResult | undefined) {
+    const [error] = result?.errors.slice(-1) ?? [];
+    super(error === undefined ? "without a word" : `${error.sqlstate} ${error.message}`);
+    this.result = result;
+  }
+}
+
+/** Who a client is, and what it keeps from session to session. */
+export class SimActor {
+  readonly name: string;
+  readonly random: SeededRandom;
+  readonly stage: SimStage;
+  /** Statements that a cancel request of this client may hit. */
+  readonly cancelable = new Set<string>();
+  /** ReadyForQuery received after logins. */
+  readyCount = 0;
+  loginCount = 0;
+  /** Whether it broke a rule on purpose, or was broken off: then it cannot expect to be served. */
+  hasBrokenOff = false;
+  /** The present connection, for whoever breaks it. */
+  stream: SimStream | undefined;
+  #tokenCount = 0;
+
+  constructor(name: string, stage: SimStage, random: SeededRandom) {
+    this.name = name;
+    this.stage = stage;
+    this.random = random;
+  }
+
+  /** A name for one statement, which nobody else ever uses. */
+  token(): string {
+    this.#tokenCount += 1;
+    return `${this.name}:${this.#tokenCount}`;
+  }
+}
+
+/** One login of a client and what follows. */
+export class SimSession {
+  readonly client: SimActor;
+  readonly connection: TestClient;
+  readonly random: SeededRandom;
+  /** What SHOW must answer. */
+  readonly parameters = new Map<string, string>();
+
+  private constructor(client: SimActor, connection: TestClient) {
+    this.client = client;
+    this.connection = connection;
+    this.random = client.random;
+  }
+
+  static async open(client: SimActor): Promise<SimSession> {
+    const { random, stage } = client;
+    client.stream = await stage.world.dial();
+    const connection = new TestClient(client.stream);
+    const session = new SimSession(client, connection);
+    session.parameters.set("application_name", client.name);
+    if (random.chance(0.5)) session.parameters.set("TimeZone", `Zone/${client.name}`);
+    if (random.chance(0.2)) session.parameters.set("search_path", `"${client.name}", public`);
+    if (random.chance(0.1)) await session.#askForTls();
+    await session.#logIn();
+    return session;
+  }
+
+  async #askForTls(): Promise<void> {
+    await this.connection.send(frontend.sslRequest());
+    const answer = await this.connection.receiveByte();
+    if (answer === undefined) throw new Gone(undefined);
+    assert.equal(answer, "N");
+  }
+
+  async #logIn(): Promise<void> {
+    const { stage } = this.client;
+    const { password } = stage.plan;
+    try {
+      await this.connection.login({
+        user: this.random.pick(["ada", "bob"]),
+        database: "app",
+        ...(password === undefined ? {} : { password }),
+        parameters: Object.fromEntries(this.parameters),
+      });
+    } catch (error) {
+      if (error instanceof LoginRefused) throw new Gone(undefined);
+      if (error instanceof Error && error.message.startsWith("The connection ended")) {
+        throw new Gone(undefined);
+      }
+      throw error;
+    }
+    for (const [name, value] of this.parameters) {
+      const told = this.connection.parameters.get(name);
+      if (told !== undefined) assert.equal(told, value, `${name} as told at login`);
+    }
+    this.client.loginCount += 1;
+    stage.note(`${this.client.name} logged in`);
+  }
+
+  get isIdle(): boolean {
+    return this.connection.status === "I";
+  }
+
+  /** A statement with an answer that is ours and nobody else's. */
+  echo(): { token: string; sql: string } {
+    const token = this.client.token();
+    return { token, sql: `select '${token}' /* ${token} */` };
+  }
+
+  /** A statement with our name on it. */
+  signed(sql: string): string {
+    return `${sql} /* ${this.client.token()} */`;
+  }
+
+  /** Sends without waiting until it is taken: who only writes and never reads may wait for ever. */
+  async send(...messages: readonly Uint8Array[]): Promise<void> {
+    const sending = this.connection.send(...messages);
+    if (this.random.chance(0.5)) await Promise.race([sending, this.park()]);
+  }
+
+  /** Reads the answer to one request. @throws {Gone} If the connection ends before it. */
+  async answer(): Promise<QueryResult> {
+    const messages = await this.#receive((message) => message.type === "Z");
+    this.client.readyCount += 1;
+    return readResult(messages);
+  }
+
+  /** Reads up to the message of a type. */
+  async until(type: string): Promise<QueryResult> {
+    return readResult(await this.#receive((message) => message.type === type));
+  }
+
+  async #receive(isLast: (message: RawMessage) => boolean): Promise<RawMessage[]> {
+    const messages: RawMessage[] = [];
+    for (;;) {
+      const message = await this.connection.receive();
+      if (message === undefined) throw new Gone(readResult(messages));
+      this.#checkOwner(message);
+      messages.push(message);
+      if (isLast(message)) return messages;
+      if (message.type === "Z") this.client.readyCount += 1;
+      assert.notEqual(message.type, "Z", "An answer is not over before it is complete");
+    }
+  }
+
+  /** Whatever carries a name carries ours. */
+  #checkOwner({ body, type }: RawMessage): void {
+    for (const [, name] of textOf(body).matchAll(/\b(c\d+):\d+/g)) {
+      assert.equal(name, this.client.name, `A reply (${type}) to ${name} came to us`);
+    }
+  }
+
+  async query(sql: string): Promise<QueryResult> {
+    await this.send(frontend.query(sql));
+    return await this.answer();
+  }
+
+  /** Asserts what an answer is: types (what may come at any time left out), first values, status. */
+  expect(result: QueryResult, types: string, options: {
+    values?: readonly (string | null)[];
+    status?: string;
+  } = {}): void {
+    const got = result.types.replaceAll(/[SNA]/g, "");
+    const told = result.errors.map(({ message, sqlstate }) => `${sqlstate} ${message}`).join();
+    assert.equal(got, types, `${this.client.name} got ${got} instead of ${types} ${told}`);
+    if (options.values !== undefined) {
+      assert.deepEqual(result.rows.map(([first]) => first), options.values);
+    }
+    assert.equal(result.status, options.status ?? "I");
+  }
+
+  async park(): Promise<void> {
+    await this.client.stage.park();
+  }
+
+  async leave(): Promise<void> {
+    if (this.random.chance(0.5)) await this.send(frontend.terminate());
+    this.connection.close();
+  }
+}
