@@ -42,6 +42,7 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
     switch (verdict.kind) {
       case "keep":
         if (isQueued(client)) client.watchForEnd();
+        client.relay?.endDoubtfulLink(nowMs);
         break;
       case "hang_up":
         client.hangUp();

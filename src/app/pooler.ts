@@ -82,6 +82,8 @@ export class Pooler {
   #listeners: Listener[] = [];
   #shutdown: ShutdownMode | undefined;
   #isStopping = false;
+  /** The youngest reload; it never rejects. */
+  #reloading: Promise<boolean> = Promise.resolve(true);
   #streamOptions: StreamOptions | undefined;
   #streamOptionsOf: Config | undefined;
   readonly #stopped = new Deferred<void>();
@@ -215,7 +217,13 @@ export class Pooler {
    * Reads the configuration anew and takes it over; all or nothing. Returns whether it did; if
    * not, the log says why.
    */
-  async reload(): Promise<boolean> {
+  reload(): Promise<boolean> {
+    // One after the other: each reads the files in its turn, so that the newest count.
+    this.#reloading = this.#reloading.then(() => this.#reloadOnce());
+    return this.#reloading;
+  }
+
+  async #reloadOnce(): Promise<boolean> {
     const { load, log } = this.#options;
     try {
       this.#takeOver(await load());

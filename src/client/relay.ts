@@ -34,6 +34,9 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 
+/** An answer that is due follows the one before within a moment. */
+const DOUBT_MS = 1_000;
+
 /** The pool of servers as a client uses it. */
 export type ServerPool = Pool<ServerSession, PgError>;
 
@@ -83,6 +86,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The server said itself why it ends. */
   #hasServerSaidFatal = false;
   #hasUnaskedReady = false;
+  /** Whether the client has asked for something since the last ReadyForQuery. */
+  #hasAskedSince = false;
   #isMidReply = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
@@ -156,6 +161,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     intake.take(buffer, length, this.#server !== undefined);
     if (intake.outgoing.length === 0) return this.#afterForwarding();
     this.#isLinkOver = false;
+    this.#hasAskedSince = true;
     // What only ends a COPY that has failed already asks for nothing.
     if (!intake.requests.isEmpty) this.#clock.start();
     if (this.#server !== undefined) return this.#forward(this.#server);
@@ -370,6 +376,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
+    this.#hasAskedSince = false;
     const isIdle = status === TransactionStatus.Idle;
     this.#isLinkOver = this.#mode !== "session" && isIdle && requests.isEmpty;
     this.#clock.ready(isIdle, !requests.isEmpty);
@@ -393,6 +400,22 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (isInDoubt) server.discard("answers out of step with requests");
     else server.release(false);
   };
+
+  /**
+   * Ends a link whose answers may be out of step with its requests, once nothing more has come for
+   * a while: an answer that is still due would have. The janitor asks.
+   */
+  endDoubtfulLink(nowMs: number): void {
+    const server = this.#server;
+    if (server === undefined || this.#mode === "session" || !this.#isInDoubt) return;
+    const isQuiet = server.transactionStatus === TransactionStatus.Idle && !this.#hasAskedSince &&
+      server.isBetweenMessages && !this.#intake.isMidMessage &&
+      nowMs - this.#clock.lastReadyMs > DOUBT_MS && !this.#intake.requests.isUnsynced;
+    if (!isQuiet) return;
+    this.#unlink();
+    this.#options.host.enterIdle();
+    server.discard("answers out of step with requests");
+  }
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */
   #dropDirty(cursor: MessageCursor): void {

@@ -60,6 +60,11 @@ export class ParameterCache {
   readonly #values: (string | undefined)[];
   /** Whether the server reports changes of the parameter. */
   readonly #isReported: boolean[];
+  /**
+   * For whom values were set last. What a server does not report another client may have changed
+   * since, unseen: it counts only for the same client.
+   */
+  #setFor: ParameterCache | undefined;
 
   constructor(tracked: TrackedParameters) {
     this.#tracked = tracked;
@@ -106,7 +111,11 @@ export class ParameterCache {
     const mine = this.#values;
     const theirs = client.#values;
     for (let i = 0; i < mine.length; i++) {
-      if (mine[i] !== theirs[i] && !(theirs[i] === undefined && this.#isReported[i])) return false;
+      if (mine[i] !== theirs[i]) {
+        if (theirs[i] !== undefined || !this.#isReported[i]) return false;
+      } else if (theirs[i] !== undefined && !this.#isReported[i] && this.#setFor !== client) {
+        return false;
+      }
     }
     return true;
   }
@@ -116,9 +125,12 @@ export class ParameterCache {
     const statements: string[] = [];
     for (const [i, name] of this.#tracked.names.entries()) {
       const wanted = client.#values[i];
-      if (wanted === this.#values[i]) continue;
-      if (wanted !== undefined) statements.push(setStatement(name, wanted));
-      else if (!this.#isReported[i]) statements.push(`RESET ${name}`);
+      if (wanted === undefined) {
+        const isOver = this.#values[i] !== undefined && !this.#isReported[i];
+        if (isOver) statements.push(`RESET ${name}`);
+      } else if (wanted !== this.#values[i] || !this.#isReported[i]) {
+        statements.push(setStatement(name, wanted));
+      }
     }
     return statements.join(";");
   }
@@ -130,6 +142,7 @@ export class ParameterCache {
    */
   settleWith(client: ParameterCache): [name: string, value: string][] {
     const news: [string, string][] = [];
+    this.#setFor = client;
     for (const [i, name] of this.#tracked.names.entries()) {
       const mine = this.#values[i];
       if (mine === client.#values[i]) continue;

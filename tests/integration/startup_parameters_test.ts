@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/postgres_fixture.ts";
+import { frontend, readCstrings, readInt32 } from "../support/messages.ts";
 import { isMissing } from "../support/requirements.ts";
 import type { LoginRefused } from "../support/test_client.ts";
 import {
@@ -197,4 +198,23 @@ Deno.test({
       ...["Asia/Tokyo", "German, DMY", "iso_8601", "reports", "LATIN1"],
     ]);
   },
+});
+
+Deno.test("a newer minor version and unknown protocol options are negotiated down, once and at first", async () => {
+  await using world = await sharedWorld();
+  const client = await world.open();
+  const { database, user } = world;
+  await client.send(frontend.startup({ user, database, "_pq_.x": "1", "_pq_.y": "2" }, 2));
+  const types: string[] = [];
+  const options: string[] = [];
+  for (const { type, body } of await client.receiveUntilReady()) {
+    types.push(type);
+    if (type !== "v") continue;
+    // PostgreSQL puts the whole version there: major in the upper half, minor in the lower.
+    assert.deepEqual([readInt32(body), readInt32(body, 4)], [3 << 16, 2]);
+    options.push(...readCstrings(body.subarray(8)));
+  }
+  assert.match(types.join(""), /^vRS+KZ$/);
+  assert.deepEqual(options, ["_pq_.x", "_pq_.y"]);
+  assert.equal(valueOf(await client.query("select 1")), "1");
 });

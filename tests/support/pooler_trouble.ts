@@ -10,16 +10,15 @@ import { type ConfigSection, tomlConfig } from "./toml_config.ts";
 /** Begins what a newcomer is told while logins to the server fail. */
 export const CACHED = "server login has been failing, cached error: ";
 
-export /** A pooler in front of a port of 127.0.0.1, whose clients need no password. */
+/** A pooler in front of a port of 127.0.0.1, whose clients need no password. */
 export async function startBefore(
   port: number,
   pooler: ConfigSection = {},
-  database: ConfigSection = {},
 ): Promise<SluiceProcess> {
   return await startSluice({
     config: tomlConfig({
       pooler: { admin_users: "postgres", ...pooler },
-      databases: { "*": { host: "127.0.0.1", port, ...database } },
+      databases: { "*": { host: "127.0.0.1", port } },
       users: { postgres: { password: "x" } },
     }),
   });
@@ -31,7 +30,10 @@ export function target({ port }: SluiceProcess, user = "postgres"): LoginTarget 
 }
 
 /** Logs in and answers the error it ended with. */
-export async function loginError(sluice: SluiceProcess, database = "postgres"): Promise<ReportFields> {
+export async function loginError(
+  sluice: SluiceProcess,
+  database = "postgres",
+): Promise<ReportFields> {
   const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
   try {
     await client.login({ user: "postgres", database });
@@ -56,4 +58,3 @@ export async function leftovers(sluice: SluiceProcess): Promise<Record<string, n
     servers: servers.length,
   };
 }
-
