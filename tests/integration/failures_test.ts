@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { freePort, startPostgres } from "../../scripts/postgres_fixture.ts";
 import { BlackHole } from "../support/black_hole.ts";
+import { show } from "../support/console.ts";
+import { eventually } from "../support/eventually.ts";
 import { logIn, type LoginTarget, outcome } from "../support/logins.ts";
 import { backend, frontend } from "../support/messages.ts";
 import { startSluice } from "../support/pooler_process.ts";
@@ -22,10 +24,9 @@ const shared = sharedPostgres({
 
 // --- refused by the server ---
 
-Deno.test("a login that the server refuses is told to all who wait, at once and in its words", async () => {
-  const postgres = shared.get();
+Deno.test("a login that the server refuses is told at once, in its words, and to newcomers as cached", async () => {
   await using sluice = await startSluice({
-    config: configFor(postgres, {
+    config: configFor(shared.get(), {
       pooler: { client_login_timeout: 8 },
       users: {
         alice: { password: "wrong" },
@@ -34,22 +35,37 @@ Deno.test("a login that the server refuses is told to all who wait, at once and 
     }),
   });
   const startedAtMs = performance.now();
-  const refusals: readonly (readonly [Partial<LoginTarget>, string])[] = [
-    [{ user: "alice" }, '28P01 password authentication failed for user "alice"'],
-    [{ user: "postgres", database: "no" }, '3D000 database "no" does not exist'],
-    [{ user: "nowhere" }, '53300 too many connections for role "nowhere"'],
+  const refusals: readonly (readonly [Partial<LoginTarget>, string, string])[] = [
+    [{ user: "alice" }, "28P01", 'password authentication failed for user "alice"'],
+    [{ user: "postgres", database: "no" }, "3D000", 'database "no" does not exist'],
+    [{ user: "nowhere" }, "53300", 'too many connections for role "nowhere"'],
   ];
-  for (const [who, expected] of refusals) {
-    const several = Array.from({ length: 3 }, () => outcome({ ...target(sluice), ...who }));
-    assert.deepEqual(await Promise.all(several), [expected, expected, expected]);
-    const late = await outcome({ ...target(sluice), ...who });
-    const [sqlstate, ...words] = expected.split(" ");
-    assert.equal(late, `${sqlstate} ${CACHED}${words.join(" ")} (server_login_retry)`);
+  for (const [who, sqlstate, words] of refusals) {
+    const to = { ...target(sluice), ...who };
+    assert.equal(await outcome(to), `${sqlstate} ${words}`);
+    assert.equal(await outcome(to), `${sqlstate} ${CACHED}${words} (server_login_retry)`);
   }
   assert.ok(performance.now() - startedAtMs < 5_000, "it took its time");
   await sluice.waitForLog(
     /S-0x.* postgres\/alice@127\.0\.0\.1:\d+ closing because: server login failed: FATAL password/,
   );
+});
+
+Deno.test("a login that the server refuses is told to all who wait for it", async () => {
+  const allWait = Promise.withResolvers<void>();
+  await using server = new TcpBackend(async (conn) => {
+    await conn.startup();
+    await allWait.promise;
+    await conn.send(backend.error("3D000", "no such thing", "FATAL"));
+  });
+  await using sluice = await startBefore(server.port, { client_login_timeout: 8 });
+  const several = Array.from({ length: 3 }, () => loginError(sluice));
+  await eventually("all wait", async () => {
+    return (await show(sluice, "pools")).some(({ cl_waiting: count }) => count === 3);
+  });
+  allWait.resolve();
+  const expected = { severity: "FATAL", sqlstate: "3D000", message: "no such thing" };
+  assert.deepEqual(await Promise.all(several), [expected, expected, expected]);
 });
 
 Deno.test("a server that refuses another connection costs nobody anything while one is in use", async () => {

@@ -147,6 +147,25 @@ Deno.test("SIGINT lets a session keep its server to its end, in session pooling"
   await endsWell(sluice);
 });
 
+Deno.test("SIGINT leaves the console in reach by the unix socket, and nothing else", async () => {
+  await using sluice = await start();
+  const holder = await overTcp(sluice);
+  await holder.query("begin");
+  sluice.signal("SIGINT");
+  await sluice.waitForLog(/shutting down/);
+  await assert.rejects(overTcp(sluice), Deno.errors.ConnectionRefused);
+  const newcomer = await overUnix(sluice);
+  await newcomer.send(frontend.startup({ user: "postgres" }));
+  assert.equal(await farewell(newcomer), `FATAL ${IN_SHUTDOWN}`);
+  const console_ = await overUnix(sluice);
+  await console_.login({ user: "postgres", database: "pgbouncer" });
+  assert.equal((await console_.query("show servers")).rows.length, 1);
+  console_.close();
+  await holder.query("commit");
+  assert.equal(await farewell(holder), "FATAL 57P01 pooler is shutting down");
+  await endsWell(sluice);
+});
+
 Deno.test("a second SIGINT ends it at once", async () => {
   await using sluice = await start();
   const client = await overTcp(sluice);
