@@ -259,10 +259,9 @@ export class Pooler {
     this.#shutdown = isSecond ? "immediate" : mode;
     log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
     for (const listener of this.#listeners) {
-      // The console stays reachable while clients are waited for.
-      if (this.#shutdown !== "wait_for_clients" || listener.address.kind === "tcp") {
-        listener.close();
-      }
+      // The console stays in reach as long as somebody is waited for.
+      const isKept = this.#shutdown !== "immediate" && listener.address.kind === "unix";
+      if (!isKept) listener.close();
     }
     this.#advanceShutdown();
   }

@@ -24,6 +24,7 @@ export class SluiceFolder implements AsyncDisposable {
   readonly path: string;
   readonly #dir: GuardedDir;
   readonly #processes: GuardedProcess[] = [];
+  #watched: number | undefined;
 
   private constructor(dir: GuardedDir) {
     this.#dir = dir;
@@ -102,8 +103,9 @@ export class SluiceFolder implements AsyncDisposable {
     return started;
   }
 
-  /** Has a process that is none of ours ended, should this one end before it. */
+  /** Has a process that runs in the background ended with the folder, whatever becomes of the test. */
   async watch(pid: number | undefined): Promise<void> {
+    this.#watched = pid;
     await this.#dir.watch(pid);
   }
 
@@ -111,6 +113,7 @@ export class SluiceFolder implements AsyncDisposable {
     for (const started of this.#processes) {
       if (!started.hasEnded) await started.stop("SIGQUIT");
     }
+    if (this.#watched !== undefined) Deno.kill(this.#watched, "SIGQUIT");
     await this.#dir[Symbol.asyncDispose]();
   }
 }
