@@ -2,7 +2,7 @@
 
 import type { ServerPool } from "../client/relay.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
-import { byName } from "./effective_settings.ts";
+import { byName } from "./listing.ts";
 
 /** Every pool, by database and then by user. */
 export function poolsInOrder(pools: PoolRegistry<ServerPool>): ServerPool[] {

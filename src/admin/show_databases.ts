@@ -3,11 +3,12 @@
  * console. The entry `*` is not a database and not listed.
  */
 
+import { databaseConfigOf } from "../config/effective_settings.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { byName, databaseConfigOf, loadBalanceOf } from "./effective_settings.ts";
+import { byName, loadBalanceOf } from "./listing.ts";
 import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
 import { consoleClientCount } from "./shown_client.ts";
 

@@ -1,11 +1,12 @@
 /** SHOW POOLS: clients and servers of each pool, counted by state. */
 
+import { databaseConfigOf, poolModeOf } from "../config/effective_settings.ts";
 import type { CancelCounts } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { databaseConfigOf, loadBalanceOf, poolModeOf } from "./effective_settings.ts";
+import { loadBalanceOf } from "./listing.ts";
 import { poolsInOrder } from "./pools_in_order.ts";
 import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
 import { consoleClientCount, shownClientState } from "./shown_client.ts";

@@ -1,7 +1,7 @@
 /** SHOW USERS: everybody who has a secret, an entry of their own, or a connection. */
 
 import type { ConsoleContext } from "./console_context.ts";
-import { byName } from "./effective_settings.ts";
+import { byName } from "./listing.ts";
 import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
 import { shownClientState } from "./shown_client.ts";
 

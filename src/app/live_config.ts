@@ -1,5 +1,6 @@
 /** The configuration in force, with what is derived from it; a reload replaces it as a whole. */
 
+import { databaseConfigOf, poolModeOf } from "../config/effective_settings.ts";
 import { UserCredential } from "../auth/credential.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
@@ -43,14 +44,12 @@ export class LiveConfig {
 
   /** The entry for a database name: its own, or the fall-back. */
   databaseConfig(name: string): DatabaseConfig | undefined {
-    const { databases } = this.config;
-    return databases.get(name) ?? databases.get("*");
+    return databaseConfigOf(this.config, name);
   }
 
   /** How a link is shared: the user's word goes first, then the database's. */
   poolMode(user: string, database: string): PoolMode {
-    return this.config.users.get(user)?.poolMode ?? this.databaseConfig(database)?.poolMode ??
-      this.settings.poolMode;
+    return poolModeOf(this.config, { database, user });
   }
 }
 

@@ -1,5 +1,6 @@
 /** What a new configuration means for what is running. Pure. */
 
+import { databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import { SETTINGS, showSettings } from "../config/settings.ts";
 
@@ -26,16 +27,12 @@ export function planReload(
   const changedDatabases: string[] = [];
   const removedDatabases: string[] = [];
   for (const name of databases) {
-    const old = entryOf(before, name);
-    const now = entryOf(after, name);
+    const old = databaseConfigOf(before, name);
+    const now = databaseConfigOf(after, name);
     if (now === undefined) removedDatabases.push(name);
     else if (old === undefined || leadsElsewhere(old, now)) changedDatabases.push(name);
   }
   return { changedDatabases, removedDatabases, needsRestart: restartOnly(atStart, after) };
-}
-
-function entryOf(config: Config, name: string): DatabaseConfig | undefined {
-  return config.databases.get(name) ?? config.databases.get("*");
 }
 
 /** Whether a server opened for one entry is of no use for the other. */

@@ -1,7 +1,7 @@
 /** What holds for one database or one pool, once all places that may say it have been asked. Pure. */
 
-import type { Config, DatabaseConfig } from "../config/config.ts";
-import type { PoolMode } from "../config/settings.ts";
+import type { Config, DatabaseConfig } from "./config.ts";
+import type { PoolMode } from "./settings.ts";
 
 /** The entry for a database name: its own, or the fall-back. */
 export function databaseConfigOf(config: Config, name: string): DatabaseConfig | undefined {
@@ -12,17 +12,4 @@ export function databaseConfigOf(config: Config, name: string): DatabaseConfig |
 export function poolModeOf(config: Config, pool: { database: string; user: string }): PoolMode {
   return config.users.get(pool.user)?.poolMode ??
     databaseConfigOf(config, pool.database)?.poolMode ?? config.settings.poolMode;
-}
-
-/** How hosts are chosen; undefined where there is no choice. */
-export function loadBalanceOf(database: DatabaseConfig | undefined): string | undefined {
-  return database !== undefined && database.hosts.length > 1
-    ? database.loadBalanceHosts
-    : undefined;
-}
-
-/** Orders pools or databases as the console lists them. */
-export function byName(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }
