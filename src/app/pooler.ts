@@ -110,6 +110,7 @@ export class Pooler {
       tracked,
       derivation,
       stats: this.stats,
+      nextId: () => this.clients.nextId(),
       servers: this.#serverTasks,
     });
     const cancels = new CancelDesk({

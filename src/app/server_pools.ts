@@ -36,6 +36,8 @@ export interface ServerPoolsOptions {
   readonly tracked: TrackedParameters;
   readonly derivation: KeyDerivation;
   readonly stats: StatsBook;
+  /** Numbers for servers; no client has the same, so that SHOW tells them apart. */
+  readonly nextId: () => number;
   /** Runs the servers. */
   readonly servers: TaskGroup;
 }
@@ -45,7 +47,6 @@ export class ServerPools {
   readonly registry = new PoolRegistry<ServerPool>();
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { config: DatabaseConfig; hosts: ServerHosts }>();
-  #lastServerId = 0;
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
@@ -135,14 +136,14 @@ export class ServerPools {
   }
 
   #openServer(pool: ServerPool): ServerSession {
-    const { clock, derivation, live, log, network, random, servers, tracked } = this.#options;
+    const { clock, derivation, live, log, network, nextId, random, servers, tracked } =
+      this.#options;
     const { database, user } = pool;
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
-    this.#lastServerId += 1;
     const server = new ServerSession({
-      id: this.#lastServerId,
+      id: nextId(),
       owner: pool,
       database,
       user,

@@ -24,7 +24,7 @@ export class ClientRegistry {
     return openCount > limit;
   }
 
-  /** A number for a new client. */
+  /** A number for a new client, or for a server: no two of either kind have the same. */
   nextId(): number {
     this.#lastId += 1;
     return this.#lastId;

@@ -196,14 +196,14 @@ Deno.test("the log says that a server connection was opened, from where, and how
   const { port } = server!.stream!.local;
   assert.ok(
     world.hasLogged(
-      `LOG S-0x000000000001: app/ada@127.0.0.1:5432 new connection to server (from 127.0.0.1:${port})`,
+      `LOG S-0x000000000002: app/ada@127.0.0.1:5432 new connection to server (from 127.0.0.1:${port})`,
     ),
   );
   await world.backendOf(server!).terminate();
   await world.settle();
   assert.ok(
     world.log.some((line) =>
-      / LOG S-0x000000000001: app\/ada@\S+ closing because: .*terminating connection/.test(line)
+      / LOG S-0x000000000002: app\/ada@\S+ closing because: .*terminating connection/.test(line)
     ),
     "with the server's own words",
   );
