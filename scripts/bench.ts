@@ -140,10 +140,10 @@ async function runBench(options: BenchOptions): Promise<void> {
   };
   console.log(`\n${facts.versions.join("\n")}\n\n${terminalTable(rows)}`);
   if (!options.isWhole) return;
-  await Deno.writeTextFile(
-    join(projectDir(), "docs/benchmarks.md"),
-    benchmarkDocument(facts, rows),
-  );
+  const path = join(projectDir(), "docs/benchmarks.md");
+  await Deno.writeTextFile(path, benchmarkDocument(facts, rows));
+  // The gate wants the documents as the formatter has them.
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", path] }).output();
   console.log("\nWritten to docs/benchmarks.md");
 }
 

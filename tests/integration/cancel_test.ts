@@ -344,9 +344,10 @@ Deno.test("a storm of cancel requests never hits the next user of a server", asy
   const [target, ...others] = await world.connectMany(7);
   let isOver = false;
   let canceledCount = 0;
+  const served = others.map(() => 0);
   // The target's queries are as short as the time a cancel request takes, so that many come too late.
   const beingTarget = async () => {
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < 300 || Math.min(...served) < 20; i++) {
       const mine = token();
       const { errors, rows, status } = await target!.query(
         `select '${mine}', pg_sleep(${(i % 4) / 2000})`,
@@ -361,22 +362,19 @@ Deno.test("a storm of cancel requests never hits the next user of a server", asy
   const cancelling = async () => {
     while (!isOver) await cancelQueryOf(world, target!);
   };
-  const beingOther = async (client: TestClient) => {
-    let count = 0;
+  const beingOther = async (client: TestClient, at: number) => {
     while (!isOver) {
       const mine = token();
       const { errors, rows } = await client.query(`select '${mine}', pg_sleep(0.004)`);
       assert.deepEqual([errors, rows[0]?.[0]], [[], mine]);
-      count += 1;
+      served[at]! += 1;
     }
-    return count;
   };
-  const [, , , ...counts] = await Promise.all([
+  await Promise.all([
     ...[beingTarget(), cancelling(), cancelling()],
     ...others.map(beingOther),
   ]);
   assert.ok(canceledCount > 0, "no cancel request came in time");
-  assert.ok(counts.every((count) => count! > 10), `others were served ${counts} times`);
   await world.untilPool({ sv_active: 0, sv_being_canceled: 0, cl_waiting: 0 });
 });
 
