@@ -4,6 +4,7 @@
  */
 
 import { errorText } from "../base/error_text.ts";
+import type { ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -36,8 +37,7 @@ import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { ServerPools } from "./server_pools.ts";
 
-/** How a pooler ends: at once, when all servers are free, or when all clients have left. */
-export type ShutdownMode = "immediate" | "wait_for_servers" | "wait_for_clients";
+export type { ShutdownMode } from "../admin/console_context.ts";
 
 const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   immediate: "at once",

@@ -212,12 +212,13 @@ export class ServerSession {
   release(wasSession: boolean): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    if (this.#upkeep.isLifetimeOver) return this.discard("server lifetime over");
+    const upkeep = this.#upkeep;
+    if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
     this.#wasSession = wasSession;
     if (this.#cancelsInFlight > 0) {
       this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
     } else {
-      this.#reset();
+      this.#reset(upkeep);
     }
   }
 
@@ -270,7 +271,7 @@ export class ServerSession {
     this.#cancelsInFlight -= 1;
     if (this.#cancelsInFlight > 0 || this.#state.kind !== "being_canceled") return;
     if (this.#doubt !== undefined) this.discard(this.#doubt);
-    else this.#reset();
+    else this.#reset(this.#upkeep);
   }
 
   /** Takes note of why the server says it ends, for the log. */
@@ -388,8 +389,7 @@ export class ServerSession {
   }
 
   /** Runs the reset query, if one is due; then the server is free. */
-  #reset(): void {
-    const { resetQuery, resetsAlways } = this.#upkeep;
+  #reset({ resetQuery, resetsAlways }: ServerUpkeep): void {
     const isDue = resetsAlways || this.#wasSession;
     if (resetQuery === undefined || !isDue) return this.#becomeFree();
     this.#test(resetQuery, "reset query failed");

@@ -190,10 +190,11 @@ for (const poolMode of TRANSACTIONAL) {
     await Promise.all(Array.from({ length: 40 }, async (_, i) => {
       const transaction = sql.begin(async (sql) => {
         await sql`insert into entries values (${i})`;
-        await sql.savepoint(async (sql) => {
+        const undone = sql.savepoint(async (sql) => {
           await sql`insert into entries values (${i + 1000})`;
           throw new Error("back to the savepoint");
-        }).catch(() => {});
+        });
+        await assert.rejects(undone, /back to the savepoint/);
         if (i % 2 === 1) throw new Error("odd");
       });
       if (i % 2 === 1) await assert.rejects(transaction, /odd/);

@@ -116,7 +116,7 @@ class SessionBench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
     await this.settle();
-    await this.running.catch(() => {});
+    await Promise.allSettled([this.running]);
     assert.deepEqual(this.forgotten, [this.session], "It is forgotten once");
     assert.equal(this.session.state.kind, "closed");
   }
