@@ -23,7 +23,7 @@ const USAGE = `Usage: deno task bench [options]
   --rounds=N          rounds (3); in each, every scenario runs once with each pooler
   --seconds=N         length of each load (10)
   --scenario=NAME,…   only these: ${SCENARIOS.map(({ name }) => name).join(", ")}
-  --only=POOLER       only sluice or pgbouncer
+  --only=POOLER,…     only these: sluice, portable, pgbouncer
   --postgres=FLAVOUR  debian (PostgreSQL 15, if it is installed) or embedded (PostgreSQL 18)`;
 
 /** pgbench's scale: 500,000 rows, all in memory. */
@@ -58,12 +58,15 @@ function readOptions(args: readonly string[]): BenchOptions {
   return {
     rounds: positive("rounds", values.rounds ?? (quick ? "1" : "3")),
     flavour: oneOf("postgres", postgres, ["debian", "embedded"]),
-    poolers: only === undefined ? POOLERS : [oneOf("only", only, POOLERS)],
+    poolers: only === undefined
+      ? POOLERS
+      : only.split(",").map((name) => oneOf("only", name, POOLERS)),
     scenarios: scenario === undefined ? SCENARIOS : scenario.split(",").map(scenarioOf),
     isWhole: !quick && scenario === undefined && only === undefined,
     context: {
       seconds,
-      warmUpSeconds: Math.max(1, Math.round(seconds / 4)),
+      // A runtime that compiles what is hot goes on doing so for some seconds.
+      warmUpSeconds: quick ? 1 : Math.max(4, Math.round(seconds / 4)),
       idleClients: quick ? 500 : 5000,
       copyRows: quick ? 100_000 : 500_000,
     },
@@ -92,7 +95,7 @@ function scenarioOf(name: string): Scenario {
 async function runAll(options: BenchOptions, context: BenchContext): Promise<ScenarioRuns[]> {
   const all = options.scenarios.map((scenario) => ({
     scenario,
-    runs: { sluice: [] as Measurement[], pgbouncer: [] as Measurement[] },
+    runs: { sluice: [], portable: [], pgbouncer: [] } as Record<PoolerKind, Measurement[]>,
   }));
   for (let round = 0; round < options.rounds; round++) {
     // Each pooler is first in every other round, so that neither always finds the warmer machine.
@@ -116,7 +119,7 @@ function figuresText(measurement: Measurement): string {
 
 /** The versions of all that takes part. */
 async function versions(options: BenchOptions, server: string): Promise<string[]> {
-  const poolers = await Promise.all(options.poolers.map(versionOf));
+  const poolers = new Set(await Promise.all(options.poolers.map(versionOf)));
   return [...poolers, server, `Deno ${Deno.version.deno}`];
 }
 

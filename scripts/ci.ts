@@ -21,7 +21,11 @@ interface Step {
 /** The suites: tasks of `deno.json`. */
 const SUITES: readonly Step[] = [
   { title: "unit tests, without network", args: ["task", "test:unit"] },
+  // One file at a time, since they count what is open in the process.
+  { title: "tests of the I/O engines", args: ["task", "test:net"] },
   { title: "integration tests", args: ["task", "test:integration"] },
+  // The engine of choice is the native one where it works; the other one must do the same.
+  { title: "integration tests on the portable I/O engine", args: ["task", "test:portable"] },
 ];
 
 /** What needs no test to be run: commands of Deno, and tasks. */

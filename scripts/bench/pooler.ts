@@ -1,6 +1,6 @@
 /**
- * The two poolers that are compared, started with the same settings in front of the same PostgreSQL. As
- * root both run under an unprivileged uid.
+ * The poolers that are compared, started with the same settings in front of the same PostgreSQL. As
+ * root all run under an unprivileged uid.
  */
 
 import { join } from "node:path";
@@ -9,11 +9,11 @@ import { freePort } from "../postgres_fixture.ts";
 import { runSluice, startSluice } from "../sluice_process.ts";
 import { giveTo, unprivilegedIds } from "../unprivileged.ts";
 
-/** Which pooler. */
-export type PoolerKind = "sluice" | "pgbouncer";
+/** Which pooler: Sluice on the engine of its choice, on the portable engine, or PgBouncer. */
+export type PoolerKind = "sluice" | "portable" | "pgbouncer";
 
-/** Both, in the order in which a first round runs them. */
-export const POOLERS: readonly PoolerKind[] = ["sluice", "pgbouncer"];
+/** All, in the order in which a first round runs them. */
+export const POOLERS: readonly PoolerKind[] = ["sluice", "portable", "pgbouncer"];
 
 /** The user that the load logs in as, in both poolers and in PostgreSQL. */
 export const USER = "bench";
@@ -49,7 +49,7 @@ export async function startPooler(
   settings: PoolerSettings,
 ): Promise<RunningPooler> {
   if (kind === "pgbouncer") return await startPgBouncer(settings, freePort());
-  return await startSluice({ config: sluiceConfig(settings, 0) });
+  return await startSluice({ config: sluiceConfig(kind, settings, 0) });
 }
 
 /** Starts a pooler and answers how long it took until it accepted a connection, in milliseconds. */
@@ -57,7 +57,7 @@ export async function startupMs(kind: PoolerKind, settings: PoolerSettings): Pro
   const port = freePort();
   const starting = kind === "pgbouncer"
     ? startPgBouncer(settings, port)
-    : startSluice({ config: sluiceConfig(settings, port) });
+    : startSluice({ config: sluiceConfig(kind, settings, port) });
   const accepted = await waitUntil(() => accepts(port), 30_000);
   const acceptedAtMs = performance.now();
   await using pooler = await starting;
@@ -77,7 +77,7 @@ async function accepts(port: number): Promise<boolean> {
 
 /** A pooler's name and version; Sluice names the PgBouncer that it takes after, too, and first. */
 export async function versionOf(kind: PoolerKind): Promise<string> {
-  if (kind === "sluice") {
+  if (kind !== "pgbouncer") {
     const { stdout } = await runSluice({ args: ["--version"] });
     return /Sluice [\d.]+/.exec(stdout)?.[0] ?? stdout.trim();
   }
@@ -85,9 +85,15 @@ export async function versionOf(kind: PoolerKind): Promise<string> {
   return new TextDecoder().decode(stdout).split("\n")[0] ?? "";
 }
 
-function sluiceConfig(settings: PoolerSettings, port: number): string {
+/** Sluice's configuration, on the engine that the kind stands for. */
+export function sluiceConfig(
+  kind: Exclude<PoolerKind, "pgbouncer">,
+  settings: PoolerSettings,
+  port: number,
+): string {
   const { serverPort, poolMode, authType, poolSize, verifier } = settings;
   return `[pooler]
+io_engine = "${kind === "portable" ? "portable" : "auto"}"
 listen_addr = "127.0.0.1"
 listen_port = ${port}
 unix_socket_dir = ""

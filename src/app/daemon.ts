@@ -4,7 +4,7 @@ import type { RunInvocation } from "./arguments.ts";
 
 /** As in the task `start`, when it is run from its sources; an executable has them built in. */
 const SOURCE_OPTIONS: readonly string[] = [
-  "--v8-flags=--max-semi-space-size=4",
+  "--v8-flags=--max-semi-space-size=1",
   "--allow-net",
   "--allow-read",
   "--allow-write",

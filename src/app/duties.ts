@@ -37,7 +37,10 @@ export function dutiesOf(options: DutiesOptions): readonly Duty[] {
 
 function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
   const timeoutsOf = timeoutsByClient(live);
+  // Most clients are idle most of the time, and seldom is there a limit to that.
+  const areIdleJudged = hasIdleTimeout(live);
   for (const client of clients.all()) {
+    if (client.state.kind === "idle" && !areIdleJudged) continue;
     const verdict = judgeClient(client, timeoutsOf(client), nowMs);
     switch (verdict.kind) {
       case "keep":
@@ -54,6 +57,13 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
         client.end(verdict.error.message, verdict.error);
     }
   }
+}
+
+/** Whether idle clients are closed at some time, or some of them. */
+function hasIdleTimeout({ config, settings }: LiveConfig): boolean {
+  if (settings.clientIdleTimeoutMs > 0) return true;
+  for (const user of config.users.values()) if ((user.clientIdleTimeoutMs ?? 0) > 0) return true;
+  return false;
 }
 
 /** Whether a client waits for a server, and so is not being read: nobody else sees it leave. */
@@ -119,12 +129,12 @@ function sweepPools(options: DutiesOptions, nowMs: number): void {
   }
 }
 
-function serverRules({ live, pools }: DutiesOptions, pool: ServerPool) {
+function serverRules({ live }: DutiesOptions, pool: ServerPool) {
   const { settings } = live;
   return {
     connectTimeoutMs: settings.serverConnectTimeoutMs,
     idleTimeoutMs: settings.serverIdleTimeoutMs,
-    lifetimeMs: pools.lifetimeMs(pool),
+    lifetimeMs: pool.rules.serverLifetimeMs,
     checkDelayMs: settings.serverCheckQuery === undefined ? 0 : settings.serverCheckDelayMs,
   };
 }

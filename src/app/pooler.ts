@@ -36,6 +36,7 @@ import { listenAddresses } from "./listen_addresses.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { ServerPools } from "./server_pools.ts";
+import { streamOptionsOf } from "./stream_options.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
 
@@ -284,11 +285,7 @@ export class Pooler {
     const { config, settings } = this.live;
     if (this.#streamOptionsOf !== config) {
       this.#streamOptionsOf = config;
-      this.#streamOptions = {
-        receiveBytes: settings.pktBufBytes,
-        maxBusyReads: settings.sbufLoopcnt,
-        keepAlive: settings.tcpKeepalive,
-      };
+      this.#streamOptions = streamOptionsOf(settings, settings.pktBufBytes);
     }
     return this.#streamOptions!;
   }

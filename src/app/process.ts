@@ -3,16 +3,22 @@
 import { errorText } from "../base/error_text.ts";
 import { parseUserList } from "../auth/user_list.ts";
 import { versionText } from "../admin/version.ts";
-import { systemClock } from "../base/clock.ts";
+import { HeldClock, systemClock } from "../base/clock.ts";
 import { systemRandom } from "../base/random.ts";
 import type { Secret } from "../base/secret.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
 import { ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
 import { Logger } from "../log/logger.ts";
+import {
+  type Engine,
+  type EngineChoice,
+  EngineError,
+  openEngine,
+  probeEngine,
+} from "../net/engine.ts";
+import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ListenError } from "../net/network.ts";
-import { PeerCredentials } from "../net/portable/peer_credentials.ts";
-import { PortableNetwork } from "../net/portable/portable_network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import type { LoadedConfig } from "./live_config.ts";
@@ -20,12 +26,10 @@ import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
+import { nativeOnlySettings } from "./stream_options.ts";
 
 /** Exit statuses. */
 const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
-
-/** Only one kind of engine exists; SHOW CONFIG and `check` name it. */
-const ENGINE = "portable";
 
 /** Runs what the command line asks for. Returns the exit status. */
 export async function runProcess(args: readonly string[]): Promise<number> {
@@ -55,7 +59,9 @@ const FILE_IO: ConfigIo = {
 
 async function check(path: string): Promise<number> {
   const { config } = await load(path);
-  return print(checkReport(config).map((line) => `${line}\n`).join(""), EXIT.ok);
+  const { name, reason } = await probeEngine(config.settings.ioEngine, systemRandom());
+  const engine = reason === undefined ? name : `${name} (${reason})`;
+  return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
 /** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
@@ -130,21 +136,67 @@ async function servePooler(
   invocation: RunInvocation,
   { loaded, log, sink }: { loaded: LoadedConfig; log: Logger; sink: ProcessLog },
 ): Promise<void> {
-  const { conffile, pidfile } = loaded.config.settings;
-  const clock = systemClock();
+  const { ioEngine, pidfile } = loaded.config.settings;
   using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
-  using peerCredentials = PeerCredentials.open();
-  const pooler = new Pooler({
-    clock,
-    random: systemRandom(),
-    log,
-    network: new PortableNetwork({
+  noteStart(log, loaded);
+  const start = (choice: EngineChoice) => startPooler(choice, { invocation, loaded, log, sink });
+  await using running = await start(ioEngine).catch((error: unknown) => {
+    if (ioEngine !== "auto" || !(error instanceof DescriptorError)) throw error;
+    log.log(`I/O engine: portable, not native: ${error.message}`);
+    return start("portable");
+  });
+  const { engine, pooler } = running;
+  using _signals = handleSignals(pooler, { log, sink });
+  using _rejections = handleRejections(log);
+  log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}`);
+  if (isInBackground()) reportReady();
+  await pooler.stopped;
+}
+
+/** What the pooler is started with. */
+interface StartOptions {
+  readonly invocation: RunInvocation;
+  readonly loaded: LoadedConfig;
+  readonly log: Logger;
+  readonly sink: ProcessLog;
+}
+
+/** A pooler that serves, and what it runs on; to be disposed of when it has stopped. */
+interface RunningPooler extends AsyncDisposable {
+  readonly pooler: Pooler;
+  readonly engine: Engine;
+}
+
+/**
+ * Opens an engine and starts the pooler on it.
+ * @throws {DescriptorError} If the native engine cannot work with a listener.
+ * @throws {EngineError} If it has to be the native engine, and that does not work here.
+ * @throws {ListenError} If an address cannot be listened on.
+ */
+async function startPooler(
+  choice: EngineChoice,
+  { invocation, loaded, log, sink }: StartOptions,
+): Promise<RunningPooler> {
+  const clock = new HeldClock(systemClock());
+  const random = systemRandom();
+  await using started = new AsyncDisposableStack();
+  const engine = started.use(
+    await openEngine(choice, {
       clock,
-      peerCredentials,
+      random,
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
+      onError: (error) => log.error(`internal error: ${describe(error)}`),
     }),
-    engine: ENGINE,
+  );
+  noteEngine(log, engine, loaded);
+  const { conffile } = loaded.config.settings;
+  const pooler = new Pooler({
+    clock,
+    random,
+    log,
+    network: engine.network,
+    engine: engine.name,
     loaded,
     load: () => load(conffile),
     ownUid: ownUid(),
@@ -154,13 +206,18 @@ async function servePooler(
       log.verbosity = verbosityOf(invocation, now);
     },
   });
-  noteStart(log, loaded);
   await pooler.start();
-  using _signals = handleSignals(pooler, { log, sink });
-  using _rejections = handleRejections(log);
-  log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${ENGINE}`);
-  if (isInBackground()) reportReady();
-  await pooler.stopped;
+  const resources = started.move();
+  return { pooler, engine, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+/** Says why the engine is not the one that was hoped for, and what it cannot do. */
+function noteEngine(log: Logger, { name, reason }: Engine, { config }: LoadedConfig): void {
+  if (reason !== undefined) log.log(`I/O engine: portable, not native: ${reason}`);
+  if (name === "native") return;
+  for (const setting of nativeOnlySettings(config.settings)) {
+    log.warning(`${setting} has no effect: only the native I/O engine can set it`);
+  }
 }
 
 /** A pid file that cannot be removed at the end is worth a line, not a failure. */
@@ -236,10 +293,14 @@ function handleRejections(log: Logger): Disposable {
   const handler = (event: PromiseRejectionEvent) => {
     event.preventDefault();
     const { reason } = event;
-    log.error(`internal error: ${reason instanceof Error ? reason.stack : String(reason)}`);
+    log.error(`internal error: ${describe(reason)}`);
   };
   addEventListener("unhandledrejection", handler);
   return { [Symbol.dispose]: () => removeEventListener("unhandledrejection", handler) };
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
 }
 
 /** Opens the log file anew whatever becomes of the reload: it may have been moved away. */
@@ -270,6 +331,7 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
 /** Whether an error says what the one who started Sluice can do about it. */
 function isUsers(error: unknown): error is Error {
   return error instanceof PrivilegeError || error instanceof ListenError ||
+    error instanceof EngineError || error instanceof DescriptorError ||
     error instanceof PidfileError || error instanceof LogFileError;
 }
 

@@ -118,7 +118,7 @@ export class Reception implements LoginDesk, SessionDesk {
       parameters: client.parameters!,
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
-      poolMode: () => live.poolMode(pool.user, pool.database),
+      poolMode: () => pool.rules.poolMode,
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;

@@ -19,6 +19,7 @@ import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
+import { streamOptionsOf } from "./stream_options.ts";
 
 /** Where PostgreSQL puts its socket when nothing else is said. */
 const FALLBACK_SOCKET_DIRECTORY = "/tmp";
@@ -54,12 +55,7 @@ export class ServerPools {
 
   /** How connections to servers are set up. */
   streamOptions(): StreamOptions {
-    const { settings } = this.#options.live;
-    return {
-      receiveBytes: SERVER_RECEIVE_BYTES,
-      maxBusyReads: settings.sbufLoopcnt,
-      keepAlive: settings.tcpKeepalive,
-    };
+    return streamOptionsOf(this.#options.live.settings, SERVER_RECEIVE_BYTES);
   }
 
   /**
@@ -89,12 +85,6 @@ export class ServerPools {
     this.registry.remove(pool);
     this.#options.stats.retire(pool.stats);
     if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
-  }
-
-  /** How old a server of the pool may become; 0 means that it is used once. */
-  lifetimeMs({ database }: ServerPool): number {
-    const { live } = this.#options;
-    return live.databaseConfig(database)?.serverLifetimeMs ?? live.settings.serverLifetimeMs;
   }
 
   /** Whether `min_pool_size` counts: while there are clients, and always for a forced user. */
@@ -142,6 +132,7 @@ export class ServerPools {
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
+    let upkeep: ServerUpkeep | undefined;
     const server = new ServerSession({
       id: nextId(),
       owner: pool,
@@ -165,28 +156,12 @@ export class ServerPools {
         derivation,
       }),
       connectQuery: config?.connectQuery,
-      upkeep: (createdAtMs) => this.#upkeep(pool, createdAtMs),
+      upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       onUnreachable: (address) => hosts.noteFailure(address),
       onReached: () => hosts.noteSuccess(),
     });
     servers.spawn(() => server.run());
     return server;
-  }
-
-  #upkeep(pool: ServerPool, createdAtMs: number): ServerUpkeep {
-    const { clock, live } = this.#options;
-    const { settings } = live;
-    const lifetimeMs = this.lifetimeMs(pool);
-    return {
-      resetQuery: settings.serverResetQuery === "" ? undefined : settings.serverResetQuery,
-      resetsAlways: settings.serverResetQueryAlways,
-      checkQuery: settings.serverCheckQuery,
-      // Not before it is asked for: a turn to be closed is taken by asking.
-      get isLifetimeOver() {
-        const isOld = lifetimeMs > 0 && clock.nowMs() - createdAtMs > lifetimeMs;
-        return lifetimeMs === 0 || isOld && pool.takeLifetimeTurn(lifetimeMs);
-      },
-    };
   }
 
   #serverCredential(user: string, config: DatabaseConfig | undefined): UserCredential | undefined {
@@ -214,6 +189,49 @@ export class ServerPools {
   }
 }
 
+/** How one server is kept up, as the configuration in force says; asked at every release. */
+class LiveUpkeep implements ServerUpkeep {
+  readonly #pool: ServerPool;
+  readonly #live: LiveConfig;
+  readonly #clock: Clock;
+  readonly #createdAtMs: number;
+
+  constructor(
+    pool: ServerPool,
+    { clock, createdAtMs, live }: {
+      live: LiveConfig;
+      clock: Clock;
+      createdAtMs: number;
+    },
+  ) {
+    this.#pool = pool;
+    this.#live = live;
+    this.#clock = clock;
+    this.#createdAtMs = createdAtMs;
+  }
+
+  get resetQuery(): string | undefined {
+    const { serverResetQuery } = this.#live.settings;
+    return serverResetQuery === "" ? undefined : serverResetQuery;
+  }
+
+  get resetsAlways(): boolean {
+    return this.#live.settings.serverResetQueryAlways;
+  }
+
+  get checkQuery(): string | undefined {
+    return this.#live.settings.serverCheckQuery;
+  }
+
+  get isLifetimeOver(): boolean {
+    const lifetimeMs = this.#pool.rules.serverLifetimeMs;
+    if (lifetimeMs === 0) return true;
+    const isOld = this.#clock.nowMs() - this.#createdAtMs > lifetimeMs;
+    // Last, since a turn to be closed is taken by asking.
+    return isOld && this.#pool.takeLifetimeTurn(lifetimeMs);
+  }
+}
+
 function poolRules(live: LiveConfig, user: string, database: string): PoolRules {
   const { settings } = live;
   const ofUser = live.config.users.get(user);
@@ -226,6 +244,8 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
     reservePoolTimeoutMs: settings.reservePoolTimeoutMs,
     loginRetryMs: settings.serverLoginRetryMs,
     isRoundRobin: settings.serverRoundRobin,
+    serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? settings.serverLifetimeMs,
+    poolMode: live.poolMode(user, database),
   };
 }
 

@@ -27,3 +27,39 @@ export function systemClock(): Clock {
     },
   };
 }
+
+/**
+ * A clock that can be held: then all who ask are told the same, at the cost of reading a field.
+ * Who handles many events in a row holds it for the length of one round.
+ */
+export class HeldClock implements Clock {
+  readonly #clock: Clock;
+  #heldMs = -1;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  nowMs(): number {
+    return this.#heldMs < 0 ? this.#clock.nowMs() : this.#heldMs;
+  }
+
+  wallMs(): number {
+    return this.#clock.wallMs();
+  }
+
+  startTimer(delayMs: number, fire: () => void): Timer {
+    return this.#clock.startTimer(delayMs, fire);
+  }
+
+  /** Reads the clock and holds it. Returns the time. */
+  hold(): number {
+    this.#heldMs = this.#clock.nowMs();
+    return this.#heldMs;
+  }
+
+  /** Lets it go on. */
+  release(): void {
+    this.#heldMs = -1;
+  }
+}

@@ -23,5 +23,10 @@ export function makeCancelKey(random: Random, peerId: number): Uint8Array<ArrayB
 
 /** A key as the text by which clients are found; the number of forwards is no part of it. */
 export function cancelKeyText(key: Uint8Array): string {
-  return Array.from(key, (byte, at) => at === 7 ? byte | MAX_FORWARDS : byte).join(".");
+  let text = "";
+  for (let at = 0; at < key.length; at++) {
+    // A character a byte: nobody reads it.
+    text += String.fromCharCode(at === 7 ? key[at]! | MAX_FORWARDS : key[at]!);
+  }
+  return text;
 }

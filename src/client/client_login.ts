@@ -12,16 +12,16 @@ import {
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Settings } from "../config/settings.ts";
-import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { authenticationOk } from "../wire/authentication_messages.ts";
 import {
   backendKeyData,
   negotiateProtocolVersion,
-  parameterStatus,
   readyForQuery,
   TransactionStatus,
+  writeParameterStatus,
 } from "../wire/backend_messages.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
@@ -40,11 +40,18 @@ export const CONSOLE_DATABASE = "pgbouncer";
 /** Minor version of protocol 3 that is spoken. */
 const NEWEST_MINOR = 0;
 
+/** Room for an ordinary welcome. */
+const WELCOME_BYTES = 640;
+
+const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
+
 /** What a client is let in with. */
 export interface Admission {
   readonly service: ClientService;
   /** To be announced as ParameterStatus. */
   readonly parameters: Iterable<readonly [string, string]>;
+  /** The client's own values, which go before those. */
+  readonly own?: ParameterCache;
 }
 
 /** What a login asks of the rest of the pooler. */
@@ -156,18 +163,20 @@ export class ClientLogin {
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
-      await this.#client.send(authenticationOk());
-      return await this.#welcome(admission);
+      return await this.#welcome(admission, authenticationOk());
     }
     const pool = this.#desk.poolFor(intent.user, intent.database);
     this.#client.pool = pool;
     pool.clientCount += 1;
-    await this.#client.send(authenticationOk());
+    const isWelcomeKnown = pool.welcome !== undefined;
+    // It may have to wait for the rest; else all of it goes out at once.
+    if (!isWelcomeKnown) await this.#client.send(authenticationOk());
     const reported = await this.#serverParameters(pool);
     if (reported === undefined || !this.#client.isOpen) return undefined;
-    const parameters = this.#sessionParameters(intent, reported);
+    intent.parameters.adopt(reported);
     const service = this.#desk.openRelay(this.#client, pool);
-    return await this.#welcome({ service, parameters });
+    const admission = { service, parameters: reported, own: intent.parameters };
+    return await this.#welcome(admission, isWelcomeKnown ? authenticationOk() : NO_BYTES);
   }
 
   /** What the first server of the pool reported; waits for it if there was none yet. */
@@ -180,30 +189,21 @@ export class ClientLogin {
     return await wait.parameters;
   }
 
-  /** The server's values, with the client's own in their place; the client's cache gets both. */
-  #sessionParameters(
-    intent: ClientIntent,
-    reported: ReadonlyMap<string, string>,
-  ): ReadonlyMap<string, string> {
-    const announced = new Map(reported);
-    for (const [name, value] of reported) {
-      const own = intent.parameters.get(name);
-      if (own === undefined) intent.parameters.set(name, value);
-      else announced.set(name, own);
+  async #welcome(
+    { own, parameters, service }: Admission,
+    before: Uint8Array,
+  ): Promise<ClientService> {
+    const writer = new MessageWriter(WELCOME_BYTES).bytes(before);
+    for (const [name, value] of parameters) {
+      writeParameterStatus(writer, name, own?.get(name) ?? value);
     }
-    return announced;
-  }
-
-  async #welcome(admission: Admission): Promise<ClientService> {
-    const writer = new MessageWriter(1024);
-    for (const [name, value] of admission.parameters) writer.bytes(parameterStatus(name, value));
     writer.bytes(backendKeyData(this.#desk.giveCancelKey(this.#client)))
       .bytes(readyForQuery(TransactionStatus.Idle));
     this.#client.enterIdle();
-    this.#client.setService(admission.service);
+    this.#client.setService(service);
     this.#desk.noteLogin(this.#client);
     await this.#client.send(writer.take());
-    return admission.service;
+    return service;
   }
 }
 

@@ -3,14 +3,13 @@
  * (a relay to servers, or the console) it does not look into.
  */
 
-import { assert } from "../base/assert.ts";
+import { assert, AssertionError } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
-import type { ByteStream } from "../net/byte_stream.ts";
+import type { ByteStream, SinkAnswer } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
-import { HEADER_BYTES } from "../wire/message_cursor.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -20,10 +19,13 @@ import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./cl
 import { LoginInput } from "./login_input.ts";
 import type { Relay, RelayHost, ServerPool } from "./relay.ts";
 
+/** The whole message: its type, and the length of its length. */
+const TERMINATE: readonly number[] = [Frontend.Terminate, 0, 0, 0, 4];
+
 /** What a logged-in client is served with. */
 export interface ClientService {
-  /** Takes what the client sent; a promise holds its receive loop. */
-  onClientChunk(buffer: Uint8Array, length: number): void | Promise<void>;
+  /** Takes what the client sent: the sink of its receive loop. */
+  onClientChunk(buffer: Uint8Array, length: number): SinkAnswer;
   /** Whether a message to the client was sent in part only: an error would be taken for its rest. */
   readonly isMidReply?: boolean;
   /** The client is gone. */
@@ -123,6 +125,8 @@ export class ClientSession implements RelayHost {
   enterWaiting(): void {
     this.hasWaitNotice = false;
     this.#enter({ kind: "waiting", sinceMs: this.#nowMs() });
+    // One that asked and left in one breath is served all the same, as a server would.
+    if (this.relay?.isTerminating !== true) this.watchForEnd();
   }
 
   enterActive(): void {
@@ -173,43 +177,45 @@ export class ClientSession implements RelayHost {
   }
 
   async #serve(): Promise<void> {
-    const isServed = await this.#logIn();
-    if (isServed) await this.stream.pump(this.#sink);
+    const rest = await this.#logIn();
+    if (rest !== undefined) await this.stream.pump(this.#sink, rest);
   }
 
   /**
-   * From the first byte to the first that is served. Returns whether the client is to be served.
+   * From the first byte to the first that is served. Returns what came behind the login, the
+   * beginning of what is to be served; undefined if the client is not to be served.
    * Apart from `#serve()`, whose frame lives as long as the client does: it holds nothing of this.
    */
-  async #logIn(): Promise<boolean> {
+  async #logIn(): Promise<Uint8Array | undefined> {
     const { desk, log } = this.#options;
     const input = new LoginInput(this.stream.chunks());
     const opening = await receiveOpening(input, this.stream);
-    if (!this.isOpen) return false;
+    if (!this.isOpen) return undefined;
     switch (opening.kind) {
       case "nothing":
         if (opening.reason !== undefined) log.log(`${this.#label()} ${opening.reason}`);
         this.#endSilently();
-        return false;
+        return undefined;
       case "cancel_request":
         await desk.cancel(opening.key, this);
         this.#endSilently();
-        return false;
+        return undefined;
     }
     const service = await desk.logIn(this, { startup: opening, input });
-    if (service === undefined || !this.isOpen) return false;
+    if (service === undefined || !this.isOpen) return undefined;
     this.#service = service;
-    const rest = input.rest();
-    if (rest.length > 0) await this.#sink(rest, rest.length);
-    return true;
+    return input.rest();
   }
 
-  readonly #sink = (buffer: Uint8Array, length: number): void | Promise<void> =>
+  readonly #sink = (buffer: Uint8Array, length: number): SinkAnswer =>
     this.#service?.onClientChunk(buffer, length);
 
   readonly #onLook = (buffer: Uint8Array, length: number): void => {
     if (length === 0) this.end("client unexpected eof");
-    else if (isTerminate(buffer, length)) this.end("client close request");
+    // In the middle of a message the same bytes are part of that.
+    else if (isTerminate(buffer, length) && this.relay?.isMidRequest !== true) {
+      this.end("client close request");
+    }
   };
 
   #endSilently(): void {
@@ -237,10 +243,10 @@ export class ClientSession implements RelayHost {
 
   #enter(next: ClientState): void {
     const before: ClientStateKind = this.#state.kind;
-    assert(
-      NEXT_CLIENT_STATES[before].includes(next.kind),
-      `A client cannot go from ${before} to ${next.kind}`,
-    );
+    // Not by assert(): the message would be made each time.
+    if (!NEXT_CLIENT_STATES[before].includes(next.kind)) {
+      throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
+    }
     this.#state = next;
     const { log } = this.#options;
     if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);
@@ -272,7 +278,7 @@ export class ClientSession implements RelayHost {
 
 /** Whether a chunk is Terminate, as it comes from a client that leaves. */
 function isTerminate(buffer: Uint8Array, length: number): boolean {
-  return length === HEADER_BYTES && buffer[0] === Frontend.Terminate;
+  return length === TERMINATE.length && TERMINATE.every((byte, at) => buffer[at] === byte);
 }
 
 /** `C-0x…: database/user@host:port`, as PgBouncer's log names a client. */

@@ -12,7 +12,7 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { PoolMode } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
-import type { ByteStream } from "../net/byte_stream.ts";
+import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
 import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
@@ -79,8 +79,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #mode: PoolMode = "session";
   #linkCount = 0;
   #isSettingParameters = false;
-  /** Lets the client's receive loop go on, once the chunk it is held with has been passed on. */
-  #letGo: (() => void) | undefined;
+  /** Whether a server is still being sent the chunk with which the client's loop is held. */
+  #isForwardingHeld = false;
   /** Why both sides have to be closed. */
   #violation: PgError | undefined;
   /** The server said itself why it ends. */
@@ -127,6 +127,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#intake.isTerminating;
   }
 
+  /** Whether the client still owes a part of what it asks. */
+  get isMidRequest(): boolean {
+    return this.#intake.isMidMessage;
+  }
+
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
     return this.#isMidReply;
@@ -156,7 +161,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    * Takes what the client sent: the sink of its receive loop.
    * @throws {ProtocolError} If it is not what a client may send.
    */
-  onClientChunk(buffer: Uint8Array, length: number): void | Promise<void> {
+  onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     const intake = this.#intake;
     intake.take(buffer, length, this.#server !== undefined);
     if (intake.outgoing.length === 0) return this.#afterForwarding();
@@ -217,7 +222,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The client is gone: gives back what is clean, closes what is not. */
   detach(): void {
     this.#options.pool.cancel(this.#place);
-    this.#letGoOfClient();
+    // A chunk that is still being sent is borrowed until the server has it or is closed.
+    if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return;
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
@@ -240,8 +246,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const answer = this.#intake.cancel();
     this.#clock.forget();
     const sending = stream.write(answer, 0, answer.length);
-    if (sending === undefined) this.#letGoOfClient();
-    else void sending.then(() => this.#letGoOfClient());
+    if (sending === undefined) this.#options.stream.resume();
+    else void sending.then(() => this.#options.stream.resume());
     return true;
   }
 
@@ -250,29 +256,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     void this.#options.stream.write(message, 0, message.length);
   }
 
-  #acquire(): void | Promise<void> {
+  /** Holds the client's receive loop until its chunk is with a server. */
+  #acquire(): SinkAnswer {
     const { host, parameters, pool } = this.#options;
     const got = pool.acquire(this.#place);
     if (got === undefined) {
       host.enterWaiting();
-      return this.#hold();
+      return HOLD;
     }
     if (got instanceof StandingFailure) return this.refuse(turnedAwayError(got));
     this.#take(got);
     if (got.parameters.isFitFor(parameters)) return this.#forward(got);
     this.#setParameters(got);
-    return this.#hold();
-  }
-
-  /** Holds the client's receive loop until its chunk is with a server. */
-  #hold(): Promise<void> {
-    return new Promise((resolve) => this.#letGo = resolve);
-  }
-
-  #letGoOfClient(): void {
-    const letGo = this.#letGo;
-    this.#letGo = undefined;
-    letGo?.();
+    return HOLD;
   }
 
   #take(server: ServerSession): void {
@@ -323,8 +319,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Sends on the chunk with which the client's loop is held, and lets the loop go. */
   #forwardHeld(): void {
     const forwarding = this.#forward(this.#server!);
-    if (forwarding === undefined) this.#letGoOfClient();
-    else void forwarding.then(() => this.#letGoOfClient());
+    if (forwarding === undefined) return this.#options.stream.resume();
+    this.#isForwardingHeld = true;
+    void forwarding.then(() => {
+      this.#isForwardingHeld = false;
+      this.#options.stream.resume();
+    });
   }
 
   #forward(server: ServerSession): void | Promise<void> {

@@ -3,8 +3,8 @@
 import type { Config, DatabaseConfig } from "./config.ts";
 import type { Settings } from "./settings.ts";
 
-/** Lines for the operator. No secret is among them. */
-export function checkReport(config: Config): string[] {
+/** Lines for the operator; `engine` is what would move the bytes. No secret is among them. */
+export function checkReport(config: Config, engine: string): string[] {
   const { settings } = config;
   return [
     `${config.path}: the configuration is good`,
@@ -13,7 +13,7 @@ export function checkReport(config: Config): string[] {
     ...[...config.databases.values()].map((database) => describeDatabase(database, settings)),
     ...(config.databases.size === 0 ? ["no databases: clients could only use the console"] : []),
     describeUsers(config),
-    "I/O engine: portable",
+    `I/O engine: ${engine}`,
     ...config.warnings.map((warning) => `warning: ${warning}`),
   ];
 }

@@ -165,8 +165,7 @@ export const POOLER_TABLE = [
     "io_engine",
     ["auto", "native", "portable"],
     "auto",
-    "What moves the bytes: the portable engine, the native one of Linux, or the best there is.",
-    { exceptions: { native: { status: "later", why: "the portable engine is used" } } },
+    "What moves the bytes: the native engine of Linux, the portable one, or the best there is.",
   )),
   later(restart({
     ...text("job_name", "pgbouncer", "Name of the process in logs."),
@@ -271,17 +270,25 @@ export const POOLER_TABLE = [
   later(boolean("syslog", false, "Send the log to syslog.")),
   later(choice("syslog_facility", SYSLOG_FACILITIES, "daemon", "Facility used with syslog.")),
   later(text("syslog_ident", "pgbouncer", "Name used with syslog.")),
-  later(integer("tcp_defer_accept", 1, "Seconds a silent new connection stays in the kernel.")),
+  integer(
+    "tcp_defer_accept",
+    1,
+    "Seconds a silent new connection stays in the kernel; native engine.",
+  ),
   boolean("tcp_keepalive", true, "Use TCP keepalive."),
-  later(integer("tcp_keepcnt", 0, "Keepalive probes before a peer is dead; 0 = as the system.")),
-  later(seconds("tcp_keepidle", 0, "Idle time before the first probe; 0 = as the system.")),
-  later(seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system.")),
-  later(bytes("tcp_socket_buffer", 0, "Size of the kernel's buffers; 0 = as the system.")),
-  later(milliseconds(
+  integer(
+    "tcp_keepcnt",
+    0,
+    "Keepalive probes before a peer is dead; 0 = as the system; native engine.",
+  ),
+  seconds("tcp_keepidle", 0, "Idle time before the first probe; 0 = as the system; native engine."),
+  seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system; native engine."),
+  bytes("tcp_socket_buffer", 0, "Size of the kernel's buffers; 0 = as the system; native engine."),
+  milliseconds(
     "tcp_user_timeout",
     0,
-    "How long sent data may stay unacknowledged, in milliseconds; 0 = as the system.",
-  )),
+    "How long sent data may stay unacknowledged, in milliseconds; 0 = as the system; native engine.",
+  ),
   restart(list(
     "track_extra_parameters",
     "IntervalStyle",

@@ -42,6 +42,8 @@ export class TrackedParameters {
     for (const name of [...ALWAYS_TRACKED, ...extra]) {
       if (indexes.has(name.toLowerCase())) continue;
       indexes.set(name.toLowerCase(), names.length);
+      // As servers and most clients spell it, so that it is found at once.
+      indexes.set(name, names.length);
       names.push(name);
     }
     this.names = names;
@@ -50,14 +52,18 @@ export class TrackedParameters {
 
   /** Where the values of a parameter stand, or undefined if it is not tracked. Any case. */
   indexOf(name: string): number | undefined {
-    return this.#indexes.get(name.toLowerCase());
+    return this.#indexes.get(name) ?? this.#indexes.get(name.toLowerCase());
   }
 }
 
 /** The values of one client or one server. */
 export class ParameterCache {
   readonly #tracked: TrackedParameters;
-  readonly #values: (string | undefined)[];
+  /**
+   * Shared with every cache that was found to hold the same, so that those need not be compared
+   * again; therefore never changed, but replaced.
+   */
+  #values: readonly (string | undefined)[];
   /** Whether the server reports changes of the parameter. */
   readonly #isReported: boolean[];
   /**
@@ -65,6 +71,11 @@ export class ParameterCache {
    * since, unseen: it counts only for the same client.
    */
   #setFor: ParameterCache | undefined;
+  /**
+   * Whether every value is one that the server reports, so that it counts for every client;
+   * undefined where it has to be found out anew.
+   */
+  #isAllReported: boolean | undefined;
 
   constructor(tracked: TrackedParameters) {
     this.#tracked = tracked;
@@ -81,16 +92,28 @@ export class ParameterCache {
   /** Sets what is tracked. Returns whether it is. */
   set(name: string, value: string): boolean {
     const index = this.#tracked.indexOf(name);
-    if (index !== undefined) this.#values[index] = value;
+    if (index !== undefined) this.#put(index, value);
     return index !== undefined;
+  }
+
+  /** Takes over a server's values of all that is not set. */
+  adopt(reported: ReadonlyMap<string, string>): void {
+    const values = [...this.#values];
+    for (const [name, value] of reported) {
+      const index = this.#tracked.indexOf(name);
+      if (index !== undefined) values[index] ??= value;
+    }
+    this.#values = values;
+    this.#isAllReported = undefined;
   }
 
   /** Takes over what a server reported in ParameterStatus. Returns whether it is tracked. */
   report(name: string, value: string): boolean {
     const index = this.#tracked.indexOf(name);
     if (index === undefined) return false;
-    this.#values[index] = value;
+    this.#put(index, value);
     this.#isReported[index] = true;
+    this.#isAllReported = undefined;
     return true;
   }
 
@@ -102,7 +125,7 @@ export class ParameterCache {
   /** Forgets values that were set through us on a server that does not report them. */
   resetUnreported(): void {
     for (let i = 0; i < this.#values.length; i++) {
-      if (!this.#isReported[i]) this.#values[i] = undefined;
+      if (!this.#isReported[i]) this.#put(i, undefined);
     }
   }
 
@@ -110,14 +133,24 @@ export class ParameterCache {
   isFitFor(client: ParameterCache): boolean {
     const mine = this.#values;
     const theirs = client.#values;
+    this.#isAllReported ??= !this.hasUnreported;
+    if (mine === theirs && this.#isAllReported) return true;
+    let isSame = true;
     for (let i = 0; i < mine.length; i++) {
       if (mine[i] !== theirs[i]) {
         if (theirs[i] !== undefined || !this.#isReported[i]) return false;
+        isSame = false;
       } else if (theirs[i] !== undefined && !this.#isReported[i] && this.#setFor !== client) {
         return false;
       }
     }
+    if (isSame) client.#values = mine;
     return true;
+  }
+
+  #put(index: number, value: string | undefined): void {
+    if (this.#values[index] !== value) this.#values = this.#values.with(index, value);
+    this.#isAllReported = undefined;
   }
 
   /** The SQL that makes a server with these values fit for `client`. */
@@ -147,9 +180,9 @@ export class ParameterCache {
       const mine = this.#values[i];
       if (mine === client.#values[i]) continue;
       if (mine === undefined || !this.#isReported[i]) {
-        this.#values[i] = client.#values[i];
+        this.#put(i, client.#values[i]);
       } else if (client.#values[i] !== undefined) {
-        client.#values[i] = mine;
+        client.#put(i, mine);
         news.push([name, mine]);
       }
     }

@@ -11,11 +11,20 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Answered by a sink that holds the receive loop until `resume()`, without the cost of a promise. */
+export const HOLD = "hold";
+
 /**
- * Takes what was received: the first `length` bytes of `buffer`, borrowed until the sink returns
- * or its promise settles. A promise holds the receive loop: this is the back-pressure.
+ * How a sink answers: with nothing when it is done with the bytes; with a promise, or with `HOLD`,
+ * when the receive loop has to wait. This is the back-pressure.
  */
-export type Sink = (buffer: Uint8Array, length: number) => void | Promise<void>;
+export type SinkAnswer = void | Promise<void> | typeof HOLD;
+
+/**
+ * Takes what was received: the first `length` bytes of `buffer`, borrowed until the sink returns,
+ * its promise settles, or the loop it holds is resumed.
+ */
+export type Sink = (buffer: Uint8Array, length: number) => SinkAnswer;
 
 /** Is shown the first `length` bytes of `buffer`, borrowed until it returns; 0 at the end. */
 export type Look = (buffer: Uint8Array, length: number) => void;
@@ -24,7 +33,7 @@ export type Look = (buffer: Uint8Array, length: number) => void;
 export interface ByteStream {
   readonly remote: Endpoint;
   readonly local: Endpoint;
-  /** User ID of the process behind a unix socket, where it can be told for certain. */
+  /** User ID of the process behind a unix socket, where it can be told for certain; while open. */
   readonly peerUid: number | undefined;
   readonly isUnix: boolean;
   readonly isClosed: boolean;
@@ -36,12 +45,19 @@ export interface ByteStream {
    */
   chunks(): AsyncIterableIterator<Uint8Array, void, void>;
 
-  /** Runs the same loop for a session that is being served. Rejects only with what `sink` threw. */
-  pump(sink: Sink): Promise<void>;
+  /**
+   * Runs the same loop for a session that is being served. `first` is handed over before anything
+   * else, if it has any bytes. Rejects only with what `sink` threw.
+   */
+  pump(sink: Sink, first?: Uint8Array): Promise<void>;
+
+  /** Lets a loop go on, soon, whose sink answers or has answered `HOLD`; else does nothing. */
+  resume(): void;
 
   /**
    * Looks ahead while a sink holds the loop, for a peer that leaves meanwhile: `onLook` is shown the
    * next chunk, or a length of 0 if the stream ends. The chunk is kept for the loop all the same.
+   * Once the loop has gone on it is shown nothing.
    * Does nothing while the loop is reading, or when it is looking ahead already.
    */
   watch(onLook: Look): void;
@@ -49,7 +65,7 @@ export interface ByteStream {
   /**
    * Sends the bytes of `buffer` from `start` to `end`. Answers nothing when all was taken at once,
    * else a promise; the bytes are borrowed until it settles. Several writes keep their order.
-   * It never rejects: a peer that is gone closes the stream, and its reader hears of it.
+   * It never rejects: with a peer that is gone the stream ends, and its reader hears of it.
    */
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void>;
 

@@ -38,10 +38,25 @@ export interface Listener {
 export interface StreamOptions {
   /** Ordinary size of the receive buffer, in bytes; an idle connection has less. */
   readonly receiveBytes: number;
-  /** Full reads in a row before others get a turn (`sbuf_loopcnt`); 0 for no limit. */
+  /** Full reads in a row before others get a turn (`sbuf_loopcnt`); 0 for no limit but the engine's own. */
   readonly maxBusyReads: number;
-  /** Whether the kernel probes an idle TCP connection (`tcp_keepalive`). */
+  readonly tcp: TcpOptions;
+}
+
+/** What the kernel is told of a TCP connection; 0 leaves it to the system. */
+export interface TcpOptions {
+  /** Whether the kernel probes an idle connection (`tcp_keepalive`). */
   readonly keepAlive: boolean;
+  /** Of the rest, only the native engine can set any. */
+  readonly keepAliveIdleMs: number;
+  readonly keepAliveIntervalMs: number;
+  readonly keepAliveCount: number;
+  /** How long sent data may stay unacknowledged. */
+  readonly userTimeoutMs: number;
+  /** Size of the kernel's buffers, each way. */
+  readonly socketBufferBytes: number;
+  /** How long a listener keeps a connection on which nothing has come; 0 for not at all. */
+  readonly deferAcceptSeconds: number;
 }
 
 /** An I/O engine. */

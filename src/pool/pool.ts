@@ -9,6 +9,7 @@
  * All of it is synchronous: there is no moment between deciding and doing.
  */
 
+import type { PoolMode } from "../config/settings.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import {
   mayOpenServer,
@@ -57,6 +58,10 @@ export interface PoolRules extends PoolSizes {
   /** Pause after a failed login (`server_login_retry`). */
   readonly loginRetryMs: number;
   readonly isRoundRobin: boolean;
+  /** How old a server may become; 0 means that it is used once. */
+  readonly serverLifetimeMs: number;
+  /** When a server goes back to the pool: of those who use it, not of the pool itself. */
+  readonly poolMode: PoolMode;
 }
 
 /** What a pool is made of. */

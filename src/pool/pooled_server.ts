@@ -24,6 +24,8 @@ export type PooledServerState<E> =
 /** One server of a pool. */
 export interface PooledServer<E> {
   readonly state: PooledServerState<E>;
+  /** Where it stands in the list of its state; the pool's own note. */
+  place: number;
   readonly createdAtMs: number;
   /** All that the server reported at login. */
   readonly reported: ReadonlyMap<string, string>;

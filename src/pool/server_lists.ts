@@ -5,26 +5,27 @@
 
 import { assert, unreachable } from "../base/assert.ts";
 import type { PooledServerKind } from "./pooled_server.ts";
+import { type Placed, ServerBag } from "./server_bag.ts";
 
 /** What a list holds. */
-export interface Listed {
+export interface Listed extends Placed {
   readonly state: { readonly kind: PooledServerKind };
 }
 
 /** One list for each state but closed. */
 export class ServerLists<S extends Listed> {
   /** Connecting or logging in. */
-  readonly login = new Set<S>();
+  readonly login = new ServerBag<S>();
   /** Free; the one released last stands last. */
   readonly idle: S[] = [];
   /** Free, to be checked before use. */
   readonly used: S[] = [];
   /** In reset or check. */
-  readonly tested = new Set<S>();
+  readonly tested = new ServerBag<S>();
   /** Linked to a client. */
-  readonly active = new Set<S>();
+  readonly active = new ServerBag<S>();
   /** Kept from others until a cancel request has ended. */
-  readonly beingCanceled = new Set<S>();
+  readonly beingCanceled = new ServerBag<S>();
 
   /** All that exist, in whatever state. */
   get count(): number {
@@ -93,9 +94,9 @@ export class ServerLists<S extends Listed> {
       case "login":
       case "tested":
       case "active":
-        return deleteFrom(this[kind], server);
+        return this[kind].delete(server);
       case "being_canceled":
-        return deleteFrom(this.beingCanceled, server);
+        return this.beingCanceled.delete(server);
       case "closed":
         throw new TypeError("Cannot move a closed server: it is in no list");
       default:
@@ -106,12 +107,11 @@ export class ServerLists<S extends Listed> {
 
 function removeFrom<S>(list: S[], server: S): void {
   // The newest is the one taken most often.
+  if (list.at(-1) === server) {
+    list.pop();
+    return;
+  }
   const at = list.lastIndexOf(server);
   assert(at >= 0, "A server must stand in the list of its state");
   list.splice(at, 1);
-}
-
-function deleteFrom<S>(list: Set<S>, server: S): void {
-  const wasThere = list.delete(server);
-  assert(wasThere, "A server must stand in the list of its state");
 }

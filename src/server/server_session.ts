@@ -7,7 +7,7 @@
  * whatever comes from it unasked closes it; a server in doubt is closed, never handed on.
  */
 
-import { assert } from "../base/assert.ts";
+import { assert, AssertionError } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ServerAuthentication } from "../auth/server_authentication.ts";
@@ -103,6 +103,8 @@ export class ServerSession {
   transactionStatus: number = TransactionStatus.Idle;
   /** When a client last asked it something. */
   requestedAtMs: number;
+  /** Where it stands in a list of its pool's; the pool's own note. */
+  place = 0;
 
   readonly #options: ServerSessionOptions;
   readonly #cursor: MessageCursor;
@@ -464,10 +466,10 @@ export class ServerSession {
 
   #enter(next: ServerState): void {
     const before = this.#state;
-    assert(
-      NEXT_SERVER_STATES[before.kind].includes(next.kind),
-      `A server cannot go from ${before.kind} to ${next.kind}`,
-    );
+    // Not by assert(): the message would be made each time.
+    if (!NEXT_SERVER_STATES[before.kind].includes(next.kind)) {
+      throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
+    }
     this.#state = next;
     const { log } = this.#options;
     if (log.isNoisy) log.noise(`${this.#label()} ${before.kind} -> ${next.kind}`);

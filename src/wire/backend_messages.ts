@@ -23,8 +23,16 @@ export function readyForQuery(status: TransactionStatus): Uint8Array<ArrayBuffer
 
 /** Builds ParameterStatus. */
 export function parameterStatus(name: string, value: string): Uint8Array<ArrayBuffer> {
-  return new MessageWriter().begin(Backend.ParameterStatus).cstring(name).cstring(value).end()
-    .take();
+  return writeParameterStatus(new MessageWriter(), name, value).take();
+}
+
+/** Adds a ParameterStatus to what is written. */
+export function writeParameterStatus(
+  writer: MessageWriter,
+  name: string,
+  value: string,
+): MessageWriter {
+  return writer.begin(Backend.ParameterStatus).cstring(name).cstring(value).end();
 }
 
 /** Reads the body of ParameterStatus. @throws {ProtocolError} If it is not two texts. */

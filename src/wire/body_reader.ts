@@ -64,5 +64,14 @@ export class BodyReader {
  * any encoding and must still be shown.
  */
 export function decodeText(buffer: Uint8Array, start: number, end: number): string {
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(buffer.subarray(start, end));
+  let text = "";
+  for (let i = start; i < end; i++) {
+    const byte = buffer[i]!;
+    if (byte >= 0x80) {
+      // Not ASCII, as nearly everything is: the decoder's call would cost more than the text.
+      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(buffer.subarray(start, end));
+    }
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }

@@ -1,4 +1,4 @@
-/** Builds messages: one growing buffer, reused after `take()`. Pure. */
+/** Builds messages in one growing buffer. Pure. */
 
 import { assert } from "../base/assert.ts";
 
@@ -8,7 +8,6 @@ export class MessageWriter {
   #length = 0;
   /** Where the length word of the message being written stands; -1 between messages. */
   #lengthAt = -1;
-  readonly #encoder = new TextEncoder();
 
   constructor(initialBytes = 256) {
     this.#bytes = new Uint8Array(initialBytes);
@@ -34,8 +33,11 @@ export class MessageWriter {
   /** Ends the message: its length is now known. */
   end(): this {
     assert(this.#lengthAt >= 0, "A message must have been begun");
-    const view = new DataView(this.#bytes.buffer);
-    view.setInt32(this.#lengthAt, this.#length - this.#lengthAt);
+    const end = this.#length;
+    const count = end - this.#lengthAt;
+    this.#length = this.#lengthAt;
+    this.int32(count);
+    this.#length = end;
     this.#lengthAt = -1;
     return this;
   }
@@ -72,7 +74,18 @@ export class MessageWriter {
 
   /** Adds a text in UTF-8, without an end mark. */
   text(value: string): this {
-    return this.bytes(this.#encoder.encode(value));
+    const start = this.#length;
+    this.#reserve(value.length);
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) {
+        // Not ASCII, as nearly everything is: the encoder's call would cost more than the text.
+        this.#length = start;
+        return this.bytes(new TextEncoder().encode(value));
+      }
+      this.#bytes[this.#length++] = code;
+    }
+    return this;
   }
 
   /** Adds a text and the zero byte that ends it. */
@@ -80,10 +93,11 @@ export class MessageWriter {
     return this.text(value).int8(0);
   }
 
-  /** Returns what was written, as a copy the caller owns, and starts anew. */
+  /** Gives away what was written, and starts anew. */
   take(): Uint8Array<ArrayBuffer> {
     assert(this.#lengthAt === -1, "The last message must have been ended");
-    const taken = this.#bytes.slice(0, this.#length);
+    const taken = this.#bytes.subarray(0, this.#length);
+    this.#bytes = new Uint8Array(0);
     this.#length = 0;
     return taken;
   }

@@ -158,11 +158,14 @@ Deno.test("a client that reads slowly slows its server down and costs the pooler
     // Nothing is read, so the server comes to a halt.
     const stuck = "select wait_event = 'ClientWrite' as stuck from pg_stat_activity " +
       `where usename = '${world.user}' and state = 'active'`;
-    await until("a server that cannot go on", async () => {
-      return (await world.direct(stuck))[0]?.["stuck"] === true;
-    });
+    const becomesStuck = () =>
+      until("a server that cannot go on", async () => {
+        return (await world.direct(stuck))[0]?.["stuck"] === true;
+      });
+    await becomesStuck();
     for (let i = 0; i < 200; i++) assert.equal(valueOf(await other!.query("select 1")), "1");
-    assert.equal((await world.direct(stuck))[0]?.["stuck"], true);
+    // It may have had to wait for the pooler before; one that nothing holds is done by now.
+    await becomesStuck();
     assert.equal(await drain(slow!, "d"), lineCount * lineBytes);
   });
   assert.equal(valueOf(await slow!.query("select 'alive'")), "alive");

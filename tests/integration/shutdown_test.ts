@@ -71,7 +71,8 @@ async function endsWell(sluice: SluiceProcess): Promise<void> {
 const IN_SHUTDOWN = "57P03 pooler is shutting down";
 
 Deno.test("SIGTERM waits for the clients, serves them, and takes no new ones", async () => {
-  await using sluice = await start();
+  // At once, not when something comes: what the kernel keeps is lost with the listener.
+  await using sluice = await start({ tcp_defer_accept: 0 });
   const clients = [await logIn(tcp(sluice)), await logIn(tcp(sluice))];
   const halfway = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
   // One round trip on another connection, so that the pooler has surely accepted the one before.

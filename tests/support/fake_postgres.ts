@@ -23,6 +23,7 @@ import {
   type ReportFields,
 } from "./messages.ts";
 import type { SeededRandom } from "./seeded_random.ts";
+import { SYSTEM_TCP } from "./stream_options.ts";
 
 export type { FakeBackend, RunStatement } from "./fake_backend.ts";
 
@@ -89,7 +90,7 @@ export class FakePostgres {
   /** Begins to listen. */
   static async start(options: FakePostgresOptions): Promise<FakePostgres> {
     const address = options.address ?? POSTGRES_ADDRESS;
-    const streamOptions = { receiveBytes: 8_192, maxBusyReads: 0, keepAlive: false };
+    const streamOptions = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP };
     const listener = await options.network.listen(address, () => streamOptions);
     return new FakePostgres(options, listener);
   }

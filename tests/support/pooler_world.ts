@@ -23,6 +23,7 @@ import { frontend, readInt32 } from "./messages.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
 import { type LoginOptions, TestClient } from "./test_client.ts";
+import { SYSTEM_TCP } from "./stream_options.ts";
 
 /** What a world may have otherwise than usual. */
 export interface WorldOptions {
@@ -147,7 +148,7 @@ export class PoolerWorld implements AsyncDisposable {
 
   /** The same, as a bare stream. */
   dial(): Promise<SimStream> {
-    const options = { receiveBytes: 8_192, maxBusyReads: 0, keepAlive: false, timeoutMs: 0 };
+    const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
     return this.network.dial(POOLER_ADDRESS, options);
   }
 

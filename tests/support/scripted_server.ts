@@ -43,6 +43,7 @@ export interface ScriptedServerOptions {
 /** A server under a test's command. */
 export class ScriptedServer implements PooledServer<TestError> {
   readonly name: string;
+  place = 0;
   readonly createdAtMs: number;
   readonly reported: ReadonlyMap<string, string>;
   /** Why it will be closed once it is free. */

@@ -9,6 +9,7 @@
 
 import { assert } from "../../src/base/assert.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../../src/net/byte_stream.ts";
+import { SinkHold } from "../../src/net/sink_hold.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
 /** How received bytes are cut: as much as there is, single bytes, or anywhere. */
@@ -239,6 +240,7 @@ export class SimStream implements ByteStream {
   #buffer: Uint8Array;
   #ahead: { buffer: Uint8Array; count: Promise<number> } | undefined;
   #isReading = false;
+  readonly #hold = new SinkHold();
   #isClosed = false;
 
   constructor(options: SimStreamOptions) {
@@ -268,21 +270,26 @@ export class SimStream implements ByteStream {
     }
   }
 
-  async pump(sink: Sink): Promise<void> {
+  async pump(sink: Sink, first: Uint8Array = new Uint8Array(0)): Promise<void> {
+    if (first.length > 0) await this.#hold.call(sink, first, first.length);
     for (;;) {
       const count = await this.#read();
       if (count === 0) return;
-      const held = sink(this.#buffer, count);
+      const held = this.#hold.call(sink, this.#buffer, count);
       if (held !== undefined) await held;
       this.#buffer.fill(SPOILED, 0, count);
     }
+  }
+
+  resume(): void {
+    this.#hold.end();
   }
 
   watch(onLook: Look): void {
     if (this.#isReading || this.#ahead !== undefined || this.#isClosed) return;
     const buffer = new Uint8Array(this.#buffer.length);
     const count = this.#readInto(buffer).then((count) => {
-      onLook(buffer, count);
+      if (this.#ahead !== undefined) onLook(buffer, count);
       return count;
     });
     this.#ahead = { buffer, count };

@@ -258,6 +258,7 @@ function overConn(conn: Deno.Conn): ByteStream {
     local: { host: "", port: 0 },
     peerUid: undefined,
     isUnix: conn.localAddr.transport === "unix",
+    resume: () => {},
     watch: () => {},
     get isClosed() {
       return isClosed;

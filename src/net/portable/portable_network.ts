@@ -6,18 +6,23 @@ import {
   DialError,
   type DialFailure,
   type DialOptions,
-  formatAddress,
   type ListenAddress,
   type Listener,
-  ListenError,
   type Network,
   type ServerAddress,
   type StreamOptions,
 } from "../network.ts";
+import { dialWithin } from "../dial_limit.ts";
+import { boundAddress, openListener } from "../open_listener.ts";
+import { unixAddress } from "../unix_socket.ts";
 import { acceptedConns } from "./accepted_conns.ts";
-import type { PeerCredentials } from "./peer_credentials.ts";
 import { PortableStream } from "./portable_stream.ts";
-import { bindUnixSocket, unixAddress } from "./unix_socket.ts";
+
+/** Tells who is behind a unix socket. */
+export interface PeerCredentials {
+  /** User ID of the peer accepted last at `path`, or undefined if it cannot be told for certain. */
+  uidOfNewest(path: string): number | undefined;
+}
 
 /** What the engine is made of. */
 export interface PortableNetworkOptions {
@@ -39,36 +44,13 @@ export class PortableNetwork implements Network {
   }
 
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
-    const listener = await this.#bind(address);
-    const bound: ListenAddress = address.kind === "tcp"
-      ? { ...address, port: (listener.addr as Deno.NetAddr).port }
-      : address;
+    const listener = await openListener(address, this.#options.groupIdOf);
+    const bound = boundAddress(address, listener);
     return {
       address: bound,
       connections: () => this.#connections(listener, { address: bound, options }),
       close: () => listener[Symbol.dispose](),
     };
-  }
-
-  async #bind(address: ListenAddress): Promise<Deno.Listener> {
-    try {
-      if (address.kind === "unix") return await bindUnixSocket(address, this.#options.groupIdOf);
-      return Deno.listen({
-        hostname: address.host,
-        port: address.port,
-        tcpBacklog: address.backlog,
-      });
-    } catch (error) {
-      if (error instanceof ListenError) throw error;
-      const reason = error instanceof Deno.errors.AddrInUse
-        ? "address already in use"
-        : error instanceof Error
-        ? error.message
-        : String(error);
-      throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${reason}`, {
-        cause: error,
-      });
-    }
   }
 
   async *#connections(
@@ -101,27 +83,17 @@ export class PortableNetwork implements Network {
     }
   }
 
-  async dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {
-    const abort = new AbortController();
-    const giveUp = () => abort.abort();
-    const { signal, timeoutMs } = options;
-    const timer = timeoutMs > 0 ? this.#options.clock.startTimer(timeoutMs, giveUp) : undefined;
-    signal?.addEventListener("abort", giveUp);
-    try {
-      const conn = address.kind === "unix"
-        ? await Deno.connect({ transport: "unix", path: unixAddress(address.path) })
-        : await Deno.connect({
-          hostname: address.host,
-          port: address.port,
-          signal: abort.signal,
-        });
-      return this.#stream(conn, { options, peerUid: undefined, unixPort: address.port });
-    } catch (error) {
-      throw new DialError(dialFailure(error, abort.signal), error);
-    } finally {
-      timer?.cancel();
-      signal?.removeEventListener("abort", giveUp);
-    }
+  dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {
+    return dialWithin(options, this.#options.clock, async (signal) => {
+      try {
+        const conn = address.kind === "unix"
+          ? await Deno.connect({ transport: "unix", path: unixAddress(address.path) })
+          : await Deno.connect({ hostname: address.host, port: address.port, signal });
+        return this.#stream(conn, { options, peerUid: undefined, unixPort: address.port });
+      } catch (error) {
+        throw new DialError(dialFailure(error, signal), error);
+      }
+    });
   }
 
   #stream(
@@ -134,7 +106,7 @@ export class PortableNetwork implements Network {
   ): ByteStream {
     if (isTcp(conn)) {
       conn.setNoDelay(true);
-      conn.setKeepAlive(options.keepAlive);
+      conn.setKeepAlive(options.tcp.keepAlive);
     }
     return new PortableStream(conn, {
       options,

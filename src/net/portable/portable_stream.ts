@@ -8,6 +8,7 @@ import { assert } from "../../base/assert.ts";
 import { nextTurn } from "../../base/turn.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
+import { SinkHold } from "../sink_hold.ts";
 import { isConnectionEnd } from "./connection_end.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
@@ -15,6 +16,8 @@ const MAX_RECEIVE_BYTES = 65_536;
 
 /** Enough for most of what a client sends at once; pinned by each of thousands of idle ones. */
 const IDLE_RECEIVE_BYTES = 1_024;
+
+const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
 
 /** What a stream is made of. */
 export interface PortableStreamOptions {
@@ -43,6 +46,7 @@ export class PortableStream implements ByteStream {
   /** A read begun by `watch()`, for the loop to take over. */
   #ahead: { buffer: Uint8Array<ArrayBuffer>; count: Promise<number> } | undefined;
   #fullReads = 0;
+  readonly #hold = new SinkHold();
   #writesInFlight = 0;
   /** Settles with the youngest write; of meaning only while writes are in flight. */
   #lastWrite: Promise<void> = Promise.resolve();
@@ -74,15 +78,20 @@ export class PortableStream implements ByteStream {
     }
   }
 
-  async pump(sink: Sink): Promise<void> {
+  async pump(sink: Sink, first: Uint8Array = NO_BYTES): Promise<void> {
+    if (first.length > 0) await this.#hold.call(sink, first, first.length);
     for (;;) {
       const count = await this.#read();
       if (count === 0) return;
-      const held = sink(this.#buffer, count);
+      const held = this.#hold.call(sink, this.#buffer, count);
       if (held !== undefined) await held;
       const pause = this.#adapt(count);
       if (pause !== undefined) await pause;
     }
+  }
+
+  resume(): void {
+    this.#hold.end();
   }
 
   watch(onLook: Look): void {
@@ -97,7 +106,8 @@ export class PortableStream implements ByteStream {
     let count = 0;
     try {
       count = await this.#readInto(buffer);
-      onLook(buffer, count);
+      // The loop may have taken the read over: then there is nothing ahead of it any more.
+      if (this.#ahead !== undefined) onLook(buffer, count);
     } catch (error) {
       this.#failure = error;
       this.close();

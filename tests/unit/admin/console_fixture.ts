@@ -38,6 +38,7 @@ import {
 } from "../../support/messages.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { loadToml } from "../config/memory_files.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 /** A stream of which the test is the other end. */
 export class StubStream implements ByteStream {
@@ -83,6 +84,8 @@ export class StubStream implements ByteStream {
   async pump(sink: Sink): Promise<void> {
     for await (const chunk of this.chunks()) await sink(chunk, chunk.length);
   }
+
+  resume(): void {}
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
     if (!this.isClosed) this.#sent.push(buffer.slice(start, end));
@@ -154,7 +157,7 @@ export class ConsoleFixture implements ConsoleContext {
       network: this.#network,
       clock: this.clock,
       log: this.#log,
-      streamOptions: () => ({ receiveBytes: 1024, maxBusyReads: 0, keepAlive: false }),
+      streamOptions: () => ({ receiveBytes: 1024, maxBusyReads: 0, tcp: SYSTEM_TCP }),
       waitTimeoutMs: () => 0,
       connectTimeoutMs: () => 0,
     });
@@ -196,6 +199,8 @@ export class ConsoleFixture implements ConsoleContext {
         reservePoolTimeoutMs: 0,
         loginRetryMs: 15_000,
         isRoundRobin: false,
+        serverLifetimeMs: 3_600_000,
+        poolMode: "transaction",
       }),
       openServer: () => this.#openServer(pool),
       isTemporary: () => false,
@@ -286,7 +291,7 @@ export class ConsoleFixture implements ConsoleContext {
       network: this.#network,
       clock: this.clock,
       log: this.#log,
-      streamOptions: { receiveBytes: 1024, maxBusyReads: 0, keepAlive: false },
+      streamOptions: { receiveBytes: 1024, maxBusyReads: 0, tcp: SYSTEM_TCP },
       connectTimeoutMs: 0,
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,

@@ -9,6 +9,7 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
 import { loadToml } from "../config/memory_files.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const TWO_LISTENERS = `[pooler]\nlisten_addr = "127.0.0.1"\nunix_socket_dir = "/run/sluice"
 [databases."*"]\nhost = "127.0.0.1"\n`;
@@ -69,7 +70,7 @@ Deno.test("Pooler.start() listens nowhere when one address is taken", async () =
   const network = simulated();
   const [first, second] = [await make(network), await make(network)];
   const path = "/run/sluice/.s.PGSQL.6432";
-  const options = () => ({ receiveBytes: 1, maxBusyReads: 0, keepAlive: false });
+  const options = () => ({ receiveBytes: 1, maxBusyReads: 0, tcp: SYSTEM_TCP });
   const taken = await network.listen(
     { kind: "unix", path, port: 6432, mode: 0o777, group: undefined },
     options,

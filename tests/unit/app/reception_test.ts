@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { frontend, readReport } from "../../support/messages.ts";
 import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
 import { type LoginOptions, LoginRefused, TestClient } from "../../support/test_client.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
 
@@ -17,7 +18,7 @@ async function overSocket(
   { uid, ...login }: LoginOptions & { uid: number },
 ): Promise<string> {
   world.network.peerUid = uid;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, keepAlive: false, timeoutMs: 0 };
+  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
   return await attempt(new TestClient(await world.network.dial(SOCKET, options)), login);
 }
 

@@ -5,6 +5,7 @@ import { eventTurn } from "../../support/event_turn.ts";
 import { frontend, readReport } from "../../support/messages.ts";
 import { ADA, PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import { LoginRefused } from "../../support/test_client.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
@@ -29,7 +30,7 @@ async function outcome(world: PoolerWorld, options = ADA): Promise<string> {
 // --- several hosts ---
 
 const TWO_HOSTS = '[databases.app]\nhost = "127.0.0.9,127.0.0.1"\n';
-const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false };
+const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP };
 const DEAD = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
 
 for (const policy of ["round-robin", "disable"]) {

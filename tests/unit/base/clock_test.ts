@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { systemClock } from "../../../src/base/clock.ts";
+import { HeldClock, systemClock } from "../../../src/base/clock.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
 Deno.test("systemClock().nowMs() never goes back", () => {
   const clock = systemClock();
@@ -34,4 +35,47 @@ Deno.test("a cancelled timer does not fire, nor does it keep the process", () =>
   const timer = systemClock().startTimer(0, () => assert.fail("fired"));
   timer.cancel();
   timer.cancel();
+});
+
+Deno.test("HeldClock goes with its clock, as long as nobody holds it", () => {
+  const clock = new FakeClock({ startMs: 5, wallStartMs: 1_000 });
+  const held = new HeldClock(clock);
+  assert.deepEqual([held.nowMs(), held.wallMs()], [5, 1_000]);
+  clock.advance(10);
+  assert.deepEqual([held.nowMs(), held.wallMs()], [15, 1_010]);
+});
+
+Deno.test("HeldClock.hold() stops it at the present moment, until release()", () => {
+  const clock = new FakeClock({ startMs: 5 });
+  const held = new HeldClock(clock);
+  assert.equal(held.hold(), 5);
+  clock.advance(10);
+  assert.equal(held.nowMs(), 5);
+  held.release();
+  assert.equal(held.nowMs(), 15);
+  held.release();
+  assert.equal(held.nowMs(), 15);
+});
+
+Deno.test("HeldClock.hold() holds it anew, also at the moment 0", () => {
+  const clock = new FakeClock({ startMs: 0 });
+  const held = new HeldClock(clock);
+  assert.equal(held.hold(), 0);
+  clock.advance(10);
+  assert.equal(held.nowMs(), 0);
+  assert.equal(held.hold(), 10);
+  clock.advance(10);
+  assert.equal(held.nowMs(), 10);
+});
+
+Deno.test("HeldClock holds neither the time of day nor its timers", () => {
+  const clock = new FakeClock({ startMs: 0, wallStartMs: 1_000 });
+  const held = new HeldClock(clock);
+  held.hold();
+  let firedAtMs = -1;
+  held.startTimer(20, () => firedAtMs = clock.nowMs());
+  held.startTimer(20, () => assert.fail("It was cancelled")).cancel();
+  clock.advance(30);
+  assert.equal(held.wallMs(), 1_030);
+  assert.equal(firedAtMs, 20);
 });

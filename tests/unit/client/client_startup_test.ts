@@ -7,9 +7,10 @@ import { frontend, utf8 } from "../../support/messages.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
 import { TestClient } from "../../support/test_client.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 6432 } as const;
-const OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false, timeoutMs: 0 };
+const OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
 
 /** What `client` opens with, as the other side understands it. */
 async function opening(client: (client: TestClient) => Promise<void>) {

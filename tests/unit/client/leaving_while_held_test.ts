@@ -1,8 +1,11 @@
 /** A client that leaves while it waits for a server is noticed, and nothing of it is run. */
 
 import assert from "node:assert/strict";
-import { frontend } from "../../support/messages.ts";
+import { frontend, join, utf8 } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
+
+/** `pkt_buf`, which the simulated network reads at once. */
+const RECEIVE_BYTES = 4_096;
 
 /** Longer than a round of the janitor, which looks after those who wait. */
 const A_ROUND_MS = 1_000;
@@ -16,7 +19,8 @@ Deno.test("a client that leaves while it waits is ended, and its query is never 
   await world.settle();
   assert.equal(world.pool().waiting.size, 1);
   impatient.close();
-  await world.advance(A_ROUND_MS);
+  // At once: no time passes for a round of the janitor.
+  await world.settle();
   world.check();
   assert.deepEqual([world.pool().waiting.size, world.pooler.clients.count], [0, 1]);
   assert.ok(world.hasLogged("client unexpected eof"));
@@ -55,4 +59,78 @@ Deno.test("a client that is watched while it waits gets its answer, whatever it 
   assert.deepEqual((await patient.result()).rows, [["second"]]);
   patient.close();
   busy.close();
+});
+
+Deno.test("a client that asks, says goodbye and leaves is served though it had to wait", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+  const busy = await world.login();
+  await busy.send(frontend.query("select pg_sleep(1)"));
+  const hasty = await world.login();
+  await hasty.send(frontend.query("select 'last words'"), frontend.terminate());
+  await world.settle();
+  assert.equal(world.pool().waiting.size, 1);
+  hasty.close();
+  await world.settle();
+  await world.advance(A_ROUND_MS);
+  world.postgres.wakeAll();
+  await busy.result();
+  await world.settle();
+  assert.deepEqual(world.postgres.ran.map(({ sql }) => sql), [
+    "select pg_sleep(1)",
+    "select 'last words'",
+  ]);
+  busy.close();
+});
+
+Deno.test("the end of a long query that looks like Terminate does not end a client that waits", async () => {
+  for (const tail of ["X\0\0\0\u0004", "X12'\0"]) {
+    await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+    const busy = await world.login();
+    await busy.send(frontend.query("select pg_sleep(1)"));
+    const client = await world.login();
+    // As much as one read takes, and then just those five bytes.
+    const start = "select '";
+    const text = start + "x".repeat(RECEIVE_BYTES - 5 - start.length);
+    const whole = join(frontend.query(text).subarray(0, RECEIVE_BYTES), utf8(tail));
+    new DataView(whole.buffer).setInt32(1, whole.length - 1);
+    await client.send(whole);
+    await world.settle();
+    await world.advance(A_ROUND_MS);
+    assert.equal(world.pool().waiting.size, 1, tail);
+    world.postgres.wakeAll();
+    client.close();
+    busy.close();
+    await world.settle();
+  }
+});
+
+Deno.test("a chunk stays with a client that leaves until no server is being sent it any more", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+  const busy = await world.login();
+  await busy.send(frontend.query("select pg_sleep(1)"));
+  const client = await world.login();
+  const session = world.clients[1]!;
+  await client.send(frontend.query(`select '${"x".repeat(2_000)}'`));
+  await world.settle();
+  assert.equal(world.pool().waiting.size, 1);
+  const [server] = world.pool().servers.active;
+  const serverEnd = world.network.connections.find(({ dialer }) => dialer === server!.stream);
+  serverEnd!.acceptor.stall();
+  world.network.rules.bufferBytes = 64;
+  world.postgres.wakeAll();
+  await busy.result();
+  await world.settle();
+  assert.equal(session.relay!.server, server, "the server takes no more of the chunk");
+  const wereOpen: boolean[] = [];
+  const { stream } = session;
+  const resume = stream.resume.bind(stream);
+  stream.resume = () => {
+    wereOpen.push(!server!.stream!.isClosed);
+    resume();
+  };
+  session.end("test");
+  await world.settle();
+  assert.deepEqual(wereOpen, [false]);
+  busy.close();
+  client.close();
 });

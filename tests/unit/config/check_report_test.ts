@@ -21,7 +21,7 @@ pool_size = 3
 [users.a]
 password = "hunter2"
 `);
-  assert.deepEqual(checkReport(config), [
+  assert.deepEqual(checkReport(config, "portable"), [
     "config.toml: the configuration is good",
     "would listen on 127.0.0.1:6432",
     "would listen on [::1]:6432",
@@ -44,7 +44,7 @@ listen_addr = "127.0.0.1"
 listen_port = 0
 unix_socket_dir = ""
 `;
-  assert.deepEqual(checkReport(await loadToml(text, { "x.toml": "" })), [
+  assert.deepEqual(checkReport(await loadToml(text, { "x.toml": "" }), "portable"), [
     "config.toml: the configuration is good",
     "files read: config.toml, x.toml",
     "would listen on a free port of 127.0.0.1",

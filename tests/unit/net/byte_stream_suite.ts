@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { ByteStream } from "../../../src/net/byte_stream.ts";
+import { type ByteStream, HOLD } from "../../../src/net/byte_stream.ts";
 import {
   DialError,
   type DialFailure,
@@ -15,8 +15,10 @@ import {
   type Network,
   type ServerAddress,
   type StreamOptions,
+  type TcpOptions,
 } from "../../../src/net/network.ts";
 import { eventTurn } from "../../support/event_turn.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 /** One network to be tried, made anew for each test. */
 export interface NetworkUnderTest extends AsyncDisposable {
@@ -25,6 +27,8 @@ export interface NetworkUnderTest extends AsyncDisposable {
   readonly address: ListenAddress;
   /** Bytes that are more than all buffers between two ends can hold. */
   readonly floodBytes: number;
+  /** How TCP connections are set up; as the system has them if left out. */
+  readonly tcp?: TcpOptions;
   /** Lets a time pass on the network's clock. */
   advance(ms: number): void;
   /** An address at which nobody ever answers; undefined where there can be none. */
@@ -37,7 +41,13 @@ export interface SuiteOptions {
   readonly open: () => Promise<NetworkUnderTest>;
 }
 
-const STREAM_OPTIONS: StreamOptions = { receiveBytes: 4_096, maxBusyReads: 5, keepAlive: true };
+const STREAM_OPTIONS: StreamOptions = { receiveBytes: 4_096, maxBusyReads: 5, tcp: SYSTEM_TCP };
+
+/** Turns in which everything that is on its way has long arrived. */
+const MANY_TURNS = 20;
+
+/** Far more turns than anything takes that works. */
+const MAX_TURNS = 1_000_000;
 
 /** A host name that can never be found: RFC 2606. */
 const UNKNOWN_HOST = "nobody.invalid";
@@ -55,7 +65,8 @@ class Pair implements AsyncDisposable {
 
   static async open(open: () => Promise<NetworkUnderTest>): Promise<Pair> {
     const under = await open();
-    return new Pair(under, await under.network.listen(under.address, () => STREAM_OPTIONS));
+    const options = { ...STREAM_OPTIONS, tcp: under.tcp ?? SYSTEM_TCP };
+    return new Pair(under, await under.network.listen(under.address, () => options));
   }
 
   get listener(): Listener {
@@ -67,6 +78,7 @@ class Pair implements AsyncDisposable {
   ): Promise<[near: ByteStream, far: ByteStream]> {
     const dialing = this.under.network.dial(this.#listener.address, {
       ...STREAM_OPTIONS,
+      tcp: this.under.tcp ?? SYSTEM_TCP,
       ...options,
       timeoutMs: 60_000,
     });
@@ -95,6 +107,8 @@ export function byteStreamSuite({ name, open }: SuiteOptions): void {
     });
   writing(test);
   reading(test);
+  pumping(test);
+  holding(test);
   ending(test);
   listening(test);
   dialing(test);
@@ -313,10 +327,14 @@ function reading(test: Test): void {
     const shown: Uint8Array[] = [];
     let isWatched = false;
     const gate = Promise.withResolvers<void>();
+    const looked = Promise.withResolvers<void>();
     const pumping = far.pump(async (buffer, length) => {
       if (!isWatched) {
         isWatched = true;
-        far.watch((buffer, length) => shown.push(buffer.slice(0, length)));
+        far.watch((buffer, length) => {
+          shown.push(buffer.slice(0, length));
+          looked.resolve();
+        });
         far.watch(() => assert.fail("It is looking ahead already"));
         await gate.promise;
       }
@@ -326,11 +344,31 @@ function reading(test: Test): void {
     for (let i = 0; i < 20; i++) await eventTurn();
     void near.write(sent, 0, sent.length);
     near.finishWriting();
+    await looked.promise;
     for (let i = 0; i < 20; i++) await eventTurn();
     gate.resolve();
     await pumping;
     assert.deepEqual(join(received), join([bytes("x"), sent]));
     assert.deepEqual(shown, [received[1]]);
+  });
+
+  test("watch() shows nothing once the loop has gone on", async (pair) => {
+    const [near, far] = await pair.connect();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      if (calls > 1) return;
+      far.watch(() => assert.fail("The loop has gone on"));
+      return eventTurn();
+    });
+    await near.write(bytes("x"), 0, 1);
+    for (let i = 0; i < 20; i++) await eventTurn();
+    while (calls === 0) await eventTurn();
+    for (let i = 0; i < 5; i++) await eventTurn();
+    await near.write(bytes("y"), 0, 1);
+    near.finishWriting();
+    await pumping;
+    assert.equal(calls, 2);
   });
 
   test("watch() does nothing while the loop reads, and tells of a close here", async (pair) => {
@@ -356,6 +394,315 @@ function reading(test: Test): void {
     }
     const [here, there] = await Promise.all([readAll(near), readAll(far)]);
     assert.deepEqual([here.length, there.length], [flood.length, flood.length]);
+  });
+}
+
+function pumping(test: Test): void {
+  test("pump() hands over what it is given first before what comes", async (pair) => {
+    const [near, far] = await pair.connect();
+    await near.write(bytes("then"), 0, 4);
+    near.finishWriting();
+    await turns();
+    const received: string[] = [];
+    await far.pump((buffer, length) => {
+      received.push(text(buffer.slice(0, length)));
+    }, bytes("first"));
+    assert.equal(received[0], "first");
+    assert.equal(received.join(""), "firstthen");
+  });
+
+  test("pump() hands over what it is given first though nothing comes", async (pair) => {
+    const [near, far] = await pair.connect();
+    const received = Promise.withResolvers<string>();
+    const pumping = far.pump((buffer, length) => {
+      received.resolve(text(buffer.slice(0, length)));
+    }, bytes("first"));
+    assert.equal(await received.promise, "first");
+    near.close();
+    await pumping;
+  });
+
+  test("pump() hands over what it is given first, also after the end", async (pair) => {
+    const [near, far] = await pair.connect();
+    near.finishWriting();
+    assert.equal((await readAll(far)).length, 0);
+    let received = "";
+    await far.pump((buffer, length) => {
+      received += text(buffer.slice(0, length));
+    }, bytes("first"));
+    assert.equal(received, "first");
+  });
+
+  test("pump() hands over nothing in place of nothing", async (pair) => {
+    const [near, far] = await pair.connect();
+    const pumping = far.pump(() => assert.fail("Nothing was sent"), new Uint8Array(0));
+    await turns();
+    near.close();
+    await pumping;
+  });
+
+  test("a promise for what pump() is given first holds the loop", async (pair) => {
+    const [near, far] = await pair.connect();
+    await near.write(bytes("then"), 0, 4);
+    near.finishWriting();
+    const gate = Promise.withResolvers<void>();
+    const received: string[] = [];
+    const first = bytes("first");
+    const pumping = far.pump((buffer, length) => {
+      received.push(text(buffer.slice(0, length)));
+      return received.length === 1 ? gate.promise : undefined;
+    }, first);
+    await turns();
+    assert.deepEqual(received, ["first"]);
+    gate.resolve();
+    await pumping;
+    assert.equal(received.join(""), "firstthen");
+    assert.equal(text(first), "first");
+  });
+
+  test("pump() rejects with what the sink throws at what it is given first", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sink = () => {
+      throw new RangeError("at once");
+    };
+    await assert.rejects(far.pump(sink, bytes("first")), /at once/);
+    await near.write(bytes("x"), 0, 1);
+    near.finishWriting();
+    assert.equal(text(await readAll(far)), "x");
+  });
+
+  test("pump() rejects with what a sink throws that has closed the stream", async (pair) => {
+    const [near, far] = await pair.connect();
+    await near.write(bytes("x"), 0, 1);
+    const pumping = far.pump(() => {
+      far.close();
+      throw new RangeError("after close()");
+    });
+    await assert.rejects(pumping, /after close/);
+  });
+
+  test("pump() rejects with what a sink throws later that has closed the stream", async (pair) => {
+    const [near, far] = await pair.connect();
+    await near.write(bytes("x"), 0, 1);
+    const pumping = far.pump(async () => {
+      await eventTurn();
+      far.close();
+      throw new RangeError("after close()");
+    });
+    await assert.rejects(pumping, /after close/);
+  });
+
+  test("a sink may write to the connection that it reads", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent = join(pieces(30));
+    const echoing = far.pump((buffer, length) => far.write(buffer, 0, length));
+    const echo = readAll(near);
+    void near.write(sent, 0, sent.length);
+    near.finishWriting();
+    await echoing;
+    far.finishWriting();
+    assert.deepEqual(await echo, sent);
+  });
+}
+
+function holding(test: Test): void {
+  test("HOLD holds the loop, and the sink's bytes stay, until resume()", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent = join(pieces(30));
+    void near.write(sent, 0, sent.length);
+    near.finishWriting();
+    const received: Uint8Array[] = [];
+    let held: { buffer: Uint8Array; length: number } | undefined;
+    const pumping = far.pump((buffer, length) => {
+      assert.equal(held, undefined);
+      held = { buffer, length };
+      return HOLD;
+    });
+    let isDone = false;
+    const done = pumping.then(() => isDone = true);
+    while (!isDone) {
+      await turns(3);
+      if (held === undefined) continue;
+      received.push(held.buffer.slice(0, held.length));
+      held = undefined;
+      far.resume();
+    }
+    await done;
+    assert.deepEqual(join(received), sent);
+  });
+
+  test("resume() before the sink answers HOLD lets the loop go on", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent = join(pieces(30));
+    void near.write(sent, 0, sent.length);
+    near.finishWriting();
+    const received: Uint8Array[] = [];
+    await far.pump((buffer, length) => {
+      received.push(buffer.slice(0, length));
+      far.resume();
+      return HOLD;
+    });
+    assert.deepEqual(join(received), sent);
+  });
+
+  test("resume() while nothing is held is not remembered", async (pair) => {
+    const [near, far] = await pair.connect();
+    far.resume();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      return HOLD;
+    });
+    far.resume();
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    await near.write(bytes("b"), 0, 1);
+    await turns();
+    assert.equal(calls, 1);
+    // Two at once are one.
+    far.resume();
+    far.resume();
+    await untilTrue(() => calls === 2);
+    await near.write(bytes("c"), 0, 1);
+    await turns();
+    assert.equal(calls, 2);
+    far.close();
+    far.resume();
+    await pumping;
+  });
+
+  test("resume() goes on soon, not at once", async (pair) => {
+    const [near, far] = await pair.connect();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      return calls === 1 ? HOLD : undefined;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    await near.write(bytes("b"), 0, 1);
+    await turns();
+    far.resume();
+    assert.equal(calls, 1);
+    await untilTrue(() => calls === 2);
+    near.close();
+    await pumping;
+  });
+
+  test("resume() does not let a loop go that a promise holds", async (pair) => {
+    const [near, far] = await pair.connect();
+    const gate = Promise.withResolvers<void>();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      far.resume();
+      return gate.promise;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    await near.write(bytes("b"), 0, 1);
+    far.resume();
+    await turns();
+    assert.equal(calls, 1);
+    near.finishWriting();
+    gate.resolve();
+    await pumping;
+    assert.equal(calls, 2);
+  });
+
+  test("HOLD for what pump() is given first holds the loop", async (pair) => {
+    const [near, far] = await pair.connect();
+    await near.write(bytes("then"), 0, 4);
+    near.finishWriting();
+    const received: string[] = [];
+    const pumping = far.pump((buffer, length) => {
+      received.push(text(buffer.slice(0, length)));
+      return received.length === 1 ? HOLD : undefined;
+    }, bytes("first"));
+    await turns();
+    assert.deepEqual(received, ["first"]);
+    far.resume();
+    await pumping;
+    assert.equal(received.join(""), "firstthen");
+  });
+
+  test("close() while HOLD holds ends the pump once it is resumed", async (pair) => {
+    const [near, far] = await pair.connect();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      return HOLD;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    far.close();
+    far.resume();
+    await pumping;
+    assert.equal(calls, 1);
+  });
+
+  test("close() within a sink that answers HOLD ends the pump once it is resumed", async (pair) => {
+    const [near, far] = await pair.connect();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      far.close();
+      return HOLD;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    far.resume();
+    await pumping;
+    assert.equal(calls, 1);
+  });
+
+  test("a peer that leaves while HOLD holds is noticed once it is resumed", async (pair) => {
+    const [near, far] = await pair.connect();
+    let calls = 0;
+    const pumping = far.pump(() => {
+      calls += 1;
+      return HOLD;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => calls === 1);
+    near.close();
+    await turns();
+    far.resume();
+    await pumping;
+    assert.equal(calls, 1);
+  });
+
+  test("watch() tells of a peer that leaves while HOLD holds the loop", async (pair) => {
+    const [near, far] = await pair.connect();
+    const ended = Promise.withResolvers<void>();
+    const pumping = far.pump(() => {
+      far.watch((_buffer, length) => length === 0 && ended.resolve());
+      return HOLD;
+    });
+    await near.write(bytes("x"), 0, 1);
+    near.close();
+    await ended.promise;
+    far.resume();
+    await pumping;
+  });
+
+  test("watch() while HOLD holds shows what comes next and keeps it", async (pair) => {
+    const [near, far] = await pair.connect();
+    const looked = Promise.withResolvers<string>();
+    const received: string[] = [];
+    const pumping = far.pump((buffer, length) => {
+      received.push(text(buffer.slice(0, length)));
+      return received.length === 1 ? HOLD : undefined;
+    });
+    await near.write(bytes("a"), 0, 1);
+    await untilTrue(() => received.length === 1);
+    far.watch((buffer, length) => looked.resolve(text(buffer.slice(0, length))));
+    await near.write(bytes("b"), 0, 1);
+    assert.equal(await looked.promise, "b");
+    near.finishWriting();
+    far.resume();
+    await pumping;
+    assert.deepEqual(received, ["a", "b"]);
   });
 }
 
@@ -525,6 +872,19 @@ function otherAddress(address: ListenAddress): ListenAddress {
 /** Pieces of growing length, of which each byte tells where it belongs. */
 function pieces(count: number): Uint8Array[] {
   return Array.from({ length: count }, (_, at) => new Uint8Array(1 + at * 97).fill(at));
+}
+
+/** Lets everything arrive that is on its way. */
+async function turns(count = MANY_TURNS): Promise<void> {
+  for (let i = 0; i < count; i++) await eventTurn();
+}
+
+/** Lets the network work until something has come true. */
+async function untilTrue(condition: () => boolean): Promise<void> {
+  for (let i = 0; !condition(); i++) {
+    assert.ok(i < MAX_TURNS, "It does not come true");
+    await eventTurn();
+  }
 }
 
 async function readAll(stream: ByteStream): Promise<Uint8Array> {

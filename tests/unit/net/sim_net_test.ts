@@ -7,6 +7,7 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { type Chunking, SimNetwork, type WriteAnswers } from "../../support/sim_net.ts";
 import { byteStreamSuite, type NetworkUnderTest } from "./byte_stream_suite.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const TCP: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 0, backlog: 16 };
 
@@ -67,7 +68,7 @@ for (const [name, manner] of MANNERS) {
   byteStreamSuite({ name, open: () => Promise.resolve(simulated(manner)) });
 }
 
-const STREAM_OPTIONS = { receiveBytes: 100, maxBusyReads: 0, keepAlive: false };
+const STREAM_OPTIONS = { receiveBytes: 100, maxBusyReads: 0, tcp: SYSTEM_TCP };
 
 /** Two ends of a network that moves by steps only. */
 async function steppedPair(seed: number, chunking: Chunking = "random") {

@@ -50,6 +50,8 @@ const rules: fc.Arbitrary<TestRules> = fc.record({
   reservePoolTimeoutMs: fc.constantFrom(0, 500),
   loginRetryMs: fc.constantFrom(0, 700),
   isRoundRobin: fc.boolean(),
+  serverLifetimeMs: fc.constant(0),
+  poolMode: fc.constant("transaction" as const),
 });
 
 /** A world in which anything may happen at any moment. */

@@ -43,6 +43,8 @@ export class PoolWorld {
       reservePoolTimeoutMs: 5_000,
       loginRetryMs: 15_000,
       isRoundRobin: false,
+      serverLifetimeMs: 0,
+      poolMode: "transaction",
       ...rules,
     };
     this.pool = new Pool<ScriptedServer, TestError>({

@@ -6,6 +6,7 @@ import { ServerLists } from "../../../src/pool/server_lists.ts";
 /** What stands in a list: anything with a state. */
 class Item {
   state: { kind: PooledServerKind };
+  place = 0;
 
   constructor(kind: PooledServerKind) {
     this.state = { kind };
@@ -63,4 +64,16 @@ Deno.test("a server that comes back to idle stands last, whoever leaves in betwe
     lists.move(first!, before);
   }
   assert.deepEqual(lists.idle, [second, third, first]);
+});
+
+Deno.test("ServerLists finds every server wherever it stands among the active ones", () => {
+  const lists = new ServerLists<Item>();
+  const items = [new Item("active"), new Item("active"), new Item("active"), new Item("active")];
+  for (const item of items) lists.add(item);
+  for (const at of [1, 0, 3, 2]) {
+    items[at]!.state = { kind: "closed" };
+    lists.move(items[at]!, "active");
+    const left = items.filter(({ state }) => state.kind === "active");
+    assert.deepEqual(new Set(lists.active), new Set(left));
+  }
 });

@@ -29,10 +29,11 @@ import {
 } from "../../support/messages.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 export const ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 5432 } as const;
 
-const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false };
+const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP };
 
 /** The exchange in which `user` proves who it is. */
 export function authentication(secret?: string, user = "ada"): ServerAuthentication {

@@ -8,8 +8,9 @@ import { backend as say, join, message, textOf, utf8 } from "../../support/messa
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { type Chunking, SimNetwork } from "../../support/sim_net.ts";
 import { ADDRESS, authentication, Peer } from "./server_bench.ts";
+import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
-const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, keepAlive: false };
+const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP };
 
 const PARAMETERS = [["user", "ada"], ["database", "app"]] as const;
 

@@ -24,6 +24,7 @@ const RUNS: ScenarioRuns = {
   },
   runs: {
     sluice: [{ tps: 90, cpu: 30 }, { tps: 110, cpu: 24 }, { tps: 100, cpu: 60 }],
+    portable: [{ tps: 50, cpu: 40 }, { tps: 50 }],
     pgbouncer: [{ tps: 100, cpu: 20 }, { tps: 100, cpu: 20 }, { tps: 100, cpu: 20 }],
   },
 };
@@ -37,6 +38,12 @@ Deno.test("reportRows() gives medians, and the median of each round's ratio", ()
     "",
   ]);
   assert.deepEqual([cpu?.sluice, cpu?.pgbouncer, cpu?.ratio], ["30.0", "20.0", "1.50"]);
+});
+
+Deno.test("reportRows() compares the portable engine, where a figure was measured for it", () => {
+  const [tps, cpu] = reportRows([RUNS]);
+  assert.deepEqual([tps?.portable, tps?.portableRatio], ["50", "0.50"]);
+  assert.deepEqual([cpu?.portable, cpu?.portableRatio], ["40.0", "2.00"]);
 });
 
 Deno.test("reportRows() says whether a goal is reached", () => {

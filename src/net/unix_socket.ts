@@ -1,6 +1,6 @@
 /** Binding a unix socket: a stale file is replaced, a live one refused; mode and group are set. */
 
-import { ListenError } from "../network.ts";
+import { ListenError } from "./network.ts";
 
 /** Where and how to bind. */
 export interface UnixSocketOptions {

@@ -1,0 +1,128 @@
+/** Chooses the I/O engine: the native one where it works, else the portable one, and says why. */
+
+import type { HeldClock } from "../base/clock.ts";
+import { errorText } from "../base/error_text.ts";
+import type { Random } from "../base/random.ts";
+import { Libc, NoLibcError } from "./native/libc.ts";
+import { openWithDescriptor } from "./native/listening_descriptor.ts";
+import { NativeNetwork } from "./native/native_network.ts";
+import { SocketPeerCredentials } from "./native/peer_credentials.ts";
+import type { Network } from "./network.ts";
+import { PortableNetwork } from "./portable/portable_network.ts";
+
+/** What `io_engine` may say. */
+export type EngineChoice = "auto" | "native" | "portable";
+
+/** An engine that is there. */
+export type EngineName = "native" | "portable";
+
+/** What engines need. */
+export interface EngineOptions {
+  readonly clock: HeldClock;
+  readonly random: Random;
+  readonly onAcceptError: (error: unknown) => void;
+  /** Told of our own mistakes that were met while handing out events. */
+  readonly onError: (error: unknown) => void;
+  readonly groupIdOf: (group: string) => number;
+}
+
+/** An engine, ready for use. */
+export interface Engine extends AsyncDisposable {
+  readonly name: EngineName;
+  readonly network: Network;
+  /** Why it is not the native one, if that was wanted where possible. */
+  readonly reason: string | undefined;
+}
+
+/** The native engine was asked for, and does not work here. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+}
+
+/**
+ * Opens the engine of choice.
+ * @throws {EngineError} If it has to be the native one, and that does not work here.
+ */
+export async function openEngine(choice: EngineChoice, options: EngineOptions): Promise<Engine> {
+  const libc = tryLibc();
+  if (choice === "portable") return portableEngine(options, libc, undefined);
+  const reason = libc instanceof Libc ? await whyNotNative(libc, options.random) : libc.message;
+  const native = reason ?? await tryNativeEngine(options, libc as Libc);
+  if (typeof native !== "string") return native;
+  if (choice === "auto") return portableEngine(options, libc, native);
+  if (libc instanceof Libc) libc[Symbol.dispose]();
+  throw new EngineError(`io_engine = native: ${native}`);
+}
+
+/** The engine that would be used here, and why not the native one; leaves nothing open. */
+export async function probeEngine(
+  choice: EngineChoice,
+  random: Random,
+): Promise<{ name: EngineName; reason: string | undefined }> {
+  if (choice === "portable") return { name: "portable", reason: undefined };
+  const libc = tryLibc();
+  if (!(libc instanceof Libc)) return { name: "portable", reason: libc.message };
+  using _libc = libc;
+  const reason = await whyNotNative(libc, random);
+  return { name: reason === undefined ? "native" : "portable", reason };
+}
+
+function tryLibc(): Libc | NoLibcError {
+  try {
+    return Libc.open();
+  } catch (error) {
+    if (error instanceof NoLibcError) return error;
+    throw error;
+  }
+}
+
+/** Tries on a listener of its own what the engine lives on: that its descriptor can be found. */
+async function whyNotNative(libc: Libc, random: Random): Promise<string | undefined> {
+  // A name of its own: others may be probing at this moment.
+  const path = `\0sluice-probe-${random.bytes(16).join("-")}`;
+  const open = () => Promise.resolve(Deno.listen({ transport: "unix", path }));
+  try {
+    const { listener } = await openWithDescriptor(libc, open);
+    listener[Symbol.dispose]();
+    return undefined;
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+/** The engine, or why it cannot be had; then the library is still open. */
+async function tryNativeEngine(options: EngineOptions, libc: Libc): Promise<Engine | string> {
+  try {
+    const network = await NativeNetwork.open({ ...options, libc });
+    return {
+      name: "native",
+      network,
+      reason: undefined,
+      async [Symbol.asyncDispose]() {
+        await network[Symbol.asyncDispose]();
+        libc[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+function portableEngine(
+  options: EngineOptions,
+  libc: Libc | NoLibcError,
+  reason: string | undefined,
+): Engine {
+  const hasLibc = libc instanceof Libc;
+  const peerCredentials = hasLibc ? new SocketPeerCredentials(libc) : undefined;
+  const network = new PortableNetwork({ ...options, peerCredentials });
+  return {
+    name: "portable",
+    network,
+    reason,
+    [Symbol.asyncDispose]() {
+      if (hasLibc) libc[Symbol.dispose]();
+      return Promise.resolve();
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * Finds the descriptor of a listener that the runtime opened, since it does not tell: the listening
+ * sockets are counted before and after, and the new one at the right address is it.
+ */
+
+import { FAMILY, type LibcCalls } from "./libc.ts";
+import { type OpenSocket, openSockets } from "./open_sockets.ts";
+import { decodeEndpoint, decodePath, familyOf } from "./socket_address.ts";
+import { isListening, socketCookie } from "./socket_options.ts";
+
+/** A listener's descriptor cannot be told. */
+export class DescriptorError extends Error {
+  override readonly name = "DescriptorError";
+}
+
+/**
+ * Opens a listener and finds its descriptor, which goes on belonging to the listener.
+ * @throws {DescriptorError} If not exactly one descriptor fits; the listener is closed.
+ */
+export async function openWithDescriptor(
+  libc: LibcCalls,
+  open: () => Promise<Deno.Listener>,
+): Promise<{ listener: Deno.Listener; descriptor: number }> {
+  // By the kernel's own numbers: that of a descriptor closed meanwhile is given out again.
+  const before = new Set(listeningSockets(libc).map((socket) => cookieOf(libc, socket)));
+  const listener = await open();
+  const fresh = listeningSockets(libc).filter((socket) =>
+    !before.has(cookieOf(libc, socket)) && isAddress(socket.address, listener.addr)
+  );
+  if (fresh.length === 1) return { listener, descriptor: fresh[0]!.descriptor };
+  listener[Symbol.dispose]();
+  throw new DescriptorError(
+    `the listener's descriptor cannot be told (${fresh.length} descriptors fit)`,
+  );
+}
+
+function cookieOf(libc: LibcCalls, { descriptor }: OpenSocket): bigint | undefined {
+  return socketCookie(libc, descriptor);
+}
+
+function listeningSockets(libc: LibcCalls): OpenSocket[] {
+  return [...openSockets(libc)].filter(({ descriptor }) => isListening(libc, descriptor));
+}
+
+function isAddress(bound: Uint8Array, address: Deno.Addr): boolean {
+  if (address.transport === "unix") {
+    return familyOf(bound) === FAMILY.unix && decodePath(bound) === address.path;
+  }
+  if (address.transport !== "tcp") return false;
+  const { host, port } = decodeEndpoint(bound, 0);
+  return port === address.port && host === address.hostname.replace(/^::ffff:(?=\d+\.)/, "");
+}

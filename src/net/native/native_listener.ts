@@ -1,0 +1,206 @@
+/**
+ * The accept loop of the native engine: an async iterator, fed by bursts of `accept4` on the
+ * descriptor of a listener that the runtime opened.
+ */
+
+import { Deferred } from "../../base/deferred.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
+import type { ByteStream } from "../byte_stream.ts";
+import type { ListenAddress, Listener, StreamOptions } from "../network.ts";
+import { ADDRESS_BYTES, ERRNO, EVENT, type LibcCalls } from "./libc.ts";
+import { NativeStream } from "./native_stream.ts";
+import type { Reactor, ReactorHandler } from "./reactor.ts";
+import { decodeEndpoint } from "./socket_address.ts";
+import { setDeferAccept, setTcpOptions } from "./socket_options.ts";
+
+/** Connections accepted in one go, so that those already being served get their turn. */
+const MAX_BURST = 32;
+
+/** Pause after an accept that failed: long enough for descriptors to come free, short to recover. */
+const ACCEPT_PAUSE_MS = 1_000;
+
+/**
+ * What accepting answers for a peer that left before it was accepted: the next one, please. Anything
+ * else (a lack of descriptors or memory, most of all) does not pass by itself at once.
+ * Source: accept(2), "Error handling".
+ */
+const OF_ONE_PEER: readonly number[] = [
+  ERRNO.notPermitted,
+  ERRNO.interrupted,
+  ERRNO.noNet,
+  ERRNO.protocol,
+  ERRNO.noProtocolOption,
+  ERRNO.notSupported,
+  ERRNO.netDown,
+  ERRNO.netUnreachable,
+  ERRNO.connectionAborted,
+  ERRNO.hostDown,
+  ERRNO.hostUnreachable,
+];
+
+/** What a listener is made of. */
+export interface NativeListenerOptions {
+  readonly libc: LibcCalls;
+  readonly reactor: Reactor;
+  readonly clock: Clock;
+  /** Owns the descriptor. */
+  readonly listener: Deno.Listener;
+  readonly descriptor: number;
+  readonly address: ListenAddress;
+  readonly options: () => StreamOptions;
+  /** Told of trouble with accepting. */
+  readonly onAcceptError: (error: unknown) => void;
+}
+
+/** A listener of the native engine. */
+export class NativeListener implements Listener, ReactorHandler {
+  readonly address: ListenAddress;
+  token = 0;
+  readonly #parts: NativeListenerOptions;
+  readonly #peerAddress = new Uint8Array(new ArrayBuffer(ADDRESS_BYTES));
+  #accepted: ByteStream[] = [];
+  /** Whoever asked for the next connection. */
+  #asking: Deferred<void> | undefined;
+  #isReadable = false;
+  #isClosed = false;
+  #pause: Timer | undefined;
+  /** The options that the listener, and what it accepts, has. */
+  #applied: StreamOptions | undefined;
+  /** Whether connections may be waiting that were made with other options. */
+  #isStale = false;
+
+  /** @throws {LibcError} If the system refuses to have the descriptor watched or set up. */
+  constructor(parts: NativeListenerOptions) {
+    this.#parts = parts;
+    this.address = parts.address;
+    this.#applyOptions(parts.options());
+    parts.reactor.register(parts.descriptor, EVENT.in, this);
+  }
+
+  async *connections(): AsyncGenerator<ByteStream, void, void> {
+    for (;;) {
+      this.#acceptMore();
+      yield* this.#takeAccepted();
+      if (this.#isClosed) return;
+      if (this.#isReadable && this.#pause === undefined) {
+        // Its burst was full: the others first.
+        this.#parts.reactor.again(this);
+      }
+      this.#asking = new Deferred();
+      await this.#asking.promise;
+    }
+  }
+
+  /** What was accepted; who leaves the loop early, or closes the listener, keeps no more of it. */
+  *#takeAccepted(): Generator<ByteStream, void, void> {
+    try {
+      for (let next = this.#accepted.shift(); next; next = this.#accepted.shift()) yield next;
+    } finally {
+      for (const stream of this.#accepted.splice(0)) stream.close();
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#pause?.cancel();
+    this.#parts.reactor.release(this.#parts.descriptor);
+    this.#parts.listener[Symbol.dispose]();
+    for (const stream of this.#accepted.splice(0)) stream.close();
+    this.#answer();
+  }
+
+  onEvents(_events: number): void {
+    this.#isReadable = true;
+    this.#answer();
+  }
+
+  onTurn(): void {
+    this.#answer();
+  }
+
+  /** Lets the iterator go on, if it waits. */
+  #answer(): void {
+    const asking = this.#asking;
+    if (asking === undefined) return;
+    this.#asking = undefined;
+    this.#parts.reactor.needTurn();
+    asking.resolve();
+  }
+
+  /** A burst; ends early when nobody is waiting any more. */
+  #acceptMore(): void {
+    if (this.#isClosed || !this.#isReadable || this.#pause !== undefined) return;
+    const options = this.#parts.options();
+    if (options !== this.#applied) this.#reapply(options);
+    for (let i = 0; i < MAX_BURST; i++) {
+      const descriptor = this.#parts.libc.accept(this.#parts.descriptor, this.#peerAddress);
+      if (descriptor >= 0) {
+        this.#take(descriptor, options);
+      } else if (descriptor === -ERRNO.again) {
+        this.#isReadable = false;
+        this.#isStale = false;
+        return;
+      } else if (!OF_ONE_PEER.includes(-descriptor)) {
+        return this.#pauseAccepting(this.#parts.libc.error(descriptor));
+      }
+    }
+  }
+
+  /** Makes a stream of a connection; one that fails must not end the loop. */
+  #take(descriptor: number, options: StreamOptions): void {
+    const { address, libc, onAcceptError, reactor } = this.#parts;
+    if (this.#isStale) this.#guarded(() => setTcpOptions(libc, descriptor, options.tcp));
+    try {
+      this.#accepted.push(
+        new NativeStream({
+          libc,
+          reactor,
+          descriptor,
+          options,
+          remote: decodeEndpoint(this.#peerAddress, address.port),
+          isUnix: address.kind === "unix",
+          unixPort: address.port,
+        }),
+      );
+    } catch (error) {
+      libc.close(descriptor);
+      onAcceptError(error);
+    }
+  }
+
+  #pauseAccepting(error: unknown): void {
+    this.#parts.onAcceptError(error);
+    this.#pause = this.#parts.clock.startTimer(ACCEPT_PAUSE_MS, () => {
+      this.#pause = undefined;
+      this.#answer();
+    });
+  }
+
+  /** A reload has brought other options; what has connected by now has the old ones. */
+  #reapply(options: StreamOptions): void {
+    this.#applied = options;
+    this.#guarded(() => {
+      this.#applyOptions(options);
+      this.#isStale = this.address.kind === "tcp";
+    });
+  }
+
+  /** Options that the kernel refuses stay as they were. */
+  #guarded(apply: () => void): void {
+    try {
+      apply();
+    } catch (error) {
+      this.#parts.onAcceptError(error);
+    }
+  }
+
+  #applyOptions(options: StreamOptions): void {
+    const { address, descriptor, libc } = this.#parts;
+    if (address.kind === "tcp") {
+      setTcpOptions(libc, descriptor, options.tcp);
+      setDeferAccept(libc, descriptor, options.tcp.deferAcceptSeconds);
+    }
+    this.#applied = options;
+  }
+}

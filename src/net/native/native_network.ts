@@ -1,0 +1,108 @@
+/** The native I/O engine, for Linux: one reactor for all listeners and connections of a pooler. */
+
+import type { HeldClock } from "../../base/clock.ts";
+import { errorText } from "../../base/error_text.ts";
+import type { Random } from "../../base/random.ts";
+import type { ByteStream } from "../byte_stream.ts";
+import {
+  type DialOptions,
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  ListenError,
+  type Network,
+  type ServerAddress,
+  type StreamOptions,
+} from "../network.ts";
+import { dialWithin } from "../dial_limit.ts";
+import { boundAddress, openListener } from "../open_listener.ts";
+import type { LibcCalls } from "./libc.ts";
+import { openWithDescriptor } from "./listening_descriptor.ts";
+import { dialNative } from "./native_dial.ts";
+import { NativeListener } from "./native_listener.ts";
+import { Reactor } from "./reactor.ts";
+import { RuntimeTurn } from "./runtime_turn.ts";
+
+/** What the engine is made of. */
+export interface NativeNetworkOptions {
+  readonly libc: LibcCalls;
+  /** The one that the pooler goes by: it is held while events are handed out. */
+  readonly clock: HeldClock;
+  readonly random: Random;
+  /** Told of trouble with accepting. */
+  readonly onAcceptError: (error: unknown) => void;
+  /** Told of our own mistakes that were met while handing out events. */
+  readonly onError: (error: unknown) => void;
+  /** The group's number by its name, for `unix_socket_group`. */
+  readonly groupIdOf: (group: string) => number;
+}
+
+/** Sockets of the C library as an I/O engine. */
+export class NativeNetwork implements Network {
+  readonly #options: NativeNetworkOptions;
+  readonly #turn: RuntimeTurn;
+  readonly #reactor: Reactor;
+
+  private constructor(options: NativeNetworkOptions, turn: RuntimeTurn) {
+    const { clock, libc, onError } = options;
+    this.#options = options;
+    this.#turn = turn;
+    this.#reactor = new Reactor({ libc, clock, turn, onError });
+  }
+
+  /**
+   * Sets the engine up.
+   * @throws {LibcError} If the system refuses what it needs.
+   */
+  static async open(options: NativeNetworkOptions): Promise<NativeNetwork> {
+    const turn = await RuntimeTurn.open(options.libc, options.random);
+    try {
+      return new NativeNetwork(options, turn);
+    } catch (error) {
+      turn[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * @throws {ListenError} If the address cannot be listened on, or not with these options.
+   * @throws {DescriptorError} If the listener's descriptor cannot be found.
+   */
+  async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
+    const { clock, groupIdOf, libc, onAcceptError } = this.#options;
+    const open = () => openListener(address, groupIdOf);
+    const { descriptor, listener } = await openWithDescriptor(libc, open);
+    try {
+      return new NativeListener({
+        libc,
+        reactor: this.#reactor,
+        clock,
+        listener,
+        descriptor,
+        address: boundAddress(address, listener),
+        options,
+        onAcceptError,
+      });
+    } catch (error) {
+      listener[Symbol.dispose]();
+      throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${errorText(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {
+    const { clock, libc } = this.#options;
+    const reactor = this.#reactor;
+    return dialWithin(
+      options,
+      clock,
+      (signal) => dialNative(address, { libc, reactor, signal, options }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reactor[Symbol.asyncDispose]();
+    this.#turn[Symbol.dispose]();
+  }
+}

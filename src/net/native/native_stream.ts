@@ -1,0 +1,499 @@
+/**
+ * `ByteStream` over a socket of the reactor.
+ *
+ * HOT PATH. Budget per chunk: one `recv`, one `send`; no allocation unless somebody has to wait.
+ *
+ * Events come as edges: that bytes may be there is remembered in `#isReadable`, and only a read that
+ * brings less than was asked for (or nothing) says otherwise. A connection has a buffer only from a
+ * read until its sink is done with the bytes.
+ *
+ * Invariants: whoever waits for a write is answered, at the latest by the end of the connection;
+ * after a failed write nothing more is sent, and reading goes on to the end, since the last words of
+ * a peer that is gone may still be there.
+ */
+
+import { assert } from "../../base/assert.ts";
+import { nextTurn } from "../../base/turn.ts";
+import {
+  type ByteStream,
+  type Endpoint,
+  HOLD,
+  type Look,
+  type Sink,
+  type SinkAnswer,
+} from "../byte_stream.ts";
+import type { StreamOptions } from "../network.ts";
+import type { BufferShelf } from "./buffer_pool.ts";
+import { type Channel, PlainChannel } from "./channel.ts";
+import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
+import type { Reactor, ReactorHandler } from "./reactor.ts";
+import { decodeEndpoint } from "./socket_address.ts";
+import { peerUid } from "./socket_options.ts";
+
+/** What a connection is watched for: bytes and ends. */
+const READING_EVENTS = EVENT.in | EVENT.peerFinished;
+
+/** Where bigger reads no longer pay: throughput was level from here on. */
+const LARGE_BYTES = 65_536;
+
+/** Full reads in a row where no limit is set: nobody may keep the thread for good. */
+const MAX_BUSY_READS = 64;
+
+/**
+ * Writes that may wait at the same time. Everybody who writes much waits for his turn, so only the
+ * pooler's own short messages add up; more than this is a peer that takes nothing.
+ */
+export const MAX_WAITING_WRITES = 1_000;
+
+/** Where the receive loop is. */
+type Loop =
+  /** Nobody reads. */
+  | { readonly kind: "none" }
+  /** `chunks()` waits for bytes. */
+  | { readonly kind: "awaiting"; readonly resolve: () => void }
+  /** `pump()` waits for bytes, or hands them over this moment. */
+  | { readonly kind: "pumping"; readonly pump: Pump }
+  /** The pump's sink holds a buffer, until its promise settles or until `resume()`. */
+  | { readonly kind: "held"; readonly pump: Pump };
+
+/** A pump, with its two states, which it is in by turns: made once. */
+class Pump {
+  readonly pumping: Loop = { kind: "pumping", pump: this };
+  readonly held: Loop = { kind: "held", pump: this };
+  readonly sink: Sink;
+  readonly done = Promise.withResolvers<void>();
+
+  constructor(sink: Sink) {
+    this.sink = sink;
+  }
+}
+
+interface WaitingWrite {
+  readonly buffer: Uint8Array;
+  start: number;
+  readonly end: number;
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+}
+
+const NO_LOOP: Loop = { kind: "none" };
+
+/** What a stream is made of. */
+export interface NativeStreamOptions {
+  readonly libc: LibcCalls;
+  readonly reactor: Reactor;
+  /** A connected socket, which belongs to the stream from now on. */
+  readonly descriptor: number;
+  /** Kept, so that connections set up alike should share it. */
+  readonly options: StreamOptions;
+  readonly remote: Endpoint;
+  readonly isUnix: boolean;
+  /** Stands for the port of a unix socket. */
+  readonly unixPort: number;
+}
+
+const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
+
+/** A connection of the native engine. */
+export class NativeStream implements ByteStream, ReactorHandler {
+  readonly remote: Endpoint;
+  readonly isUnix: boolean;
+  token = 0;
+  readonly #libc: LibcCalls;
+  readonly #reactor: Reactor;
+  readonly #descriptor: number;
+  readonly #channel: Channel;
+  readonly #options: StreamOptions;
+  readonly #ordinary: BufferShelf;
+  readonly #large: BufferShelf;
+  readonly #unixPort: number;
+  #local: Endpoint | undefined;
+  #loop: Loop = NO_LOOP;
+  /** Whether a sink is being called: it may close, watch and write. */
+  #isInSink = false;
+  /** Whether `resume()` was called before the sink has answered. */
+  #isResumed = false;
+  #isHeldByPromise = false;
+  /** What a sink holds, and where it goes afterwards. */
+  #lent: Uint8Array | undefined;
+  #lentFrom: BufferShelf | undefined;
+  #isReadable = false;
+  /** The peer has finished or is gone: reading on finds the end, also after a short read. */
+  #isEndNear = false;
+  #isEnded = false;
+  #isClosed = false;
+  /** The last read filled its buffer. */
+  #isFlowing = false;
+  #fullReads = 0;
+  #isTurnDue = false;
+  #onLook: Look | undefined;
+  /** Bytes that a look was shown; the next chunk is just these. */
+  #lookedCount = 0;
+  #waitingWrites: WaitingWrite[] | undefined;
+  #isWatchedForRoom = false;
+  #isFinishing = false;
+  #hasWriteFailed = false;
+
+  /** @throws {LibcError} If the socket cannot be watched; it then still belongs to the caller. */
+  constructor(parts: NativeStreamOptions) {
+    this.#libc = parts.libc;
+    this.#reactor = parts.reactor;
+    this.#descriptor = parts.descriptor;
+    this.#channel = new PlainChannel(parts.libc, parts.descriptor);
+    this.#options = parts.options;
+    this.#ordinary = parts.reactor.buffers.shelf(parts.options.receiveBytes);
+    this.#large = parts.reactor.buffers.shelf(LARGE_BYTES);
+    this.#unixPort = parts.unixPort;
+    this.remote = parts.remote;
+    this.isUnix = parts.isUnix;
+    parts.reactor.register(parts.descriptor, READING_EVENTS, this);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Asked of the kernel when somebody wants to know. */
+  get local(): Endpoint {
+    if (this.#local === undefined && !this.#isClosed) {
+      const address = this.#libc.localAddress(this.#descriptor);
+      if (address !== undefined) this.#local = decodeEndpoint(address, this.#unixPort);
+    }
+    return this.#local ?? { host: "unknown", port: 0 };
+  }
+
+  get peerUid(): number | undefined {
+    if (!this.isUnix || this.#isClosed) return undefined;
+    return peerUid(this.#libc, this.#descriptor);
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array, void, void> {
+    const shelf = this.#ordinary;
+    for (;;) {
+      await this.#untilReadable();
+      if (this.#isOver) return;
+      const buffer = shelf.take();
+      const count = this.#receive(buffer);
+      try {
+        if (count > 0) yield buffer.subarray(0, count);
+      } finally {
+        shelf.give(buffer);
+      }
+      if (this.#isDueToYield()) await nextTurn();
+    }
+  }
+
+  pump(sink: Sink, first: Uint8Array = NO_BYTES): Promise<void> {
+    assert(this.#loop.kind === "none", "One loop at a time reads a stream");
+    const pump = new Pump(sink);
+    this.#loop = pump.pumping;
+    this.#onLook = undefined;
+    if (first.length > 0) this.#handOver(pump, first, first.length);
+    this.#pumpOn();
+    return pump.done.promise;
+  }
+
+  resume(): void {
+    if (this.#isInSink) {
+      this.#isResumed = true;
+      return;
+    }
+    const loop = this.#loop;
+    if (loop.kind !== "held" || this.#isHeldByPromise) return;
+    this.#takeBack();
+    this.#goOn(loop.pump);
+  }
+
+  watch(onLook: Look): void {
+    const isReading = this.#loop.kind === "awaiting" ||
+      (this.#loop.kind === "pumping" && !this.#isInSink);
+    const isLooking = this.#onLook !== undefined || this.#lookedCount > 0;
+    if (isReading || isLooking || this.#isOver) return;
+    this.#onLook = onLook;
+    // Not at once: who asks is in the middle of something.
+    if (this.#isReadable) this.#askForTurn();
+  }
+
+  write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
+    if (start === end || this.#isClosed || this.#hasWriteFailed || this.#isFinishing) return;
+    if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
+    const count = this.#channel.send(buffer, start, end);
+    if (count === end - start) return;
+    if (count >= 0) return this.#waitToWrite(buffer, start + count, end);
+    if (isForLater(count)) return this.#waitToWrite(buffer, start, end);
+    this.#failWriting();
+  }
+
+  finishWriting(): void {
+    if (this.#isClosed || this.#isFinishing) return;
+    this.#isFinishing = true;
+    if (this.#waitingWrites === undefined) this.#channel.finishSending();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#reactor.release(this.#descriptor);
+    this.#channel.close();
+    this.#isReadable = false;
+    this.#settleWrites();
+    this.#endLoop();
+    this.#endLook();
+  }
+
+  onEvents(events: number): void {
+    if (events & EVENT.in) this.#isReadable = true;
+    if (events & (EVENT.peerFinished | EVENT.hangUp | EVENT.error)) {
+      this.#isReadable = true;
+      this.#isEndNear = true;
+    }
+    if (events & EVENT.out) this.#writeOn();
+    if (this.#isReadable) this.#proceed();
+  }
+
+  onTurn(): void {
+    this.#isTurnDue = false;
+    if (!this.#isClosed && this.#isReadable) this.#proceed();
+  }
+
+  /** Whether there is nothing more to be read. */
+  get #isOver(): boolean {
+    return this.#isClosed || this.#isEnded;
+  }
+
+  /** There may be something to read: for whom? */
+  #proceed(): void {
+    const loop = this.#loop;
+    switch (loop.kind) {
+      case "pumping":
+        // A write that failed inside the sink must not start the loop over.
+        if (!this.#isInSink) this.#pumpOn();
+        return;
+      case "awaiting":
+        this.#loop = NO_LOOP;
+        this.#settle(loop.resolve);
+        return;
+      case "none":
+      case "held":
+        if (this.#onLook !== undefined) this.#look();
+    }
+  }
+
+  /** Hands over what comes until there is nothing more, or somebody else is due. */
+  #pumpOn(): void {
+    while (this.#isReadable) {
+      const loop = this.#loop;
+      if (loop.kind !== "pumping") return;
+      if (this.#isDueToYield()) return this.#askForTurn();
+      const shelf = this.#isFlowing ? this.#large : this.#ordinary;
+      const buffer = shelf.take();
+      const count = this.#receive(buffer);
+      if (count > 0) this.#handOver(loop.pump, buffer, count);
+      if (this.#loop.kind === "held") this.#lend(shelf, buffer);
+      else shelf.give(buffer);
+    }
+    if (this.#isOver) this.#endLoop();
+  }
+
+  #handOver(pump: Pump, buffer: Uint8Array, count: number): void {
+    this.#isInSink = true;
+    this.#isResumed = false;
+    let answer: SinkAnswer;
+    try {
+      answer = pump.sink(buffer, count);
+    } catch (error) {
+      return this.#failLoop(pump, error);
+    } finally {
+      this.#isInSink = false;
+    }
+    if (answer === HOLD) {
+      if (!this.#isResumed) this.#loop = pump.held;
+    } else if (answer !== undefined) {
+      this.#holdFor(pump, answer);
+    }
+  }
+
+  /** Holds the loop until a promise settles, which may happen unseen by the reactor. */
+  #holdFor(pump: Pump, promise: Promise<void>): void {
+    this.#loop = pump.held;
+    this.#isHeldByPromise = true;
+    this.#reactor.beginHold();
+    const end = () => {
+      this.#reactor.endHold();
+      this.#isHeldByPromise = false;
+      this.#takeBack();
+    };
+    promise.then(() => {
+      end();
+      this.#goOn(pump);
+    }, (error) => {
+      end();
+      this.#failLoop(pump, error);
+    });
+  }
+
+  /** The loop is held no longer; it goes on, soon. */
+  #goOn(pump: Pump): void {
+    this.#loop = pump.pumping;
+    if (this.#isOver) this.#endLoop();
+    // Not at once: who lets go is in the middle of something.
+    else if (this.#isReadable) this.#askForTurn();
+  }
+
+  /** The sink is done with what it held. */
+  #takeBack(): void {
+    this.#onLook = undefined;
+    if (this.#lent === undefined) return;
+    this.#lentFrom!.give(this.#lent);
+    this.#lent = undefined;
+  }
+
+  /** A buffer is the sink's until it is taken back. */
+  #lend(shelf: BufferShelf, buffer: Uint8Array): void {
+    this.#lent = buffer;
+    this.#lentFrom = shelf;
+  }
+
+  /** A busy connection yields after so many full reads. */
+  #isDueToYield(): boolean {
+    const limit = this.#options.maxBusyReads || MAX_BUSY_READS;
+    if (this.#fullReads < limit) return false;
+    this.#fullReads = 0;
+    return true;
+  }
+
+  #askForTurn(): void {
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    this.#reactor.again(this);
+  }
+
+  /** Bytes received; 0 if there is nothing for now, or nothing more. */
+  #receive(buffer: Uint8Array): number {
+    const length = this.#lookedCount > 0 ? this.#lookedCount : buffer.length;
+    this.#lookedCount = 0;
+    const count = this.#channel.receive(buffer, length);
+    if (count > 0) {
+      const isFull = count === buffer.length;
+      this.#isFlowing = isFull || count > this.#ordinary.byteCount;
+      this.#fullReads = isFull ? this.#fullReads + 1 : 0;
+      this.#isReadable = count === length || this.#isEndNear || this.#channel.hasPending;
+      return count;
+    }
+    if (count === -ERRNO.interrupted) return 0;
+    this.#isReadable = false;
+    this.#fullReads = 0;
+    // Nothing more will come of a peer that can take nothing any more.
+    this.#isEnded = count !== -ERRNO.again || this.#hasWriteFailed;
+    return 0;
+  }
+
+  async #untilReadable(): Promise<void> {
+    assert(this.#loop.kind === "none", "One loop at a time reads a stream");
+    if (this.#isReadable || this.#isOver) return;
+    await new Promise<void>((resolve) => this.#loop = { kind: "awaiting", resolve });
+  }
+
+  /** Ends the loop where the stream has ended; a sink that holds a buffer comes first. */
+  #endLoop(): void {
+    const loop = this.#loop;
+    if (loop.kind === "none" || loop.kind === "held" || this.#isInSink) return;
+    this.#loop = NO_LOOP;
+    this.#settle(loop.kind === "awaiting" ? loop.resolve : loop.pump.done.resolve);
+  }
+
+  #failLoop(pump: Pump, error: unknown): void {
+    // Ended all the same if the sink has closed the stream.
+    this.#loop = NO_LOOP;
+    this.#settle(() => pump.done.reject(error));
+  }
+
+  #look(): void {
+    const buffer = this.#ordinary.take();
+    const count = this.#channel.peek(buffer, buffer.length);
+    if (count === -ERRNO.interrupted) {
+      this.#askForTurn();
+    } else if (count === -ERRNO.again && !this.#hasWriteFailed) {
+      this.#isReadable = false;
+    } else {
+      // After a failed write there is nothing more to come: that is the end.
+      const onLook = this.#onLook!;
+      this.#onLook = undefined;
+      this.#lookedCount = Math.max(count, 0);
+      onLook(buffer, this.#lookedCount);
+    }
+    this.#ordinary.give(buffer);
+  }
+
+  #endLook(): void {
+    const onLook = this.#onLook;
+    this.#onLook = undefined;
+    if (onLook !== undefined) this.#settle(() => onLook(NO_BYTES, 0));
+  }
+
+  /** Keeps what the kernel did not take, and answers with when it will have. */
+  #waitToWrite(buffer: Uint8Array, start: number, end: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waitingWrites ??= [];
+    this.#waitingWrites.push({ buffer, start, end, promise, resolve });
+    if (this.#waitingWrites.length > MAX_WAITING_WRITES) this.#failWriting();
+    else if (!this.#isWatchedForRoom) this.#watchForRoom(true);
+    return promise;
+  }
+
+  /** There is room again: goes on with what waits. */
+  #writeOn(): void {
+    const writes = this.#waitingWrites;
+    // Told of room that nobody asked for: it need not be told again.
+    if (writes === undefined) return this.#watchForRoom(false);
+    while (writes.length > 0) {
+      const write = writes[0]!;
+      const count = this.#channel.send(write.buffer, write.start, write.end);
+      // An interrupted call is told of again, like any other, when the edge is asked for anew.
+      if (count === -ERRNO.interrupted) return this.#watchForRoom(true);
+      if (count === -ERRNO.again) return;
+      if (count < 0) return this.#failWriting();
+      write.start += count;
+      if (write.start < write.end) continue;
+      writes.shift();
+      this.#settle(write.resolve);
+    }
+    this.#waitingWrites = undefined;
+    if (this.#isFinishing) this.#channel.finishSending();
+  }
+
+  #watchForRoom(isWatched: boolean): void {
+    if (this.#isClosed) return;
+    this.#isWatchedForRoom = isWatched;
+    this.#reactor.watchFor(
+      this.#descriptor,
+      isWatched ? READING_EVENTS | EVENT.out : READING_EVENTS,
+    );
+  }
+
+  /** Whoever writes is not told: the loop that reads is, when it has come to the end. */
+  #failWriting(): void {
+    this.#hasWriteFailed = true;
+    this.#isReadable = true;
+    this.#isEndNear = true;
+    this.#settleWrites();
+    this.#askForTurn();
+  }
+
+  #settleWrites(): void {
+    const writes = this.#waitingWrites;
+    this.#waitingWrites = undefined;
+    for (const { resolve } of writes ?? []) this.#settle(resolve);
+  }
+
+  /** Lets somebody go on, soon. */
+  #settle(resolve: () => void): void {
+    this.#reactor.needTurn();
+    resolve();
+  }
+}
+
+/** Whether a call would have been done, but not now. */
+function isForLater(result: number): boolean {
+  return result === -ERRNO.again || result === -ERRNO.interrupted;
+}

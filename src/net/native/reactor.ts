@@ -1,0 +1,284 @@
+/**
+ * Waits for all sockets of one pooler at once, and hands out what happened by plain calls.
+ *
+ * HOT PATH. Budget: one `epoll_wait` and one look at the clock for all that is ready; per event
+ * nothing.
+ *
+ * How it waits. While there is traffic it blocks the thread, a millisecond at most, and hands the
+ * thread to the runtime after a millisecond and a half: timers, console and whatever uses the runtime's own
+ * sockets are never kept waiting for longer. When nothing has happened for a while it waits on
+ * another thread, and costs nothing at all.
+ *
+ * Who is told. Descriptors are watched once, for edges: what was told is remembered by the handler.
+ * Each registration has a token of its own. An event of a registration that has ended, in the same
+ * round or with its descriptor's number already given out again, has a token that nobody has.
+ */
+
+import { assert } from "../../base/assert.ts";
+import type { HeldClock } from "../../base/clock.ts";
+import { BufferPool } from "./buffer_pool.ts";
+import { EVENT, EventList, type LibcCalls } from "./libc.ts";
+
+/** How long the runtime is kept from its own work; what is being handed out then comes on top. */
+const SLICE_MS = 1.5;
+
+/** Longest wait for events in one go: the clock is looked at in between. */
+const WAIT_MS = 1;
+
+/** Nothing happened for so long: others may have the processor. */
+const QUIET_MS = 20;
+
+/** As deep as the promises of a login stand in one another, and some. */
+const PROMISE_TICKS = 24;
+
+/** Events taken in one go: few enough not to make a slice much longer than it should be. */
+const MAX_EVENTS = 64;
+
+/** Whoever has a registered descriptor. */
+export interface ReactorHandler {
+  /** Of its registration; the reactor's own note. */
+  token: number;
+  /** Something happened (`EVENT`). */
+  onEvents(events: number): void;
+  /** The turn that was asked for with `again()`. */
+  onTurn(): void;
+}
+
+type State =
+  /** Keeps the thread, or has just lent it to the runtime. */
+  | "busy"
+  /** Another thread waits. */
+  | "quiet"
+  | "closed";
+
+/** Lends the thread to the runtime; `RuntimeTurn` is made for that. */
+export interface ThreadLoan {
+  /** Calls `then` when all that can be done without the outside world has been done. */
+  settle(then: () => void): void;
+  /** Calls `then` when everybody who waits for the outside world has had a look at it. */
+  yield(then: () => void): void;
+}
+
+/** What a reactor is made of. */
+export interface ReactorOptions {
+  readonly libc: LibcCalls;
+  readonly clock: HeldClock;
+  readonly turn: ThreadLoan;
+  /** Told what a handler threw: our mistake, which must not stop the others. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** The reactor of one pooler. */
+export class Reactor implements AsyncDisposable {
+  readonly buffers = new BufferPool();
+  readonly #libc: LibcCalls;
+  readonly #clock: HeldClock;
+  readonly #turn: ThreadLoan;
+  readonly #onError: (error: unknown) => void;
+  readonly #epoll: number;
+  /** Wakes the thread that waits. */
+  readonly #wake: number;
+  readonly #events = new EventList(MAX_EVENTS);
+  /** By descriptor. */
+  readonly #handlers: (ReactorHandler | undefined)[] = [];
+  #lastToken = 0;
+  #state: State = "quiet";
+  /** Those who have work left, and those who are having their turn. */
+  #waiting: ReactorHandler[] = [];
+  #served: ReactorHandler[] = [];
+  #isTurnDue = false;
+  /** How many sinks hold a chunk: their promises may settle unseen. */
+  #heldCount = 0;
+  #sliceEndMs = 0;
+  #lastEventMs = 0;
+  #apart: Promise<void> | undefined;
+
+  /** @throws {LibcError} If the system refuses. */
+  constructor({ clock, libc, onError, turn }: ReactorOptions) {
+    this.#libc = libc;
+    this.#onError = onError;
+    this.#clock = clock;
+    this.#turn = turn;
+    this.#epoll = this.#checked(libc.epoll());
+    this.#wake = libc.counter();
+    const result = this.#wake < 0
+      ? this.#wake
+      : libc.watch(this.#epoll, this.#wake, { events: EVENT.in, token: 0 });
+    if (result >= 0) return;
+    this.#closeDescriptors();
+    throw libc.error(result);
+  }
+
+  /**
+   * Watches a descriptor for edges of `events`.
+   * @throws {LibcError} If the system refuses.
+   */
+  register(descriptor: number, events: number, handler: ReactorHandler): void {
+    assert(this.#handlers[descriptor] === undefined, "A descriptor has one owner");
+    this.#lastToken = (this.#lastToken + 1) | 0;
+    handler.token = this.#lastToken;
+    const interest = { events: events | EVENT.edgeTriggered, token: handler.token };
+    this.#checked(this.#libc.watch(this.#epoll, descriptor, interest));
+    this.#handlers[descriptor] = handler;
+    if (this.#state === "quiet" && this.#apart === undefined) this.#waitApart();
+  }
+
+  /** Watches for other events; what is already there is told anew. */
+  watchFor(descriptor: number, events: number): void {
+    const { token } = this.#handlers[descriptor]!;
+    const interest = { events: events | EVENT.edgeTriggered, token };
+    this.#checked(this.#libc.watchFor(this.#epoll, descriptor, interest));
+  }
+
+  /**
+   * Ends a registration: no event reaches its handler again. To be called before the descriptor is
+   * closed, or handed to another handler, which registers it anew.
+   */
+  release(descriptor: number, reason: "closing" | "handing_over" = "closing"): void {
+    this.#handlers[descriptor] = undefined;
+    // The kernel forgets what is closed by itself.
+    if (reason === "handing_over") this.#libc.unwatch(this.#epoll, descriptor);
+  }
+
+  /** Gives a handler another turn, after all others that are ready. */
+  again(handler: ReactorHandler): void {
+    this.#waiting.push(handler);
+    if (this.#state === "quiet" && this.#waiting.length === 1) this.#turn.settle(this.#onWork);
+  }
+
+  /** A promise was settled for somebody: he is to get on before anybody blocks the thread. */
+  needTurn(): void {
+    this.#isTurnDue = true;
+  }
+
+  /** A sink holds a chunk: its promise may be settled by anything. */
+  beginHold(): void {
+    this.#heldCount += 1;
+  }
+
+  /** It holds it no longer. */
+  endHold(): void {
+    this.#heldCount -= 1;
+  }
+
+  /** Ends waiting; whatever is still registered hears nothing more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#state = "closed";
+    this.#libc.count(this.#wake);
+    await this.#apart;
+    // A slice that was to come finds that it is over.
+    await new Promise<void>((resolve) => this.#turn.settle(resolve));
+    this.#handlers.length = 0;
+    this.#closeDescriptors();
+  }
+
+  #closeDescriptors(): void {
+    this.#libc.close(this.#epoll);
+    if (this.#wake >= 0) this.#libc.close(this.#wake);
+  }
+
+  /** Rounds until it is the runtime's turn. */
+  readonly #run = (): void => {
+    while (this.#state === "busy") {
+      const timeoutMs = this.#waiting.length > 0 ? 0 : WAIT_MS;
+      const count = this.#libc.wait(this.#epoll, this.#events, timeoutMs);
+      const nowMs = this.#round(count);
+      if (nowMs >= this.#sliceEndMs) return this.#endSlice(nowMs);
+      if (this.#isTurnDue) {
+        this.#isTurnDue = false;
+        return void this.#runAfterPromises();
+      }
+      if (this.#heldCount > 0) return queueMicrotask(this.#run);
+    }
+  };
+
+  /**
+   * Goes on when those whose promises were settled have got on: a turn of the runtime would do, at
+   * many times the cost. Who has further to go than this goes on after the next round, or at the
+   * latest with the runtime's turn.
+   */
+  async #runAfterPromises(): Promise<void> {
+    for (let i = 0; i < PROMISE_TICKS; i++) await undefined;
+    this.#run();
+  }
+
+  /** Hands out what happened, and the turns that are due. Returns when that was. */
+  #round(count: number): number {
+    const nowMs = this.#clock.hold();
+    if (count > 0) this.#lastEventMs = nowMs;
+    try {
+      this.#dispatch(count);
+      this.#serveWaiting();
+    } finally {
+      this.#clock.release();
+    }
+    return nowMs;
+  }
+
+  /** The runtime's turn; after it the next slice, or rest. */
+  #endSlice(nowMs: number): void {
+    this.#isTurnDue = false;
+    const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && this.#waiting.length === 0;
+    if (isQuiet) this.#waitApart();
+    else this.#turn.yield(this.#beginSlice);
+  }
+
+  readonly #beginSlice = (): void => {
+    this.#sliceEndMs = this.#clock.nowMs() + SLICE_MS;
+    this.#run();
+  };
+
+  #waitApart(): void {
+    this.#state = "quiet";
+    this.#apart = this.#libc.waitApart(this.#epoll, this.#events).then(this.#onWake);
+  }
+
+  readonly #onWake = (count: number): void => {
+    this.#apart = undefined;
+    if (this.#state === "closed") return;
+    this.#state = "busy";
+    this.#round(count);
+    // Promises that were settled just now come first.
+    this.#turn.settle(this.#beginSlice);
+  };
+
+  /** Turns asked for while another thread waits for events. */
+  readonly #onWork = (): void => {
+    // Whoever asks again meanwhile brings it here again.
+    if (this.#state === "quiet") this.#serveWaiting();
+  };
+
+  #dispatch(count: number): void {
+    const events = this.#events;
+    for (let i = 0; i < count; i++) {
+      const handler = this.#handlers[events.descriptor(i)];
+      if (handler === undefined || handler.token !== events.token(i)) continue;
+      try {
+        handler.onEvents(events.events(i));
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+  }
+
+  #serveWaiting(): void {
+    const served = this.#waiting;
+    if (served.length === 0) return;
+    this.#waiting = this.#served;
+    this.#served = served;
+    for (let i = 0; i < served.length; i++) {
+      try {
+        served[i]!.onTurn();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+    served.length = 0;
+  }
+
+  /** @throws {LibcError} If the call failed. */
+  #checked(result: number): number {
+    if (result < 0) throw this.#libc.error(result);
+    return result;
+  }
+}

@@ -1,0 +1,528 @@
+/**
+ * The reactor by itself, over a C library whose events are written out here and a runtime whose turns
+ * the test takes: nothing happens unless the test says so.
+ */
+
+import assert from "node:assert/strict";
+import { HeldClock } from "../../../src/base/clock.ts";
+import { EVENT, type EventList, type Interest, type Libc } from "../../../src/net/native/libc.ts";
+import { Reactor, type ReactorHandler, type ThreadLoan } from "../../../src/net/native/reactor.ts";
+import { FakeClock, settle } from "../../support/fake_clock.ts";
+
+/** One event as epoll tells it. */
+interface ScriptedEvent {
+  readonly descriptor: number;
+  readonly token: number;
+  readonly events: number;
+}
+
+/** What the reactor asks of the C library. */
+class ScriptedLibc {
+  /** Batches for the next waits; when there are none, a wait takes a millisecond and brings nothing. */
+  readonly batches: ScriptedEvent[][] = [];
+  readonly interests = new Map<number, Interest>();
+  readonly closed: number[] = [];
+  /** The timeouts that were asked for. */
+  readonly timeouts: number[] = [];
+  apartCount = 0;
+  readonly #clock: FakeClock;
+  #apart: ((count: number) => void) | undefined;
+  #apartEvents: EventList | undefined;
+
+  constructor(clock: FakeClock) {
+    this.#clock = clock;
+  }
+
+  get isApart(): boolean {
+    return this.#apart !== undefined;
+  }
+
+  epoll(): number {
+    return 100;
+  }
+
+  counter(): number {
+    return 101;
+  }
+
+  watch(_epoll: number, descriptor: number, interest: Interest): number {
+    this.interests.set(descriptor, interest);
+    return 0;
+  }
+
+  watchFor(_epoll: number, descriptor: number, interest: Interest): number {
+    this.interests.set(descriptor, interest);
+    return 0;
+  }
+
+  unwatch(_epoll: number, descriptor: number): void {
+    this.interests.delete(descriptor);
+  }
+
+  wait(_epoll: number, events: EventList, timeoutMs: number): number {
+    this.timeouts.push(timeoutMs);
+    const batch = this.batches.shift();
+    if (batch !== undefined) return write(events, batch);
+    this.#clock.advance(timeoutMs);
+    return 0;
+  }
+
+  waitApart(_epoll: number, events: EventList): Promise<number> {
+    assert.equal(this.#apart, undefined, "One thread waits");
+    this.apartCount += 1;
+    this.#apartEvents = events;
+    return new Promise((resolve) => this.#apart = resolve);
+  }
+
+  /** Lets the wait apart end with a batch, or with a failure. */
+  wake(batch: ScriptedEvent[] | "failed"): void {
+    const apart = this.#apart!;
+    this.#apart = undefined;
+    apart(batch === "failed" ? -1 : write(this.#apartEvents!, batch));
+  }
+
+  /** Wakes the wait apart, as the counter that it watches does. */
+  count(_descriptor: number): void {
+    if (this.isApart) this.wake([]);
+  }
+
+  close(descriptor: number): void {
+    this.closed.push(descriptor);
+  }
+
+  error(negativeErrno: number): Error {
+    return new Error(`os error ${-negativeErrno}`);
+  }
+}
+
+/** Writes a batch as the kernel does. */
+function write(events: EventList, batch: readonly ScriptedEvent[]): number {
+  const words = new Int32Array(events.bytes.buffer);
+  const size = words.length / events.capacity;
+  for (const [i, event] of batch.entries()) {
+    words[i * size] = event.events;
+    words[i * size + size - 2] = event.descriptor;
+    words[i * size + size - 1] = event.token;
+  }
+  return batch.length;
+}
+
+/** Turns that are had when the test takes them. */
+class ScriptedTurn implements ThreadLoan {
+  readonly settling: (() => void)[] = [];
+  readonly yielding: (() => void)[] = [];
+  yieldCount = 0;
+
+  settle(then: () => void): void {
+    this.settling.push(then);
+  }
+
+  yield(then: () => void): void {
+    this.yieldCount += 1;
+    this.yielding.push(then);
+  }
+
+  /** One turn of the runtime: all that waited for it before. */
+  take(): void {
+    const due = [...this.settling.splice(0), ...this.yielding.splice(0)];
+    for (const then of due) then();
+  }
+}
+
+/** A handler that notes what it is told, and does what the test wants. */
+class Handler implements ReactorHandler {
+  token = 0;
+  readonly told: number[] = [];
+  turns = 0;
+  onEventsDo: (events: number) => void = () => {};
+  onTurnDo: () => void = () => {};
+
+  onEvents(events: number): void {
+    this.told.push(events);
+    this.onEventsDo(events);
+  }
+
+  onTurn(): void {
+    this.turns += 1;
+    this.onTurnDo();
+  }
+}
+
+/** A reactor and all that it stands on. */
+class World implements AsyncDisposable {
+  readonly base = new FakeClock();
+  readonly clock = new HeldClock(this.base);
+  readonly libc = new ScriptedLibc(this.base);
+  readonly turn = new ScriptedTurn();
+  readonly errors: unknown[] = [];
+  readonly reactor = new Reactor({
+    libc: this.libc as unknown as Libc,
+    clock: this.clock,
+    turn: this.turn,
+    onError: (error) => this.errors.push(error),
+  });
+
+  add(descriptor: number, events: number = EVENT.in): Handler {
+    const handler = new Handler();
+    this.reactor.register(descriptor, events, handler);
+    return handler;
+  }
+
+  /** An event of a registration that is in force now. */
+  event(descriptor: number, events: number = EVENT.in): ScriptedEvent {
+    return { descriptor, token: this.libc.interests.get(descriptor)!.token, events };
+  }
+
+  /** Brings a batch to a reactor that is at rest. */
+  async wake(...batch: ScriptedEvent[]): Promise<void> {
+    this.libc.wake(batch);
+    await settle();
+  }
+
+  /** Takes turns until the reactor is at rest. */
+  async rest(): Promise<void> {
+    for (let i = 0; !this.libc.isApart; i++) {
+      assert.ok(i < 1_000, "It comes to rest");
+      this.turn.take();
+      await settle();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const disposing = this.reactor[Symbol.asyncDispose]();
+    await settle();
+    this.turn.take();
+    await disposing;
+    this.turn.take();
+    assert.deepEqual(this.libc.closed, [100, 101]);
+    assert.equal(this.libc.isApart, false);
+  }
+}
+
+function test(title: string, run: (world: World) => Promise<void>): void {
+  Deno.test(`Reactor: ${title}`, async () => {
+    await using world = new World();
+    await run(world);
+  });
+}
+
+test("waits apart as soon as there is something to wait for, and not before", async (world) => {
+  await settle();
+  assert.equal(world.libc.isApart, false);
+  world.add(5);
+  assert.equal(world.libc.isApart, true);
+  world.add(6);
+  assert.equal(world.libc.apartCount, 1);
+});
+
+test("registers for edges, each registration with a token of its own", async (world) => {
+  const first = world.add(5, EVENT.in | EVENT.peerFinished);
+  const second = world.add(6);
+  const interest = world.libc.interests.get(5)!;
+  assert.equal(interest.events, EVENT.in | EVENT.peerFinished | EVENT.edgeTriggered);
+  assert.equal(interest.token, first.token);
+  assert.notEqual(first.token, second.token);
+  world.reactor.watchFor(5, EVENT.out);
+  assert.deepEqual(world.libc.interests.get(5), {
+    events: EVENT.out | EVENT.edgeTriggered,
+    token: first.token,
+  });
+  world.reactor.release(5);
+  assert.notEqual(world.add(5).token, first.token);
+  assert.throws(() => world.add(6), /one owner/);
+  await settle();
+});
+
+test("tells each of what happened to it", async (world) => {
+  const [a, b] = [world.add(5), world.add(6)];
+  await world.wake(world.event(6, EVENT.out), world.event(5), world.event(6, EVENT.hangUp));
+  assert.deepEqual([a.told, b.told], [[EVENT.in], [EVENT.out, EVENT.hangUp]]);
+});
+
+test("an event of a descriptor that was closed earlier in the same batch reaches nobody", async (world) => {
+  const [a, b] = [world.add(5), world.add(6)];
+  a.onEventsDo = () => world.reactor.release(6);
+  await world.wake(world.event(5), world.event(6));
+  assert.deepEqual([a.told.length, b.told.length], [1, 0]);
+});
+
+test("an event of a descriptor that closed itself reaches nobody", async (world) => {
+  const a = world.add(5);
+  a.onEventsDo = () => world.reactor.release(5);
+  await world.wake(world.event(5), world.event(5, EVENT.hangUp));
+  assert.deepEqual(a.told, [EVENT.in]);
+});
+
+test("an event of a descriptor whose number was given out again reaches nobody", async (world) => {
+  const [a, old] = [world.add(5), world.add(6)];
+  const stale = world.event(6, EVENT.hangUp);
+  let young: Handler | undefined;
+  a.onEventsDo = () => {
+    world.reactor.release(6);
+    young ??= world.add(6);
+  };
+  await world.wake(world.event(5), stale);
+  assert.deepEqual([old.told, young?.told], [[], []]);
+  // Nor does it in a later batch; one of its own does.
+  await world.rest();
+  await world.wake(stale, world.event(6));
+  assert.deepEqual([old.told, young?.told], [[], [EVENT.in]]);
+});
+
+test("a handler that is handed over is watched anew", async (world) => {
+  const old = world.add(5, EVENT.out);
+  world.reactor.release(5, "handing_over");
+  assert.equal(world.libc.interests.has(5), false);
+  const young = world.add(5);
+  await world.wake(world.event(5));
+  assert.deepEqual([old.told, young.told], [[], [EVENT.in]]);
+});
+
+test("the wake-up counter, and descriptors nobody knows, are told to nobody", async (world) => {
+  const a = world.add(5);
+  const unknown = { descriptor: 77, token: a.token, events: EVENT.in };
+  await world.wake({ descriptor: 101, token: 0, events: EVENT.in }, unknown, world.event(5));
+  assert.equal(a.told.length, 1);
+  assert.deepEqual(world.errors, []);
+});
+
+test("a handler that throws stops nobody else, and onError is told", async (world) => {
+  const [a, b] = [world.add(5), world.add(6)];
+  const [inEvents, inTurn] = [new Error("events"), new Error("turn")];
+  a.onEventsDo = () => {
+    world.reactor.again(a);
+    world.reactor.again(b);
+    throw inEvents;
+  };
+  a.onTurnDo = () => {
+    throw inTurn;
+  };
+  await world.wake(world.event(5), world.event(6));
+  assert.deepEqual(world.errors, [inEvents, inTurn]);
+  assert.deepEqual([b.told.length, b.turns], [1, 1]);
+  // And the reactor goes on.
+  a.onEventsDo = () => {};
+  await world.rest();
+  await world.wake(world.event(5));
+  assert.equal(a.told.length, 2);
+});
+
+test("the clock is held while events and turns are handed out, and by no round for longer", async (world) => {
+  const a = world.add(5);
+  const seen: boolean[] = [];
+  const look = () => {
+    const before = world.clock.nowMs();
+    world.base.advance(0.25);
+    seen.push(world.clock.nowMs() === before);
+  };
+  a.onEventsDo = () => {
+    look();
+    world.reactor.again(a);
+    throw new Error("a handler's");
+  };
+  a.onTurnDo = () => {
+    look();
+    throw new Error("a turn's");
+  };
+  await world.wake(world.event(5));
+  assert.deepEqual(seen, [true, true]);
+  assert.equal(world.clock.nowMs(), world.base.nowMs());
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  assert.deepEqual(seen, [true, true, true, true]);
+  assert.equal(world.clock.nowMs(), world.base.nowMs());
+  assert.equal(world.errors.length, 4);
+  await world.rest();
+});
+
+test("again() gives a turn after all others that are ready, once", async (world) => {
+  const order: string[] = [];
+  const [a, b] = [world.add(5), world.add(6)];
+  a.onEventsDo = () => {
+    order.push("a");
+    world.reactor.again(a);
+  };
+  b.onEventsDo = () => order.push("b");
+  a.onTurnDo = () => order.push("a again");
+  await world.wake(world.event(5), world.event(6));
+  await world.rest();
+  assert.deepEqual(order, ["a", "b", "a again"]);
+});
+
+test("again() within a turn is for the next round, with others' events between", async (world) => {
+  const order: string[] = [];
+  const [a, b] = [world.add(5), world.add(6)];
+  a.onEventsDo = () => world.reactor.again(a);
+  a.onTurnDo = () => {
+    order.push("a again");
+    if (a.turns < 3) world.reactor.again(a);
+  };
+  b.onEventsDo = () => order.push("b");
+  await world.wake(world.event(5));
+  assert.deepEqual(order, ["a again"]);
+  world.libc.batches.push([world.event(6)], [world.event(6)]);
+  world.turn.take();
+  assert.deepEqual(order, ["a again", "b", "a again", "b", "a again"]);
+  // Whoever has work left is not kept waiting for events.
+  assert.deepEqual(world.libc.timeouts.slice(0, 3), [0, 0, 1]);
+  await world.rest();
+});
+
+test("again() while nobody but another thread waits gives a turn all the same", async (world) => {
+  const a = world.add(5);
+  assert.equal(world.libc.isApart, true);
+  world.reactor.again(a);
+  assert.equal(a.turns, 0);
+  world.turn.take();
+  assert.equal(a.turns, 1);
+  assert.equal(world.libc.isApart, true);
+  await settle();
+});
+
+test("again() while another thread waits gives one turn in each turn of the runtime", async (world) => {
+  const a = world.add(5);
+  a.onTurnDo = () => world.reactor.again(a);
+  world.reactor.again(a);
+  const turns: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    world.turn.take();
+    turns.push(a.turns);
+  }
+  a.onTurnDo = () => {};
+  world.turn.take();
+  assert.deepEqual(turns, [1, 2, 3, 4, 5]);
+  await settle();
+});
+
+test("again() before another thread wakes is served by the round that follows", async (world) => {
+  const a = world.add(5);
+  world.reactor.again(a);
+  await world.wake(world.event(5));
+  assert.deepEqual([a.told.length, a.turns], [1, 1]);
+  await world.rest();
+  assert.equal(a.turns, 1);
+});
+
+test("blocks the thread for a millisecond at most, and yields it after a slice", async (world) => {
+  world.add(5);
+  await world.wake(world.event(5));
+  assert.equal(world.turn.yieldCount, 0);
+  const startMs = world.base.nowMs();
+  world.turn.take();
+  assert.deepEqual(world.libc.timeouts, [1, 1]);
+  assert.equal(world.base.nowMs() - startMs, 2);
+  assert.equal(world.turn.yieldCount, 1);
+  await world.rest();
+});
+
+test("a slice ends in time though events never do", async (world) => {
+  const a = world.add(5);
+  a.onEventsDo = () => {
+    world.base.advance(0.5);
+    world.libc.batches.push([world.event(5)]);
+  };
+  await world.wake(world.event(5));
+  world.turn.take();
+  assert.equal(world.turn.yieldCount, 1);
+  assert.ok(a.told.length <= 6, `${a.told.length}`);
+  // After the runtime's turn it goes on.
+  const before = a.told.length;
+  world.turn.take();
+  assert.ok(a.told.length > before);
+  a.onEventsDo = () => {};
+  await world.rest();
+});
+
+test("needTurn() lets promises go on, those that follow too, before the thread is blocked again", async (world) => {
+  const a = world.add(5);
+  const waits: number[] = [];
+  a.onEventsDo = () => {
+    world.reactor.needTurn();
+    void (async () => {
+      // As deep as the promises of a login.
+      for (let i = 0; i < 20; i++) await undefined;
+      waits.push(world.libc.timeouts.length);
+    })();
+  };
+  await world.wake();
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  await settle();
+  assert.deepEqual(waits, [1]);
+  assert.ok(world.libc.timeouts.length > 1, "And then it goes on by itself");
+  await world.rest();
+});
+
+test("while a sink holds by promise, promises go on after each round", async (world) => {
+  const a = world.add(5);
+  const rounds: number[] = [];
+  world.reactor.beginHold();
+  a.onEventsDo = () => {
+    void Promise.resolve().then(() => rounds.push(world.libc.timeouts.length));
+  };
+  await world.wake(world.event(5));
+  world.libc.batches.push([world.event(5)], [world.event(5)]);
+  world.turn.take();
+  await settle();
+  assert.deepEqual(rounds, [0, 1, 2]);
+  world.reactor.endHold();
+  await world.rest();
+});
+
+test("waits apart when nothing has happened for a while, and a new event wakes it", async (world) => {
+  const a = world.add(5);
+  await world.wake(world.event(5));
+  const startMs = world.base.nowMs();
+  await world.rest();
+  const quietMs = world.base.nowMs() - startMs;
+  assert.ok(quietMs > 20 && quietMs < 25, `after ${quietMs} ms`);
+  assert.equal(world.libc.apartCount, 2);
+  const waits = world.libc.timeouts.length;
+  world.turn.take();
+  await settle();
+  assert.equal(world.libc.timeouts.length, waits, "It costs nothing");
+  await world.wake(world.event(5));
+  assert.equal(a.told.length, 2);
+  world.turn.take();
+  assert.ok(world.libc.timeouts.length > waits);
+  await world.rest();
+});
+
+test("does not rest while somebody has work left", async (world) => {
+  const a = world.add(5);
+  a.onTurnDo = () => {
+    world.base.advance(1);
+    if (a.turns < 60) world.reactor.again(a);
+  };
+  world.reactor.again(a);
+  await world.wake();
+  await world.rest();
+  assert.equal(a.turns, 60);
+  assert.equal(world.libc.apartCount, 2);
+});
+
+test("a wait apart that fails is made again", async (world) => {
+  const a = world.add(5);
+  world.libc.wake("failed");
+  await settle();
+  await world.rest();
+  assert.equal(world.libc.apartCount, 2);
+  await world.wake(world.event(5));
+  assert.equal(a.told.length, 1);
+});
+
+for (
+  const moment of ["unused", "at rest", "in a slice", "in the runtime's turn", "with work left"]
+) {
+  test(`is disposed of ${moment}: nobody hears anything any more`, async (world) => {
+    if (moment === "unused") return;
+    const a = world.add(5);
+    if (moment === "at rest") return;
+    await world.wake(world.event(5));
+    if (moment === "with work left") world.reactor.again(a);
+    if (moment === "in the runtime's turn") world.turn.take();
+    a.onEventsDo = () => assert.fail("It is over");
+    a.onTurnDo = () => assert.fail("It is over");
+    world.libc.batches.push([world.event(5)]);
+  });
+}
