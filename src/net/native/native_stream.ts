@@ -72,7 +72,6 @@ interface WaitingWrite {
   readonly buffer: Uint8Array;
   start: number;
   readonly end: number;
-  readonly promise: Promise<void>;
   readonly resolve: () => void;
 }
 
@@ -435,7 +434,7 @@ export class NativeStream implements ByteStream, ReactorHandler {
   #waitToWrite(buffer: Uint8Array, start: number, end: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waitingWrites ??= [];
-    this.#waitingWrites.push({ buffer, start, end, promise, resolve });
+    this.#waitingWrites.push({ buffer, start, end, resolve });
     if (this.#waitingWrites.length > MAX_WAITING_WRITES) this.#failWriting();
     else if (!this.#isWatchedForRoom) this.#watchForRoom(true);
     return promise;
