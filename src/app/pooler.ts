@@ -3,7 +3,7 @@
  * It knows nothing of the process it runs in: that is `process.ts`.
  */
 
-import { errorText } from "../base/error_text.ts";
+import { errorStack, errorText } from "../base/error_text.ts";
 import type { ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
@@ -92,7 +92,7 @@ export class Pooler {
   constructor(options: PoolerOptions) {
     this.#options = options;
     const { clock, log, network, random } = options;
-    const onError = (error: unknown) => log.error(`internal error: ${describe(error)}`);
+    const onError = (error: unknown) => log.error(`internal error: ${errorStack(error)}`);
     this.#clientTasks = new TaskGroup(onError);
     this.#serverTasks = new TaskGroup(onError);
     this.#ownTasks = new TaskGroup(onError);
@@ -274,7 +274,7 @@ export class Pooler {
         this.serve(stream);
       } catch (error) {
         // One connection that cannot be served must not end the accepting of others.
-        this.#options.log.error(`internal error: ${describe(error)}`);
+        this.#options.log.error(`internal error: ${errorStack(error)}`);
         stream.close();
       }
     }
@@ -373,8 +373,4 @@ export class Pooler {
 /** A configuration was not taken over. */
 class ReloadError extends Error {
   override readonly name = "ReloadError";
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.stack ?? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 /** Sluice as a process: command line, configuration, user, log, signals, exit status. */
 
-import { errorText } from "../base/error_text.ts";
+import { errorStack, errorText } from "../base/error_text.ts";
 import { parseUserList } from "../auth/user_list.ts";
 import { versionText } from "../admin/version.ts";
 import { HeldClock, systemClock } from "../base/clock.ts";
@@ -186,7 +186,7 @@ async function startPooler(
       random,
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
-      onError: (error) => log.error(`internal error: ${describe(error)}`),
+      onError: (error) => log.error(`internal error: ${errorStack(error)}`),
     }),
   );
   noteEngine(log, engine, loaded);
@@ -293,14 +293,10 @@ function handleRejections(log: Logger): Disposable {
   const handler = (event: PromiseRejectionEvent) => {
     event.preventDefault();
     const { reason } = event;
-    log.error(`internal error: ${describe(reason)}`);
+    log.error(`internal error: ${errorStack(reason)}`);
   };
   addEventListener("unhandledrejection", handler);
   return { [Symbol.dispose]: () => removeEventListener("unhandledrejection", handler) };
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.stack ?? error.message : String(error);
 }
 
 /** Opens the log file anew whatever becomes of the reload: it may have been moved away. */

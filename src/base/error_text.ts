@@ -6,3 +6,8 @@ export function errorText(error: unknown): string {
   // "No such file or directory (os error 2): readfile 'x'"; "Requires read access …, run again with …".
   return message.replace(/ \(os error \d+\).*$/s, "").replace(/, run again with .*$/s, "");
 }
+
+/** All that is known of an error, for who has to mend our own mistakes. */
+export function errorStack(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}

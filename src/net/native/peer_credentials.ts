@@ -9,6 +9,7 @@
  */
 
 import type { PeerCredentials } from "../portable/portable_network.ts";
+import { unixAddress } from "../unix_socket.ts";
 import { FAMILY, type LibcCalls } from "./libc.ts";
 import { openSockets } from "./open_sockets.ts";
 import { decodePath, familyOf } from "./socket_address.ts";
@@ -28,7 +29,7 @@ export class SocketPeerCredentials implements PeerCredentials {
   }
 
   uidOfNewest(path: string): number | undefined {
-    const name = path.startsWith("@") ? `\0${path.slice(1)}` : path;
+    const name = unixAddress(path);
     const open = new Set<bigint>();
     const fresh: number[] = [];
     for (const { address, descriptor } of openSockets(this.#libc)) {

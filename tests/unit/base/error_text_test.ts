@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { errorText } from "../../../src/base/error_text.ts";
+import { errorStack, errorText } from "../../../src/base/error_text.ts";
 
 Deno.test("errorText() gives words for whatever was thrown", () => {
   assert.equal(errorText(new Error("no")), "no");
@@ -13,4 +13,12 @@ Deno.test("errorText() leaves out what the runtime adds for programmers", () => 
     'Requires all access to "/dev/full", run again with the --allow-all flag',
   );
   assert.equal(errorText(denied), 'Requires all access to "/dev/full"');
+});
+
+Deno.test("errorStack() says where an error comes from, and what is no error", () => {
+  assert.match(
+    errorStack(new TypeError("broken")),
+    /^TypeError: broken\n +at .*error_text_test\.ts/,
+  );
+  assert.equal(errorStack("words"), "words");
 });
