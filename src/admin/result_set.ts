@@ -37,15 +37,31 @@ export function numeric<Row>(name: string, read: (row: Row) => ShownValue): Show
   return { name, oid: 1700, sizeBytes: -1, read };
 }
 
-/** Builds the whole answer of a SHOW but for the last ReadyForQuery. */
-export function resultSet<Row>(
+/** What a SHOW shows. Rows are read while they are sent. */
+export interface ShownTable {
+  readonly columns: readonly ResultColumn[];
+  readonly rows: Iterable<readonly ShownValue[]>;
+}
+
+/** A table of whatever its columns can read. */
+export function table<Row>(
   columns: readonly ShowColumn<Row>[],
   rows: Iterable<Row>,
-): Uint8Array {
+): ShownTable {
+  return { columns, rows: rowValues(columns, rows) };
+}
+
+function* rowValues<Row>(
+  columns: readonly ShowColumn<Row>[],
+  rows: Iterable<Row>,
+): Generator<ShownValue[], void, void> {
+  for (const row of rows) yield columns.map(({ read }) => read(row));
+}
+
+/** Builds the whole answer of a SHOW but for the last ReadyForQuery. */
+export function resultSet({ columns, rows }: ShownTable): Uint8Array {
   const writer = new MessageWriter(1024).bytes(rowDescription(columns));
-  for (const row of rows) {
-    writer.bytes(dataRow(columns.map(({ read }) => shown(read(row)))));
-  }
+  for (const row of rows) writer.bytes(dataRow(row.map(shown)));
   return writer.bytes(commandComplete("SHOW")).take();
 }
 

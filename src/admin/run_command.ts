@@ -8,6 +8,7 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import { parseAdminCommand, type ShowThing } from "./admin_parser.ts";
 import type { ConsoleContext, ConsoleRights } from "./console_context.ts";
 import { reload } from "./reload.ts";
+import { resultSet, type ShownTable } from "./result_set.ts";
 import { showClients } from "./show_clients.ts";
 import { showConfig } from "./show_config.ts";
 import { showDatabases } from "./show_databases.ts";
@@ -31,8 +32,9 @@ export interface CommandOutcome {
   readonly afterwards?: () => void;
 }
 
-const SHOW: Readonly<Record<ShowThing, (context: ConsoleContext) => Uint8Array>> = {
-  help: showHelp,
+const TABLES: Readonly<
+  Record<Exclude<ShowThing, "help">, (context: ConsoleContext) => ShownTable>
+> = {
   config: showConfig,
   databases: showDatabases,
   pools: showPools,
@@ -58,9 +60,9 @@ export async function runCommand(
     case "empty":
       return { answer: emptyQueryResponse() };
     case "show":
-      return { answer: SHOW[command.thing](context) };
+      return { answer: show(command.thing, context) };
     case "show_parameter":
-      return { answer: showParameter(command.name) };
+      return { answer: resultSet(showParameter(command.name)) };
     case "set_parameter":
       return { answer: ignoreSet() };
     case "reload":
@@ -72,6 +74,10 @@ export async function runCommand(
     default:
       return unreachable(command);
   }
+}
+
+function show(thing: ShowThing, context: ConsoleContext): Uint8Array {
+  return thing === "help" ? showHelp() : resultSet(TABLES[thing](context));
 }
 
 function requireAdmin(rights: ConsoleRights): void {

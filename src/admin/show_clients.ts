@@ -2,14 +2,14 @@
 
 import type { ClientSession } from "../client/client_session.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { resultSet } from "./result_set.ts";
+import { type ShownTable, table } from "./result_set.ts";
 import { clientWaitMs, shownClientState } from "./shown_client.ts";
 import { shownMoment, shownWallTime } from "./shown_time.ts";
 import { SOCKET_COLUMNS, type SocketRow } from "./socket_columns.ts";
 
 /** Answers SHOW CLIENTS. */
-export function showClients(context: ConsoleContext): Uint8Array {
-  return resultSet(SOCKET_COLUMNS, rows(context));
+export function showClients(context: ConsoleContext): ShownTable {
+  return table(SOCKET_COLUMNS, rows(context));
 }
 
 function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {

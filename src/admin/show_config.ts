@@ -2,7 +2,7 @@
 
 import { type ShownSetting, showSettings } from "../config/settings.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { resultSet, type ShowColumn, text } from "./result_set.ts";
+import { type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 
 const COLUMNS: readonly ShowColumn<ShownSetting>[] = [
   text("key", ({ key }) => key),
@@ -12,10 +12,10 @@ const COLUMNS: readonly ShowColumn<ShownSetting>[] = [
 ];
 
 /** Answers SHOW CONFIG. */
-export function showConfig(context: ConsoleContext): Uint8Array {
+export function showConfig(context: ConsoleContext): ShownTable {
   const settings = showSettings(context.config().settings);
   // `auto` says what was asked for; who looks wants to know what came of it.
-  return resultSet(
+  return table(
     COLUMNS,
     settings.map((setting) =>
       setting.key === "io_engine" ? { ...setting, value: context.engine } : setting

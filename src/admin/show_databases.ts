@@ -9,7 +9,7 @@ import type { ServerPool } from "../client/relay.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { byName, loadBalanceOf } from "./listing.ts";
-import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
+import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { consoleClientCount } from "./shown_client.ts";
 
 /** PgBouncer's figure; nothing is limited by it. */
@@ -55,7 +55,7 @@ const COLUMNS: readonly ShowColumn<DatabaseRow>[] = [
 ];
 
 /** Answers SHOW DATABASES. */
-export function showDatabases(context: ConsoleContext): Uint8Array {
+export function showDatabases(context: ConsoleContext): ShownTable {
   const config = context.config();
   const rows = [consoleRow(context)];
   for (const name of databaseNames(context)) {
@@ -64,7 +64,7 @@ export function showDatabases(context: ConsoleContext): Uint8Array {
     if (database === undefined) continue;
     rows.push(databaseRow(name, { database, config, pools: context.pools.ofDatabase(name) }));
   }
-  return resultSet(COLUMNS, rows.sort((a, b) => byName(a.name, b.name)));
+  return table(COLUMNS, rows.sort((a, b) => byName(a.name, b.name)));
 }
 
 function databaseNames(context: ConsoleContext): Set<string> {

@@ -6,7 +6,6 @@ import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { SHOW_THINGS } from "./admin_parser.ts";
-import type { ConsoleContext } from "./console_context.ts";
 
 const COMMANDS = [
   `SHOW ${SHOW_THINGS.join("|").toUpperCase()}`,
@@ -16,7 +15,7 @@ const COMMANDS = [
 ] as const;
 
 /** Answers SHOW HELP. */
-export function showHelp(_context: ConsoleContext): Uint8Array {
+export function showHelp(): Uint8Array {
   const usage = new PgError(SQLSTATE.successfulCompletion, "Console usage", {
     severity: "NOTICE",
     detail: COMMANDS.map((command) => `\n\t${command}`).join(""),

@@ -6,11 +6,11 @@ import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { fixedParameter } from "./console_parameters.ts";
-import { resultSet, text } from "./result_set.ts";
+import { type ShownTable, table, text } from "./result_set.ts";
 
 /** Answers SHOW of a parameter that always has the same value; `name` in lower case. */
-export function showParameter(name: string): Uint8Array {
-  return resultSet([text<string>(name, fixedParameter)], [name]);
+export function showParameter(name: string): ShownTable {
+  return table([text<string>(name, fixedParameter)], [name]);
 }
 
 /** Answers SET of such a parameter: it succeeds, and changes nothing. */

@@ -8,7 +8,7 @@ import type { ServerPool } from "../client/relay.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { loadBalanceOf } from "./listing.ts";
 import { poolsInOrder } from "./pools_in_order.ts";
-import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
+import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { consoleClientCount, shownClientState } from "./shown_client.ts";
 import { restMicroseconds, wholeSeconds } from "./shown_time.ts";
 
@@ -69,14 +69,14 @@ const COLUMNS: readonly ShowColumn<PoolRow>[] = [
 ];
 
 /** Answers SHOW POOLS. */
-export function showPools(context: ConsoleContext): Uint8Array {
+export function showPools(context: ConsoleContext): ShownTable {
   const counts = clientCounts(context.clients);
   const rows = poolsInOrder(context.pools).map((pool) => {
     return poolRow(pool, counts.get(pool) ?? { activeCount: 0, waitingCount: 0 }, context);
   });
   const at = rows.findIndex(({ database }) => database > CONSOLE_DATABASE);
   rows.splice(at < 0 ? rows.length : at, 0, consoleRow(context));
-  return resultSet(COLUMNS, rows);
+  return table(COLUMNS, rows);
 }
 
 function clientCounts(clients: ClientRegistry): Map<ServerPool, ClientCounts> {

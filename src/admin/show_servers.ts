@@ -6,13 +6,13 @@ import type { ServerSession } from "../server/server_session.ts";
 import type { ServerStateKind } from "../server/server_state.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { poolsInOrder } from "./pools_in_order.ts";
-import { resultSet } from "./result_set.ts";
+import { type ShownTable, table } from "./result_set.ts";
 import { shownMoment, shownWallTime } from "./shown_time.ts";
 import { type ShownEndpoint, SOCKET_COLUMNS, type SocketRow } from "./socket_columns.ts";
 
 /** Answers SHOW SERVERS. */
-export function showServers(context: ConsoleContext): Uint8Array {
-  return resultSet(SOCKET_COLUMNS, rows(context));
+export function showServers(context: ConsoleContext): ShownTable {
+  return table(SOCKET_COLUMNS, rows(context));
 }
 
 function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {

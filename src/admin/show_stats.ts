@@ -3,7 +3,7 @@
 import type { StatName } from "../stats/pool_stats.ts";
 import type { DatabaseStats } from "../stats/stats_book.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { numeric, resultSet, type ShowColumn, text } from "./result_set.ts";
+import { numeric, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 
 /** Each counter, and its name after `total_` and after `avg_`. */
 const COUNTERS: readonly (readonly [counter: StatName, total: string, average: string])[] = [
@@ -32,6 +32,6 @@ const COLUMNS: readonly ShowColumn<DatabaseStats>[] = [
 ];
 
 /** Answers SHOW STATS. */
-export function showStats({ stats }: ConsoleContext): Uint8Array {
-  return resultSet(COLUMNS, stats.databases());
+export function showStats({ stats }: ConsoleContext): ShownTable {
+  return table(COLUMNS, stats.databases());
 }

@@ -2,7 +2,7 @@
 
 import type { ConsoleContext } from "./console_context.ts";
 import { byName } from "./listing.ts";
-import { int4, resultSet, type ShowColumn, text } from "./result_set.ts";
+import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { shownClientState } from "./shown_client.ts";
 
 /** PgBouncer prints sizes that may be missing as text of this width. */
@@ -31,7 +31,7 @@ const COLUMNS: readonly ShowColumn<UserRow>[] = [
 ];
 
 /** Answers SHOW USERS. */
-export function showUsers(context: ConsoleContext): Uint8Array {
+export function showUsers(context: ConsoleContext): ShownTable {
   const { settings, users } = context.config();
   const serverCounts = serversByUser(context);
   const clientCounts = clientsByUser(context);
@@ -54,7 +54,7 @@ export function showUsers(context: ConsoleContext): Uint8Array {
       clientCount: clientCounts.get(name) ?? 0,
     };
   });
-  return resultSet(COLUMNS, rows);
+  return table(COLUMNS, rows);
 }
 
 /** By the user that the servers know. */

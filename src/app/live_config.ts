@@ -23,6 +23,10 @@ export class LiveConfig {
     this.#credentials = credentialsOf(loaded, new Map());
   }
 
+  get loaded(): LoadedConfig {
+    return this.#loaded;
+  }
+
   get config(): Config {
     return this.#loaded.config;
   }

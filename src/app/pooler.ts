@@ -33,6 +33,7 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
+import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { ServerPools } from "./server_pools.ts";
@@ -44,6 +45,7 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   immediate: "at once",
   wait_for_servers: "when all servers are released",
   wait_for_clients: "when all clients have left",
+  wait_for_transactions: "as transactions end",
 };
 
 /** Time for a client to take the news before it is hung up on. */
@@ -71,6 +73,7 @@ export class Pooler {
   readonly clients = new ClientRegistry();
   readonly live: LiveConfig;
   readonly pools: ServerPools;
+  readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
   readonly janitor: Janitor;
 
@@ -82,6 +85,8 @@ export class Pooler {
   readonly #ownTasks: TaskGroup;
   #listeners: Listener[] = [];
   #shutdown: ShutdownMode | undefined;
+  /** When clients are no longer waited for. */
+  #drainLimitMs = Infinity;
   #isStopping = false;
   /** The youngest reload; it never rejects. */
   #reloading: Promise<boolean> = Promise.resolve(true);
@@ -113,6 +118,17 @@ export class Pooler {
       stats: this.stats,
       nextId: () => this.clients.nextId(),
       servers: this.#serverTasks,
+      onNewPool: (pool) => this.operations.adoptPool(pool),
+      onServerGone: () => this.operations.check(),
+    });
+    this.operations = new DatabaseOperations({
+      live: this.live,
+      clients: this.clients,
+      pools: this.pools.registry,
+      log,
+      nowMs: () => clock.nowMs(),
+      isShuttingDown: () => this.#shutdown !== undefined,
+      apply: (config) => this.#takeOver({ ...this.live.loaded, config }),
     });
     const cancels = new CancelDesk({
       clients: this.clients,
@@ -130,15 +146,17 @@ export class Pooler {
       cancels,
       clock,
       engine: options.engine,
+      operations: this.operations,
+      planReload: () => Promise.reject(new ReloadError("not here yet")),
       config: () => this.live.config,
       userNames: () => this.live.credentials.keys(),
       reload: async () => {
         log.log("RELOAD command issued");
         if (!await this.reload()) throw new ReloadError("Cannot reload: see the log");
       },
-      shutdown: (mode: ShutdownMode) => {
+      shutdown: (mode: ShutdownMode, limitMs?: number) => {
         log.log("SHUTDOWN command issued");
-        this.shutdown(mode);
+        this.shutdown(mode, limitMs);
       },
     };
     this.#reception = new Reception({
@@ -158,6 +176,7 @@ export class Pooler {
         this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool));
       },
       isShuttingDown: () => this.#shutdown !== undefined,
+      operations: this.operations,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: consoleContext, isOwnProcess }),
     });
@@ -170,6 +189,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
     ], { clock, onError });
   }
@@ -252,20 +272,30 @@ export class Pooler {
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
     for (const name of plan.changedDatabases) this.#doomServers(name);
     for (const name of plan.removedDatabases) this.#removeDatabase(name);
+    this.operations.forgetRemoved();
   }
 
-  /** Begins to end. The second time, whatever the modes, it ends at once. */
-  shutdown(mode: ShutdownMode): void {
-    const { log } = this.#options;
+  /**
+   * Begins to end. The second time, whatever the modes, it ends at once. `limitMs` is how long
+   * transactions may go on with `wait_for_transactions`; undefined: as long as they take.
+   */
+  shutdown(mode: ShutdownMode, limitMs?: number): void {
+    const { clock, log } = this.#options;
     const isSecond = this.#shutdown !== undefined;
     this.#shutdown = isSecond ? "immediate" : mode;
+    if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
     log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
-    for (const listener of this.#listeners) {
-      // The console stays in reach as long as somebody is waited for.
-      const isKept = this.#shutdown !== "immediate" && listener.address.kind === "unix";
-      if (!isKept) listener.close();
-    }
+    for (const listener of this.#listeners) if (!this.#isKept(listener)) listener.close();
+    this.operations.beginShutdown();
     this.#advanceShutdown();
+  }
+
+  /** Whether a listener stays while the pooler ends. */
+  #isKept({ address }: Listener): boolean {
+    // Newcomers are told, where the others are not told anything before they ask.
+    if (this.#shutdown === "wait_for_transactions") return true;
+    // The console stays in reach as long as somebody is waited for.
+    return this.#shutdown !== "immediate" && address.kind === "unix";
   }
 
   async #accept(listener: Listener): Promise<void> {
@@ -312,6 +342,10 @@ export class Pooler {
     switch (this.#shutdown) {
       case undefined:
         return;
+      case "wait_for_transactions":
+        this.#drain();
+        if (this.#servedCount() > 0 && !this.#isDrainOver()) return;
+        break;
       case "wait_for_clients":
         if (this.#servedCount() > 0) return;
         break;
@@ -322,6 +356,22 @@ export class Pooler {
       case "immediate":
     }
     this.#stop();
+  }
+
+  /** Lets clients go on to the end of their transactions, and no further. */
+  #drain(): void {
+    const farewell = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
+    const refusal = new PgError(SQLSTATE.cannotConnectNow, farewell.message);
+    for (const client of [...this.clients.all()]) {
+      if (client.relay !== undefined) client.relay.leave(farewell);
+      else if (client.pool !== undefined) client.end(refusal.message, refusal);
+    }
+  }
+
+  #isDrainOver(): boolean {
+    if (this.#options.clock.nowMs() < this.#drainLimitMs) return false;
+    this.#options.log.warning(`${this.#servedCount()} clients have not ended in time`);
+    return true;
   }
 
   /** Clients that are being served by a pool or log in to one; those of the console do not count. */

@@ -28,6 +28,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
+import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
 
@@ -47,6 +48,7 @@ export interface ReceptionOptions {
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   readonly isShuttingDown: () => boolean;
+  readonly operations: DatabaseOperations;
   /** Told of a server that was closed while it was running something. */
   readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
   readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
@@ -106,11 +108,13 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   poolFor(user: string, database: string): ServerPool {
+    const refusal = this.#options.operations.refusal(database);
+    if (refusal !== undefined) throw refusal;
     return this.#options.pools.poolFor(user, database);
   }
 
   openRelay(client: ClientSession, pool: ServerPool): ClientService {
-    const { clock, live, onAbandoned } = this.#options;
+    const { clock, live, onAbandoned, operations } = this.#options;
     const relay = new Relay({
       host: client,
       stream: client.stream,
@@ -122,6 +126,7 @@ export class Reception implements LoginDesk, SessionDesk {
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;
+    operations.adoptClient(client);
     return relay;
   }
 

@@ -41,6 +41,10 @@ export interface ServerPoolsOptions {
   readonly nextId: () => number;
   /** Runs the servers. */
   readonly servers: TaskGroup;
+  /** Told of each new pool, before anybody has it. */
+  readonly onNewPool: (pool: ServerPool) => void;
+  /** Told of each server that has gone. */
+  readonly onServerGone: () => void;
 }
 
 /** Finds and makes pools. */
@@ -121,7 +125,9 @@ export class ServerPools {
       },
       openServer: () => this.#openServer(pool),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
+      onServerGone: this.#options.onServerGone,
     });
+    this.#options.onNewPool(pool);
     return pool;
   }
 

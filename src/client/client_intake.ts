@@ -68,8 +68,21 @@ export class ClientIntake {
    */
   take(buffer: Uint8Array, length: number, hasServer: boolean): void {
     this.#options.stats.bytesReceived += length;
+    this.#cursor.feed(buffer, length);
+    this.takeOn(hasServer);
+  }
+
+  /** Takes of a chunk only what belongs to the message that is under way; the rest by `takeOn()`. */
+  takeRest(buffer: Uint8Array, length: number): void {
+    this.#options.stats.bytesReceived += length;
     const cursor = this.#cursor;
     cursor.feed(buffer, length);
+    if (cursor.next()) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);
+  }
+
+  /** Walks on from where a chunk was left. @throws {ProtocolError} As `take()`. */
+  takeOn(hasServer: boolean): void {
+    const cursor = this.#cursor;
     while (cursor.next()) {
       if (!cursor.isContinuation) this.#isForwarding = this.#note(cursor.type, hasServer);
       if (this.#isForwarding) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);

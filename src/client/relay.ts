@@ -20,6 +20,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
+import { LinkFreeze } from "./link_freeze.ts";
 import { RequestClock } from "./request_clock.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
@@ -91,6 +92,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #isMidReply = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
+  /** Whether the client has not taken yet what was handed to its stream. */
+  #isReplyUnsent = false;
+  /** There while all connections are frozen. */
+  #freeze: LinkFreeze | undefined;
+  /** What the client is told when its transaction has ended. */
+  #farewell: PgError | undefined;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -162,8 +169,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    * @throws {ProtocolError} If it is not what a client may send.
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
+    if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
+    this.#intake.take(buffer, length, this.#server !== undefined);
+    return this.#afterTaking();
+  }
+
+  /** Goes on with what the intake has gathered. */
+  #afterTaking(): SinkAnswer {
     const intake = this.#intake;
-    intake.take(buffer, length, this.#server !== undefined);
     if (intake.outgoing.length === 0) return this.#afterForwarding();
     this.#isLinkOver = false;
     this.#hasAskedSince = true;
@@ -188,6 +201,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Takes what the server sent. */
   onServerChunk(cursor: MessageCursor): void | Promise<void> {
+    if (this.#freeze !== undefined) return this.#receiveFrozenReply(cursor, this.#freeze);
     const toClient = this.#toClient;
     while (cursor.next()) {
       if (this.#isLinkOver && isUnasked(cursor)) {
@@ -201,8 +215,97 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     }
     this.#isMidReply = cursor.isMidMessage;
     const sending = this.#flushToClient();
-    if (sending !== undefined) return sending.then(this.#settle);
+    if (sending === undefined) return this.#settle();
+    this.#isReplyUnsent = true;
+    return sending.then(this.#settleSent);
+  }
+
+  readonly #settleSent = (): void => {
+    this.#isReplyUnsent = false;
     this.#settle();
+  };
+
+  /** Whether it stands between two messages in both directions, and stays there. */
+  get isFrozen(): boolean {
+    const isUnderWay = this.#isMidReply || this.#isReplyUnsent || this.#isForwardingHeld ||
+      this.#isSettingParameters || this.#intake.isMidMessage;
+    return this.#freeze !== undefined && !this.#freeze.isSending && !isUnderWay;
+  }
+
+  /** Holds both directions between two messages, from the end of what is under way on. */
+  freeze(): void {
+    this.#freeze ??= new LinkFreeze();
+  }
+
+  /** Goes on with what was held. */
+  thaw(): void {
+    const freeze = this.#freeze;
+    this.#freeze = undefined;
+    freeze?.thaw();
+  }
+
+  /** Ends the client as soon as it has no transaction open: at once, or when that has ended. */
+  leave(farewell: PgError): void {
+    this.#farewell = farewell;
+    this.#leaveIfFree();
+  }
+
+  #leaveIfFree(): void {
+    const farewell = this.#farewell;
+    if (farewell === undefined || !this.#isFree()) return;
+    this.#options.host.end(farewell.message, farewell);
+  }
+
+  /** Whether the client has nothing under way, nor will have before it asks for more. */
+  #isFree(): boolean {
+    const server = this.#server;
+    if (server !== undefined) return this.#mode === "session" && this.#isAtRest(server);
+    // Who waits is served before it leaves, if anybody is.
+    return this.#place.queue === undefined || this.#options.pool.isPaused;
+  }
+
+  #receiveFrozenRequest(buffer: Uint8Array, length: number): SinkAnswer {
+    const intake = this.#intake;
+    if (!intake.isMidMessage) {
+      return this.#holdRequest(undefined, () => this.onClientChunk(buffer, length));
+    }
+    intake.takeRest(buffer, length);
+    const sending = this.#forward(this.#server!);
+    if (intake.isMidMessage) return sending;
+    return this.#holdRequest(sending, () => {
+      intake.takeOn(this.#server !== undefined);
+      return this.#afterTaking();
+    });
+  }
+
+  /** Holds the client's loop until the thaw, and until what was sent on has been taken. */
+  #holdRequest(sending: void | Promise<void>, goOn: () => SinkAnswer): SinkAnswer {
+    const { host, stream } = this.#options;
+    this.#freeze!.holdRequest(sending, () => {
+      try {
+        const answer = goOn();
+        if (answer === undefined) stream.resume();
+        else if (answer !== HOLD) void answer.then(() => stream.resume());
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
+      }
+    });
+    return HOLD;
+  }
+
+  async #receiveFrozenReply(cursor: MessageCursor, freeze: LinkFreeze): Promise<void> {
+    const server = this.#server;
+    if (this.#isMidReply && cursor.next()) {
+      this.#toClient.add(cursor.buffer, cursor.start, cursor.end);
+      this.#isMidReply = cursor.isMidMessage;
+      this.#isReplyUnsent = true;
+      await this.#flushToClient();
+      this.#isReplyUnsent = false;
+    }
+    if (!this.#isMidReply) await freeze.thawed;
+    if (this.#server !== server) cursor.abandonChunk();
+    else await this.onServerChunk(cursor);
   }
 
   #flushToClient(): void | Promise<void> {
@@ -222,6 +325,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The client is gone: gives back what is clean, closes what is not. */
   detach(): void {
     this.#options.pool.cancel(this.#place);
+    this.#freeze?.dropRequest();
     // A chunk that is still being sent is borrowed until the server has it or is closed.
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
@@ -248,6 +352,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const sending = stream.write(answer, 0, answer.length);
     if (sending === undefined) this.#options.stream.resume();
     else void sending.then(() => this.#options.stream.resume());
+    this.#leaveIfFree();
     return true;
   }
 
@@ -392,13 +497,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #settle = (): void => {
     const server = this.#server;
     if (server === undefined) return;
-    if (this.#mode === "session") return;
+    if (this.#mode === "session") return this.#leaveIfFree();
     if (!this.#isAtRest(server)) return;
     const isInDoubt = this.#isInDoubt;
     this.#unlink();
     this.#options.host.enterIdle();
     if (isInDoubt) server.discard("answers out of step with requests");
     else server.release(false);
+    this.#leaveIfFree();
   };
 
   /**

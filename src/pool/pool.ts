@@ -4,7 +4,8 @@
  *
  * Invariants: nobody waits while a server is idle; waiters are served oldest first; at most one
  * server is logging in, so a storm of clients does not become a storm of logins; every path on
- * which a server comes free or goes away ends in `#serveNext()`.
+ * which a server comes free or goes away ends in `#serveNext()`. While paused a pool gives nothing
+ * away, has no free server, and opens none.
  *
  * All of it is synchronous: there is no moment between deciding and doing.
  */
@@ -20,6 +21,9 @@ import {
 import type { PooledServer, PooledServerEnd, PooledServerState } from "./pooled_server.ts";
 import { ServerLists } from "./server_lists.ts";
 import { type WaitingPlace, WaitingQueue } from "./waiting_queue.ts";
+
+/** Why a server is closed that is not to be used while the pool is paused. */
+const PAUSED = "pause mode";
 
 /** Somebody who waits for a server. Exactly one of the two is called, and then no more. */
 export interface ServerRequest<S, E> {
@@ -77,6 +81,8 @@ export interface PoolOptions<S, E> {
   readonly openServer: () => S;
   /** Whether an error of the server only asks for patience (57P03): then everybody waits. */
   readonly isTemporary: (error: E) => boolean;
+  /** Told of each server that was closed, when the pool has done what follows from it. */
+  readonly onServerGone?: () => void;
 }
 
 /** The servers and the waiting clients of one (database, user). */
@@ -98,6 +104,7 @@ export class Pool<S extends PooledServer<E>, E> {
   #failure: StandingFailure<E> | undefined;
   /** When a server was last closed for its age. */
   #lifetimeTurnAtMs = -Infinity;
+  #stance: "serving" | "held" | "paused" = "serving";
   /** There once nothing is given away any more. */
   #closure: StandingFailure<E> | undefined;
 
@@ -119,6 +126,11 @@ export class Pool<S extends PooledServer<E>, E> {
     return this.#options.rules();
   }
 
+  /** Whether nothing is given away until `resume()`. */
+  get isPaused(): boolean {
+    return this.#stance !== "serving";
+  }
+
   /** Whether there is anything that would be lost with the pool. */
   get isEmpty(): boolean {
     return this.servers.count === 0 && this.clientCount === 0;
@@ -132,7 +144,7 @@ export class Pool<S extends PooledServer<E>, E> {
     if (this.#closure !== undefined) return this.#closure;
     const free = this.#nextFree() ?? this.#nextChecked();
     if (free !== undefined) return free;
-    const failure = this.#standingFailure();
+    const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
     this.waiting.add(place, this.#options.nowMs());
     this.#openIfNeeded();
@@ -153,7 +165,7 @@ export class Pool<S extends PooledServer<E>, E> {
   ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
     if (this.#closure !== undefined) return this.#closure;
     if (this.welcome !== undefined) return this.welcome;
-    const failure = this.#standingFailure();
+    const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
     this.loggingIn.add(place, this.#options.nowMs());
     this.#openIfNeeded();
@@ -171,17 +183,21 @@ export class Pool<S extends PooledServer<E>, E> {
     const { state } = server;
     switch (state.kind) {
       case "idle":
+        if (this.#stance === "paused") return server.discard(PAUSED);
         if (before.kind === "login") this.#loginSucceeded(server);
         return this.#serveNext();
       case "closed":
-        // A login that was called off says nothing about the next one; nor does one host of several.
-        if (
-          before.kind !== "login" || state.end.kind === "served" || state.end.kind === "elsewhere"
-        ) {
-          this.#serveNext();
-        } // After a failure the janitor tries again, at its pace.
-        else this.#loginFailed(state.end);
+        this.#onServerClosed(before, state.end);
+        this.#options.onServerGone?.();
     }
+  }
+
+  #onServerClosed(before: PooledServerState<E>, end: PooledServerEnd<E>): void {
+    // A login that was called off says nothing about the next one; nor does one host of several.
+    const isFailure = before.kind === "login" && end.kind !== "served" && end.kind !== "elsewhere";
+    // After a failure the janitor tries again, at its pace.
+    if (isFailure) this.#loginFailed(end);
+    else this.#serveNext();
   }
 
   /**
@@ -192,6 +208,29 @@ export class Pool<S extends PooledServer<E>, E> {
     this.#serveNext();
     if (!wantsSpares || !this.#mayTry()) return;
     if (mayOpenSpareServer(this.rules, this.#situation())) this.#open();
+  }
+
+  /**
+   * Gives no server away until `resume()`: whoever asks waits. Servers are closed, those in use as
+   * soon as they are free.
+   */
+  pause(): void {
+    this.#stance = "paused";
+    const { active, beingCanceled, tested } = this.servers;
+    const inUse = new Set<S>([...active, ...beingCanceled, ...tested]);
+    for (const server of [...this.servers.all()]) if (!inUse.has(server)) server.discard(PAUSED);
+  }
+
+  /** Gives no server away until `resume()`, and keeps those that there are. */
+  hold(): void {
+    if (this.#stance === "serving") this.#stance = "held";
+  }
+
+  /** Serves those who wait, oldest first. What failed before the pause does not count. */
+  resume(): void {
+    this.#stance = "serving";
+    this.#failure = undefined;
+    this.#serveNext();
   }
 
   /** Closes every server as soon as it is free, and greets no more clients with what they said. */
@@ -230,12 +269,13 @@ export class Pool<S extends PooledServer<E>, E> {
 
   /** An idle server, unless others were here first. */
   #nextFree(): S | undefined {
-    if (this.waiting.size > 0) return undefined;
+    if (this.waiting.size > 0 || this.isPaused) return undefined;
     return this.servers.nextIdle(this.rules.isRoundRobin);
   }
 
   /** Has a server checked that was idle for long; where no check is wanted, it is free at once. */
   #nextChecked(): S | undefined {
+    if (this.isPaused) return undefined;
     this.servers.used.at(-1)?.check();
     return this.#nextFree();
   }
@@ -269,6 +309,7 @@ export class Pool<S extends PooledServer<E>, E> {
 
   /** Hands out what is free; then sees to it that more comes free. */
   #serveNext(): void {
+    if (this.isPaused) return;
     while (this.waiting.size > 0) {
       const server = this.servers.nextIdle(this.rules.isRoundRobin);
       if (server === undefined) break;
@@ -296,7 +337,7 @@ export class Pool<S extends PooledServer<E>, E> {
   }
 
   #open(): void {
-    if (this.#closure !== undefined) return;
+    if (this.#closure !== undefined || this.isPaused) return;
     this.servers.add(this.#options.openServer());
   }
 

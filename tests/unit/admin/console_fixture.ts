@@ -6,8 +6,13 @@
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
-import type { ConsoleContext, ShutdownMode } from "../../../src/admin/console_context.ts";
+import type {
+  ConsoleContext,
+  Operations,
+  ShutdownMode,
+} from "../../../src/admin/console_context.ts";
 import { openConsole } from "../../../src/admin/open_console.ts";
+import { resultSet, type ShownTable } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { ClientLogin, type LoginDesk } from "../../../src/client/client_login.ts";
@@ -16,6 +21,7 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
@@ -117,6 +123,80 @@ export interface ClientPlan {
 
 const TRACKED = new TrackedParameters([]);
 
+/** Notes what it is asked to do. */
+export class NotedOperations implements Operations {
+  mode: Operations["mode"] = "active";
+  readonly paused = new Set<string>();
+  readonly disabled = new Set<string>();
+  /** Each call, its name and what it was given. */
+  readonly calls: (readonly unknown[])[] = [];
+  /** What every call fails with, if anything. */
+  failure: PgError | undefined;
+  /** What those that take time wait for. */
+  waiting: Promise<void> = Promise.resolve();
+
+  isPaused(database: string): boolean {
+    return this.paused.has(database);
+  }
+
+  isDisabled(database: string): boolean {
+    return this.disabled.has(database);
+  }
+
+  pause(database: string | undefined, signal: AbortSignal): Promise<void> {
+    return this.#wait(["pause", database], signal);
+  }
+
+  resume(database: string | undefined): void {
+    this.#note(["resume", database]);
+  }
+
+  disable(database: string): void {
+    this.#note(["disable", database]);
+  }
+
+  enable(database: string): void {
+    this.#note(["enable", database]);
+  }
+
+  reconnect(database: string | undefined): void {
+    this.#note(["reconnect", database]);
+  }
+
+  kill(database: string | undefined): void {
+    this.#note(["kill", database]);
+  }
+
+  killClient(id: number): void {
+    this.#note(["killClient", id]);
+  }
+
+  suspend(signal: AbortSignal): Promise<void> {
+    return this.#wait(["suspend"], signal);
+  }
+
+  waitClose(database: string | undefined, signal: AbortSignal): Promise<void> {
+    return this.#wait(["waitClose", database], signal);
+  }
+
+  set(key: string, value: string): void {
+    this.#note(["set", key, value]);
+  }
+
+  #note(call: readonly unknown[]): void {
+    this.calls.push(call);
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  async #wait(call: readonly unknown[], signal: AbortSignal): Promise<void> {
+    this.#note(call);
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+    await Promise.race([this.waiting, aborted]);
+  }
+}
+
 /** The pooler around the console. */
 export class ConsoleFixture implements ConsoleContext {
   readonly clock = new FakeClock();
@@ -124,6 +204,7 @@ export class ConsoleFixture implements ConsoleContext {
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
   readonly engine = "portable";
+  readonly operations = new NotedOperations();
   readonly logLines: string[] = [];
   readonly cancels: CancelDesk;
   readonly servers: ServerSession[] = [];
@@ -134,6 +215,7 @@ export class ConsoleFixture implements ConsoleContext {
   reloadCount = 0;
   /** What a reload waits for, or fails with. */
   reloading: Promise<void> = Promise.resolve();
+  reloadChanges: readonly ReloadChange[] = [];
   secretHolders: string[] = [];
   /** Whether connections to servers come about. */
   areServersUp = true;
@@ -179,6 +261,10 @@ export class ConsoleFixture implements ConsoleContext {
   reload(): Promise<void> {
     this.reloadCount += 1;
     return this.reloading;
+  }
+
+  planReload(): Promise<readonly ReloadChange[]> {
+    return this.reloading.then(() => this.reloadChanges);
   }
 
   shutdown(mode: ShutdownMode): void {
@@ -389,8 +475,9 @@ export interface ReadResult {
   readonly tag: string;
 }
 
-/** Reads RowDescription, rows and CommandComplete. */
-export function readResult(bytes: Uint8Array): ReadResult {
+/** Reads RowDescription, rows and CommandComplete, of a table as it is sent. */
+export function readResult(shown: ShownTable | Uint8Array): ReadResult {
+  const bytes = shown instanceof Uint8Array ? shown : resultSet(shown);
   const [description, ...rest] = messagesIn(bytes);
   const complete = rest.pop();
   if (description?.type !== "T" || complete?.type !== "C") throw new Error("This is no result");

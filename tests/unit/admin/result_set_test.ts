@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { int4, numeric, resultSet, text } from "../../../src/admin/result_set.ts";
+import { int4, numeric, resultSet, table, text } from "../../../src/admin/result_set.ts";
 import { backend, cstring, int16, int32, join, message } from "../../support/messages.ts";
 
 interface Fruit {
@@ -34,11 +34,11 @@ Deno.test("resultSet() describes the columns, sends the rows as text and complet
     backend.dataRow(["", "-1", "-2"]),
     backend.complete("SHOW"),
   );
-  assert.deepEqual(resultSet(columns, rows), expected);
+  assert.deepEqual(resultSet(table(columns, rows)), expected);
 });
 
 Deno.test("resultSet() without rows still describes its columns", () => {
-  const bytes = resultSet([text<Fruit>("name", ({ name }) => name)], []);
+  const bytes = resultSet(table([text<Fruit>("name", ({ name }) => name)], []));
   const expected = join(
     message("T", int16(1), column("name", 25, -1)),
     backend.complete("SHOW"),

@@ -1,6 +1,7 @@
 /** Every SHOW: its columns, and what stands in them. Mirrors `show_*.ts` and what they share. */
 
 import assert from "node:assert/strict";
+import { resultSet } from "../../../src/admin/result_set.ts";
 import { showClients } from "../../../src/admin/show_clients.ts";
 import { showConfig } from "../../../src/admin/show_config.ts";
 import { showDatabases } from "../../../src/admin/show_databases.ts";
@@ -87,11 +88,11 @@ Deno.test("SHOW VERSION answers one row that begins as PgBouncer's, byte by byte
     backend.dataRow([text]),
     backend.complete("SHOW"),
   );
-  assert.deepEqual(showVersion(fixture), expected);
+  assert.deepEqual(resultSet(showVersion(fixture)), expected);
 });
 
-Deno.test("SHOW HELP answers a notice that lists the commands there are, and no rows", async () => {
-  const [notice, complete, ...more] = messagesIn(showHelp(await ConsoleFixture.from()));
+Deno.test("SHOW HELP answers a notice that lists the commands there are, and no rows", () => {
+  const [notice, complete, ...more] = messagesIn(showHelp());
   assert.equal(notice?.type, "N");
   assert.deepEqual(readReport(notice!.body), {
     severity: "NOTICE",
@@ -118,7 +119,7 @@ Deno.test("SHOW of what drivers ask for has a fixed answer", () => {
       backend.dataRow([value]),
       backend.complete("SHOW"),
     );
-    assert.deepEqual(showParameter(name), expected);
+    assert.deepEqual(resultSet(showParameter(name)), expected);
   }
 });
 

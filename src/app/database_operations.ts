@@ -1,0 +1,332 @@
+/**
+ * What operators do with databases, servers and clients: PAUSE and its kin, each with PgBouncer's
+ * meaning in every state of the others.
+ *
+ * All is done between two awaits. Those that wait look again each time a server has gone, and once
+ * in each of the janitor's rounds.
+ */
+
+import type { Operations } from "../admin/console_context.ts";
+import { Deferred } from "../base/deferred.ts";
+import { CONSOLE_DATABASE } from "../client/client_login.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
+import type { ClientSession } from "../client/client_session.ts";
+import type { ServerPool } from "../client/relay.ts";
+import { SettingError, withSetting } from "../config/set_setting.ts";
+import type { Config } from "../config/config.ts";
+import type { Logger } from "../log/logger.ts";
+import type { PoolRegistry } from "../pool/pool_registry.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig } from "./live_config.ts";
+
+/** What the operations work on. */
+export interface DatabaseOperationsOptions {
+  readonly live: LiveConfig;
+  readonly clients: ClientRegistry;
+  readonly pools: PoolRegistry<ServerPool>;
+  readonly log: Logger;
+  readonly nowMs: () => number;
+  readonly isShuttingDown: () => boolean;
+  /** Puts a configuration in force that differs from the present one in a setting. */
+  readonly apply: (config: Config) => void;
+}
+
+/** Something that is waited for, and who waits. */
+interface Wait {
+  readonly isOver: () => boolean;
+  readonly over: Deferred<void>;
+}
+
+/** Carries them out. */
+export class DatabaseOperations implements Operations {
+  readonly #options: DatabaseOperationsOptions;
+  readonly #paused = new Set<string>();
+  readonly #disabled = new Set<string>();
+  readonly #waits = new Set<Wait>();
+  #mode: Operations["mode"] = "active";
+  /** When the connections that are still busy are closed; there while SUSPEND waits for them. */
+  #suspendLimitMs = 0;
+
+  constructor(options: DatabaseOperationsOptions) {
+    this.#options = options;
+  }
+
+  get mode(): Operations["mode"] {
+    return this.#mode;
+  }
+
+  isPaused(database: string): boolean {
+    return this.#paused.has(database);
+  }
+
+  isDisabled(database: string): boolean {
+    return this.#disabled.has(database);
+  }
+
+  pause(database: string | undefined, signal: AbortSignal): Promise<void> {
+    this.#refuseInShutdown();
+    if (database === undefined) {
+      this.#log("PAUSE");
+      this.#enter("paused");
+      for (const pool of this.#options.pools.all()) pool.pause();
+    } else {
+      this.#log("PAUSE", database);
+      this.#requireDatabase(database, "pause");
+      this.#paused.add(database);
+      for (const pool of this.#poolsOf(database)) pool.pause();
+    }
+    return this.#wait(() => !this.#hasServers(database), signal, () => this.#undoPause(database));
+  }
+
+  resume(database: string | undefined): void {
+    this.#refuseInShutdown();
+    if (database !== undefined) {
+      this.#log("RESUME", database);
+      this.#requireDatabase(database, "resume");
+      if (!this.#paused.has(database)) throw wrongState(`database ${database} is not paused`);
+      return this.#undoPause(database);
+    }
+    this.#log("RESUME");
+    if (this.#mode === "active") throw wrongState("pooler is not paused/suspended");
+    if (this.#mode === "suspended") this.#thaw();
+    this.#undoPause(undefined);
+  }
+
+  disable(database: string): void {
+    this.#log("DISABLE", database);
+    this.#requireDatabase(database, "disable");
+    this.#disabled.add(database);
+  }
+
+  enable(database: string): void {
+    this.#log("ENABLE", database);
+    this.#requireDatabase(database, "enable");
+    this.#disabled.delete(database);
+  }
+
+  reconnect(database: string | undefined): void {
+    this.#log("RECONNECT", database);
+    if (database !== undefined) this.#requireDatabase(database, "reconnect");
+    for (const pool of this.#poolsOf(database)) pool.doomServers("obsolete connection");
+  }
+
+  kill(database: string | undefined): void {
+    this.#refuseInShutdown();
+    this.#log("KILL", database);
+    if (database === undefined) this.#enter("paused");
+    else {
+      this.#requireDatabase(database, "kill");
+      this.#paused.add(database);
+    }
+    for (const pool of this.#poolsOf(database)) pool.pause();
+    for (const client of [...this.#options.clients.all()]) {
+      const { pool } = client;
+      if (pool !== undefined && (database === undefined || pool.database === database)) {
+        this.#dropClient(client);
+      }
+    }
+    for (const pool of this.#poolsOf(database)) {
+      for (const server of [...pool.servers.all()]) server.discard(forced().message);
+    }
+  }
+
+  killClient(id: number): void {
+    this.#log("KILL_CLIENT", String(id));
+    for (const client of this.#options.clients.all()) {
+      if (client.id === id && client.isOpen) return this.#dropClient(client);
+    }
+    throw new PgError(SQLSTATE.undefinedObject, "client not found", { severity: "ERROR" });
+  }
+
+  suspend(signal: AbortSignal): Promise<void> {
+    this.#refuseInShutdown();
+    if (this.#mode === "active" && this.#paused.size > 0) {
+      throw wrongState("cannot suspend with paused databases");
+    }
+    this.#log("SUSPEND");
+    this.#enter("suspended");
+    const { live, nowMs } = this.#options;
+    this.#suspendLimitMs = nowMs() + live.settings.suspendTimeoutMs;
+    for (const pool of this.#options.pools.all()) pool.hold();
+    for (const client of this.#options.clients.all()) client.relay?.freeze();
+    return this.#wait(() => this.#isFrozen(), signal, () => {
+      this.#thaw();
+      this.#undoPause(undefined);
+    });
+  }
+
+  waitClose(database: string | undefined, signal: AbortSignal): Promise<void> {
+    this.#log("WAIT_CLOSE", database);
+    if (database === CONSOLE_DATABASE) {
+      throw wrongState(`cannot wait in admin db: ${CONSOLE_DATABASE}`);
+    }
+    if (database !== undefined) this.#requireDatabase(database, "wait");
+    return this.#wait(() => !this.#hasDoomedServers(database), signal, () => {});
+  }
+
+  set(key: string, value: string): void {
+    const { apply, live, log } = this.#options;
+    try {
+      const config = withSetting(live.config, key, value);
+      apply(config);
+    } catch (error) {
+      if (!(error instanceof SettingError)) throw error;
+      throw new PgError(SQLSTATE.syntaxError, "SET failed", {
+        severity: "ERROR",
+        detail: error.message,
+      });
+    }
+    log.log(`SET ${key} = ${value} command issued`);
+  }
+
+  /** Why nobody may log in to the database now, if so. */
+  refusal(database: string): PgError | undefined {
+    if (!this.#disabled.has(database)) return undefined;
+    return new PgError(SQLSTATE.cannotConnectNow, `database "${database}" is disabled`);
+  }
+
+  /** Brings a new pool to the state that its database is in. */
+  adoptPool(pool: ServerPool): void {
+    if (this.#mode === "paused" || this.#paused.has(pool.database)) pool.pause();
+    else if (this.#mode === "suspended") pool.hold();
+  }
+
+  /** Brings a client that has just logged in to the state that all are in. */
+  adoptClient({ relay }: ClientSession): void {
+    if (this.#mode === "suspended") relay?.freeze();
+  }
+
+  /** Tells those whose wait is over, and closes what did not come to rest in time. */
+  check(): void {
+    if (this.#waits.size === 0) return;
+    if (this.#mode === "suspended") this.#closeRestless();
+    for (const wait of this.#waits) {
+      if (!wait.isOver()) continue;
+      this.#waits.delete(wait);
+      wait.over.resolve();
+    }
+  }
+
+  /** What was said of databases that are no longer there is forgotten. */
+  forgetRemoved(): void {
+    for (const names of [this.#paused, this.#disabled]) {
+      for (const name of names) {
+        if (this.#options.live.databaseConfig(name) === undefined) names.delete(name);
+      }
+    }
+  }
+
+  /** The pooler ends: nothing is held back any more. */
+  beginShutdown(): void {
+    if (this.#mode === "suspended") {
+      this.#thaw();
+      this.#undoPause(undefined);
+    }
+  }
+
+  #enter(mode: "paused" | "suspended"): void {
+    if (this.#mode !== "active") throw wrongState("already suspended/paused");
+    this.#mode = mode;
+  }
+
+  /** Serves again what nothing else holds back. */
+  #undoPause(database: string | undefined): void {
+    if (database === undefined) this.#mode = "active";
+    else this.#paused.delete(database);
+    if (this.#mode === "paused") return;
+    for (const pool of this.#poolsOf(database)) {
+      if (pool.isPaused && !this.#paused.has(pool.database)) pool.resume();
+    }
+  }
+
+  #thaw(): void {
+    this.#suspendLimitMs = 0;
+    for (const client of [...this.#options.clients.all()]) client.relay?.thaw();
+  }
+
+  #isFrozen(): boolean {
+    for (const { relay } of this.#options.clients.all()) {
+      if (relay !== undefined && !relay.isFrozen) return false;
+    }
+    return true;
+  }
+
+  /** SUSPEND waits for so long and no longer. */
+  #closeRestless(): void {
+    if (this.#options.nowMs() < this.#suspendLimitMs) return;
+    const error = new PgError(SQLSTATE.adminShutdown, "suspend_timeout");
+    for (const client of [...this.#options.clients.all()]) {
+      if (client.relay?.isFrozen === false) client.end(error.message, error);
+    }
+  }
+
+  /** The client and its server, which is closed as soon as it is not needed for cancelling. */
+  #dropClient(client: ClientSession): void {
+    const error = forced();
+    client.relay?.server?.doom(error.message);
+    client.end(error.message, error);
+  }
+
+  #hasServers(database: string | undefined): boolean {
+    return this.#poolsOf(database).some(({ servers }) => servers.count > 0);
+  }
+
+  #hasDoomedServers(database: string | undefined): boolean {
+    return this.#poolsOf(database).some(({ servers }) => {
+      for (const { isDoomed } of servers.all()) if (isDoomed) return true;
+      return false;
+    });
+  }
+
+  #poolsOf(database: string | undefined): ServerPool[] {
+    const { pools } = this.#options;
+    return database === undefined ? [...pools.all()] : pools.ofDatabase(database);
+  }
+
+  /** Resolves when it is over; rejects when `signal` comes first, after `undo`. */
+  async #wait(isOver: () => boolean, signal: AbortSignal, undo: () => void): Promise<void> {
+    if (isOver()) return;
+    const wait: Wait = { isOver, over: new Deferred<void>() };
+    const onAbort = () => {
+      if (!this.#waits.delete(wait)) return;
+      undo();
+      wait.over.reject(signal.reason);
+    };
+    this.#waits.add(wait);
+    signal.addEventListener("abort", onAbort);
+    try {
+      await wait.over.promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #refuseInShutdown(): void {
+    if (this.#options.isShuttingDown()) throw wrongState("pooler is shutting down");
+  }
+
+  /** @throws {PgError} If there is no such database, or it is the console. */
+  #requireDatabase(database: string, verb: string): void {
+    if (database === CONSOLE_DATABASE) throw wrongState(`cannot ${verb} admin db: ${database}`);
+    if (this.#options.live.databaseConfig(database) !== undefined) return;
+    throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`, {
+      severity: "ERROR",
+    });
+  }
+
+  #log(command: string, of?: string): void {
+    this.#options.log.log(
+      of === undefined ? `${command} command issued` : `${command} '${of}' command issued`,
+    );
+  }
+}
+
+/** What the dropped are told. */
+function forced(): PgError {
+  return new PgError(SQLSTATE.adminShutdown, "admin forced disconnect");
+}
+
+function wrongState(message: string): PgError {
+  return new PgError(SQLSTATE.objectNotInPrerequisiteState, message, { severity: "ERROR" });
+}
