@@ -246,8 +246,8 @@ export class DatabaseOperations implements Operations {
   }
 
   #isFrozen(): boolean {
-    for (const { relay } of this.#options.clients.all()) {
-      if (relay !== undefined && !relay.isFrozen) return false;
+    for (const { isOpen, relay } of this.#options.clients.all()) {
+      if (isOpen && relay?.isFrozen === false) return false;
     }
     return true;
   }

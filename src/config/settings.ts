@@ -266,7 +266,7 @@ export const POOLER_TABLE = [
     min: 0.1,
   }),
   list("stats_users", "", "Users who may run the console commands that only read."),
-  later(seconds("suspend_timeout", 10, "How long SUSPEND waits for buffers to drain.")),
+  seconds("suspend_timeout", 10, "How long SUSPEND waits for messages that are under way."),
   later(boolean("syslog", false, "Send the log to syslog.")),
   later(choice("syslog_facility", SYSLOG_FACILITIES, "daemon", "Facility used with syslog.")),
   later(text("syslog_ident", "pgbouncer", "Name used with syslog.")),

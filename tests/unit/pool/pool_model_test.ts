@@ -25,6 +25,10 @@ const OPERATIONS = [
     "maintain",
     "maintain",
     "resize",
+    "pause",
+    "hold",
+    "resume",
+    "resume",
   ],
 ] as const;
 
@@ -107,6 +111,12 @@ class RandomWorld extends PoolWorld {
         return this.clock.advance(choice);
       case "maintain":
         return this.pool.maintain(choice % 2 === 0);
+      case "pause":
+        return this.pool.pause();
+      case "hold":
+        return this.pool.hold();
+      case "resume":
+        return this.pool.resume();
       case "resize":
         // Never beyond what it began with, so that one limit holds for the whole run.
         this.rules.poolSize = 1 + choice % Math.max(1, this.#maxCount - this.rules.reservePoolSize);
@@ -129,6 +139,7 @@ class RandomWorld extends PoolWorld {
   /** Lets everything end well: whoever waits must be served in the end. */
   bringToRest(): void {
     for (const client of this.clients) client.onServed = undefined;
+    this.pool.resume();
     for (let round = 0; round < 200; round++) {
       this.clock.advance(1_000);
       this.pool.maintain(false);

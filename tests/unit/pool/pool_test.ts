@@ -797,3 +797,70 @@ Deno.test("Pool.isEmpty is true only without clients and servers", () => {
   server!.crash();
   assert.equal(world.pool.isEmpty, true);
 });
+
+// --- paused and held ---
+
+Deno.test("Pool.pause() closes what is free, and what is in use when it comes back", () => {
+  const world = new PoolWorld({ poolSize: 3 });
+  world.openIdle(3);
+  const client = world.ask();
+  world.pool.pause();
+  assert.deepEqual(world.counts(), { active: 1 });
+  client.giveBack();
+  assert.deepEqual(world.counts(), {});
+  assert.equal(world.pool.isPaused, true);
+});
+
+Deno.test("Pool.pause() calls off a login, and opens nothing for those who wait", () => {
+  const world = new PoolWorld();
+  const client = world.ask();
+  world.pool.pause();
+  assert.deepEqual(world.counts(), {});
+  world.clock.advance(60_000);
+  world.pool.maintain(true);
+  assert.equal(client.outcome, "waiting");
+  assert.equal(world.servers.length, 1);
+  world.pool.resume();
+  world.newest.loggedIn();
+  assert.equal(client.server, world.newest);
+});
+
+Deno.test("a paused pool lets newcomers wait though the last login to the server failed", () => {
+  const world = new PoolWorld();
+  world.ask();
+  world.newest.refuseLogin("password authentication failed");
+  world.pool.pause();
+  const client = world.ask();
+  const login = new TestLogin();
+  assert.equal(world.pool.acquireWelcome(login.place), undefined);
+  assert.deepEqual([client.outcome, login.error], ["waiting", undefined]);
+  world.pool.resume();
+  world.newest.loggedIn();
+  assert.equal(client.outcome, "served");
+  assert.ok(login.parameters !== undefined);
+});
+
+Deno.test("Pool.hold() gives nothing away and keeps what there is", () => {
+  const world = new PoolWorld({ poolSize: 2 });
+  const [one] = world.openIdle(2);
+  const first = world.ask();
+  world.pool.hold();
+  const second = world.ask();
+  assert.equal(second.outcome, "waiting");
+  first.giveBack();
+  assert.deepEqual(world.counts(), { idle: 2 });
+  world.pool.maintain(true);
+  assert.equal(second.outcome, "waiting");
+  world.pool.resume();
+  assert.equal(second.outcome, "served");
+  assert.ok(one !== undefined);
+});
+
+Deno.test("Pool.hold() does not undo a pause", () => {
+  const world = new PoolWorld();
+  world.pool.pause();
+  world.pool.hold();
+  const client = world.ask();
+  world.pool.maintain(true);
+  assert.deepEqual([client.outcome, world.servers.length], ["waiting", 0]);
+});
