@@ -4,17 +4,36 @@
  * the promise of `onClientChunk()` holds the client's receive loop.
  */
 
+import { Deferred } from "../base/deferred.ts";
 import type { ClientService, ClientSession } from "../client/client_session.ts";
-import { readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
+import {
+  bindComplete,
+  closeComplete,
+  commandComplete,
+  emptyQueryResponse,
+  noData,
+  parameterDescription,
+  parseComplete,
+  portalSuspended,
+  readyForQuery,
+  rowDescription,
+  TransactionStatus,
+} from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
-import { errorResponse } from "../wire/error_response.ts";
+import { errorResponse, noticeResponse } from "../wire/error_response.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Frontend } from "../wire/message_type.ts";
-import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { type AdminCommand, parseAdminCommand } from "./admin_parser.ts";
+import { AnswerStream } from "./answer_stream.ts";
 import type { ConsoleContext, ConsoleRights } from "./console_context.ts";
-import { runCommand } from "./run_command.ts";
+import { invalidCommand } from "./invalid_command.ts";
+import { type Portal, type PortalProgress, PreparedCommands } from "./prepared_commands.ts";
+import { textRow } from "./result_set.ts";
+import { columnsOf, type CommandOutcome, type RunCommand, runCommand } from "./run_command.ts";
+import { rowsInSteps } from "./selection.ts";
+import { formatsOf, OID, rowIn } from "./value_formats.ts";
 
 /** Longest message; a command is a line. Longer ones are taken for an attack or a mistake. */
 const MAX_MESSAGE_BYTES = 65_536;
@@ -24,13 +43,8 @@ const ALL_INSPECTED = new Uint8Array(256).fill(1);
 
 const READY = readyForQuery(TransactionStatus.Idle);
 
-const NO_EXTENDED_PROTOCOL = errorResponse(
-  new PgError(
-    SQLSTATE.featureNotSupported,
-    "extended query protocol not supported by admin console",
-    { severity: "ERROR" },
-  ),
-);
+/** Of Describe and Close: what they are about. */
+const STATEMENT = 0x53; // S
 
 /** What a console session is made of. */
 export interface ConsoleSessionOptions {
@@ -47,12 +61,18 @@ export class ConsoleSession implements ClientService {
     maxInspectedBytes: MAX_MESSAGE_BYTES,
     maxMessageBytes: MAX_MESSAGE_BYTES,
   });
+  readonly #answers: AnswerStream;
+  readonly #prepared = new PreparedCommands();
+  readonly #detached = new Deferred<undefined>();
+  /** Ends what the running command waits for. */
+  #running: AbortController | undefined;
   /** After an error in the extended protocol everything up to the Sync is dropped. */
   #isSkippingToSync = false;
   #isDetached = false;
 
   constructor(options: ConsoleSessionOptions) {
     this.#options = options;
+    this.#answers = new AnswerStream(options.client);
   }
 
   /**
@@ -63,62 +83,229 @@ export class ConsoleSession implements ClientService {
     const cursor = this.#cursor;
     cursor.feed(buffer, length);
     while (!this.#isDetached && cursor.next()) await this.#receive(cursor);
+    await this.#answers.flush();
   }
 
-  /** The client is gone: what it had still asked is not run. */
+  /** Ends what is being waited for; the command fails, and the session goes on. */
+  cancel(): boolean {
+    if (this.#running === undefined) return false;
+    this.#running.abort(
+      new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
+        severity: "ERROR",
+      }),
+    );
+    return true;
+  }
+
+  /** The client is gone: what it had still asked is not run, and what it waited for goes on. */
   detach(): void {
     this.#isDetached = true;
+    this.#detached.resolve(undefined);
   }
 
   async #receive(cursor: MessageCursor): Promise<void> {
     switch (cursor.type) {
       case Frontend.Terminate:
+        await this.#answers.flush();
         return this.#options.client.end("client close request");
       case Frontend.Sync:
         this.#isSkippingToSync = false;
-        return await this.#options.client.send(READY);
+        this.#prepared.endPortals();
+        this.#answers.add(READY);
+        return await this.#answers.flush();
     }
     if (this.#isSkippingToSync) return;
     switch (cursor.type) {
       case Frontend.Query:
-        return await this.#run(queryText(cursor));
+        return await this.#query(queryText(cursor));
       case Frontend.Parse:
       case Frontend.Bind:
       case Frontend.Describe:
       case Frontend.Execute:
       case Frontend.Close:
-        this.#isSkippingToSync = true;
-        return await this.#options.client.send(NO_EXTENDED_PROTOCOL);
+        return await this.#extended(cursor.type, bodyOf(cursor));
       case Frontend.Flush:
-        return;
+        return await this.#answers.flush();
       default:
-        return await this.#answer(errorResponse(unsupported(cursor.type)));
+        this.#answers.add(errorResponse(unsupported(cursor.type)), READY);
     }
   }
 
-  async #run(text: string): Promise<void> {
-    const { context, rights } = this.#options;
+  /** One command in a Query: rows in text, and ReadyForQuery. */
+  async #query(text: string): Promise<void> {
+    this.#prepared.dropUnnamed();
     try {
-      const { answer, afterwards } = await runCommand(text, { context, rights });
-      const sending = answer === undefined ? undefined : this.#answer(answer);
-      afterwards?.();
-      await sending;
+      const command = parseAdminCommand(text);
+      if (command === undefined) throw invalidCommand(text);
+      const run = await this.#run(command);
+      if (run === undefined) return;
+      await this.#tell(run);
     } catch (error) {
       if (!(error instanceof PgError)) throw error;
-      await this.#answer(errorResponse(error));
+      this.#answers.add(errorResponse(error), READY);
+    }
+    await this.#answers.flush();
+  }
+
+  /** Tells what came of a Query, and does what is to be done after that. */
+  async #tell({ afterwards, outcome }: RunCommand): Promise<void> {
+    if (outcome.kind === "rows") {
+      const { columns } = outcome.table;
+      const steps = rowsInSteps(outcome.table, outcome.selection, () => this.#turn());
+      this.#answers.add(rowDescription(columns));
+      for await (const step of steps) {
+        // Whoever has left is sent nothing, and its rows need not be made.
+        if (this.#isDetached) return;
+        this.#answers.add(...step.map(textRow));
+      }
+    }
+    this.#addEnd(outcome);
+    if (outcome.kind !== "silence") this.#answers.add(READY);
+    const sending = this.#answers.flush();
+    afterwards?.();
+    await sending;
+  }
+
+  #addEnd(outcome: CommandOutcome): void {
+    switch (outcome.kind) {
+      case "silence":
+        return;
+      case "empty":
+        return this.#answers.add(emptyQueryResponse());
+      case "rows":
+        return this.#answers.add(commandComplete(outcome.tag));
+      case "done":
+        if (outcome.notice !== undefined) this.#answers.add(noticeResponse(outcome.notice));
+        return this.#answers.add(commandComplete(outcome.tag));
     }
   }
 
-  /** Sends an answer and that the next command may come. */
-  async #answer(answer: Uint8Array): Promise<void> {
-    if (this.#isDetached) return;
-    const whole = new MessageWriter(answer.length + READY.length).bytes(answer).bytes(READY);
-    await this.#options.client.send(whole.take());
+  /** Lets others have the thread between two steps of a long answer. */
+  async #turn(): Promise<void> {
+    await this.#answers.flush();
+    await new Promise<void>((resolve) => this.#options.context.clock.startTimer(0, resolve));
+  }
+
+  /** Runs a command; undefined if the client left meanwhile. */
+  async #run(command: AdminCommand): Promise<RunCommand | undefined> {
+    const { client, context, rights } = this.#options;
+    this.#running = new AbortController();
+    const { signal } = this.#running;
+    // Commands that wait hold the receive loop: a client that leaves must be noticed all the same.
+    if (doesWait(command)) client.watchForEnd();
+    try {
+      return await Promise.race([
+        runCommand(command, { context, rights, signal }),
+        this.#detached.promise,
+      ]);
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #extended(type: number, reader: BodyReader): Promise<void> {
+    try {
+      await this.#runExtended(type, reader);
+    } catch (error) {
+      if (!(error instanceof PgError)) throw error;
+      this.#isSkippingToSync = true;
+      this.#answers.add(errorResponse(error));
+    }
+  }
+
+  async #runExtended(type: number, reader: BodyReader): Promise<void> {
+    switch (type) {
+      case Frontend.Parse:
+        this.#prepared.parse(reader);
+        return this.#answers.add(parseComplete());
+      case Frontend.Bind:
+        this.#prepared.bind(reader);
+        return this.#answers.add(bindComplete());
+      case Frontend.Describe:
+        return this.#describe(reader);
+      case Frontend.Close:
+        return this.#close(reader);
+      case Frontend.Execute:
+        return await this.#execute(this.#prepared.portal(reader.cstring()), reader.int32());
+    }
+  }
+
+  #describe(reader: BodyReader): void {
+    if (reader.int8() === STATEMENT) {
+      const { example, parameterOids } = this.#prepared.command(reader.cstring());
+      this.#answers.add(parameterDescription(parameterOids.map((oid) => oid || OID.text)));
+      return this.#addColumns(example, []);
+    }
+    const { command, formatCodes } = this.#prepared.portal(reader.cstring());
+    this.#addColumns(command, formatCodes);
+  }
+
+  #addColumns(command: AdminCommand, formatCodes: readonly number[]): void {
+    const columns = columnsOf(command, this.#options.context);
+    if (columns === undefined) return this.#answers.add(noData());
+    this.#answers.add(rowDescription(columns, formatsOf(formatCodes, columns.length)));
+  }
+
+  #close(reader: BodyReader): void {
+    if (reader.int8() === STATEMENT) this.#prepared.closeCommand(reader.cstring());
+    else this.#prepared.closePortal(reader.cstring());
+    this.#answers.add(closeComplete());
+  }
+
+  /** @param maxRows 0 for all that there are. */
+  async #execute(portal: Portal, maxRows: number): Promise<void> {
+    if (portal.progress !== undefined) return await this.#goOn(portal.progress, maxRows);
+    const run = await this.#run(portal.command);
+    if (run === undefined) return;
+    const { afterwards, outcome } = run;
+    if (outcome.kind === "rows") {
+      portal.progress = this.#begin(portal, outcome);
+      return await this.#goOn(portal.progress, maxRows);
+    }
+    this.#addEnd(outcome);
+    const sending = this.#answers.flush();
+    afterwards?.();
+    await sending;
+  }
+
+  #begin(
+    { formatCodes }: Portal,
+    { selection, table, tag }: Extract<CommandOutcome, { readonly kind: "rows" }>,
+  ): PortalProgress {
+    const formats = formatsOf(formatCodes, table.columns.length);
+    const steps = rowsInSteps(table, selection, () => this.#turn());
+    return { tag, table, formats, steps, held: [], isOver: false };
+  }
+
+  /** Sends the next rows of a portal, and says whether there are more. */
+  async #goOn(progress: PortalProgress, maxRows: number): Promise<void> {
+    const { formats, steps, table, tag } = progress;
+    let left = maxRows > 0 ? maxRows : Infinity;
+    while (!this.#isDetached) {
+      const sent = progress.held.slice(0, Math.min(left, progress.held.length));
+      progress.held = progress.held.slice(sent.length);
+      left -= sent.length;
+      this.#answers.add(...sent.map((row) => rowIn(table.columns, formats, row)));
+      // As PostgreSQL: who has got as many as it asked for has to ask whether that was all.
+      if (left === 0) return this.#answers.add(portalSuspended());
+      if (progress.isOver) return this.#answers.add(commandComplete(tag));
+      const next = await steps.next();
+      if (next.done === true) progress.isOver = true;
+      else progress.held = next.value;
+    }
   }
 }
 
+function doesWait({ kind }: AdminCommand): boolean {
+  return kind === "pause" || kind === "suspend" || kind === "wait_close" || kind === "reload";
+}
+
+function bodyOf(cursor: MessageCursor): BodyReader {
+  return new BodyReader(cursor.buffer, cursor.start + HEADER_BYTES, cursor.end);
+}
+
 function queryText(cursor: MessageCursor): string {
-  const reader = new BodyReader(cursor.buffer, cursor.start + HEADER_BYTES, cursor.end);
+  const reader = bodyOf(cursor);
   const text = reader.cstring();
   if (reader.remaining > 0) throw new ProtocolError("failed to parse packet");
   return text;

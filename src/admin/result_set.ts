@@ -1,18 +1,15 @@
 /**
  * Results of SHOW: a table of columns says for each its name, its type and how its value is read
- * from whatever a row is made of. All values are sent as text.
+ * from whatever a row is made of.
  */
 
-import {
-  commandComplete,
-  dataRow,
-  type ResultColumn,
-  rowDescription,
-} from "../wire/backend_messages.ts";
-import { MessageWriter } from "../wire/message_writer.ts";
+import { dataRow, type ResultColumn } from "../wire/backend_messages.ts";
 
 /** What a row may hold; undefined is shown as NULL. Numbers are whole. */
 export type ShownValue = string | number | undefined;
+
+/** The values of one row, in the order of the columns. */
+export type ShownRow = readonly ShownValue[];
 
 /** A column and how to fill it. */
 export interface ShowColumn<Row> extends ResultColumn {
@@ -40,7 +37,7 @@ export function numeric<Row>(name: string, read: (row: Row) => ShownValue): Show
 /** What a SHOW shows. Rows are read while they are sent. */
 export interface ShownTable {
   readonly columns: readonly ResultColumn[];
-  readonly rows: Iterable<readonly ShownValue[]>;
+  readonly rows: Iterable<ShownRow>;
 }
 
 /** A table of whatever its columns can read. */
@@ -58,13 +55,7 @@ function* rowValues<Row>(
   for (const row of rows) yield columns.map(({ read }) => read(row));
 }
 
-/** Builds the whole answer of a SHOW but for the last ReadyForQuery. */
-export function resultSet({ columns, rows }: ShownTable): Uint8Array {
-  const writer = new MessageWriter(1024).bytes(rowDescription(columns));
-  for (const row of rows) writer.bytes(dataRow(row.map(shown)));
-  return writer.bytes(commandComplete("SHOW")).take();
-}
-
-function shown(value: ShownValue): string | null {
-  return value === undefined ? null : String(value);
+/** A row as it is sent, in text. */
+export function textRow(row: ShownRow): Uint8Array {
+  return dataRow(row.map((value) => value === undefined ? null : String(value)));
 }

@@ -1,35 +1,51 @@
-/** From a command to its answer, with a look at who may run it. */
+/** From a command to what came of it, with a look at who may run it. */
 
-import { unreachable } from "../base/assert.ts";
-import { Backend } from "../wire/message_type.ts";
-import { MessageWriter } from "../wire/message_writer.ts";
+import { AssertionError, unreachable } from "../base/assert.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
-import { parseAdminCommand, type ShowThing } from "./admin_parser.ts";
+import type { AdminCommand, ShowThing } from "./admin_parser.ts";
 import type { ConsoleContext, ConsoleRights } from "./console_context.ts";
-import { reload } from "./reload.ts";
-import { resultSet, type ShownTable } from "./result_set.ts";
+import { RELOAD_COLUMNS, reloadTable } from "./reload_dry.ts";
+import type { ShownTable } from "./result_set.ts";
+import { ALL_ROWS, type Selection } from "./selection.ts";
 import { showClients } from "./show_clients.ts";
 import { showConfig } from "./show_config.ts";
 import { showDatabases } from "./show_databases.ts";
-import { showHelp } from "./show_help.ts";
-import { ignoreSet, showParameter } from "./show_parameter.ts";
+import { usage } from "./show_help.ts";
+import { showParameter } from "./show_parameter.ts";
 import { showPools } from "./show_pools.ts";
 import { showServers } from "./show_servers.ts";
 import { showStats } from "./show_stats.ts";
 import { showUsers } from "./show_users.ts";
 import { showVersion } from "./show_version.ts";
-import { shutdown } from "./shutdown.ts";
-
-/** Of a command that is none, so much is quoted back. */
-const MAX_QUOTED_CHARS = 128;
 
 /** What came of a command. */
-export interface CommandOutcome {
-  /** All but the ReadyForQuery; undefined: nothing is answered, not even that. */
-  readonly answer: Uint8Array | undefined;
-  /** To be done once the answer has been handed on. */
+export type CommandOutcome =
+  /** Nothing is answered, not even that it is done. */
+  | { readonly kind: "silence" }
+  /** There was no command. */
+  | { readonly kind: "empty" }
+  | {
+    readonly kind: "rows";
+    readonly tag: string;
+    readonly table: ShownTable;
+    readonly selection: Selection;
+  }
+  /** It is done; `notice` is to be told first. */
+  | { readonly kind: "done"; readonly tag: string; readonly notice?: PgError };
+
+/** An outcome, and what is to be done once it has been told. */
+export interface RunCommand {
+  readonly outcome: CommandOutcome;
   readonly afterwards?: () => void;
+}
+
+/** What a command is run with. */
+export interface RunOptions {
+  readonly context: ConsoleContext;
+  readonly rights: ConsoleRights;
+  /** Ends what the command waits for, at the client's request. */
+  readonly signal: AbortSignal;
 }
 
 const TABLES: Readonly<
@@ -45,39 +61,148 @@ const TABLES: Readonly<
   stats: showStats,
 };
 
+/** The columns that a command answers with; undefined if it answers no rows. */
+export function columnsOf(
+  command: AdminCommand,
+  context: ConsoleContext,
+): ShownTable["columns"] | undefined {
+  switch (command.kind) {
+    case "show":
+      return command.thing === "help" ? undefined : TABLES[command.thing](context).columns;
+    case "show_parameter":
+      return showParameter(command.name).columns;
+    case "reload":
+      return command.isDry ? RELOAD_COLUMNS : undefined;
+    default:
+      return undefined;
+  }
+}
+
 /**
- * Runs what was typed.
- * @throws {PgError} With severity ERROR if it is no command, not allowed, or fails.
+ * Runs a command.
+ * @throws {PgError} With severity ERROR if it is not allowed, refused, or fails.
  */
 export async function runCommand(
-  text: string,
-  { context, rights }: { context: ConsoleContext; rights: ConsoleRights },
-): Promise<CommandOutcome> {
-  const command = parseAdminCommand(text);
-  switch (command?.kind) {
-    case undefined:
-      throw invalidCommand(text);
+  command: AdminCommand,
+  options: RunOptions,
+): Promise<RunCommand> {
+  switch (command.kind) {
     case "empty":
-      return { answer: emptyQueryResponse() };
+      return { outcome: { kind: "empty" } };
     case "show":
-      return { answer: show(command.thing, context) };
+      return { outcome: show(command, options.context) };
     case "show_parameter":
-      return { answer: resultSet(showParameter(command.name)) };
+      return { outcome: rows("SHOW", showParameter(command.name)) };
     case "set_parameter":
-      return { answer: ignoreSet() };
+      return { outcome: { kind: "done", tag: "SET", notice: setIgnored() } };
+    default:
+      requireAdmin(options.rights);
+      return await runAdminCommand(command, options);
+  }
+}
+
+type AdminOnly = Exclude<
+  AdminCommand,
+  { readonly kind: "empty" | "show" | "show_parameter" | "set_parameter" }
+>;
+
+async function runAdminCommand(
+  command: AdminOnly,
+  { context, signal }: RunOptions,
+): Promise<RunCommand> {
+  const { operations } = context;
+  switch (command.kind) {
+    case "set":
+      operations.set(command.key, command.value);
+      return done(`SET ${command.key}=${command.value}`);
     case "reload":
-      requireAdmin(rights);
-      return { answer: await reload(context) };
+      return command.isDry ? await reloadDry(context) : await reload(context);
+    case "pause":
+      await operations.pause(command.database, signal);
+      return done("PAUSE");
+    case "resume":
+      operations.resume(command.database);
+      return done("RESUME");
+    case "reconnect":
+      operations.reconnect(command.database);
+      return done("RECONNECT");
+    case "kill":
+      operations.kill(command.database);
+      return done("KILL");
+    case "wait_close":
+      await operations.waitClose(command.database, signal);
+      return done("WAIT_CLOSE");
+    case "disable":
+      operations.disable(command.database);
+      return done("DISABLE");
+    case "enable":
+      operations.enable(command.database);
+      return done("ENABLE");
+    case "kill_client":
+      operations.killClient(command.id);
+      return done("KILL_CLIENT");
+    case "suspend":
+      await operations.suspend(signal);
+      return done("SUSPEND");
     case "shutdown":
-      requireAdmin(rights);
-      return shutdown(context, command.mode);
+      return shutdown(command, context);
     default:
       return unreachable(command);
   }
 }
 
-function show(thing: ShowThing, context: ConsoleContext): Uint8Array {
-  return thing === "help" ? showHelp() : resultSet(TABLES[thing](context));
+function show(
+  { selection, thing }: { readonly thing: ShowThing; readonly selection: Selection },
+  context: ConsoleContext,
+): CommandOutcome {
+  if (thing === "help") return { kind: "done", tag: "SHOW", notice: usage() };
+  return { kind: "rows", tag: "SHOW", table: TABLES[thing](context), selection };
+}
+
+function rows(tag: string, table: ShownTable): CommandOutcome {
+  return { kind: "rows", tag, table, selection: ALL_ROWS };
+}
+
+function done(tag: string): RunCommand {
+  return { outcome: { kind: "done", tag } };
+}
+
+/** To one that ends all at once there is no answer; the others are answered before they begin. */
+function shutdown(
+  { limitMs, mode }: Extract<AdminCommand, { readonly kind: "shutdown" }>,
+  context: ConsoleContext,
+): RunCommand {
+  return {
+    outcome: mode === "immediate" ? { kind: "silence" } : { kind: "done", tag: "SHUTDOWN" },
+    afterwards: () => context.shutdown(mode, limitMs),
+  };
+}
+
+async function reload(context: ConsoleContext): Promise<RunCommand> {
+  await orReloadFailed(context.reload());
+  return done("RELOAD");
+}
+
+async function reloadDry(context: ConsoleContext): Promise<RunCommand> {
+  const changes = await orReloadFailed(context.planReload());
+  return { outcome: rows("RELOAD", reloadTable(changes)) };
+}
+
+/**
+ * What is wrong with a configuration is for the log: its files are not the console's to show.
+ * @throws {PgError} In place of whatever it was.
+ */
+async function orReloadFailed<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof AssertionError) throw error;
+    throw new PgError(
+      SQLSTATE.configFileError,
+      "RELOAD failed, see logs for additional details",
+      { severity: "ERROR" },
+    );
+  }
 }
 
 function requireAdmin(rights: ConsoleRights): void {
@@ -85,13 +210,6 @@ function requireAdmin(rights: ConsoleRights): void {
   throw new PgError(SQLSTATE.insufficientPrivilege, "admin access needed", { severity: "ERROR" });
 }
 
-function invalidCommand(text: string): PgError {
-  const quoted = text.slice(0, MAX_QUOTED_CHARS);
-  return new PgError(SQLSTATE.syntaxError, `invalid command '${quoted}', use SHOW HELP;`, {
-    severity: "ERROR",
-  });
-}
-
-function emptyQueryResponse(): Uint8Array {
-  return new MessageWriter(8).begin(Backend.EmptyQueryResponse).end().take();
+function setIgnored(): PgError {
+  return new PgError(SQLSTATE.successfulCompletion, "SET ignored", { severity: "NOTICE" });
 }

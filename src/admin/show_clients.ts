@@ -13,7 +13,8 @@ export function showClients(context: ConsoleContext): ShownTable {
 }
 
 function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {
-  for (const client of context.clients.all()) {
+  // Those that are there now; whoever has left by the time it is shown is left out.
+  for (const client of [...context.clients.all()]) {
     const state = shownClientState(client);
     if (state !== undefined) yield clientRow(client, { state, context });
   }

@@ -19,6 +19,7 @@ import type { Config } from "../config/config.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
+import { type ReloadChange, reloadChanges } from "../maintenance/reload_changes.ts";
 import { planReload } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import {
@@ -60,8 +61,8 @@ export interface PoolerOptions {
   /** Name of the I/O engine, for SHOW CONFIG. */
   readonly engine: string;
   readonly loaded: LoadedConfig;
-  /** Reads the configuration anew. */
-  readonly load: () => Promise<LoadedConfig>;
+  /** Reads the configuration anew, from the file that `conffile` names. */
+  readonly load: (conffile: string) => Promise<LoadedConfig>;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   /** Told after a reload has taken over new settings. */
@@ -147,7 +148,7 @@ export class Pooler {
       clock,
       engine: options.engine,
       operations: this.operations,
-      planReload: () => Promise.reject(new ReloadError("not here yet")),
+      planReload: () => this.planReload(),
       config: () => this.live.config,
       userNames: () => this.live.credentials.keys(),
       reload: async () => {
@@ -245,17 +246,36 @@ export class Pooler {
     return this.#reloading;
   }
 
+  /**
+   * What a reload would change; changes nothing.
+   * @throws {ReloadError} If the files are bad; the log says why.
+   */
+  async planReload(): Promise<readonly ReloadChange[]> {
+    // Reloads that were asked for before come first.
+    await this.#reloading;
+    try {
+      return reloadChanges(this.live.loaded, await this.#options.load(this.live.settings.conffile));
+    } catch (error) {
+      this.#logErrors(error);
+      throw new ReloadError("Cannot reload: see the log");
+    }
+  }
+
   async #reloadOnce(): Promise<boolean> {
     const { load, log } = this.#options;
     try {
-      this.#takeOver(await load());
+      this.#takeOver(await load(this.live.settings.conffile));
     } catch (error) {
-      for (const line of errorText(error).split("\n")) log.error(line);
+      this.#logErrors(error);
       log.error("reload failed, nothing has been changed");
       return false;
     }
     log.log("configuration reloaded");
     return true;
+  }
+
+  #logErrors(error: unknown): void {
+    for (const line of errorText(error).split("\n")) this.#options.log.error(line);
   }
 
   #takeOver(loaded: LoadedConfig): void {

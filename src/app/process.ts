@@ -190,7 +190,6 @@ async function startPooler(
     }),
   );
   noteEngine(log, engine, loaded);
-  const { conffile } = loaded.config.settings;
   const pooler = new Pooler({
     clock,
     random,
@@ -198,7 +197,7 @@ async function startPooler(
     network: engine.network,
     engine: engine.name,
     loaded,
-    load: () => load(conffile),
+    load: (conffile) => load(conffile),
     ownUid: ownUid(),
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.

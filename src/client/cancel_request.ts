@@ -64,7 +64,11 @@ export class CancelDesk {
     if (client === undefined) return this.#note(requester, "failed cancel request (unknown key)");
     const { pool, relay } = client;
     if (relay === undefined || pool === undefined) {
-      return this.#note(requester, "cancel request for console client");
+      const wasWaiting = client.cancelService();
+      return this.#note(
+        requester,
+        wasWaiting ? "canceled a command of the console" : "cancel request for console client",
+      );
     }
     if (relay.cancelWait()) return this.#note(requester, "canceled a waiting client");
     if (!relay.isCancelable) return this.#note(requester, "cancel request for idle client");

@@ -28,6 +28,8 @@ export interface ClientService {
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer;
   /** Whether a message to the client was sent in part only: an error would be taken for its rest. */
   readonly isMidReply?: boolean;
+  /** Ends what is being waited for, at the client's request; returns whether there was anything. */
+  cancel?(): boolean;
   /** The client is gone. */
   detach(): void;
 }
@@ -164,6 +166,11 @@ export class ClientSession implements RelayHost {
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
     this.stream.finishWriting();
+  }
+
+  /** Ends what its service waits for; returns whether there was anything. */
+  cancelService(): boolean {
+    return this.#service?.cancel?.() === true;
   }
 
   /** Notices from now on if the client leaves while it is being held, in a queue for a server. */

@@ -4,18 +4,6 @@ import { databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import { SETTINGS, showSettings } from "../config/settings.ts";
 
-/** One difference between the configuration in force and a new one, for people to read. */
-export interface ReloadChange {
-  readonly kind: "setting" | "database" | "user" | "auth_file";
-  /** Name of the setting, the database or the user. */
-  readonly name: string;
-  /** As a file would say it; undefined where there is nothing. Secrets are not shown. */
-  readonly before: string | undefined;
-  readonly after: string | undefined;
-  /** What it means for what is running. */
-  readonly effect: "at once" | "needs a restart" | "servers are recycled" | "clients are closed";
-}
-
 /** What a reload does besides taking over the settings. */
 export interface ReloadPlan {
   /** Databases whose servers are no longer those of the configuration. */
@@ -48,7 +36,7 @@ export function planReload(
 }
 
 /** Whether a server opened for one entry is of no use for the other. */
-function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig): boolean {
+export function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig): boolean {
   const isSamePassword = a.password === undefined
     ? b.password === undefined
     : a.password.equals(b.password);

@@ -62,7 +62,48 @@ export function commandComplete(tag: string): Uint8Array<ArrayBuffer> {
   return new MessageWriter(32).begin(Backend.CommandComplete).cstring(tag).end().take();
 }
 
-/** One column of a result in text format. */
+/** Builds ParseComplete. */
+export function parseComplete(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.ParseComplete);
+}
+
+/** Builds BindComplete. */
+export function bindComplete(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.BindComplete);
+}
+
+/** Builds CloseComplete. */
+export function closeComplete(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.CloseComplete);
+}
+
+/** Builds NoData. */
+export function noData(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.NoData);
+}
+
+/** Builds PortalSuspended. */
+export function portalSuspended(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.PortalSuspended);
+}
+
+/** Builds EmptyQueryResponse. */
+export function emptyQueryResponse(): Uint8Array<ArrayBuffer> {
+  return bare(Backend.EmptyQueryResponse);
+}
+
+function bare(type: number): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(8).begin(type).end().take();
+}
+
+/** Builds ParameterDescription, from type OIDs. */
+export function parameterDescription(oids: readonly number[]): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter().begin(Backend.ParameterDescription).int16(oids.length);
+  for (const oid of oids) writer.int32(oid);
+  return writer.end().take();
+}
+
+/** One column of a result. */
 export interface ResultColumn {
   readonly name: string;
   /** Type OID. */
@@ -71,24 +112,29 @@ export interface ResultColumn {
   readonly sizeBytes: number;
 }
 
-/** Builds RowDescription for values in text format. */
-export function rowDescription(columns: readonly ResultColumn[]): Uint8Array<ArrayBuffer> {
+/** Builds RowDescription; `formats` has a format code for each column, else all are text. */
+export function rowDescription(
+  columns: readonly ResultColumn[],
+  formats: readonly number[] = [],
+): Uint8Array<ArrayBuffer> {
   const writer = new MessageWriter().begin(Backend.RowDescription).int16(columns.length);
-  for (const column of columns) {
+  for (const [at, column] of columns.entries()) {
     writer.cstring(column.name).int32(0).int16(0)
-      .int32(column.oid).int16(column.sizeBytes).int32(-1).int16(0);
+      .int32(column.oid).int16(column.sizeBytes).int32(-1).int16(formats[at] ?? 0);
   }
   return writer.end().take();
 }
 
-/** Builds DataRow from texts; null is SQL's NULL. */
-export function dataRow(values: readonly (string | null)[]): Uint8Array<ArrayBuffer> {
+/** Builds DataRow from texts, or bytes as they are; null is SQL's NULL. */
+export function dataRow(
+  values: readonly (string | Uint8Array | null)[],
+): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
   const writer = new MessageWriter().begin(Backend.DataRow).int16(values.length);
   for (const value of values) {
     if (value === null) writer.int32(-1);
     else {
-      const bytes = encoder.encode(value);
+      const bytes = typeof value === "string" ? encoder.encode(value) : value;
       writer.int32(bytes.length).bytes(bytes);
     }
   }

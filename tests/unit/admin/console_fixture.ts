@@ -12,7 +12,7 @@ import type {
   ShutdownMode,
 } from "../../../src/admin/console_context.ts";
 import { openConsole } from "../../../src/admin/open_console.ts";
-import { resultSet, type ShownTable } from "../../../src/admin/result_set.ts";
+import { type ShownTable, textRow } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { ClientLogin, type LoginDesk } from "../../../src/client/client_login.ts";
@@ -21,7 +21,7 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
-import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
+import type { ReloadChange } from "../../../src/maintenance/reload_changes.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
@@ -30,6 +30,7 @@ import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
 import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
 import { ServerSession } from "../../../src/server/server_session.ts";
 import { StatsBook } from "../../../src/stats/stats_book.ts";
+import { rowDescription } from "../../../src/wire/backend_messages.ts";
 import type { PgError } from "../../../src/wire/pg_error.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import {
@@ -212,6 +213,7 @@ export class ConsoleFixture implements ConsoleContext {
   readonly clientStreams = new Map<ClientSession, StubStream>();
   /** What was asked of the pooler. */
   readonly shutdowns: ShutdownMode[] = [];
+  readonly shutdownLimits: (number | undefined)[] = [];
   reloadCount = 0;
   /** What a reload waits for, or fails with. */
   reloading: Promise<void> = Promise.resolve();
@@ -267,8 +269,9 @@ export class ConsoleFixture implements ConsoleContext {
     return this.reloading.then(() => this.reloadChanges);
   }
 
-  shutdown(mode: ShutdownMode): void {
+  shutdown(mode: ShutdownMode, limitMs?: number): void {
     this.shutdowns.push(mode);
+    this.shutdownLimits.push(limitMs);
   }
 
   /** A pool; it opens a server when one is asked for. */
@@ -467,6 +470,11 @@ export function messagesIn(bytes: Uint8Array): RawMessage[] {
   return messages;
 }
 
+/** A table as it is sent. */
+export function bytesOf({ columns, rows }: ShownTable): Uint8Array {
+  return join(rowDescription(columns), ...[...rows].map(textRow), backend.complete("SHOW"));
+}
+
 /** The answer to a SHOW, read. */
 export interface ReadResult {
   /** `name:oid:size` of each column. */
@@ -477,7 +485,7 @@ export interface ReadResult {
 
 /** Reads RowDescription, rows and CommandComplete, of a table as it is sent. */
 export function readResult(shown: ShownTable | Uint8Array): ReadResult {
-  const bytes = shown instanceof Uint8Array ? shown : resultSet(shown);
+  const bytes = shown instanceof Uint8Array ? shown : bytesOf(shown);
   const [description, ...rest] = messagesIn(bytes);
   const complete = rest.pop();
   if (description?.type !== "T" || complete?.type !== "C") throw new Error("This is no result");
