@@ -486,11 +486,7 @@ Deno.test("what is no command is an error, after which the console goes on", asy
   ) {
     await assert.rejects(client.query(sql), { code: "42601", severity: "ERROR" }, sql);
   }
-  const extended = client.query("show version where 1 = $1", ["1"]);
-  await assert.rejects(extended, {
-    code: "0A000",
-    message: "extended query protocol not supported by admin console",
-  });
+  await assert.rejects(client.query("show nonsense where a = $1", ["1"]), { code: "42601" });
   assert.equal((await client.query("")).rows.length, 0);
   assert.equal((await client.query("show version")).rows.length, 1);
   await client.end();
@@ -518,6 +514,40 @@ Deno.test("drivers find what they ask for at login: fixed parameters, and a SET 
   });
   const [row] = await sql.unsafe("show version").simple();
   assert.match(String(row?.["version"]), /^PgBouncer /);
+  await sql.end();
+});
+
+Deno.test("node-postgres asks the console by the extended protocol, with values and by name", async () => {
+  await using sluice = await start();
+  const client = await logIn(console_(sluice));
+  const byUser = { name: "clients", text: "show clients where user = $1 and database = $2" };
+  for (const user of ["ada", "stan"]) {
+    const { rows } = await client.query({ ...byUser, values: [user, "pgbouncer"] });
+    assert.deepEqual(rows.map((row: ShownRow) => row["user"]), user === "ada" ? ["ada"] : []);
+  }
+  const limited = await client.query("show config order by key desc limit $1", [2]);
+  assert.deepEqual(limited.rows.map(({ key }: ShownRow) => key), ["verbose", "user"]);
+  await assert.rejects(client.query("disable $1", ["pgbouncer"]), { code: "55000" });
+  const set = await client.query("set query_timeout = $1", ["7"]);
+  assert.equal(set.command, "SET");
+  const [row] = (await client.query("show config where key = $1", ["query_timeout"])).rows;
+  assert.equal(row.value, "7");
+  await client.end();
+});
+
+Deno.test("postgres.js asks the console by the extended protocol, and a cursor gets it in parts", async () => {
+  await using sluice = await start();
+  const sql = postgresJs({
+    ...{ host: "127.0.0.1", port: sluice.port, user: "ada", database: "pgbouncer", max: 1 },
+    fetch_types: false,
+  });
+  const [version] = await sql`show version`;
+  assert.match(String(version?.["version"]), /^PgBouncer /);
+  const parts: number[] = [];
+  await sql`show config limit 30`.cursor(10, (rows) => {
+    parts.push(rows.length);
+  });
+  assert.deepEqual(parts, [10, 10, 10]);
   await sql.end();
 });
 
