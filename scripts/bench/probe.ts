@@ -46,6 +46,7 @@ async function startPooler(configPath: string): Promise<number> {
     loaded,
     load: () => Promise.resolve(loaded),
     ownUid: undefined,
+    memory: () => Deno.memoryUsage(),
   });
   const [address] = await pooler.start();
   if (address === undefined) throw new Error("The pooler listens nowhere");

@@ -21,7 +21,21 @@ export const SHOW_THINGS = [
   "servers",
   "users",
   "version",
+  "state",
+  "lists",
+  "mem",
   "stats",
+  "stats_totals",
+  "stats_averages",
+  "totals",
+  "histograms",
+  "prepared",
+  "sockets",
+  "active_sockets",
+  "peers",
+  "peer_pools",
+  "dns_hosts",
+  "dns_zones",
 ] as const;
 
 /** One of the things above. */

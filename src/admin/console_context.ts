@@ -57,6 +57,11 @@ export interface Operations {
   set(key: string, value: string): void;
 }
 
+/** What the process uses, in bytes, as `Deno.memoryUsage()` tells. */
+export type MemoryUse = Readonly<
+  Record<"rss" | "heapTotal" | "heapUsed" | "external", number>
+>;
+
 /** One pooler, as its console sees it. */
 export interface ConsoleContext {
   readonly clients: ClientRegistry;
@@ -66,6 +71,7 @@ export interface ConsoleContext {
   readonly clock: Clock;
   /** Name of the I/O engine in use. */
   readonly engine: string;
+  memory(): MemoryUse;
   /** The configuration in force. */
   config(): Config;
   /** All users that have a secret. */

@@ -29,6 +29,11 @@ export function int4<Row>(name: string, read: (row: Row) => ShownValue): ShowCol
   return { name, oid: 23, sizeBytes: 4, read };
 }
 
+/** A column of type int8. */
+export function int8<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
+  return { name, oid: 20, sizeBytes: 8, read };
+}
+
 /** A column of type numeric. */
 export function numeric<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
   return { name, oid: 1700, sizeBytes: -1, read };

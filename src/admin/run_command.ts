@@ -13,9 +13,18 @@ import { showConfig } from "./show_config.ts";
 import { showDatabases } from "./show_databases.ts";
 import { usage } from "./show_help.ts";
 import { showParameter } from "./show_parameter.ts";
+import { showDnsHosts, showDnsZones } from "./show_dns.ts";
+import { showHistograms } from "./show_histograms.ts";
+import { showLists } from "./show_lists.ts";
+import { showMem } from "./show_mem.ts";
+import { showPeerPools, showPeers } from "./show_peers.ts";
 import { showPools } from "./show_pools.ts";
+import { showPrepared } from "./show_prepared.ts";
 import { showServers } from "./show_servers.ts";
+import { showActiveSockets, showSockets } from "./show_sockets.ts";
+import { showState } from "./show_state.ts";
 import { showStats } from "./show_stats.ts";
+import { showStatsAverages, showStatsTotals, showTotals } from "./show_totals.ts";
 import { showUsers } from "./show_users.ts";
 import { showVersion } from "./show_version.ts";
 
@@ -58,7 +67,21 @@ const TABLES: Readonly<
   servers: showServers,
   users: showUsers,
   version: showVersion,
+  state: showState,
+  lists: showLists,
+  mem: showMem,
   stats: showStats,
+  stats_totals: showStatsTotals,
+  stats_averages: showStatsAverages,
+  totals: showTotals,
+  histograms: showHistograms,
+  prepared: showPrepared,
+  sockets: showSockets,
+  active_sockets: showActiveSockets,
+  peers: showPeers,
+  peer_pools: showPeerPools,
+  dns_hosts: showDnsHosts,
+  dns_zones: showDnsZones,
 };
 
 /** The columns that a command answers with; undefined if it answers no rows. */

@@ -20,7 +20,8 @@ function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {
   }
 }
 
-function clientRow(
+/** One client as a row, in a state that the caller names. */
+export function clientRow(
   client: ClientSession,
   { state, context }: { state: string; context: ConsoleContext },
 ): SocketRow {

@@ -31,6 +31,8 @@ interface DatabaseRow {
   readonly serverCount: number;
   readonly maxClientCount: number;
   readonly clientCount: number;
+  readonly isPaused: boolean;
+  readonly isDisabled: boolean;
 }
 
 const COLUMNS: readonly ShowColumn<DatabaseRow>[] = [
@@ -49,25 +51,31 @@ const COLUMNS: readonly ShowColumn<DatabaseRow>[] = [
   int4("current_connections", ({ serverCount }) => serverCount),
   int4("max_client_connections", ({ maxClientCount }) => maxClientCount),
   int4("current_client_connections", ({ clientCount }) => clientCount),
-  // No command pauses or disables a database.
-  int4("paused", () => 0),
-  int4("disabled", () => 0),
+  int4("paused", ({ isPaused }) => isPaused ? 1 : 0),
+  int4("disabled", ({ isDisabled }) => isDisabled ? 1 : 0),
 ];
 
 /** Answers SHOW DATABASES. */
 export function showDatabases(context: ConsoleContext): ShownTable {
   const config = context.config();
   const rows = [consoleRow(context)];
-  for (const name of databaseNames(context)) {
+  const { operations } = context;
+  for (const name of shownDatabaseNames(context)) {
     // Of a database taken out of the configuration, the last pool may still be on its way out.
     const database = databaseConfigOf(config, name);
     if (database === undefined) continue;
-    rows.push(databaseRow(name, { database, config, pools: context.pools.ofDatabase(name) }));
+    const pools = context.pools.ofDatabase(name);
+    rows.push({
+      ...databaseRow(name, { database, config, pools }),
+      isPaused: operations.isPaused(name),
+      isDisabled: operations.isDisabled(name),
+    });
   }
   return table(COLUMNS, rows.sort((a, b) => byName(a.name, b.name)));
 }
 
-function databaseNames(context: ConsoleContext): Set<string> {
+/** All but the console's own. */
+export function shownDatabaseNames(context: ConsoleContext): Set<string> {
   const names = new Set(context.config().databases.keys());
   for (const { database } of context.pools.all()) names.add(database);
   names.delete("*");
@@ -82,7 +90,7 @@ function databaseRow(
     config: Config;
     pools: readonly ServerPool[];
   },
-): DatabaseRow {
+): Omit<DatabaseRow, "isPaused" | "isDisabled"> {
   return {
     name,
     host: database.hosts.length === 0 ? undefined : database.hosts.join(","),
@@ -120,6 +128,8 @@ function consoleRow(context: ConsoleContext): DatabaseRow {
     serverCount: 0,
     maxClientCount: settings.maxDbClientConnections,
     clientCount: consoleClientCount(context.clients.all()),
+    isPaused: false,
+    isDisabled: false,
   };
 }
 

@@ -12,15 +12,17 @@ import { type ShownEndpoint, SOCKET_COLUMNS, type SocketRow } from "./socket_col
 
 /** Answers SHOW SERVERS. */
 export function showServers(context: ConsoleContext): ShownTable {
-  return table(SOCKET_COLUMNS, rows(context));
+  return table(SOCKET_COLUMNS, serverRows(context));
 }
 
-function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {
+/** Every server as a row; those that are there now, read one by one. */
+export function* serverRows(context: ConsoleContext): Generator<SocketRow, void, void> {
   const clientIds = clientIdsByServer(context.clients);
-  for (const pool of poolsInOrder(context.pools)) {
-    for (const server of pool.servers.all()) {
-      yield serverRow(server, { linkedId: clientIds.get(server), context });
-    }
+  const servers = poolsInOrder(context.pools).flatMap((pool) => [...pool.servers.all()]);
+  for (const server of servers) {
+    // What has gone by now is left out.
+    if (server.state.kind === "closed") continue;
+    yield serverRow(server, { linkedId: clientIds.get(server), context });
   }
 }
 

@@ -35,13 +35,7 @@ export function showUsers(context: ConsoleContext): ShownTable {
   const { settings, users } = context.config();
   const serverCounts = serversByUser(context);
   const clientCounts = clientsByUser(context);
-  const names = new Set([
-    ...context.userNames(),
-    ...users.keys(),
-    ...serverCounts.keys(),
-    ...clientCounts.keys(),
-  ]);
-  const rows = [...names].sort(byName).map((name): UserRow => {
+  const rows = [...shownUserNames(context)].sort(byName).map((name): UserRow => {
     const user = users.get(name);
     return {
       name,
@@ -55,6 +49,16 @@ export function showUsers(context: ConsoleContext): ShownTable {
     };
   });
   return table(COLUMNS, rows);
+}
+
+/** Everybody that SHOW USERS lists. */
+export function shownUserNames(context: ConsoleContext): Set<string> {
+  return new Set([
+    ...context.userNames(),
+    ...context.config().users.keys(),
+    ...serversByUser(context).keys(),
+    ...clientsByUser(context).keys(),
+  ]);
 }
 
 /** By the user that the servers know. */

@@ -4,7 +4,7 @@
  */
 
 import { errorStack, errorText } from "../base/error_text.ts";
-import type { ShutdownMode } from "../admin/console_context.ts";
+import type { MemoryUse, ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -63,6 +63,8 @@ export interface PoolerOptions {
   readonly loaded: LoadedConfig;
   /** Reads the configuration anew, from the file that `conffile` names. */
   readonly load: (conffile: string) => Promise<LoadedConfig>;
+  /** What the process uses, for SHOW MEM. */
+  readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   /** Told after a reload has taken over new settings. */
@@ -149,6 +151,7 @@ export class Pooler {
       engine: options.engine,
       operations: this.operations,
       planReload: () => this.planReload(),
+      memory: options.memory,
       config: () => this.live.config,
       userNames: () => this.live.credentials.keys(),
       reload: async () => {

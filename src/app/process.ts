@@ -199,6 +199,7 @@ async function startPooler(
     loaded,
     load: (conffile) => load(conffile),
     ownUid: ownUid(),
+    memory: () => Deno.memoryUsage(),
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);

@@ -102,8 +102,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   constructor(options: RelayOptions) {
     this.#options = options;
     this.#place = new WaitingPlace<ServerRequest<ServerSession, PgError>>(this);
-    const { stats } = options.pool;
-    this.#clock = new RequestClock(options.clock, stats);
+    const { histograms, stats } = options.pool;
+    this.#clock = new RequestClock(options.clock, { stats, histograms });
     this.#intake = new ClientIntake({
       maxMessageBytes: options.maxMessageBytes,
       stats,
@@ -370,6 +370,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       return HOLD;
     }
     if (got instanceof StandingFailure) return this.refuse(turnedAwayError(got));
+    this.#clock.waitedNot();
     this.#take(got);
     if (got.parameters.isFitFor(parameters)) return this.#forward(got);
     this.#setParameters(got);

@@ -6,20 +6,26 @@
  */
 
 import type { Clock } from "../base/clock.ts";
+import type { PoolHistograms } from "../stats/histogram.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 
 /** The times of one client. */
 export class RequestClock {
   readonly #clock: Clock;
   readonly #stats: PoolStats;
+  readonly #histograms: PoolHistograms;
   /** When the oldest unanswered request set out; 0 while nothing is asked. */
   #queryStartMs = 0;
   #transactionStartMs = 0;
   #lastReadyMs: number;
 
-  constructor(clock: Clock, stats: PoolStats) {
+  constructor(
+    clock: Clock,
+    { histograms, stats }: { stats: PoolStats; histograms: PoolHistograms },
+  ) {
     this.#clock = clock;
     this.#stats = stats;
+    this.#histograms = histograms;
     this.#lastReadyMs = clock.nowMs();
   }
 
@@ -47,7 +53,14 @@ export class RequestClock {
 
   /** A wait for a server is over. */
   waited(sinceMs: number): void {
-    this.#stats.waitTimeUs += microseconds(this.#clock.nowMs() - sinceMs);
+    const waitedUs = microseconds(this.#clock.nowMs() - sinceMs);
+    this.#stats.waitTimeUs += waitedUs;
+    this.#histograms.wait.record(waitedUs);
+  }
+
+  /** A server was there at once. */
+  waitedNot(): void {
+    this.#histograms.wait.record(0);
   }
 
   /** A ReadyForQuery came; `isMoreDue` when it was not the last one that is due. */
@@ -56,11 +69,15 @@ export class RequestClock {
     const stats = this.#stats;
     this.#lastReadyMs = nowMs;
     stats.queryCount += 1;
-    stats.queryTimeUs += microseconds(nowMs - this.#queryStartMs);
+    const queryUs = microseconds(nowMs - this.#queryStartMs);
+    stats.queryTimeUs += queryUs;
+    this.#histograms.query.record(queryUs);
     this.#queryStartMs = isMoreDue ? nowMs : 0;
     if (!isTransactionOver) return;
     stats.xactCount += 1;
-    stats.xactTimeUs += microseconds(nowMs - this.#transactionStartMs);
+    const xactUs = microseconds(nowMs - this.#transactionStartMs);
+    stats.xactTimeUs += xactUs;
+    this.#histograms.xact.record(xactUs);
     this.#transactionStartMs = this.#queryStartMs;
   }
 

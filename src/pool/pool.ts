@@ -11,6 +11,7 @@
  */
 
 import type { PoolMode } from "../config/settings.ts";
+import { PoolHistograms } from "../stats/histogram.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import {
   mayOpenServer,
@@ -90,6 +91,7 @@ export class Pool<S extends PooledServer<E>, E> {
   readonly database: string;
   readonly user: string;
   readonly stats: PoolStats;
+  readonly histograms = new PoolHistograms();
   readonly servers = new ServerLists<S>();
   readonly waiting = new WaitingQueue<ServerRequest<S, E>>();
   readonly loggingIn = new WaitingQueue<WelcomeRequest<E>>();

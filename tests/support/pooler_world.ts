@@ -131,6 +131,7 @@ export class PoolerWorld implements AsyncDisposable {
       loaded,
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
+      memory: () => ({ rss: 4, heapTotal: 3, heapUsed: 2, external: 1 }),
     });
     const addresses = await pooler.start();
     const setConfig = async (changed: WorldOptions) => {

@@ -8,6 +8,7 @@ import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
 import type {
   ConsoleContext,
+  MemoryUse,
   Operations,
   ShutdownMode,
 } from "../../../src/admin/console_context.ts";
@@ -250,6 +251,10 @@ export class ConsoleFixture implements ConsoleContext {
   /** With a configuration in TOML. */
   static async from(toml = ""): Promise<ConsoleFixture> {
     return new ConsoleFixture(await loadToml(toml));
+  }
+
+  memory(): MemoryUse {
+    return { rss: 5_000_000_000, heapTotal: 300, heapUsed: 200, external: 50 };
   }
 
   config(): Config {

@@ -4,6 +4,15 @@ import assert from "node:assert/strict";
 import { SHOW_THINGS } from "../../../src/admin/admin_parser.ts";
 import { showClients } from "../../../src/admin/show_clients.ts";
 import { showConfig } from "../../../src/admin/show_config.ts";
+import { showDnsHosts, showDnsZones } from "../../../src/admin/show_dns.ts";
+import { showHistograms } from "../../../src/admin/show_histograms.ts";
+import { showLists } from "../../../src/admin/show_lists.ts";
+import { showMem } from "../../../src/admin/show_mem.ts";
+import { showPeerPools, showPeers } from "../../../src/admin/show_peers.ts";
+import { showPrepared } from "../../../src/admin/show_prepared.ts";
+import { showActiveSockets, showSockets } from "../../../src/admin/show_sockets.ts";
+import { showState } from "../../../src/admin/show_state.ts";
+import { showStatsAverages, showStatsTotals, showTotals } from "../../../src/admin/show_totals.ts";
 import { showDatabases } from "../../../src/admin/show_databases.ts";
 import { usage } from "../../../src/admin/show_help.ts";
 import { showParameter } from "../../../src/admin/show_parameter.ts";
@@ -14,14 +23,15 @@ import { showUsers } from "../../../src/admin/show_users.ts";
 import { showVersion } from "../../../src/admin/show_version.ts";
 import { versionText } from "../../../src/admin/version.ts";
 import { SETTINGS } from "../../../src/config/settings.ts";
+import { STAT_NAMES } from "../../../src/stats/pool_stats.ts";
 import { eventTurn } from "../../support/event_turn.ts";
-import { backend, join } from "../../support/messages.ts";
+import { backend, frontend, join } from "../../support/messages.ts";
 import manifest from "../../../deno.json" with { type: "json" };
 import { bytesOf, ConsoleFixture, readResult } from "./console_fixture.ts";
 
 /** Columns as `name:oid:size`, from names with their type letter as the facts give them. */
 function columns(...named: readonly string[]): string[] {
-  const types = { text: "25:-1", int4: "23:4", numeric: "1700:-1" } as const;
+  const types = { text: "25:-1", int4: "23:4", int8: "20:8", numeric: "1700:-1" } as const;
   return named.flatMap((group) => {
     const [type, ...names] = group.split(" ");
     return names.map((name) => `${name}:${types[type as keyof typeof types]}`);
@@ -558,4 +568,201 @@ Deno.test("SHOW USERS lists who has a secret, an entry or a connection", async (
     ["reader", "", "", null, "70", "1", "80", "0"],
   ]);
   await fixture.end();
+});
+
+// --- the pooler as a whole ---
+
+Deno.test("SHOW STATE says yes to one of three", async () => {
+  const fixture = await ConsoleFixture.from();
+  for (const mode of ["active", "paused", "suspended"] as const) {
+    fixture.operations.mode = mode;
+    const { columns: shown, rows } = readResult(showState(fixture));
+    assert.deepEqual(shown, columns("text key value"));
+    assert.deepEqual(
+      rows.map(({ key, value }) => [key, value]),
+      ["active", "paused", "suspended"].map((key) => [key, key === mode ? "yes" : "no"]),
+    );
+  }
+});
+
+Deno.test("SHOW LISTS counts what there is, in PgBouncer's order", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool({ database: "shop", user: "anna" });
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.addClient({ user: "root", database: "pgbouncer" });
+  fixture.addConnection();
+  fixture.ask(client);
+  const { columns: shown, rows } = readResult(showLists(fixture));
+  assert.deepEqual(shown, columns("text list", "int4 items"));
+  assert.deepEqual(rows.map(({ list, items }) => `${list} ${items}`), [
+    "databases 4",
+    "users 3",
+    "peers 0",
+    "pools 2",
+    "peer_pools 0",
+    "free_clients 0",
+    "used_clients 2",
+    "login_clients 1",
+    "free_servers 0",
+    "used_servers 1",
+    "dns_names 0",
+    "dns_zones 0",
+    "dns_queries 0",
+    "dns_pending 0",
+  ]);
+  await fixture.end();
+});
+
+Deno.test("SHOW MEM shows bytes as far as an int can", async () => {
+  const { columns: shown, rows } = readResult(showMem(await ConsoleFixture.from()));
+  assert.deepEqual(shown, columns("text name", "int4 size used free memtotal"));
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["heap", "1", "200", "100", "300"],
+    ["external", "1", "50", "0", "50"],
+    ["resident", "1", "2147483647", "0", "2147483647"],
+  ]);
+});
+
+Deno.test("SHOW DATABASES shows which are paused and which disabled", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  fixture.operations.paused.add("shop");
+  fixture.operations.disabled.add("archive");
+  const { rows } = readResult(showDatabases(fixture));
+  assert.deepEqual(rows.map(({ disabled, name, paused }) => [name, paused, disabled]), [
+    ["archive", "0", "1"],
+    ["pgbouncer", "0", "0"],
+    ["shop", "1", "0"],
+    ["zoo", "0", "0"],
+  ]);
+});
+
+Deno.test("SHOW PEERS lists those of the configuration by number", async () => {
+  const fixture = await ConsoleFixture.from(
+    '[pooler]\ndefault_pool_size = 9\n[peers.12]\nhost = "b"\nport = 7000\npool_size = 3\n' +
+      '[peers.2]\nhost = "a"\n',
+  );
+  const { columns: shown, rows } = readResult(showPeers(fixture));
+  assert.deepEqual(shown, columns("int4 peer_id", "text host", "int4 port pool_size"));
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["2", "a", "6432", "9"],
+    ["12", "b", "7000", "3"],
+  ]);
+});
+
+Deno.test("what has no rows yet has its columns", async () => {
+  const fixture = await ConsoleFixture.from();
+  const tables = [
+    [
+      showPeerPools,
+      "int4 peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login",
+    ],
+    [showDnsHosts, "text hostname", "int8 ttl", "text addrs"],
+    [showDnsZones, "text zonename", "int8 serial", "int4 count"],
+    [showPrepared, "text database user", "int4 server_id", "text name statement", "int8 use_count"],
+  ] as const;
+  for (const [show, ...expected] of tables) {
+    const { columns: shown, rows } = readResult(show(fixture));
+    assert.deepEqual([shown, rows], [columns(...expected), []]);
+  }
+});
+
+// --- sockets ---
+
+Deno.test("SHOW SOCKETS has every connection, those that log in included, with their side's states", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  const waiting = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.addConnection();
+  fixture.addLogin({ user: "anna", database: "shop", pool });
+  fixture.ask(client);
+  fixture.ask(waiting);
+  const { columns: shown, rows } = readResult(showSockets(fixture));
+  const positions = "int4 recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail";
+  assert.deepEqual(shown, [...SOCKET_COLUMNS, ...columns(positions)]);
+  assert.deepEqual(rows.map(({ state, type }) => `${type} ${state}`), [
+    "C cl_waiting",
+    "C cl_waiting",
+    "C cl_login",
+    "C cl_waiting",
+    "S sv_login",
+  ]);
+  await fixture.end();
+});
+
+Deno.test("SHOW ACTIVE_SOCKETS has those in the middle of a message", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  const client = fixture.addClient({ user: "anna", database: "shop", pool });
+  fixture.addClient({ user: "anna", database: "shop", pool });
+  assert.deepEqual(readResult(showActiveSockets(fixture)).rows, []);
+  const query = frontend.query("SELECT 1");
+  void client.relay!.onClientChunk(query.subarray(0, 8), 8);
+  const { columns: shown, rows } = readResult(showActiveSockets(fixture));
+  assert.equal(shown.length, 28);
+  assert.deepEqual(rows.map(({ id }) => id), [String(client.id)]);
+  await fixture.end();
+});
+
+Deno.test("a server that has gone while SHOW SERVERS is being sent is left out", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const pool = fixture.addPool();
+  fixture.ask(fixture.addClient({ user: "anna", database: "shop", pool }));
+  const rows = showServers(fixture).rows[Symbol.iterator]();
+  await eventTurn();
+  const [server] = fixture.servers;
+  const all = showServers(fixture);
+  server!.discard("test");
+  assert.deepEqual([...all.rows], []);
+  assert.ok(rows !== undefined);
+  await fixture.end();
+});
+
+// --- statistics ---
+
+Deno.test("SHOW STATS_TOTALS, STATS_AVERAGES and TOTALS name the same figures otherwise", async () => {
+  const fixture = await ConsoleFixture.from();
+  for (const [database, factor] of [["shop", 1], ["archive", 10]] as const) {
+    const stats = fixture.stats.open(database);
+    for (const [at, name] of STAT_NAMES.entries()) stats[name] = (at + 1) * factor * 60;
+  }
+  fixture.stats.endPeriod(fixture.clock.nowMs() + 60_000);
+  const names = "server_assignment_count xact_count query_count bytes_received bytes_sent " +
+    "xact_time query_time wait_time";
+  const totals = readResult(showStatsTotals(fixture));
+  const lastTotals = "client_parse_count server_parse_count bind_count client_login_count";
+  assert.deepEqual(totals.columns, columns("text database", `numeric ${names} ${lastTotals}`));
+  assert.equal(totals.rows[1]?.["bind_count"], String(11 * 60));
+  const averages = readResult(showStatsAverages(fixture));
+  const lastAverages = lastTotals.replaceAll(/(^| )/g, "$1avg_");
+  assert.deepEqual(averages.columns, columns("text database", `numeric ${names} ${lastAverages}`));
+  assert.equal(averages.rows[1]?.["avg_bind_count"], "11");
+  const { columns: shown, rows } = readResult(showTotals(fixture));
+  assert.deepEqual(shown, columns("text name", "numeric value"));
+  const overall = "server_assignment_count xact_count query_count client_bytes server_bytes " +
+    "xact_time query_time wait_time ps_client_parse_count ps_server_parse_count ps_bind_count " +
+    "client_login_count";
+  const expected = ["total_", "avg_"].flatMap((prefix) =>
+    overall.split(" ").map((name) => `${prefix}${name}`)
+  );
+  assert.deepEqual(rows.map(({ name }) => name), expected);
+  assert.equal(rows[10]?.["value"], String(11 * 60 * 11));
+  assert.equal(rows[22]?.["value"], String(11 * 11));
+});
+
+Deno.test("SHOW HISTOGRAMS has three distributions of each pool", async () => {
+  const fixture = await ConsoleFixture.from(TOML);
+  const { histograms } = fixture.addPool({ database: "shop", user: "anna" });
+  for (let us = 1; us <= 100; us++) histograms.query.record(us);
+  histograms.xact.record(5_000_000_000);
+  const { columns: shown, rows } = readResult(showHistograms(fixture));
+  assert.deepEqual(
+    shown,
+    columns("text database user histogram", "int8 count p50_us p95_us p99_us max_us"),
+  );
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["shop", "anna", "wait", "0", "0", "0", "0", "0"],
+    ["shop", "anna", "transaction", "1", "5000000000", "5000000000", "5000000000", "5000000000"],
+    ["shop", "anna", "query", "100", "51", "95", "99", "100"],
+  ]);
 });

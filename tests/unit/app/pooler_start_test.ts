@@ -34,6 +34,7 @@ async function make(network: SimNetwork, options: Partial<PoolerOptions> = {}): 
     loaded,
     load: () => Promise.resolve(loaded),
     ownUid: 1000,
+    memory: () => Deno.memoryUsage(),
     ...options,
   });
   return { pooler, log, loaded };

@@ -192,6 +192,7 @@ async function openLinked() {
     loaded,
     load: () => Promise.resolve(loaded),
     ownUid: undefined,
+    memory: () => Deno.memoryUsage(),
   });
   await pooler.start();
   /** Lets the reactor work until something is so. */

@@ -1,0 +1,47 @@
+/** SHOW LISTS: how many there are of everything. */
+
+import type { ConsoleContext } from "./console_context.ts";
+import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
+import { shownDatabaseNames } from "./show_databases.ts";
+import { shownUserNames } from "./show_users.ts";
+import { shownClientState } from "./shown_client.ts";
+
+const COLUMNS: readonly ShowColumn<readonly [string, number]>[] = [
+  text("list", ([list]) => list),
+  int4("items", ([_, count]) => count),
+];
+
+/** Answers SHOW LISTS. */
+export function showLists(context: ConsoleContext): ShownTable {
+  const { clients, pools } = context;
+  let [poolCount, serverCount] = [0, 0];
+  for (const { servers } of pools.all()) {
+    poolCount += 1;
+    serverCount += servers.count;
+  }
+  let [usedCount, loginCount] = [0, 0];
+  for (const client of clients.all()) {
+    if (shownClientState(client) !== undefined) usedCount += 1;
+    else if (client.isOpen) loginCount += 1;
+  }
+  return table(COLUMNS, [
+    ["databases", shownDatabaseNames(context).size + 1],
+    ["users", shownUserNames(context).size],
+    ["peers", context.config().peers.size],
+    // The console's own counts, as it does in SHOW POOLS.
+    ["pools", poolCount + 1],
+    // No cancel request is passed on.
+    ["peer_pools", 0],
+    // What is not in use is not kept: there are no lists of free clients and servers.
+    ["free_clients", 0],
+    ["used_clients", usedCount],
+    ["login_clients", loginCount],
+    ["free_servers", 0],
+    ["used_servers", serverCount],
+    // Names are looked up by the system, which keeps what it learns to itself.
+    ["dns_names", 0],
+    ["dns_zones", 0],
+    ["dns_queries", 0],
+    ["dns_pending", 0],
+  ]);
+}
