@@ -7,7 +7,7 @@ import { parseArgs } from "@std/flags";
 export type Invocation =
   | { readonly kind: "help" }
   | { readonly kind: "version" }
-  | { readonly kind: "check"; readonly path: string }
+  | { readonly kind: "check" | "check_diff"; readonly path: string }
   | { readonly kind: "convert"; readonly path: string }
   | { readonly kind: "usage_error"; readonly message: string }
   | RunInvocation;
@@ -25,7 +25,7 @@ export interface RunInvocation {
 
 /** What `--help` prints. */
 export const USAGE = `Usage: sluice [OPTION]... CONFIG
-       sluice check CONFIG
+       sluice check [--diff] CONFIG
        sluice convert FILE.ini
 
 CONFIG is a TOML file, or a pgbouncer.ini as it is.
@@ -38,6 +38,7 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
   -h, --help           show this and exit
 
   check CONFIG         say what is wrong with CONFIG, or what Sluice would do with it
+  check --diff CONFIG  say what a reload would change in the Sluice that runs with CONFIG
   convert FILE.ini     print FILE.ini as TOML
 `;
 
@@ -55,11 +56,14 @@ const FLAGS = {
   reboot: "R",
 } as const;
 
+/** Without a letter. */
+const LONG_FLAGS = ["diff"] as const;
+
 /** Reads the command line. */
 export function readArguments(args: readonly string[]): Invocation {
   const unknown: string[] = [];
   const parsed = parseArgs([...args], {
-    boolean: Object.keys(FLAGS),
+    boolean: [...Object.keys(FLAGS), ...LONG_FLAGS],
     string: ["user"],
     alias: { ...FLAGS, user: "u" },
     collect: ["verbose"],
@@ -75,9 +79,11 @@ export function readArguments(args: readonly string[]): Invocation {
   if (parsed["user"] === "") return usageError("-u takes the name of a user");
   if (parsed["reboot"] === true) return usageError(NO_ONLINE_RESTART);
   const [first, second] = words;
+  const isDiff = parsed["diff"] === true;
+  if (isDiff && first !== "check") return usageError("--diff goes with check");
   if (first === "check" || first === "convert") {
     if (words.length !== 2) return usageError(`${first} takes one file`);
-    return { kind: first, path: second! };
+    return { kind: isDiff ? "check_diff" : first, path: second! };
   }
   if (words.length !== 1) return usageError("One configuration file is needed");
   return {

@@ -46,6 +46,7 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
       case "keep":
         if (isQueued(client)) client.watchForEnd();
         client.relay?.endDoubtfulLink(nowMs);
+        client.relay?.endTaggedLink();
         break;
       case "hang_up":
         client.hangUp();
@@ -154,20 +155,28 @@ function carryOut(verdict: ServerVerdict): void {
   }
 }
 
+function isOver(idleMs: number, limitMs: number): boolean {
+  return limitMs > 0 && idleMs > limitMs;
+}
+
 /**
- * Pools made for names that only `*` covers are freed, or any client could fill the memory with
- * names: at once if it never came to a server, else when unused for long.
+ * Pools without clients and servers are freed after a while, if that is wanted. Those made for names
+ * that only `*` covers are freed in any case, or any client could fill the memory with names: at
+ * once if it never came to a server, else when unused for long.
  */
 function freeIfUnused(
   { live, pools }: DutiesOptions,
   { pool, nowMs }: { pool: ServerPool; nowMs: number },
 ): void {
   if (!pool.isEmpty) pool.usedAtMs = nowMs;
+  if (!pool.isEmpty) return;
+  const { autodbIdleTimeoutMs, poolIdleTimeoutMs } = live.settings;
+  const idleMs = nowMs - pool.usedAtMs;
   const isAutomatic = !live.config.databases.has(pool.database);
-  if (!isAutomatic || !pool.isEmpty) return;
-  const limitMs = live.settings.autodbIdleTimeoutMs;
-  const isUnused = limitMs > 0 && nowMs - pool.usedAtMs > limitMs;
-  if (isUnused || pool.welcome === undefined) pools.free(pool);
+  const isUnused = isOver(idleMs, poolIdleTimeoutMs) ||
+    isAutomatic && isOver(idleMs, autodbIdleTimeoutMs);
+  const cameToNothing = isAutomatic && pool.welcome === undefined;
+  if (isUnused || cameToNothing) pools.free(pool);
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

@@ -16,9 +16,10 @@ import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import type { Config } from "../config/config.ts";
+import { keepUntilRestart } from "../config/set_setting.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
-import { Janitor } from "../maintenance/janitor.ts";
+import { type Duty, Janitor } from "../maintenance/janitor.ts";
 import { type ReloadChange, reloadChanges } from "../maintenance/reload_changes.ts";
 import { planReload } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
@@ -34,6 +35,7 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
+import { type AuthFileAccess, AuthFileWatch } from "./auth_file_watch.ts";
 import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
@@ -48,6 +50,9 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   wait_for_clients: "when all clients have left",
   wait_for_transactions: "as transactions end",
 };
+
+/** Between two looks at `auth_file`. */
+const AUTH_FILE_INTERVAL_MS = 1_000;
 
 /** Time for a client to take the news before it is hung up on. */
 const FAREWELL_MS = 500;
@@ -65,6 +70,8 @@ export interface PoolerOptions {
   readonly load: (conffile: string) => Promise<LoadedConfig>;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
+  /** How `auth_file` is looked at between reloads; without it only reloads read it. */
+  readonly authFile?: AuthFileAccess;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   /** Told after a reload has taken over new settings. */
@@ -193,9 +200,20 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      ...this.#authFileDuties(options.authFile),
       { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
     ], { clock, onError });
+  }
+
+  #authFileDuties(access: AuthFileAccess | undefined): Duty[] {
+    if (access === undefined) return [];
+    const { log } = this.#options;
+    const watch = new AuthFileWatch({ access, live: this.live, log });
+    return [{
+      intervalMs: () => AUTH_FILE_INTERVAL_MS,
+      run: () => this.#ownTasks.spawn(() => watch.look()),
+    }];
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */
@@ -281,15 +299,14 @@ export class Pooler {
     for (const line of errorText(error).split("\n")) this.#options.log.error(line);
   }
 
-  #takeOver(loaded: LoadedConfig): void {
+  #takeOver(read: LoadedConfig): void {
     const { log, onReloaded } = this.#options;
-    // First of all, since a log file that cannot be opened must leave everything as it was.
-    onReloaded?.(loaded);
     const names = new Set([...this.pools.registry.all()].map(({ database }) => database));
-    const plan = planReload(this.live.config, loaded.config, {
-      atStart: this.#options.loaded.config,
-      databases: names,
-    });
+    const plan = planReload(this.live.config, read.config, { databases: names });
+    const settings = keepUntilRestart(this.live.settings, read.config.settings);
+    const loaded = { ...read, config: { ...read.config, settings } };
+    // Before anything else, since a log file that cannot be opened must leave all as it was.
+    onReloaded?.(loaded);
     this.live.replace(loaded);
     for (const warning of loaded.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);

@@ -20,6 +20,8 @@ import {
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ListenError } from "../net/network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
+import { checkDiff } from "./check_diff.ts";
+import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
@@ -43,6 +45,8 @@ export async function runProcess(args: readonly string[]): Promise<number> {
       return complain(`${invocation.message}\n\n${USAGE}`, EXIT.failed);
     case "check":
       return await reportingErrors(() => check(invocation.path));
+    case "check_diff":
+      return await reportingErrors(() => printDiff(invocation.path));
     case "convert":
       return await reportingErrors(async () => {
         return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
@@ -64,10 +68,30 @@ async function check(path: string): Promise<number> {
   return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
+async function printDiff(path: string): Promise<number> {
+  const { config } = await load(path);
+  const random = systemRandom();
+  await using engine = await openEngine("portable", {
+    clock: new HeldClock(systemClock()),
+    random,
+    groupIdOf,
+    onAcceptError: () => {},
+    onError: () => {},
+  });
+  const lines = await checkDiff(config, { network: engine.network, random });
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
 /** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
 async function load(path: string): Promise<LoadedConfig> {
   const config = await loadConfig(path, FILE_IO);
   return { config, userList: await loadUserList(config.settings.authFile) };
+}
+
+/** What tells one version of a file from the next. */
+async function fileSignature(path: string): Promise<string> {
+  const { ino, mtime, size } = await Deno.stat(path);
+  return `${ino} ${size} ${mtime?.getTime()}`;
 }
 
 async function loadUserList(path: string | undefined): Promise<ReadonlyMap<string, Secret>> {
@@ -200,6 +224,7 @@ async function startPooler(
     load: (conffile) => load(conffile),
     ownUid: ownUid(),
     memory: () => Deno.memoryUsage(),
+    authFile: { signature: fileSignature, load: loadUserList },
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
@@ -328,7 +353,8 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
 function isUsers(error: unknown): error is Error {
   return error instanceof PrivilegeError || error instanceof ListenError ||
     error instanceof EngineError || error instanceof DescriptorError ||
-    error instanceof PidfileError || error instanceof LogFileError;
+    error instanceof PidfileError || error instanceof LogFileError ||
+    error instanceof ConsoleError;
 }
 
 function print(text: string, status: number): number {

@@ -63,6 +63,8 @@ export interface RelayOptions {
   readonly clock: Clock;
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
+  /** Whether a tagged server goes at the end of a transaction, not of the session. */
+  readonly closesTaggedEarly: () => boolean;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
   /** Told of a server that was closed while it was running something for the client. */
@@ -248,6 +250,21 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   leave(farewell: PgError): void {
     this.#farewell = farewell;
     this.#leaveIfFree();
+  }
+
+  /** A session has come to the end of what it asked: there may be reasons to end it, too. */
+  #settleSession(): void {
+    this.endTaggedLink();
+    this.#leaveIfFree();
+  }
+
+  /** Ends a session between two transactions whose server is tagged, where that is wanted. */
+  endTaggedLink(): void {
+    const server = this.#server;
+    if (server === undefined || !server.isTagged || this.#mode !== "session") return;
+    if (!this.#options.closesTaggedEarly() || !this.#isAtRest(server)) return;
+    const error = new PgError(SQLSTATE.adminShutdown, "database configuration changed");
+    this.#options.host.end(error.message, error);
   }
 
   #leaveIfFree(): void {
@@ -498,7 +515,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #settle = (): void => {
     const server = this.#server;
     if (server === undefined) return;
-    if (this.#mode === "session") return this.#leaveIfFree();
+    if (this.#mode === "session") return this.#settleSession();
     if (!this.#isAtRest(server)) return;
     const isInDoubt = this.#isInDoubt;
     this.#unlink();

@@ -217,7 +217,7 @@ export const POOLER_TABLE = [
   restart(text("pidfile", "", "File that holds the process id.")),
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
-  later(seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never.")),
+  seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never."),
   seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
   seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
   seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),
@@ -235,11 +235,11 @@ export const POOLER_TABLE = [
     "Query for that check: <empty> = the empty query, nothing = no check.",
   ),
   seconds("server_connect_timeout", 15, "Connecting and logging in to a server must end in this."),
-  later(boolean(
+  boolean(
     "server_fast_close",
     false,
     "In session mode, close a server marked for closing when its transaction ends.",
-  )),
+  ),
   seconds("server_idle_timeout", 600, "Close a server not used for so long, beyond min_pool_size."),
   seconds("server_lifetime", 3600, "Close a server this old once it is idle; 0 = use it once."),
   seconds("server_login_retry", 15, "How long to wait after a failed login to a server."),

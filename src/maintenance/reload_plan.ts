@@ -16,13 +16,12 @@ export interface ReloadPlan {
 
 /**
  * Compares the configuration in force with a new one.
- * @param running.atStart What the process was started with: restart-only settings are still its.
  * @param running.databases The names in use, those made from `*` included.
  */
 export function planReload(
   before: Config,
   after: Config,
-  { atStart, databases }: { atStart: Config; databases: Iterable<string> },
+  { databases }: { databases: Iterable<string> },
 ): ReloadPlan {
   const changedDatabases: string[] = [];
   const removedDatabases: string[] = [];
@@ -32,7 +31,7 @@ export function planReload(
     if (now === undefined) removedDatabases.push(name);
     else if (old === undefined || leadsElsewhere(old, now)) changedDatabases.push(name);
   }
-  return { changedDatabases, removedDatabases, needsRestart: restartOnly(atStart, after) };
+  return { changedDatabases, removedDatabases, needsRestart: restartOnly(before, after) };
 }
 
 /** Whether a server opened for one entry is of no use for the other. */
@@ -45,8 +44,8 @@ export function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig): boolean {
     JSON.stringify([...a.startupParameters]) !== JSON.stringify([...b.startupParameters]);
 }
 
-function restartOnly(atStart: Config, after: Config): string[] {
-  const old = new Map(showSettings(atStart.settings).map(({ key, value }) => [key, value]));
+function restartOnly(before: Config, after: Config): string[] {
+  const old = new Map(showSettings(before.settings).map(({ key, value }) => [key, value]));
   const fixed = new Set(SETTINGS.filter(({ reloadable }) => !reloadable).map(({ name }) => name));
   return showSettings(after.settings)
     .filter(({ key, value }) => fixed.has(key) && old.get(key) !== value)

@@ -239,7 +239,7 @@ export class Pool<S extends PooledServer<E>, E> {
   doomServers(reason: string): void {
     this.welcome = undefined;
     this.#failure = undefined;
-    for (const server of [...this.servers.all()]) server.doom(reason);
+    for (const server of [...this.servers.all()]) server.tag(reason);
   }
 
   /**

@@ -35,8 +35,8 @@ export interface PooledServer<E> {
   retire(): void;
   /** Closes it. */
   discard(reason: string): void;
-  /** Closes it at once if it is free, else when it is released. */
-  doom(reason: string): void;
+  /** Closes it, at once if it is free, else when it is released: what it was for has changed. */
+  tag(reason: string): void;
   /** Gives up its login. */
   expireLogin(): void;
 }

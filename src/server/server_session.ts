@@ -114,6 +114,7 @@ export class ServerSession {
   #state: ServerState;
   #ownQuery: OwnQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
+  #isTagged = false;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
   /** What the server said of its end, in parentheses; empty as long as it said nothing. */
@@ -167,6 +168,11 @@ export class ServerSession {
   /** Whether it will be closed as soon as it is released. */
   get isDoomed(): boolean {
     return this.#doubt !== undefined;
+  }
+
+  /** Whether it is to be closed because of what has been changed or asked for at the console. */
+  get isTagged(): boolean {
+    return this.#isTagged;
   }
 
   /** Runs the session to its end. Never rejects for what the server or the network did. */
@@ -248,6 +254,12 @@ export class ServerSession {
   doom(reason: string): void {
     this.#doubt ??= reason;
     if (this.#state.kind === "idle" || this.#state.kind === "used") this.discard(reason);
+  }
+
+  /** Closes the server once it is free, since its time is over, not since it is in doubt. */
+  tag(reason: string): void {
+    this.#isTagged = true;
+    this.doom(reason);
   }
 
   /** Moves an idle server to those that are checked before use. */

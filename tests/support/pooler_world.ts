@@ -76,7 +76,10 @@ export class PoolerWorld implements AsyncDisposable {
   /** The pooler's log, a line an entry. */
   readonly log: string[];
   readonly addresses: readonly ListenAddress[];
-  readonly #setConfig: (options: WorldOptions) => Promise<void>;
+  /** Makes another configuration the one that a reload would read. */
+  readonly setConfig: (options: WorldOptions) => Promise<void>;
+  /** Lets what a process does with new settings fail from now on. */
+  readonly failReloads: (error: Error) => void;
 
   private constructor(parts: {
     clock: FakeClock;
@@ -87,6 +90,7 @@ export class PoolerWorld implements AsyncDisposable {
     log: string[];
     addresses: readonly ListenAddress[];
     setConfig: (options: WorldOptions) => Promise<void>;
+    failReloads: (error: Error) => void;
   }) {
     this.clock = parts.clock;
     this.random = parts.random;
@@ -95,7 +99,8 @@ export class PoolerWorld implements AsyncDisposable {
     this.postgres = parts.postgres;
     this.log = parts.log;
     this.addresses = parts.addresses;
-    this.#setConfig = parts.setConfig;
+    this.setConfig = parts.setConfig;
+    this.failReloads = parts.failReloads;
   }
 
   /** Starts everything. */
@@ -117,6 +122,7 @@ export class PoolerWorld implements AsyncDisposable {
       random: random.fork(),
     });
     let loaded = await loadWorld(options);
+    let failure: Error | undefined;
     const pooler = new Pooler({
       clock,
       random: random.fork(),
@@ -131,14 +137,20 @@ export class PoolerWorld implements AsyncDisposable {
       loaded,
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
+      onReloaded: () => {
+        if (failure !== undefined) throw failure;
+      },
       memory: () => ({ rss: 4, heapTotal: 3, heapUsed: 2, external: 1 }),
     });
     const addresses = await pooler.start();
     const setConfig = async (changed: WorldOptions) => {
       loaded = await loadWorld(changed);
     };
+    const failReloads = (error: Error) => {
+      failure = error;
+    };
     return new PoolerWorld({
-      ...{ clock, random, network, pooler, postgres, log, addresses, setConfig },
+      ...{ clock, random, network, pooler, postgres, log, addresses, setConfig, failReloads },
     });
   }
 
@@ -189,7 +201,7 @@ export class PoolerWorld implements AsyncDisposable {
 
   /** Puts another configuration in force, as `RELOAD` does. */
   async reload(options: WorldOptions): Promise<boolean> {
-    await this.#setConfig(options);
+    await this.setConfig(options);
     return await this.pooler.reload();
   }
 

@@ -135,6 +135,10 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.#close(reason, { error: reason, kind: "served" });
   }
 
+  tag(reason: string): void {
+    this.doom(reason);
+  }
+
   doom(reason: string): void {
     this.doubt ??= reason;
     if (this.#state.kind === "idle" || this.#state.kind === "used") this.discard(reason);

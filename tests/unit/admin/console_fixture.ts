@@ -328,6 +328,7 @@ export class ConsoleFixture implements ConsoleContext {
       maxMessageBytes: 1_000_000,
       onAbandoned: () => {},
       poolMode: () => "transaction",
+      closesTaggedEarly: () => false,
     });
     client.setService(client.relay);
     return client;

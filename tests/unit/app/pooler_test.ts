@@ -174,6 +174,95 @@ Deno.test("Pooler.reload() warns of what needs a restart as long as it differs f
   assert.equal(warnings(), 2, "back to what runs");
 });
 
+Deno.test("Pooler.reload() leaves settings as they run that take a restart, and SHOW CONFIG too", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'admin_users = "ada"' });
+  await world.reload({ pooler: 'admin_users = "ada"\nlisten_port = 7000\nquery_timeout = 7' });
+  const { settings } = world.pooler.live;
+  assert.deepEqual([settings.listenPort, settings.queryTimeoutMs], [6432, 7_000]);
+});
+
+Deno.test("Pooler.reload() changes nothing when the new settings cannot be taken over", async () => {
+  await using world = await PoolerWorld.open();
+  const before = world.pooler.live.loaded;
+  world.failReloads(new Error("Cannot open the log file"));
+  assert.equal(await world.reload({ pooler: "query_timeout = 7" }), false);
+  assert.equal(world.pooler.live.loaded, before);
+  assert.ok(world.hasLogged("reload failed, nothing has been changed"));
+});
+
+Deno.test("Pooler.planReload() says what a reload would change, and changes nothing", async () => {
+  await using world = await PoolerWorld.open();
+  await world.setConfig({ pooler: "query_timeout = 7" });
+  const changes = await world.pooler.planReload();
+  assert.deepEqual(changes, [
+    { kind: "setting", name: "query_timeout", before: "0", after: "7", effect: "at once" },
+  ]);
+  assert.equal(world.pooler.live.settings.queryTimeoutMs, 0);
+});
+
+// --- tagged servers ---
+
+const SESSION = 'pool_mode = "session"\nserver_fast_close = true';
+
+Deno.test("with server_fast_close a session ends when the transaction ends that a tag came into", async () => {
+  await using world = await PoolerWorld.open({ pooler: SESSION });
+  const client = await world.login();
+  await client.query("begin");
+  world.pooler.operations.reconnect(undefined);
+  await world.advance(2_000);
+  assert.deepEqual((await client.query("select 1")).rows, [["1"]], "it is not cut");
+  await client.send(frontend.query("commit"));
+  const last = await client.receiveUntilEnd();
+  assert.deepEqual(last.map(({ type }) => type), ["C", "Z", "E"]);
+  assert.equal(readReport(last[2]!.body).message, "database configuration changed");
+  assert.equal(world.pool().servers.count, 0);
+  client.close();
+});
+
+Deno.test("with server_fast_close an idle session with a tagged server ends by itself", async () => {
+  await using world = await PoolerWorld.open({ pooler: SESSION });
+  const client = await world.login();
+  await client.query("select 1");
+  world.pooler.operations.reconnect(undefined);
+  await world.advance(1_000);
+  assert.equal(await lastWords(client), "57P01 database configuration changed");
+});
+
+Deno.test("without server_fast_close a session keeps its tagged server to its end", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'pool_mode = "session"' });
+  const client = await world.login();
+  await client.query("select 1");
+  world.pooler.operations.reconnect(undefined);
+  await world.advance(5_000);
+  assert.deepEqual((await client.query("select 1")).rows, [["1"]]);
+  await client.terminate();
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+});
+
+// --- pools that nobody uses ---
+
+Deno.test("pool_idle_timeout frees an empty pool, and no total goes down by it", async () => {
+  const sections = `[databases.app]\nhost = "127.0.0.1"\n${USERS}`;
+  await using world = await PoolerWorld.open({
+    sections,
+    pooler: "pool_idle_timeout = 30\nserver_idle_timeout = 5",
+  });
+  const client = await world.login();
+  await client.query("select 1");
+  await client.terminate();
+  const count = () =>
+    world.pooler.stats.databases().find(({ database }) => database === "app")?.totals.queryCount;
+  await world.advance(20_000);
+  assert.equal([...world.pooler.pools.registry.all()].length, 1);
+  await world.advance(20_000);
+  assert.deepEqual([[...world.pooler.pools.registry.all()].length, count()], [0, 1]);
+  const again = await world.login();
+  await again.query("select 1");
+  assert.equal(count(), 2);
+  again.close();
+});
+
 // --- the log ---
 
 Deno.test("a refused login leaves its attempt in the log, and a login that succeeds does so once", async () => {

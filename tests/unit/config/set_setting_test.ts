@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { keepUntilRestart, SettingError, withSetting } from "../../../src/config/set_setting.ts";
+import { defaultSettings } from "../../../src/config/validate.ts";
+import { loadToml } from "./memory_files.ts";
+
+Deno.test("withSetting() changes one setting, and nothing of what was given", async () => {
+  const config = await loadToml("[pooler]\nquery_timeout = 3\n");
+  const changed = withSetting(config, "server_idle_timeout", "1.5");
+  assert.deepEqual(
+    [changed.settings.serverIdleTimeoutMs, changed.settings.queryTimeoutMs],
+    [1_500, 3_000],
+  );
+  assert.equal(config.settings.serverIdleTimeoutMs, 600_000);
+  assert.deepEqual({ ...changed, settings: 0 }, { ...config, settings: 0 });
+});
+
+Deno.test("withSetting() takes back conffile to the file that was read", async () => {
+  const config = await loadToml("");
+  const other = withSetting(config, "conffile", "/etc/other.toml");
+  assert.equal(other.settings.conffile, "/etc/other.toml");
+  assert.equal(withSetting(other, "conffile", "").settings.conffile, config.path);
+});
+
+Deno.test("withSetting() refuses names, values and moments that do not fit", async () => {
+  const config = await loadToml("");
+  const cases = [
+    ["pool_sise", "1", /^Unknown setting "pool_sise"/],
+    ["pool_mode", "sometimes", /^"pool_mode": /],
+    ["listen_port", "7000", /takes effect with a restart only$/],
+    ["client_tls_sslmode", "require", /has no effect yet: TLS/],
+    ["max_db_connections", "5", /has no effect yet/],
+  ] as const;
+  for (const [key, value, message] of cases) {
+    assert.throws(() => withSetting(config, key, value), (error) => {
+      assert.ok(error instanceof SettingError);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("keepUntilRestart() takes over what a reload may change, and nothing else", () => {
+  const running = defaultSettings({ listenPort: 7000, queryTimeoutMs: 1, unixSocketDir: "/a" });
+  const next = defaultSettings({ listenPort: 7001, queryTimeoutMs: 2, unixSocketDir: "/b" });
+  const { listenPort, queryTimeoutMs, unixSocketDir } = keepUntilRestart(running, next);
+  assert.deepEqual([listenPort, queryTimeoutMs, unixSocketDir], [7000, 2, "/a"]);
+});
