@@ -80,6 +80,34 @@ Deno.test("-R is refused with a message that names the rolling restart", async (
   }
 });
 
+Deno.test({
+  name: "check --diff asks the Sluice that runs what a reload would change",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const config = (lines: string) =>
+      `[pooler]\nlisten_addr = ""\nunix_socket_dir = "{dir}"\nlisten_port = 6432\n${lines}\n` +
+      '[databases.app]\nhost = "127.0.0.1"\n';
+    await using folder = await SluiceFolder.make({ "config.toml": config("") });
+    const diff = () => folder.run(["check", "--diff", "config.toml"]);
+    const unreachable = await diff();
+    assert.equal(unreachable.code, 1);
+    assert.match(unreachable.stderr, /^Cannot ask the console at .*\.s\.PGSQL\.6432: /);
+    await folder.start(["config.toml"]);
+    await eventually("it serves", () => folder.read("printed").includes("process up"));
+    assert.deepEqual([(await diff()).code, (await diff()).stdout], [0, "nothing would change\n"]);
+    await folder.write("config.toml", config("query_timeout = 5\npkt_buf = 8192"));
+    const { code, stdout } = await diff();
+    assert.equal(code, 0);
+    assert.equal(
+      stdout,
+      "setting pkt_buf: 4096 -> 8192 [needs a restart]\nsetting query_timeout: 0 -> 5 [at once]\n",
+    );
+    assert.equal((await diff()).stdout, stdout, "and nothing has changed by it");
+    await folder.write("config.toml", config("nonsense = 1"));
+    assert.equal((await diff()).code, 2);
+  },
+});
+
 Deno.test("check says what it would do, and touches nothing", async () => {
   using busy = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await using folder = await SluiceFolder.make({

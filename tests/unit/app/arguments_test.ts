@@ -42,6 +42,7 @@ for (
     ["--version", { kind: "version" }],
     ["--version config.toml", { kind: "version" }],
     ["check config.toml", { kind: "check", path: "config.toml" }],
+    ["check --diff config.toml", { kind: "check_diff", path: "config.toml" }],
     ["convert pgbouncer.ini", { kind: "convert", path: "pgbouncer.ini" }],
   ] as const
 ) {
