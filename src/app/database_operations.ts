@@ -32,9 +32,18 @@ export interface DatabaseOperationsOptions {
   readonly apply: (config: Config) => void;
 }
 
-/** Something that is waited for, and who waits. */
-interface Wait {
+/** What a command waits for. */
+interface Goal {
   readonly isOver: () => boolean;
+  /** Whether it cannot be reached any more, since somebody has undone what led there. */
+  readonly isLost: () => boolean;
+  /** Undoes what led there. */
+  readonly giveUp: () => void;
+}
+
+/** A goal, and who waits for it. */
+interface Wait {
+  readonly goal: Goal;
   readonly over: Deferred<void>;
 }
 
@@ -76,7 +85,11 @@ export class DatabaseOperations implements Operations {
       this.#paused.add(database);
       for (const pool of this.#poolsOf(database)) pool.pause();
     }
-    return this.#wait(() => !this.#hasServers(database), signal, () => this.#undoPause(database));
+    return this.#wait({
+      isOver: () => !this.#hasServers(database),
+      isLost: () => database === undefined ? this.#mode !== "paused" : !this.isPaused(database),
+      giveUp: () => this.#undoPause(database),
+    }, signal);
   }
 
   resume(database: string | undefined): void {
@@ -89,7 +102,6 @@ export class DatabaseOperations implements Operations {
     }
     this.#log("RESUME");
     if (this.#mode === "active") throw wrongState("pooler is not paused/suspended");
-    if (this.#mode === "suspended") this.#thaw();
     this.#undoPause(undefined);
   }
 
@@ -150,10 +162,11 @@ export class DatabaseOperations implements Operations {
     this.#suspendLimitMs = nowMs() + live.settings.suspendTimeoutMs;
     for (const pool of this.#options.pools.all()) pool.hold();
     for (const client of this.#options.clients.all()) client.relay?.freeze();
-    return this.#wait(() => this.#isFrozen(), signal, () => {
-      this.#thaw();
-      this.#undoPause(undefined);
-    });
+    return this.#wait({
+      isOver: () => this.#isFrozen(),
+      isLost: () => this.#mode !== "suspended",
+      giveUp: () => this.#undoPause(undefined),
+    }, signal);
   }
 
   waitClose(database: string | undefined, signal: AbortSignal): Promise<void> {
@@ -162,7 +175,11 @@ export class DatabaseOperations implements Operations {
       throw wrongState(`cannot wait in admin db: ${CONSOLE_DATABASE}`);
     }
     if (database !== undefined) this.#requireDatabase(database, "wait");
-    return this.#wait(() => !this.#hasDoomedServers(database), signal, () => {});
+    return this.#wait({
+      isOver: () => !this.#hasDoomedServers(database),
+      isLost: () => false,
+      giveUp: () => {},
+    }, signal);
   }
 
   set(key: string, value: string): void {
@@ -202,9 +219,11 @@ export class DatabaseOperations implements Operations {
     if (this.#waits.size === 0) return;
     if (this.#mode === "suspended") this.#closeRestless();
     for (const wait of this.#waits) {
-      if (!wait.isOver()) continue;
+      const isLost = wait.goal.isLost();
+      if (!isLost && !wait.goal.isOver()) continue;
       this.#waits.delete(wait);
-      wait.over.resolve();
+      if (isLost) wait.over.reject(wrongState("resumed before it was done"));
+      else wait.over.resolve();
     }
   }
 
@@ -219,10 +238,7 @@ export class DatabaseOperations implements Operations {
 
   /** The pooler ends: nothing is held back any more. */
   beginShutdown(): void {
-    if (this.#mode === "suspended") {
-      this.#thaw();
-      this.#undoPause(undefined);
-    }
+    if (this.#mode === "suspended") this.#undoPause(undefined);
   }
 
   #enter(mode: "paused" | "suspended"): void {
@@ -232,17 +248,16 @@ export class DatabaseOperations implements Operations {
 
   /** Serves again what nothing else holds back. */
   #undoPause(database: string | undefined): void {
+    // First of all: what goes on below may ask for it.
     if (database === undefined) this.#mode = "active";
     else this.#paused.delete(database);
-    if (this.#mode === "paused") return;
-    for (const pool of this.#poolsOf(database)) {
-      if (pool.isPaused && !this.#paused.has(pool.database)) pool.resume();
+    if (this.#mode === "active") {
+      for (const client of [...this.#options.clients.all()]) client.relay?.thaw();
+      for (const pool of this.#poolsOf(database)) {
+        if (pool.isPaused && !this.#paused.has(pool.database)) pool.resume();
+      }
     }
-  }
-
-  #thaw(): void {
-    this.#suspendLimitMs = 0;
-    for (const client of [...this.#options.clients.all()]) client.relay?.thaw();
+    this.check();
   }
 
   #isFrozen(): boolean {
@@ -284,13 +299,13 @@ export class DatabaseOperations implements Operations {
     return database === undefined ? [...pools.all()] : pools.ofDatabase(database);
   }
 
-  /** Resolves when it is over; rejects when `signal` comes first, after `undo`. */
-  async #wait(isOver: () => boolean, signal: AbortSignal, undo: () => void): Promise<void> {
-    if (isOver()) return;
-    const wait: Wait = { isOver, over: new Deferred<void>() };
+  /** Resolves when the goal is reached; rejects when it is lost, or `signal` comes first. */
+  async #wait(goal: Goal, signal: AbortSignal): Promise<void> {
+    if (goal.isOver()) return;
+    const wait: Wait = { goal, over: new Deferred<void>() };
     const onAbort = () => {
       if (!this.#waits.delete(wait)) return;
-      undo();
+      goal.giveUp();
       wait.over.reject(signal.reason);
     };
     this.#waits.add(wait);

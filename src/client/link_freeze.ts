@@ -7,6 +7,7 @@ export class LinkFreeze {
   readonly #thaw = new Deferred<void>();
   #goOn: (() => void) | undefined;
   #isSending = false;
+  #isOver = false;
 
   /** Resolves when it is over. */
   get thawed(): Promise<void> {
@@ -30,11 +31,6 @@ export class LinkFreeze {
     });
   }
 
-  /** The client is gone: what it had sent is dropped. */
-  dropRequest(): void {
-    this.#goOn = undefined;
-  }
-
   /** Lets everything go on. */
   thaw(): void {
     this.#isOver = true;
@@ -42,7 +38,11 @@ export class LinkFreeze {
     if (!this.#isSending) this.#release();
   }
 
-  #isOver = false;
+  /** The client is gone: what it had sent is dropped, and nothing is held back for it any more. */
+  drop(): void {
+    this.#goOn = undefined;
+    this.thaw();
+  }
 
   #release(): void {
     const goOn = this.#goOn;

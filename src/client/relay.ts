@@ -319,8 +319,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       this.#isReplyUnsent = true;
       await this.#flushToClient();
       this.#isReplyUnsent = false;
+      // The chunk was not enough: it is used up.
+      if (this.#isMidReply) return;
     }
-    if (!this.#isMidReply) await freeze.thawed;
+    await freeze.thawed;
     if (this.#server !== server) cursor.abandonChunk();
     else await this.onServerChunk(cursor);
   }
@@ -342,7 +344,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The client is gone: gives back what is clean, closes what is not. */
   detach(): void {
     this.#options.pool.cancel(this.#place);
-    this.#freeze?.dropRequest();
+    this.#freeze?.drop();
+    this.#freeze = undefined;
     // A chunk that is still being sent is borrowed until the server has it or is closed.
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;

@@ -10,6 +10,7 @@ import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimConnection, SimStream } from "../support/sim_net.ts";
 import { SimClient } from "./sim_client.ts";
+import { SimOperator } from "./sim_operator.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 import type { SimStage } from "./sim_session.ts";
 
@@ -27,6 +28,12 @@ const KEPT_LINES = 400;
 
 /** Parts of faulty runs between two troubles, in steps, on average. */
 const STEPS_PER_TROUBLE = 150;
+
+/** Steps between two orders of the operator, on average. */
+const STEPS_PER_ORDER = 200;
+
+/** Steps that a pause lasts, on average. */
+const STEPS_PER_PAUSE = 40;
 
 /** How a run went. */
 export interface SimResult {
@@ -73,6 +80,7 @@ class SimRun implements SimStage {
   readonly #heldUp: SimStream[] = [];
   #newest: SimConnection | undefined;
   readonly #clients: SimClient[];
+  readonly #operator: SimOperator;
   #unfinished = 0;
   #failure: unknown;
   #stepCount = 0;
@@ -92,6 +100,7 @@ class SimRun implements SimStage {
     this.world = parts.world;
     this.#random = parts.random;
     this.#trace = parts.trace;
+    this.#operator = new SimOperator(this, this.#random.fork());
     this.#clients = Array.from(
       { length: this.plan.clientCount },
       (_, at) => new SimClient(`c${at + 1}`, this, this.#random.fork()),
@@ -164,6 +173,8 @@ class SimRun implements SimStage {
     const { network, postgres } = this.world;
     const isTroubled = !this.plan.isCalm && !this.isEnding;
     if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
+    const stepsPerOrder = this.#operator.holdsBack ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
+    if (!this.isEnding && random.below(stepsPerOrder) === 0) return this.#operator.giveOrder();
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
     if (random.chance(0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
@@ -176,6 +187,7 @@ class SimRun implements SimStage {
     }
     if (this.#parked.length > 0) return this.#resume();
     if (this.#heldUp.length > 0) return this.#letGo();
+    if (this.#operator.holdsBack) return this.#operator.release();
     if (postgres.backends.some(({ isSleeping }) => isSleeping) && random.chance(0.5)) {
       return this.#wakeOne();
     }
@@ -316,6 +328,7 @@ class SimRun implements SimStage {
     this.isEnding = true;
     this.#idleMs = 0;
     this.note("healed");
+    this.#operator.release();
     const { network, postgres } = this.world;
     network.obstruct(postgres.address, undefined);
     postgres.refusal = undefined;
@@ -337,6 +350,7 @@ class SimRun implements SimStage {
 
   async #endWorld(): Promise<void> {
     while (this.#heldUp.length > 0) this.#letGo();
+    this.#operator.release();
     await this.world.settle();
     this.world.postgres.wakeAll();
     // The dispose of the world asserts that nothing is left.

@@ -12,6 +12,10 @@ Deno.test(`a pooler keeps its promises in ${RUNS} simulated runs`, async () => {
   assert.ok(readyCount > 20 * RUNS, `Only ${readyCount} answers in all`);
 });
 
+Deno.test("seeds that once found a fault find none any more", async () => {
+  for (const seed of [179, 264]) await simulate(seed);
+});
+
 Deno.test("a simulated run is repeated by its seed, step by step", async () => {
   const transcripts: string[][] = [];
   for (let i = 0; i < 2; i++) {

@@ -251,7 +251,8 @@ export class PoolerWorld implements AsyncDisposable {
     for (let passedMs = 0; !hasStopped && passedMs < LONGEST_FAREWELL_MS; passedMs += 1_000) {
       await this.advance(1_000);
     }
-    assert.ok(hasStopped, `The pooler does not end: ${this.log.slice(-5).join("\n")}`);
+    const left = () => this.clients.map(({ id, state }) => `C-${id} ${state.kind}`).join();
+    assert.ok(hasStopped, `The pooler does not end: ${left()} ${this.log.slice(-5).join("\n")}`);
     await stopped;
     const closing = postgres.close();
     await this.settle();

@@ -191,6 +191,64 @@ Deno.test("giving up a PAUSE that waits resumes what was paused", async () => {
   for (const each of [client, waiting]) each.close();
 });
 
+Deno.test("PAUSE and SUSPEND that wait fail when somebody else resumes", async () => {
+  await using world = await PoolerWorld.open({ sections: TWO });
+  const client = await world.login();
+  await client.query("begin");
+  const { operations } = world.pooler;
+  const ofAll = pause(operations);
+  operations.resume(undefined);
+  const ofOne = pause(operations, "app");
+  operations.resume("app");
+  const query = frontend.query("select 1");
+  await client.send(query.subarray(0, 8));
+  await world.settle();
+  const suspending = watch(operations.suspend(never()));
+  operations.resume(undefined);
+  await client.send(query.subarray(8));
+  assert.deepEqual((await client.result()).rows, [["1"]]);
+  for (const { error, outcome } of [ofAll, ofOne, suspending]) {
+    assert.equal(outcome, "failed");
+    assert.ok(error instanceof PgError);
+    assert.equal(`${error.sqlstate} ${error.message}`, "55000 resumed before it was done");
+  }
+  client.close();
+});
+
+Deno.test("a client that leaves while suspended takes nothing along that its server waits for", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  await client.send(frontend.query("select pg_sleep(1)"));
+  await world.settle();
+  const { operations } = world.pooler;
+  void operations.suspend(never());
+  world.postgres.wakeAll();
+  await world.settle();
+  operations.killClient(world.clients[0]!.id);
+  client.close();
+  await world.settle();
+  operations.resume(undefined);
+  // That the pooler ends at all is seen at the end of every test.
+});
+
+Deno.test("an answer of which a part has come is gone on with in a freeze, to its end and no further", async () => {
+  await using world = await PoolerWorld.open({ bufferBytes: 700, chunking: "random" });
+  const [reading, other] = [await world.login(), await world.login()];
+  const text = "x".repeat(20_000);
+  await reading.send(frontend.query(`select '${text}'`), frontend.query("select 1"));
+  for (let i = 0; i < 40; i++) world.network.step();
+  const { operations } = world.pooler;
+  const suspending = watch(operations.suspend(never()));
+  await world.settle();
+  const first = reading.result();
+  await world.settle();
+  operations.resume(undefined);
+  assert.equal((await first).rows[0]![0]!.length, text.length);
+  assert.deepEqual((await reading.result()).rows, [["1"]]);
+  assert.notEqual(suspending.outcome, "waiting");
+  for (const client of [reading, other]) client.close();
+});
+
 Deno.test("giving up a PAUSE that is over changes nothing", async () => {
   await using world = await PoolerWorld.open();
   const { operations } = world.pooler;

@@ -1,0 +1,87 @@
+/**
+ * The operator of a simulated run: gives orders at the worst moments. In calm runs only such as no
+ * client may notice but by waiting.
+ */
+
+import type { SeededRandom } from "../support/seeded_random.ts";
+import type { SimStage } from "./sim_session.ts";
+
+const HARMLESS = ["PAUSE", "PAUSE app", "SUSPEND", "RECONNECT", "SET"] as const;
+
+const CRUEL = [...HARMLESS, "KILL", "KILL_CLIENT", "DISABLE"] as const;
+
+type Order = (typeof CRUEL)[number];
+
+const DATABASE = "app";
+
+/** One operator. */
+export class SimOperator {
+  readonly #stage: SimStage;
+  readonly #random: SeededRandom;
+  /** Gives up what an order waits for. */
+  #waiting: AbortController | undefined;
+
+  constructor(stage: SimStage, random: SeededRandom) {
+    this.#stage = stage;
+    this.#random = random;
+  }
+
+  /** Whether clients have to wait until the operator lets them go on. */
+  get holdsBack(): boolean {
+    const { operations } = this.#stage.world.pooler;
+    return operations.mode !== "active" || operations.isPaused(DATABASE) ||
+      operations.isDisabled(DATABASE);
+  }
+
+  /** Does something, or lets go what is held back. */
+  giveOrder(): void {
+    if (this.holdsBack) return this.release();
+    const order = this.#random.pick<Order>(this.#stage.plan.isCalm ? HARMLESS : CRUEL);
+    this.#stage.note(`order ${order}`);
+    this.#carryOut(order);
+  }
+
+  /** Everybody may go on. */
+  release(): void {
+    if (!this.holdsBack) return;
+    const { operations } = this.#stage.world.pooler;
+    this.#stage.note("order RESUME");
+    // As ^C does, now and then.
+    if (this.#random.chance(0.3)) this.#waiting?.abort(new Error("given up"));
+    if (operations.mode !== "active") operations.resume(undefined);
+    if (operations.isPaused(DATABASE)) operations.resume(DATABASE);
+    operations.enable(DATABASE);
+  }
+
+  #carryOut(order: Order): void {
+    const { clients, pooler } = this.#stage.world;
+    const { operations } = pooler;
+    switch (order) {
+      case "PAUSE":
+        return this.#wait((signal) => operations.pause(undefined, signal));
+      case "PAUSE app":
+        return this.#wait((signal) => operations.pause(DATABASE, signal));
+      case "SUSPEND":
+        return this.#wait((signal) => operations.suspend(signal));
+      case "RECONNECT":
+        return operations.reconnect(undefined);
+      case "SET":
+        return operations.set("server_lifetime", String(this.#random.between(1, 100)));
+      case "KILL":
+        return operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
+      case "KILL_CLIENT": {
+        const open = clients.filter(({ isOpen }) => isOpen);
+        if (open.length > 0) operations.killClient(this.#random.pick(open).id);
+        return;
+      }
+      case "DISABLE":
+        return operations.disable(DATABASE);
+    }
+  }
+
+  #wait(begin: (signal: AbortSignal) => Promise<void>): void {
+    this.#waiting = new AbortController();
+    // That it was given up is no failure.
+    begin(this.#waiting.signal).catch(() => {});
+  }
+}
