@@ -43,6 +43,12 @@ const ALL_INSPECTED = new Uint8Array(256).fill(1);
 
 const READY = readyForQuery(TransactionStatus.Idle);
 
+/**
+ * Between two steps of a long answer. Not 0: the runtime looks at its sockets only when no timer is
+ * due.
+ */
+const TURN_MS = 1;
+
 /** Of Describe and Close: what they are about. */
 const STATEMENT = 0x53; // S
 
@@ -183,7 +189,8 @@ export class ConsoleSession implements ClientService {
   /** Lets others have the thread between two steps of a long answer. */
   async #turn(): Promise<void> {
     await this.#answers.flush();
-    await new Promise<void>((resolve) => this.#options.context.clock.startTimer(0, resolve));
+    const { clock } = this.#options.context;
+    await new Promise<void>((resolve) => clock.startTimer(TURN_MS, resolve));
   }
 
   /** Runs a command; undefined if the client left meanwhile. */

@@ -59,7 +59,9 @@ export function rowsInSteps(
   const tests = selection.conditions.map((condition) => testOf(table, condition));
   const keys = selection.order.map((key) => ({ ...key, at: columnAt(table, key.column) }));
   const matching = matchingInSteps(table, tests, turn);
-  const ordered = keys.length === 0 ? matching : sortedSteps(matching, comparing(table, keys));
+  const ordered = keys.length === 0
+    ? matching
+    : sortedSteps(matching, comparing(table, keys), turn);
   return selection.limit === undefined ? ordered : limitedSteps(ordered, selection.limit);
 }
 
@@ -86,11 +88,15 @@ async function* matchingInSteps(
 async function* sortedSteps(
   steps: AsyncIterable<readonly ShownRow[]>,
   compare: (a: ShownRow, b: ShownRow) => number,
+  turn: () => Promise<void>,
 ): AsyncGenerator<readonly ShownRow[], void, void> {
   const all: ShownRow[] = [];
   for await (const step of steps) all.push(...step);
   all.sort(compare);
-  for (let at = 0; at < all.length; at += STEP_ROWS) yield all.slice(at, at + STEP_ROWS);
+  for (let at = 0; at < all.length; at += STEP_ROWS) {
+    if (at > 0) await turn();
+    yield all.slice(at, at + STEP_ROWS);
+  }
 }
 
 async function* limitedSteps(

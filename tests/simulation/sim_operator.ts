@@ -70,7 +70,8 @@ export class SimOperator {
       case "KILL":
         return operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
       case "KILL_CLIENT": {
-        const open = clients.filter(({ isOpen }) => isOpen);
+        // Before its startup packet a client may wait for a byte, and would not know an error.
+        const open = clients.filter(({ isOpen, state }) => isOpen && state.kind !== "startup");
         if (open.length > 0) operations.killClient(this.#random.pick(open).id);
         return;
       }
