@@ -587,6 +587,38 @@ Deno.test("a client that is in a queue when all is suspended is served after RES
   for (const client of [linked, waiting]) client.close();
 });
 
+Deno.test("a server that is lost while all is suspended is not replaced before RESUME", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+  const [linked, waiting] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  await waiting.send(frontend.query("select 1"));
+  await world.settle();
+  const { operations } = world.pooler;
+  void operations.suspend(never());
+  world.postgres.live[0]!.close();
+  await world.advance(30_000);
+  assert.deepEqual([world.pool().servers.count, world.pool().waiting.size], [0, 1]);
+  operations.resume(undefined);
+  assert.deepEqual((await waiting.result()).rows, [["1"]]);
+  for (const client of [linked, waiting]) client.close();
+});
+
+Deno.test("who logs in while SUSPEND waits for others does not have to owe anything to be kept", async () => {
+  await using world = await PoolerWorld.open({ pooler: "suspend_timeout = 10" });
+  const stuck = await world.login();
+  await stuck.send(frontend.query("select 1").subarray(0, 8));
+  await world.settle();
+  const { operations } = world.pooler;
+  const suspending = watch(operations.suspend(never()));
+  const late = await world.login();
+  await world.advance(11_000);
+  assert.equal(suspending.outcome, "done");
+  assert.equal(await lastWords(stuck), "57P01 suspend_timeout");
+  operations.resume(undefined);
+  assert.deepEqual((await late.query("select 1")).rows, [["1"]]);
+  late.close();
+});
+
 Deno.test("SUSPEND is refused while a database is paused", async () => {
   await using world = await PoolerWorld.open({ sections: TWO });
   const { operations } = world.pooler;
@@ -719,6 +751,24 @@ Deno.test("a drain serves those who wait already, and tells newcomers that it en
   assert.equal(await lastWords(linked), "57P01 pooler is shutting down");
   const served = await waiting.receiveUntilEnd();
   assert.deepEqual(served.map(({ type }) => type), ["T", "D", "C", "Z", "E"]);
+  waiting.close();
+});
+
+Deno.test("a drain ends a client that calls off its wait", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
+  const [linked, waiting] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  await waiting.send(frontend.query("select 1"));
+  await world.settle();
+  world.pooler.shutdown("wait_for_transactions");
+  await world.cancel(waiting.cancelKey!);
+  const told = await waiting.receiveUntilEnd();
+  assert.deepEqual(
+    told.filter(({ type }) => type === "E").map(({ body }) => readReport(body).sqlstate),
+    ["57014", "57P01"],
+  );
+  await linked.send(frontend.query("commit"));
+  assert.equal(await lastWords(linked), "57P01 pooler is shutting down");
   waiting.close();
 });
 

@@ -858,9 +858,10 @@ Deno.test("Pool.hold() gives nothing away and keeps what there is", () => {
 
 Deno.test("Pool.hold() does not undo a pause", () => {
   const world = new PoolWorld();
+  const client = world.ask();
+  world.newest.loggedIn();
   world.pool.pause();
   world.pool.hold();
-  const client = world.ask();
-  world.pool.maintain(true);
-  assert.deepEqual([client.outcome, world.servers.length], ["waiting", 0]);
+  client.giveBack();
+  assert.deepEqual(world.counts(), {}, "closed, not kept");
 });
