@@ -5,7 +5,7 @@ import type { CancelDesk } from "../client/cancel_request.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config } from "../config/config.ts";
-import type { ReloadChange } from "../maintenance/reload_changes.ts";
+import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 

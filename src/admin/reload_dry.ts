@@ -1,6 +1,6 @@
 /** What RELOAD DRY shows: each change that a reload would make, and what it would mean. */
 
-import type { ReloadChange } from "../maintenance/reload_changes.ts";
+import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import { type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 
 /** Columns of RELOAD DRY. */

@@ -46,7 +46,7 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
       case "keep":
         if (isQueued(client)) client.watchForEnd();
         client.relay?.endDoubtfulLink(nowMs);
-        client.relay?.endTaggedLink();
+        client.relay?.endObsoleteLink();
         break;
       case "hang_up":
         client.hangUp();
@@ -155,28 +155,30 @@ function carryOut(verdict: ServerVerdict): void {
   }
 }
 
-function isOver(idleMs: number, limitMs: number): boolean {
-  return limitMs > 0 && idleMs > limitMs;
-}
-
-/**
- * Pools without clients and servers are freed after a while, if that is wanted. Those made for names
- * that only `*` covers are freed in any case, or any client could fill the memory with names: at
- * once if it never came to a server, else when unused for long.
- */
 function freeIfUnused(
   { live, pools }: DutiesOptions,
   { pool, nowMs }: { pool: ServerPool; nowMs: number },
 ): void {
-  if (!pool.isEmpty) pool.usedAtMs = nowMs;
-  if (!pool.isEmpty) return;
-  const { autodbIdleTimeoutMs, poolIdleTimeoutMs } = live.settings;
-  const idleMs = nowMs - pool.usedAtMs;
-  const isAutomatic = !live.config.databases.has(pool.database);
-  const isUnused = isOver(idleMs, poolIdleTimeoutMs) ||
-    isAutomatic && isOver(idleMs, autodbIdleTimeoutMs);
-  const cameToNothing = isAutomatic && pool.welcome === undefined;
-  if (isUnused || cameToNothing) pools.free(pool);
+  if (!pool.isEmpty) {
+    pool.usedAtMs = nowMs;
+    return;
+  }
+  const unusedMs = nowMs - pool.usedAtMs;
+  if (pools.isObsolete(pool) || isUnneeded(live, pool, unusedMs)) return pools.free(pool);
+  const limitMs = live.settings.poolIdleTimeoutMs;
+  // One that would be made again at once must not forget when its last login failed.
+  const isKept = pool.rules.minPoolSize > 0 && pools.wantsSpares(pool);
+  if (limitMs > 0 && unusedMs > limitMs && !isKept) pools.free(pool);
+}
+
+/**
+ * Pools made for names that only `*` covers are freed, or any client could fill the memory with
+ * names: at once if it never came to a server, else when unused for long.
+ */
+function isUnneeded({ config, settings }: LiveConfig, pool: ServerPool, unusedMs: number): boolean {
+  if (config.databases.has(pool.database)) return false;
+  const limitMs = settings.autodbIdleTimeoutMs;
+  return limitMs > 0 && unusedMs > limitMs || pool.welcome === undefined;
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

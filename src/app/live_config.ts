@@ -1,6 +1,6 @@
 /** The configuration in force, with what is derived from it; a reload replaces it as a whole. */
 
-import { databaseConfigOf, poolModeOf } from "../config/effective_settings.ts";
+import { databaseConfigOf, poolModeOf, withRunningSettings } from "../config/effective_settings.ts";
 import { UserCredential } from "../auth/credential.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
@@ -11,6 +11,15 @@ export interface LoadedConfig {
   readonly config: Config;
   /** What `auth_file` holds. */
   readonly userList: ReadonlyMap<string, Secret>;
+  /** Tells whether `auth_file` is still the same; undefined if it was not looked at. */
+  readonly userListStamp?: string | undefined;
+}
+
+/** A configuration that only has to be put in force, which cannot fail. */
+export interface PreparedConfig {
+  /** As it will be in force: what needs a restart is as it was. */
+  readonly loaded: LoadedConfig;
+  putInForce(): void;
 }
 
 /** Holds the configuration in force. */
@@ -40,10 +49,15 @@ export class LiveConfig {
     return this.#credentials;
   }
 
-  /** Puts a new configuration in force. What was learned of unchanged users is kept. */
-  replace(loaded: LoadedConfig): void {
-    this.#credentials = credentialsOf(loaded, this.#credentials);
-    this.#loaded = loaded;
+  /** Makes a new configuration ready. What was learned of unchanged users is kept. */
+  prepare(read: LoadedConfig): PreparedConfig {
+    const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
+    const credentials = credentialsOf(loaded, this.#credentials);
+    const putInForce = () => {
+      this.#credentials = credentials;
+      this.#loaded = loaded;
+    };
+    return { loaded, putInForce };
   }
 
   /** The entry for a database name: its own, or the fall-back. */

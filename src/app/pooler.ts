@@ -3,7 +3,7 @@
  * It knows nothing of the process it runs in: that is `process.ts`.
  */
 
-import { errorStack, errorText } from "../base/error_text.ts";
+import { errorStack } from "../base/error_text.ts";
 import type { MemoryUse, ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
@@ -16,12 +16,10 @@ import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import type { Config } from "../config/config.ts";
-import { keepUntilRestart } from "../config/set_setting.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
-import { type Duty, Janitor } from "../maintenance/janitor.ts";
-import { type ReloadChange, reloadChanges } from "../maintenance/reload_changes.ts";
-import { planReload } from "../maintenance/reload_plan.ts";
+import { Janitor } from "../maintenance/janitor.ts";
+import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import {
   formatAddress,
@@ -35,10 +33,10 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
-import { type AuthFileAccess, AuthFileWatch } from "./auth_file_watch.ts";
 import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
+import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 
@@ -51,11 +49,11 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   wait_for_transactions: "as transactions end",
 };
 
-/** Between two looks at `auth_file`. */
-const AUTH_FILE_INTERVAL_MS = 1_000;
-
 /** Time for a client to take the news before it is hung up on. */
 const FAREWELL_MS = 500;
+
+/** How often `auth_file` is looked at. */
+const USER_LIST_INTERVAL_MS = 1_000;
 
 /** What a pooler is made of. */
 export interface PoolerOptions {
@@ -66,15 +64,15 @@ export interface PoolerOptions {
   /** Name of the I/O engine, for SHOW CONFIG. */
   readonly engine: string;
   readonly loaded: LoadedConfig;
-  /** Reads the configuration anew, from the file that `conffile` names. */
-  readonly load: (conffile: string) => Promise<LoadedConfig>;
+  /** Reads the configuration at `path` and the files it names. */
+  readonly load: (path: string) => Promise<LoadedConfig>;
+  /** `auth_file` by itself; without it, only a reload reads that. */
+  readonly userListFile?: UserListFile;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
-  /** How `auth_file` is looked at between reloads; without it only reloads read it. */
-  readonly authFile?: AuthFileAccess;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
-  /** Told after a reload has taken over new settings. */
+  /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
 }
 
@@ -89,6 +87,7 @@ export class Pooler {
 
   readonly #options: PoolerOptions;
   readonly #reception: Reception;
+  readonly #reloader: Reloader;
   readonly #clientTasks: TaskGroup;
   readonly #serverTasks: TaskGroup;
   /** The accept loops and the janitor. */
@@ -98,8 +97,6 @@ export class Pooler {
   /** When clients are no longer waited for. */
   #drainLimitMs = Infinity;
   #isStopping = false;
-  /** The youngest reload; it never rejects. */
-  #reloading: Promise<boolean> = Promise.resolve(true);
   #streamOptions: StreamOptions | undefined;
   #streamOptionsOf: Config | undefined;
   readonly #stopped = new Deferred<void>();
@@ -138,7 +135,17 @@ export class Pooler {
       log,
       nowMs: () => clock.nowMs(),
       isShuttingDown: () => this.#shutdown !== undefined,
-      apply: (config) => this.#takeOver({ ...this.live.loaded, config }),
+      apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
+    });
+    this.#reloader = new Reloader({
+      live: this.live,
+      pools: this.pools,
+      clients: this.clients,
+      log,
+      load: options.load,
+      userListFile: options.userListFile,
+      onReloaded: options.onReloaded,
+      onTakenOver: () => this.operations.forgetRemoved(),
     });
     const cancels = new CancelDesk({
       clients: this.clients,
@@ -200,20 +207,13 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
-      ...this.#authFileDuties(options.authFile),
       { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
+      {
+        intervalMs: () => USER_LIST_INTERVAL_MS,
+        run: () => this.#ownTasks.spawn(() => this.#reloader.lookAtUserList()),
+      },
     ], { clock, onError });
-  }
-
-  #authFileDuties(access: AuthFileAccess | undefined): Duty[] {
-    if (access === undefined) return [];
-    const { log } = this.#options;
-    const watch = new AuthFileWatch({ access, live: this.live, log });
-    return [{
-      intervalMs: () => AUTH_FILE_INTERVAL_MS,
-      run: () => this.#ownTasks.spawn(() => watch.look()),
-    }];
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */
@@ -262,57 +262,15 @@ export class Pooler {
    * not, the log says why.
    */
   reload(): Promise<boolean> {
-    // One after the other: each reads the files in its turn, so that the newest count.
-    this.#reloading = this.#reloading.then(() => this.#reloadOnce());
-    return this.#reloading;
+    return this.#reloader.reload();
   }
 
   /**
-   * What a reload would change; changes nothing.
-   * @throws {ReloadError} If the files are bad; the log says why.
+   * What a reload would change; it changes nothing.
+   * @throws {ReloadError} If the configuration is bad, of which the log tells.
    */
-  async planReload(): Promise<readonly ReloadChange[]> {
-    // Reloads that were asked for before come first.
-    await this.#reloading;
-    try {
-      return reloadChanges(this.live.loaded, await this.#options.load(this.live.settings.conffile));
-    } catch (error) {
-      this.#logErrors(error);
-      throw new ReloadError("Cannot reload: see the log");
-    }
-  }
-
-  async #reloadOnce(): Promise<boolean> {
-    const { load, log } = this.#options;
-    try {
-      this.#takeOver(await load(this.live.settings.conffile));
-    } catch (error) {
-      this.#logErrors(error);
-      log.error("reload failed, nothing has been changed");
-      return false;
-    }
-    log.log("configuration reloaded");
-    return true;
-  }
-
-  #logErrors(error: unknown): void {
-    for (const line of errorText(error).split("\n")) this.#options.log.error(line);
-  }
-
-  #takeOver(read: LoadedConfig): void {
-    const { log, onReloaded } = this.#options;
-    const names = new Set([...this.pools.registry.all()].map(({ database }) => database));
-    const plan = planReload(this.live.config, read.config, { databases: names });
-    const settings = keepUntilRestart(this.live.settings, read.config.settings);
-    const loaded = { ...read, config: { ...read.config, settings } };
-    // Before anything else, since a log file that cannot be opened must leave all as it was.
-    onReloaded?.(loaded);
-    this.live.replace(loaded);
-    for (const warning of loaded.config.warnings) log.warning(warning);
-    for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
-    for (const name of plan.changedDatabases) this.#doomServers(name);
-    for (const name of plan.removedDatabases) this.#removeDatabase(name);
-    this.operations.forgetRemoved();
+  planReload(): Promise<readonly ReloadChange[]> {
+    return this.#reloader.plan();
   }
 
   /**
@@ -358,23 +316,6 @@ export class Pooler {
       this.#streamOptions = streamOptionsOf(settings, settings.pktBufBytes);
     }
     return this.#streamOptions!;
-  }
-
-  #doomServers(database: string): void {
-    for (const pool of this.pools.registry.ofDatabase(database)) {
-      pool.doomServers("connect string changed");
-    }
-  }
-
-  #removeDatabase(database: string): void {
-    const error = new PgError(SQLSTATE.adminShutdown, "database removed");
-    for (const client of [...this.clients.all()]) {
-      if (client.pool?.database === database) client.end(error.message, error);
-    }
-    for (const pool of this.pools.registry.ofDatabase(database)) {
-      pool.close(error, error.message);
-      this.pools.free(pool);
-    }
   }
 
   /** Does what the mode of shutdown allows by now. */
@@ -458,9 +399,4 @@ export class Pooler {
   #closeListeners(): void {
     for (const listener of this.#listeners) listener.close();
   }
-}
-
-/** A configuration was not taken over. */
-class ReloadError extends Error {
-  override readonly name = "ReloadError";
 }

@@ -85,17 +85,25 @@ async function printDiff(path: string): Promise<number> {
 /** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
 async function load(path: string): Promise<LoadedConfig> {
   const config = await loadConfig(path, FILE_IO);
-  return { config, userList: await loadUserList(config.settings.authFile) };
+  const { authFile } = config.settings;
+  if (authFile === undefined) return { config, userList: new Map() };
+  // First of all: what changes while it is being read is read again.
+  const userListStamp = await stampOfFile(authFile);
+  return { config, userList: await loadUserList(authFile), userListStamp };
 }
 
-/** What tells one version of a file from the next. */
-async function fileSignature(path: string): Promise<string> {
-  const { ino, mtime, size } = await Deno.stat(path);
-  return `${ino} ${size} ${mtime?.getTime()}`;
+/** Changes whenever the file does. */
+async function stampOfFile(path: string): Promise<string> {
+  try {
+    const { ino, mtime, size } = await Deno.stat(path);
+    return JSON.stringify([path, ino, mtime?.getTime(), size]);
+  } catch (error) {
+    // That it cannot be looked at is a state of its own, and reading it says what is wrong.
+    return JSON.stringify([path, errorText(error)]);
+  }
 }
 
-async function loadUserList(path: string | undefined): Promise<ReadonlyMap<string, Secret>> {
-  if (path === undefined || path === "") return new Map();
+async function loadUserList(path: string): Promise<ReadonlyMap<string, Secret>> {
   let text: string;
   try {
     text = await Deno.readTextFile(path);
@@ -221,10 +229,10 @@ async function startPooler(
     network: engine.network,
     engine: engine.name,
     loaded,
-    load: (conffile) => load(conffile),
+    load,
+    userListFile: { read: loadUserList, stampOf: stampOfFile },
     ownUid: ownUid(),
     memory: () => Deno.memoryUsage(),
-    authFile: { signature: fileSignature, load: loadUserList },
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);

@@ -123,7 +123,7 @@ export class Reception implements LoginDesk, SessionDesk {
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
       poolMode: () => pool.rules.poolMode,
-      closesTaggedEarly: () => live.settings.serverFastClose,
+      closesFast: () => live.settings.serverFastClose,
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;

@@ -91,8 +91,20 @@ export class ServerPools {
     if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
   }
 
+  /** The user as whom a client's servers log in; undefined if there is no such database. */
+  serverUser(user: string, database: string): string | undefined {
+    const config = this.#options.live.databaseConfig(database);
+    return config === undefined ? undefined : config.user ?? user;
+  }
+
+  /** Whether no newcomer comes to the pool any more: its database has another user now, or is gone. */
+  isObsolete({ database, user }: ServerPool): boolean {
+    return this.serverUser(user, database) !== user;
+  }
+
   /** Whether `min_pool_size` counts: while there are clients, and always for a forced user. */
   wantsSpares(pool: ServerPool): boolean {
+    if (this.isObsolete(pool)) return false;
     const config = this.#options.live.config.databases.get(pool.database);
     return pool.clientCount > 0 || config?.user === pool.user;
   }

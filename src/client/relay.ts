@@ -63,10 +63,10 @@ export interface RelayOptions {
   readonly clock: Clock;
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
-  /** Whether a tagged server goes at the end of a transaction, not of the session. */
-  readonly closesTaggedEarly: () => boolean;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
+  /** Whether a session ends with its transaction once its server is to be closed. */
+  readonly closesFast: () => boolean;
   /** Told of a server that was closed while it was running something for the client. */
   readonly onAbandoned: (server: ServerSession) => void;
 }
@@ -246,25 +246,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     freeze?.thaw();
   }
 
+  /**
+   * Ends the client as `leave()` does because its servers are no longer those of the configuration;
+   * a session goes on to its end unless `server_fast_close` says otherwise.
+   */
+  leaveObsoletePool(): void {
+    const isInSession = this.#server !== undefined && this.#mode === "session";
+    if (!isInSession || this.#options.closesFast()) this.leave(databaseChanged());
+  }
+
   /** Ends the client as soon as it has no transaction open: at once, or when that has ended. */
   leave(farewell: PgError): void {
     this.#farewell = farewell;
     this.#leaveIfFree();
-  }
-
-  /** A session has come to the end of what it asked: there may be reasons to end it, too. */
-  #settleSession(): void {
-    this.endTaggedLink();
-    this.#leaveIfFree();
-  }
-
-  /** Ends a session between two transactions whose server is tagged, where that is wanted. */
-  endTaggedLink(): void {
-    const server = this.#server;
-    if (server === undefined || !server.isTagged || this.#mode !== "session") return;
-    if (!this.#options.closesTaggedEarly() || !this.#isAtRest(server)) return;
-    const error = new PgError(SQLSTATE.adminShutdown, "database configuration changed");
-    this.#options.host.end(error.message, error);
   }
 
   #leaveIfFree(): void {
@@ -518,7 +512,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #settle = (): void => {
     const server = this.#server;
     if (server === undefined) return;
-    if (this.#mode === "session") return this.#settleSession();
+    if (this.#mode === "session") {
+      this.endObsoleteLink();
+      return this.#leaveIfFree();
+    }
     if (!this.#isAtRest(server)) return;
     const isInDoubt = this.#isInDoubt;
     this.#unlink();
@@ -542,6 +539,18 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#unlink();
     this.#options.host.enterIdle();
     server.discard("answers out of step with requests");
+  }
+
+  /**
+   * With `server_fast_close`, ends a session whose server is to be closed, once it has no
+   * transaction open. The janitor asks too: to an idle session nothing else happens.
+   */
+  endObsoleteLink(): void {
+    const server = this.#server;
+    const isObsolete = server?.isObsolete === true && this.#mode === "session";
+    if (!isObsolete || !this.#options.closesFast() || !this.#isAtRest(server)) return;
+    const error = databaseChanged();
+    this.#options.host.end(error.message, error);
   }
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */
@@ -586,6 +595,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#intake.requests.clear();
     this.#clock.forget();
   }
+}
+
+/** What a client is told whose servers are no longer those of the configuration. */
+export function databaseChanged(): PgError {
+  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
 }
 
 /** Whether a message may not come from a server that was asked nothing. */

@@ -1,7 +1,8 @@
 /** What holds for one database or one pool, once all places that may say it have been asked. Pure. */
 
 import type { Config, DatabaseConfig } from "./config.ts";
-import type { PoolMode } from "./settings.ts";
+import { propertyOf } from "./setting_spec.ts";
+import { type PoolMode, SETTINGS, type Settings } from "./settings.ts";
 
 /** The entry for a database name: its own, or the fall-back. */
 export function databaseConfigOf(config: Config, name: string): DatabaseConfig | undefined {
@@ -12,4 +13,15 @@ export function databaseConfigOf(config: Config, name: string): DatabaseConfig |
 export function poolModeOf(config: Config, pool: { database: string; user: string }): PoolMode {
   return config.users.get(pool.user)?.poolMode ??
     databaseConfigOf(config, pool.database)?.poolMode ?? config.settings.poolMode;
+}
+
+/** The configuration that a reload puts in force: what needs a restart stays as it runs. */
+export function withRunningSettings(next: Config, running: Settings): Config {
+  const values = running as unknown as Readonly<Record<string, unknown>>;
+  const kept = SETTINGS.filter(({ reloadable }) => !reloadable).map(propertyOf);
+  const settings = {
+    ...next.settings,
+    ...Object.fromEntries(kept.map((property) => [property, values[property]])),
+  };
+  return { ...next, settings };
 }

@@ -1,11 +1,11 @@
-/** Settings changed while Sluice runs: one by SET, all by a reload. Pure. */
+/** One setting changed while Sluice runs, as SET at the console does. Pure. */
 
 import { verdictOn } from "./assign.ts";
 import type { Config } from "./config.ts";
 import { propertyOf } from "./setting_spec.ts";
-import { SETTINGS, type Settings } from "./settings.ts";
+import { SETTINGS } from "./settings.ts";
 import { suggestion } from "./suggest.ts";
-import { parseValue, type SettingValue } from "./values.ts";
+import { parseValue } from "./values.ts";
 
 /** A setting cannot be changed so. */
 export class SettingError extends Error {
@@ -34,14 +34,6 @@ export function withSetting(config: Config, key: string, value: string): Config 
   }
   const changed = { [propertyOf(spec)]: parsed.value ?? conffileOf(config, spec.name) };
   return { ...config, settings: { ...config.settings, ...changed }, warnings: [] };
-}
-
-/** New settings, but for those that take a restart: they stay what they are. */
-export function keepUntilRestart(running: Settings, next: Settings): Settings {
-  const now = running as Readonly<Record<string, SettingValue>>;
-  const kept = SETTINGS.filter(({ reloadable }) => !reloadable)
-    .map((spec) => [propertyOf(spec), now[propertyOf(spec)]]);
-  return { ...next, ...Object.fromEntries(kept) };
 }
 
 /** Without a path of its own, the next reload reads the file that was read last. */

@@ -1,8 +1,21 @@
 /** What a new configuration means for what is running. Pure. */
 
+import type { Secret } from "../base/secret.ts";
 import { databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import { SETTINGS, showSettings } from "../config/settings.ts";
+
+/** One difference between the configuration in force and a new one, for people to read. */
+export interface ReloadChange {
+  readonly kind: "setting" | "database" | "user" | "auth_file";
+  /** Name of the setting, the database or the user. */
+  readonly name: string;
+  /** As a file would say it; undefined where there is nothing. Secrets are not shown. */
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+  /** What it means for what is running. */
+  readonly effect: "at once" | "needs a restart" | "servers are recycled" | "clients are closed";
+}
 
 /** What a reload does besides taking over the settings. */
 export interface ReloadPlan {
@@ -16,12 +29,13 @@ export interface ReloadPlan {
 
 /**
  * Compares the configuration in force with a new one.
- * @param running.databases The names in use, those made from `*` included.
+ * @param before As in force: settings that need a restart are as the process was started.
+ * @param databases The names in use, those made from `*` included.
  */
 export function planReload(
   before: Config,
   after: Config,
-  { databases }: { databases: Iterable<string> },
+  databases: Iterable<string>,
 ): ReloadPlan {
   const changedDatabases: string[] = [];
   const removedDatabases: string[] = [];
@@ -29,19 +43,30 @@ export function planReload(
     const old = databaseConfigOf(before, name);
     const now = databaseConfigOf(after, name);
     if (now === undefined) removedDatabases.push(name);
-    else if (old === undefined || leadsElsewhere(old, now)) changedDatabases.push(name);
+    else if (old === undefined || leadsElsewhere(old, now, name)) changedDatabases.push(name);
   }
   return { changedDatabases, removedDatabases, needsRestart: restartOnly(before, after) };
 }
 
-/** Whether a server opened for one entry is of no use for the other. */
-export function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig): boolean {
-  const isSamePassword = a.password === undefined
-    ? b.password === undefined
-    : a.password.equals(b.password);
-  return a.dbname !== b.dbname || a.hosts.join() !== b.hosts.join() || a.port !== b.port ||
-    a.user !== b.user || !isSamePassword || a.connectQuery !== b.connectQuery ||
-    JSON.stringify([...a.startupParameters]) !== JSON.stringify([...b.startupParameters]);
+/** Whether a server that was opened for `name` with one entry is of no use with the other. */
+export function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig, name: string): boolean {
+  return (a.dbname ?? name) !== (b.dbname ?? name) || a.hosts.join() !== b.hosts.join() ||
+    a.port !== b.port || a.user !== b.user || !isSameLogin(a, b) ||
+    a.connectQuery !== b.connectQuery || !isSameMap(a.startupParameters, b.startupParameters);
+}
+
+/** A password is used with a forced user only. */
+function isSameLogin(a: DatabaseConfig, b: DatabaseConfig): boolean {
+  return b.user === undefined || isSameSecret(a.password, b.password);
+}
+
+/** Whether both are the same secret, or both are none. */
+export function isSameSecret(a: Secret | undefined, b: Secret | undefined): boolean {
+  return a === undefined ? b === undefined : a.equals(b);
+}
+
+function isSameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return JSON.stringify([...a]) === JSON.stringify([...b]);
 }
 
 function restartOnly(before: Config, after: Config): string[] {

@@ -114,9 +114,9 @@ export class ServerSession {
   #state: ServerState;
   #ownQuery: OwnQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
-  #isTagged = false;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
+  #isObsolete = false;
   /** What the server said of its end, in parentheses; empty as long as it said nothing. */
   #lastWords = "";
   #cancelsInFlight = 0;
@@ -170,9 +170,9 @@ export class ServerSession {
     return this.#doubt !== undefined;
   }
 
-  /** Whether it is to be closed because of what has been changed or asked for at the console. */
-  get isTagged(): boolean {
-    return this.#isTagged;
+  /** Whether it was told to close once it is free, rather than being in doubt by itself. */
+  get isObsolete(): boolean {
+    return this.#isObsolete;
   }
 
   /** Runs the session to its end. Never rejects for what the server or the network did. */
@@ -258,7 +258,7 @@ export class ServerSession {
 
   /** Closes the server once it is free, since its time is over, not since it is in doubt. */
   tag(reason: string): void {
-    this.#isTagged = true;
+    this.#isObsolete = true;
     this.doom(reason);
   }
 

@@ -22,7 +22,7 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
-import type { ReloadChange } from "../../../src/maintenance/reload_changes.ts";
+import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
@@ -328,7 +328,7 @@ export class ConsoleFixture implements ConsoleContext {
       maxMessageBytes: 1_000_000,
       onAbandoned: () => {},
       poolMode: () => "transaction",
-      closesTaggedEarly: () => false,
+      closesFast: () => false,
     });
     client.setService(client.relay);
     return client;

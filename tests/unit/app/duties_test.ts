@@ -194,3 +194,47 @@ Deno.test("a failed login is tried again after server_login_retry, without anybo
   assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
   client.close();
 });
+
+// --- pools that nobody uses ---
+
+Deno.test("an empty pool is freed after pool_idle_timeout, and what it counted stays", async () => {
+  await using world = await oneServer("pool_idle_timeout = 5\nserver_idle_timeout = 2", {
+    sections: APP,
+  });
+  const client = await world.login();
+  await client.query("select 1");
+  await world.advance(20_000);
+  assert.equal(poolCount(world), 1, "it has a client");
+  client.close();
+  await world.advance(4_000);
+  assert.equal(poolCount(world), 1, "not empty for long enough");
+  await world.advance(7_000);
+  assert.equal(poolCount(world), 0);
+  const total = world.pooler.stats.databases().find(({ database }) => database === "app");
+  assert.equal(total?.totals.queryCount, 1);
+});
+
+Deno.test("an empty pool stays for ever where pool_idle_timeout is 0", async () => {
+  await using world = await oneServer("server_idle_timeout = 2", { sections: APP });
+  (await world.login()).close();
+  await world.advance(100_000);
+  assert.deepEqual([world.pool().servers.count, poolCount(world)], [0, 1]);
+});
+
+Deno.test("pool_idle_timeout does not make a pool with min_pool_size forget a failed login", async () => {
+  await using world = await oneServer(
+    "pool_idle_timeout = 1\nmin_pool_size = 1\nserver_login_retry = 15",
+    {
+      sections: `[databases.app]\nhost = "127.0.0.1"\nport = 1\nuser = "ada"\n`,
+    },
+  );
+  await world.advance(10_000);
+  const failures = world.log.filter((line) => line.includes("closing because: connect failed"));
+  assert.equal(failures.length, 1);
+});
+
+const APP = `[databases.app]\nhost = "127.0.0.1"\n[users.ada]\npassword = "secret"\n`;
+
+function poolCount(world: PoolerWorld): number {
+  return [...world.pooler.pools.registry.all()].length;
+}

@@ -27,15 +27,28 @@ Deno.test("LiveConfig keeps a section without a password from taking away that o
   assert.ok(live.credentials.get("bob")?.hasSecret(new Secret("secret")));
 });
 
-Deno.test("LiveConfig.replace() keeps what was learned of users whose secret is the same", async () => {
+Deno.test("LiveConfig.prepare() keeps what was learned of users whose secret is the same", async () => {
   const live = new LiveConfig(await load("", { ada: "one", bob: "one", eve: "one" }));
   const { ada, bob } = Object.fromEntries(live.credentials);
-  live.replace(await load("[pooler]\nquery_timeout = 7\n", { ada: "one", bob: "two" }));
+  const next = live.prepare(
+    await load("[pooler]\nquery_timeout = 7\n", { ada: "one", bob: "two" }),
+  );
+  assert.equal(live.settings.queryTimeoutMs, 0, "nothing has changed before it is put in force");
+  next.putInForce();
   assert.equal(live.credentials.get("ada"), ada);
   assert.notEqual(live.credentials.get("bob"), bob);
   assert.ok(live.credentials.get("bob")?.hasSecret(new Secret("two")));
   assert.equal(live.credentials.has("eve"), false);
   assert.equal(live.settings.queryTimeoutMs, 7_000);
+});
+
+Deno.test("LiveConfig.prepare() keeps what needs a restart as it runs, and defaults the rest", async () => {
+  const live = new LiveConfig(await load('[pooler]\npidfile = "a.pid"\nquery_timeout = 7\n'));
+  const { loaded, putInForce } = live.prepare(await load("[pooler]\nlisten_port = 7000\n"));
+  putInForce();
+  assert.equal(live.loaded, loaded);
+  const { listenPort, pidfile, queryTimeoutMs } = live.settings;
+  assert.deepEqual([listenPort, pidfile, queryTimeoutMs], [6432, "a.pid", 0]);
 });
 
 Deno.test("LiveConfig.databaseConfig() gives the entry of the name, or else that of *", async () => {

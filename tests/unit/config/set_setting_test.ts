@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { keepUntilRestart, SettingError, withSetting } from "../../../src/config/set_setting.ts";
-import { defaultSettings } from "../../../src/config/validate.ts";
+import { SettingError, withSetting } from "../../../src/config/set_setting.ts";
 import { loadToml } from "./memory_files.ts";
 
 Deno.test("withSetting() changes one setting, and nothing of what was given", async () => {
@@ -37,11 +36,4 @@ Deno.test("withSetting() refuses names, values and moments that do not fit", asy
       return true;
     });
   }
-});
-
-Deno.test("keepUntilRestart() takes over what a reload may change, and nothing else", () => {
-  const running = defaultSettings({ listenPort: 7000, queryTimeoutMs: 1, unixSocketDir: "/a" });
-  const next = defaultSettings({ listenPort: 7001, queryTimeoutMs: 2, unixSocketDir: "/b" });
-  const { listenPort, queryTimeoutMs, unixSocketDir } = keepUntilRestart(running, next);
-  assert.deepEqual([listenPort, queryTimeoutMs, unixSocketDir], [7000, 2, "/a"]);
 });

@@ -3,90 +3,103 @@ import { Secret } from "../../../src/base/secret.ts";
 import { reloadChanges } from "../../../src/maintenance/reload_changes.ts";
 import { loadToml } from "../config/memory_files.ts";
 
-type Users = Readonly<Record<string, string>>;
+const HOST = 'host = "127.0.0.1"';
 
-async function loaded(toml: string, users: Users = {}) {
-  const userList = new Map(
-    Object.entries(users).map(([name, secret]) => [name, new Secret(secret)]),
-  );
-  return { config: await loadToml(toml), userList };
-}
-
-/** Each change as one line. */
+/** The changes as lines, from one configuration to another. */
 async function changes(
-  [before, usersBefore]: readonly [string, Users?],
-  [after, usersAfter]: readonly [string, Users?],
+  before: string,
+  after: string,
+  [oldList, newList]: readonly Record<string, string>[] = [{}, {}],
 ): Promise<string[]> {
-  const found = reloadChanges(
-    await loaded(before, usersBefore),
-    await loaded(after, usersAfter),
-  );
-  return found.map(({ after, before, effect, kind, name }) =>
-    `${kind} ${name}: ${before} -> ${after} [${effect}]`
-  );
+  const contents = async (toml: string, list: Record<string, string> = {}) => ({
+    config: await loadToml(toml),
+    userList: new Map(Object.entries(list).map(([name, text]) => [name, new Secret(text)])),
+  });
+  return reloadChanges(await contents(before, oldList), await contents(after, newList))
+    .map(({ after, before, effect, kind, name }) =>
+      `${kind} ${name}: ${before ?? "-"} -> ${after ?? "-"}: ${effect}`
+    );
 }
 
-const HOST = 'host = "a.example"';
+function app(lines: string): string {
+  return `[databases.app]\n${lines}\n`;
+}
 
-Deno.test("reloadChanges() finds nothing where nothing has changed", async () => {
-  const toml = `[pooler]\nquery_timeout = 3\n[databases.app]\n${HOST}\npassword = "p"\n` +
-    '[users.ada]\npassword = "q"\npool_size = 2\n';
-  assert.deepEqual(await changes([toml, { bob: "x" }], [toml, { bob: "x" }]), []);
+Deno.test("reloadChanges() is empty where nothing has changed", async () => {
+  const all = `[pooler]\npidfile = "x"\n${app(HOST)}[users.ada]\npassword = "p"\n`;
+  assert.deepEqual(await changes(all, all, [{ bob: "s" }, { bob: "s" }]), []);
 });
 
-Deno.test("reloadChanges() shows settings as SHOW CONFIG does, and which need a restart", async () => {
-  const before = "[pooler]\nquery_timeout = 3\nlisten_port = 7000\n";
-  const after = '[pooler]\nlisten_port = 7001\npool_mode = "transaction"\n';
-  assert.deepEqual(await changes([before], [after]), [
-    "setting listen_port: 7000 -> 7001 [needs a restart]",
-    "setting pool_mode: session -> transaction [at once]",
-    "setting query_timeout: 3 -> 0 [at once]",
-  ]);
+Deno.test("reloadChanges() has settings as SHOW CONFIG prints them, and when they take effect", async () => {
+  assert.deepEqual(
+    await changes(
+      "[pooler]\nquery_timeout = 7\nlisten_port = 6432\n",
+      '[pooler]\nlisten_port = 7000\nlogfile = "a.log"\nserver_check_query = ""\n',
+    ),
+    [
+      "setting listen_port: 6432 -> 7000: needs a restart",
+      "setting logfile:  -> a.log: at once",
+      "setting query_timeout: 7 -> 0: at once",
+      "setting server_check_query: <empty> -> : at once",
+    ],
+  );
 });
 
 Deno.test("reloadChanges() says what becomes of the servers and clients of a database", async () => {
-  const before =
-    `[databases.gone]\n${HOST}\n[databases.moved]\n${HOST}\n[databases.sized]\n${HOST}\n`;
-  const after = `[databases.moved]\n${HOST}\nport = 5433\n[databases.sized]\n${HOST}\n` +
-    `pool_size = 7\nconnect_query = "set x = 'y'"\n[databases.fresh]\n${HOST}\ntimezone = "UTC"\n`;
-  assert.deepEqual(await changes([before], [after]), [
-    "database gone: host=a.example -> undefined [clients are closed]",
-    "database moved: host=a.example -> host=a.example port=5433 [servers are recycled]",
-    "database sized: host=a.example -> host=a.example pool_size=7 " +
-    "connect_query='set x = \\'y\\'' [servers are recycled]",
-    "database fresh: undefined -> host=a.example timezone=UTC [at once]",
-  ]);
-  const sized = `[databases.app]\n${HOST}\npool_size = 7\n`;
-  assert.deepEqual(await changes([`[databases.app]\n${HOST}\n`], [sized]), [
-    "database app: host=a.example -> host=a.example pool_size=7 [at once]",
-  ]);
-});
-
-Deno.test("reloadChanges() sees what * stands for when an entry comes or goes", async () => {
-  const star = `[databases."*"]\n${HOST}\n`;
-  const same = `${star}[databases.app]\n${HOST}\n`;
-  const other = `${star}[databases.app]\nhost = "b.example"\n`;
-  const effect = async (before: string, after: string) =>
-    (await changes([before], [after])).map((line) => /\[(.*)\]$/.exec(line)![1]);
-  assert.deepEqual(await effect(star, same), ["at once"]);
-  assert.deepEqual(await effect(star, other), ["servers are recycled"]);
-  assert.deepEqual(await effect(other, star), ["servers are recycled"]);
-});
-
-Deno.test("reloadChanges() never shows a secret, and says which has changed", async () => {
-  const database = (password: string) =>
-    `[databases.app]\n${HOST}\nuser = "u"\npassword = "${password}"\n`;
-  const user = (password: string) => `[users.ada]\npassword = "${password}"\npool_size = 3\n`;
-  const found = await changes(
-    [database("one") + user("two"), { bob: "three", old: "four", same: "five" }],
-    [database("longer one") + user("another"), { bob: "six", fresh: "seven", same: "five" }],
+  assert.deepEqual(
+    await changes(
+      `${
+        app(HOST)
+      }[databases.gone]\n${HOST}\n[databases.same]\n${HOST}\n[databases.user]\n${HOST}\n`,
+      `${app(`${HOST}\nport = 5433`)}[databases.new]\n${HOST}\n[databases.same]\n${HOST}
+pool_size = 3\n[databases.user]\n${HOST}\nuser = "u"\n`,
+    ),
+    [
+      "database app: host=127.0.0.1 -> host=127.0.0.1 port=5433: servers are recycled",
+      "database gone: host=127.0.0.1 -> -: clients are closed",
+      "database new: - -> host=127.0.0.1: at once",
+      "database same: host=127.0.0.1 -> host=127.0.0.1 pool_size=3: at once",
+      "database user: host=127.0.0.1 -> host=127.0.0.1 user=u: clients are closed",
+    ],
   );
-  assert.deepEqual(found, [
-    "database app: host=a.example user=u password=*** -> " +
-    "host=a.example user=u password=*** (changed) [servers are recycled]",
-    "user ada: password=*** pool_size=3 -> password=*** (changed) pool_size=3 [at once]",
-    "auth_file bob: *** -> *** (changed) [at once]",
-    "auth_file old: *** -> undefined [at once]",
-    "auth_file fresh: undefined -> *** [at once]",
+});
+
+Deno.test("reloadChanges() takes * for what a name without an entry has", async () => {
+  const star = (port: number) => `[databases."*"]\n${HOST}\nport = ${port}\n`;
+  const same = `host=127.0.0.1 -> -`;
+  assert.deepEqual(await changes(star(5432) + app(HOST), star(5432)), [
+    `database app: ${same}: at once`,
   ]);
+  assert.deepEqual(await changes(star(5433) + app(HOST), star(5433)), [
+    `database app: ${same}: servers are recycled`,
+  ]);
+});
+
+Deno.test("reloadChanges() shows that a secret has changed, and no secret", async () => {
+  const toml = (password: string) =>
+    `${
+      app(`${HOST}\nuser = "u"\npassword = "${password}"`)
+    }[users.ada]\npassword = "${password}"\n`;
+  const lines = await changes(toml("one"), toml("two"), [
+    { bob: "one", cy: "one", eve: "one" },
+    { bob: "two", cy: "one", dan: "two" },
+  ]);
+  const database = "host=127.0.0.1 user=u password=***";
+  assert.deepEqual(lines, [
+    `database app: ${database} -> ${database} (changed): servers are recycled`,
+    "user ada: password=*** -> password=*** (changed): at once",
+    "auth_file bob: *** -> *** (changed): at once",
+    "auth_file dan: - -> ***: at once",
+    "auth_file eve: *** -> -: at once",
+  ]);
+});
+
+Deno.test("reloadChanges() keeps an entry on one line, whatever is in it", async () => {
+  assert.deepEqual(
+    await changes(app(HOST), app(`${HOST}\nconnect_query = "select 'a'\\nb"\ntimezone = "UTC"`)),
+    [
+      "database app: host=127.0.0.1 -> host=127.0.0.1 connect_query='select \\'a\\'\\nb' " +
+      "timezone=UTC: servers are recycled",
+    ],
+  );
 });

@@ -16,7 +16,7 @@ async function plan(
   names: readonly string[] = ["app"],
 ): Promise<ReloadPlan> {
   const old = await config(before);
-  return planReload(old, await config(after), { databases: names });
+  return planReload(old, await config(after), names);
 }
 
 function app(lines: string): string {
@@ -68,6 +68,17 @@ for (
   });
 }
 
+for (
+  const [what, before, after] of [
+    ["dbname, spelled out", HOST, `${HOST}\ndbname = "app"`],
+    ["a password without a user", `${HOST}\npassword = "p"`, `${HOST}\npassword = "q"`],
+  ] as const
+) {
+  Deno.test(`planReload() keeps servers when what changed is of no account: ${what}`, async () => {
+    assert.deepEqual((await plan(app(before), app(after))).changedDatabases, []);
+  });
+}
+
 Deno.test("planReload() looks at the databases in use only", async () => {
   const two = `${app(HOST)}[databases.other]\n${HOST}\n`;
   const changed = await plan(two, app(`${HOST}\nport = 5433`), ["other"]);
@@ -90,11 +101,13 @@ Deno.test("planReload() takes a name that had no entry before for changed", asyn
   assert.deepEqual((await plan("", app(HOST))).changedDatabases, ["app"]);
 });
 
-Deno.test("planReload() names what needs a restart", async () => {
-  const [before, other] = [
-    await config("", "listen_port = 7000"),
-    await config("", "listen_port = 7001"),
+Deno.test("planReload() names what needs a restart as long as it differs from what runs", async () => {
+  const [running, other, reloadable] = [
+    await config("", "listen_port = 6432\nquery_timeout = 1"),
+    await config("", "listen_port = 6999\nquery_timeout = 1"),
+    await config("", "listen_port = 6432\nquery_timeout = 2"),
   ];
-  const needed = (after: Config) => planReload(before, after, { databases: [] }).needsRestart;
-  assert.deepEqual([needed(other), needed(before)], [["listen_port"], []]);
+  const needed = (after: Config) => planReload(running, after, []).needsRestart;
+  assert.deepEqual(needed(other), ["listen_port"]);
+  assert.deepEqual(needed(reloadable), []);
 });

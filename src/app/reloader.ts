@@ -1,0 +1,195 @@
+/**
+ * Takes new configurations over, from all files or from `auth_file` alone: all of it or nothing.
+ * One after the other: each reads in its turn, so that the newest files count.
+ */
+
+import { errorText } from "../base/error_text.ts";
+import type { Secret } from "../base/secret.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
+import type { ClientSession } from "../client/client_session.ts";
+import { databaseChanged } from "../client/relay.ts";
+import type { Logger } from "../log/logger.ts";
+import { reloadChanges } from "../maintenance/reload_changes.ts";
+import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig, LoadedConfig } from "./live_config.ts";
+import type { ServerPools } from "./server_pools.ts";
+
+/** `auth_file`, by itself. */
+export interface UserListFile {
+  /** What changes whenever the file does; it never rejects, and no two paths have the same. */
+  stampOf(path: string): Promise<string>;
+  /** What the file holds. Rejects if it is bad, with a line for each thing that is wrong. */
+  read(path: string): Promise<ReadonlyMap<string, Secret>>;
+}
+
+/** What a reload works on. */
+export interface ReloaderOptions {
+  readonly live: LiveConfig;
+  readonly pools: ServerPools;
+  readonly clients: ClientRegistry;
+  readonly log: Logger;
+  readonly load: (path: string) => Promise<LoadedConfig>;
+  readonly userListFile: UserListFile | undefined;
+  /** Told before a configuration is put in force; if it throws, that is not done. */
+  readonly onReloaded: ((loaded: LoadedConfig) => void) | undefined;
+  /** Told when it is in force. */
+  readonly onTakenOver: () => void;
+}
+
+/** A configuration was not taken over, of which the log tells. */
+export class ReloadError extends Error {
+  override readonly name = "ReloadError";
+}
+
+/** Reads anew and takes over. */
+export class Reloader {
+  readonly #options: ReloaderOptions;
+  /** The youngest of what is done one after the other; it never rejects. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #turnCount = 0;
+  /** Stamp of an `auth_file` that was found bad. */
+  #badStamp: string | undefined;
+
+  constructor(options: ReloaderOptions) {
+    this.#options = options;
+  }
+
+  /** Reads everything anew and takes it over. Returns whether it did; if not, the log says why. */
+  reload(): Promise<boolean> {
+    return this.#inTurn(() => this.#reload());
+  }
+
+  /**
+   * What a reload would change.
+   * @throws {ReloadError} If a file is bad, of which the log tells.
+   */
+  async plan(): Promise<readonly ReloadChange[]> {
+    const { live, load, log } = this.#options;
+    const changes = await this.#inTurn(async () => {
+      try {
+        return reloadChanges(live.loaded, await load(live.settings.conffile));
+      } catch (error) {
+        this.#logError(error);
+        log.error("what a reload would change cannot be told");
+        return undefined;
+      }
+    });
+    if (changes === undefined) throw new ReloadError("Cannot reload: see the log");
+    return changes;
+  }
+
+  /** Reads `auth_file` anew if it has changed; what is bad changes nothing. */
+  async lookAtUserList(): Promise<void> {
+    // A slow disk must not make a queue; and what is being done may bring the file as well.
+    if (this.#turnCount === 0) await this.#inTurn(() => this.#followUserList());
+  }
+
+  /**
+   * Puts a configuration in force.
+   * @throws If that cannot be done; then nothing has changed.
+   */
+  takeOver(read: LoadedConfig): void {
+    const { live, log, onReloaded, onTakenOver, pools } = this.#options;
+    const names = new Set([...pools.registry.all()].map(({ database }) => database));
+    const plan = planReload(live.config, read.config, names);
+    const next = live.prepare(read);
+    // The last that may fail: from here on all of it is done.
+    onReloaded?.(next.loaded);
+    next.putInForce();
+    for (const warning of read.config.warnings) log.warning(warning);
+    for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
+    for (const name of plan.changedDatabases) this.#recycle(name);
+    for (const name of plan.removedDatabases) this.#remove(name);
+    onTakenOver();
+  }
+
+  async #reload(): Promise<boolean> {
+    const { live, load, log } = this.#options;
+    try {
+      this.takeOver(await load(live.settings.conffile));
+    } catch (error) {
+      this.#logError(error);
+      log.error("reload failed, nothing has been changed");
+      return false;
+    }
+    this.#badStamp = undefined;
+    log.log("configuration reloaded");
+    return true;
+  }
+
+  async #followUserList(): Promise<void> {
+    const { live, log, userListFile } = this.#options;
+    const path = live.settings.authFile;
+    if (path === undefined || userListFile === undefined) return;
+    const userListStamp = await userListFile.stampOf(path);
+    const isKnown = userListStamp === live.loaded.userListStamp ||
+      userListStamp === this.#badStamp;
+    if (isKnown) return;
+    try {
+      const userList = await userListFile.read(path);
+      // SET may have named another file meanwhile.
+      if (live.settings.authFile !== path) return;
+      this.takeOver({ config: withoutWarnings(live.loaded), userList, userListStamp });
+      log.log(`auth_file ${path} has changed: its users are in force`);
+    } catch (error) {
+      this.#badStamp = userListStamp;
+      this.#logError(error);
+      log.error(`auth_file ${path} has changed and is bad: its users are as before`);
+    }
+  }
+
+  #logError(error: unknown): void {
+    for (const line of errorText(error).split("\n")) this.#options.log.error(line);
+  }
+
+  /** `action` must not reject: all that comes after it would. */
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    this.#turnCount += 1;
+    const turn = this.#turn.then(action).finally(() => {
+      this.#turnCount -= 1;
+    });
+    this.#turn = turn;
+    return turn;
+  }
+
+  /** Closes a database's servers as they come free, and ends clients that need another user's. */
+  #recycle(database: string): void {
+    const { clients, pools } = this.#options;
+    for (const pool of pools.registry.ofDatabase(database)) {
+      pool.doomServers("connect string changed");
+    }
+    for (const client of [...clients.all()]) {
+      const { pool, user } = client;
+      if (pool?.database !== database || user === undefined) continue;
+      if (pools.serverUser(user, database) !== pool.user) endMisplaced(client);
+    }
+  }
+
+  #remove(database: string): void {
+    const { clients, pools } = this.#options;
+    const error = new PgError(SQLSTATE.adminShutdown, "database removed");
+    for (const client of [...clients.all()]) {
+      if (client.pool?.database === database) client.end(error.message, error);
+    }
+    for (const pool of pools.registry.ofDatabase(database)) {
+      pool.close(error, error.message);
+      pools.free(pool);
+    }
+  }
+}
+
+/** Ends a client whose pool serves another user by now; who has a server keeps it for the moment. */
+function endMisplaced(client: ClientSession): void {
+  const { relay } = client;
+  const error = databaseChanged();
+  // Who still waits, for a server or for its login, would wait for one that is not opened any more.
+  if (relay === undefined || relay.waitingSinceMs !== undefined) client.end(error.message, error);
+  else relay.leaveObsoletePool();
+}
+
+/** They have been said when the files were read. */
+function withoutWarnings({ config }: LoadedConfig): LoadedConfig["config"] {
+  return { ...config, warnings: [] };
+}
