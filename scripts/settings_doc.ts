@@ -160,7 +160,7 @@ export function settingsMarkdown(): string {
 const MARKDOWN_HEAD = `# Settings
 
 Written by \`deno task docs\` from \`src/config/settings.ts\`. The names, units and defaults are
-PgBouncer's; \`io_engine\` and \`log_format\` are Sluice's own.
+PgBouncer's; \`io_engine\`, \`log_format\` and \`readiness_file\` are Sluice's own.
 
 - A **time** is a number of seconds, fractions allowed, or a text with a unit: \`"250ms"\`, \`"15s"\`,
   \`"5min"\`, \`"1h"\`, \`"1d"\`. \`tcp_user_timeout\` alone is in milliseconds.

@@ -1,7 +1,7 @@
 /** The pid file: says who runs, and keeps a second one from starting. */
 
 import { errorText } from "../base/error_text.ts";
-import process from "node:process";
+import { isAlive, readOwner, removeOwn, writeOwner } from "./owned_file.ts";
 
 /** The pid file belongs to a process that lives, or cannot be written. */
 export class PidfileError extends Error {
@@ -26,7 +26,7 @@ export class Pidfile {
       if (owner !== undefined && owner !== Deno.pid && isAlive(owner)) {
         throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
       }
-      Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+      writeOwner(path);
     } catch (error) {
       if (error instanceof PidfileError) throw error;
       throw new PidfileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
@@ -40,30 +40,9 @@ export class Pidfile {
    */
   remove(): void {
     try {
-      if (readOwner(this.#path) === Deno.pid) Deno.removeSync(this.#path);
+      removeOwn(this.#path);
     } catch (error) {
       throw new PidfileError(`Cannot remove ${this.#path}: ${errorText(error)}`, { cause: error });
     }
-  }
-}
-
-function readOwner(path: string): number | undefined {
-  try {
-    const owner = Number(Deno.readTextFileSync(path).trim());
-    return Number.isInteger(owner) && owner > 0 ? owner : undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    // Signal 0 reaches nobody: it only tells whether one could be sent.
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it lives, and belongs to somebody else.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
   }
 }

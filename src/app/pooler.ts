@@ -74,6 +74,8 @@ export interface PoolerOptions {
   readonly ownUid: number | undefined;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
+  /** Told once, at the first moment of the end. */
+  readonly onShuttingDown?: () => void;
 }
 
 /** One pooler. */
@@ -278,8 +280,9 @@ export class Pooler {
    * transactions may go on with `wait_for_transactions`; undefined: as long as they take.
    */
   shutdown(mode: ShutdownMode, limitMs?: number): void {
-    const { clock, log } = this.#options;
+    const { clock, log, onShuttingDown } = this.#options;
     const isSecond = this.#shutdown !== undefined;
+    if (!isSecond) onShuttingDown?.();
     this.#shutdown = isSecond ? "immediate" : mode;
     if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
     log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);

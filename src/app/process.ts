@@ -28,6 +28,8 @@ import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
+import { ReadinessFile, ReadinessFileError } from "./readiness_file.ts";
+import { handleSignals } from "./signals.ts";
 import { nativeOnlySettings } from "./stream_options.ts";
 
 /** Exit statuses. */
@@ -168,19 +170,29 @@ async function servePooler(
   invocation: RunInvocation,
   { loaded, log, sink }: { loaded: LoadedConfig; log: Logger; sink: ProcessLog },
 ): Promise<void> {
-  const { ioEngine, pidfile } = loaded.config.settings;
+  const { ioEngine, pidfile, readinessFile } = loaded.config.settings;
   using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
+  using readiness = holdReadiness(readinessFile, log);
   noteStart(log, loaded);
-  const start = (choice: EngineChoice) => startPooler(choice, { invocation, loaded, log, sink });
+  const start = (choice: EngineChoice) =>
+    startPooler(choice, { invocation, loaded, log, sink, onShuttingDown: readiness.withdraw });
   await using running = await start(ioEngine).catch((error: unknown) => {
     if (ioEngine !== "auto" || !(error instanceof DescriptorError)) throw error;
     log.log(`I/O engine: portable, not native: ${error.message}`);
     return start("portable");
   });
   const { engine, pooler } = running;
-  using _signals = handleSignals(pooler, { log, sink });
+  using _signals = handleSignals({ pooler, log, rotate: () => rotate(sink, log) });
   using _rejections = handleRejections(log);
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}`);
+  try {
+    readiness.declare();
+  } catch (error) {
+    // Nobody would ever send it a client.
+    pooler.shutdown("immediate");
+    await pooler.stopped;
+    throw error;
+  }
   if (isInBackground()) reportReady();
   await pooler.stopped;
 }
@@ -191,6 +203,8 @@ interface StartOptions {
   readonly loaded: LoadedConfig;
   readonly log: Logger;
   readonly sink: ProcessLog;
+  /** Told once, at the first moment of the end. */
+  readonly onShuttingDown: () => void;
 }
 
 /** A pooler that serves, and what it runs on; to be disposed of when it has stopped. */
@@ -207,7 +221,7 @@ interface RunningPooler extends AsyncDisposable {
  */
 async function startPooler(
   choice: EngineChoice,
-  { invocation, loaded, log, sink }: StartOptions,
+  { invocation, loaded, log, onShuttingDown, sink }: StartOptions,
 ): Promise<RunningPooler> {
   const clock = new HeldClock(systemClock());
   const random = systemRandom();
@@ -233,6 +247,7 @@ async function startPooler(
     userListFile: { read: loadUserList, stampOf: stampOfFile },
     ownUid: ownUid(),
     memory: () => Deno.memoryUsage(),
+    onShuttingDown,
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
@@ -267,6 +282,26 @@ function holdPidfile(path: string, log: Logger): Disposable {
   };
 }
 
+/** Whether clients are taken, as it is told to others; it is taken back in any case. */
+interface Readiness extends Disposable {
+  /** @throws {ReadinessFileError} If it cannot be told. */
+  readonly declare: () => void;
+  readonly withdraw: () => void;
+}
+
+/** A readiness file that cannot be removed must not hold up the end. */
+function holdReadiness(path: string, log: Logger): Readiness {
+  const file = new ReadinessFile(path);
+  const withdraw = () => {
+    try {
+      file.remove();
+    } catch (error) {
+      log.error(errorText(error));
+    }
+  };
+  return { declare: () => file.write(), withdraw, [Symbol.dispose]: withdraw };
+}
+
 function noteStart(log: Logger, { config }: LoadedConfig): void {
   for (const warning of config.warnings) log.warning(warning);
   if (config.settings.authType === "any") {
@@ -288,37 +323,6 @@ function noteStart(log: Logger, { config }: LoadedConfig): void {
         "pooling (as with max_prepared_statements = 0): clients there should not use them",
     );
   }
-}
-
-function handleSignals(
-  pooler: Pooler,
-  { log, sink }: { log: Logger; sink: ProcessLog },
-): Disposable {
-  const handlers: ReadonlyMap<Deno.Signal, () => void> = new Map<Deno.Signal, () => void>([
-    ["SIGHUP", () => {
-      log.log("got SIGHUP, reloading");
-      rotate(sink, log);
-      void pooler.reload();
-    }],
-    ["SIGTERM", () => {
-      log.log("got SIGTERM");
-      pooler.shutdown("wait_for_clients");
-    }],
-    ["SIGINT", () => {
-      log.log("got SIGINT");
-      pooler.shutdown("wait_for_servers");
-    }],
-    ["SIGQUIT", () => {
-      log.log("got SIGQUIT");
-      pooler.shutdown("immediate");
-    }],
-  ]);
-  for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
-  return {
-    [Symbol.dispose]() {
-      for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
-    },
-  };
 }
 
 /** The last line of defence: an error that nobody awaited must not end all that is being served. */
@@ -361,8 +365,8 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
 function isUsers(error: unknown): error is Error {
   return error instanceof PrivilegeError || error instanceof ListenError ||
     error instanceof EngineError || error instanceof DescriptorError ||
-    error instanceof PidfileError || error instanceof LogFileError ||
-    error instanceof ConsoleError;
+    error instanceof PidfileError || error instanceof ReadinessFileError ||
+    error instanceof LogFileError || error instanceof ConsoleError;
 }
 
 function print(text: string, status: number): number {

@@ -3,7 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine` and `log_format` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format` and
+ * `readiness_file` are Sluice's own.
  */
 
 import {
@@ -221,6 +222,9 @@ export const POOLER_TABLE = [
   seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
   seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
   seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),
+  restart(
+    text("readiness_file", "", "File that is there while Sluice takes clients; Sluice's own."),
+  ),
   integer("reserve_pool_size", 0, "Servers beyond the pool size once clients wait too long."),
   seconds("reserve_pool_timeout", 5, "How long a client waits before the reserve is used."),
   later(restart(text("resolv_conf", "", "File to use in place of /etc/resolv.conf."))),

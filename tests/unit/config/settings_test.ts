@@ -82,6 +82,7 @@ Deno.test("showSettings() says which settings only a restart changes", () => {
     "listen_port",
     "pidfile",
     "pkt_buf",
+    "readiness_file",
     "resolv_conf",
     "so_reuseport",
     "track_extra_parameters",

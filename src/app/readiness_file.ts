@@ -1,0 +1,56 @@
+/** The readiness file: there while the pooler takes clients, for whoever may send it some. */
+
+import { errorText } from "../base/error_text.ts";
+import { isAlive, readOwner, removeOwn, writeOwner } from "./owned_file.ts";
+
+/** The readiness file cannot be written or removed. */
+export class ReadinessFileError extends Error {
+  override readonly name = "ReadinessFileError";
+}
+
+/** Holds a readiness file; without a path there is none, and nothing is done. */
+export class ReadinessFile {
+  readonly #path: string;
+
+  /**
+   * Removes what a process that is gone has left: this one is not ready yet.
+   * @throws {ReadinessFileError} If it cannot be removed.
+   */
+  constructor(path: string) {
+    this.#path = path;
+    this.#attempt("remove", () => {
+      const owner = readOwner(path);
+      // Another one that serves still, in a restart without a gap: its word holds until ours.
+      if (owner === undefined || owner === Deno.pid || isAlive(owner)) return;
+      Deno.removeSync(path);
+    });
+  }
+
+  /**
+   * Says that clients are taken, whoever said so before.
+   * @throws {ReadinessFileError} If it cannot be written.
+   */
+  write(): void {
+    this.#attempt("write", () => writeOwner(this.#path));
+  }
+
+  /**
+   * Takes the word back, unless another process has given its own meanwhile. May be called twice.
+   * @throws {ReadinessFileError} If it cannot be removed.
+   */
+  remove(): void {
+    this.#attempt("remove", () => removeOwn(this.#path));
+  }
+
+  #attempt(verb: string, action: () => void): void {
+    if (this.#path === "") return;
+    try {
+      action();
+    } catch (error) {
+      throw new ReadinessFileError(
+        `Cannot ${verb} the readiness file ${this.#path}: ${errorText(error)}`,
+        { cause: error },
+      );
+    }
+  }
+}
