@@ -74,6 +74,9 @@ export interface PoolerOptions {
   readonly ownUid: number | undefined;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
+  /** Told before a configuration is read anew, and after it was taken over or not. */
+  readonly onReloading?: () => void;
+  readonly onReloadEnded?: (isTaken: boolean) => void;
   /** Told once, at the first moment of the end. */
   readonly onShuttingDown?: () => void;
 }
@@ -146,6 +149,8 @@ export class Pooler {
       log,
       load: options.load,
       userListFile: options.userListFile,
+      onReloading: options.onReloading,
+      onReloadEnded: options.onReloadEnded,
       onReloaded: options.onReloaded,
       onTakenOver: () => this.operations.forgetRemoved(),
     });

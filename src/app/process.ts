@@ -28,7 +28,8 @@ import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
-import { ReadinessFile, ReadinessFileError } from "./readiness_file.ts";
+import { ReadinessFileError } from "./readiness_file.ts";
+import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
 import { nativeOnlySettings } from "./stream_options.ts";
 
@@ -172,10 +173,10 @@ async function servePooler(
 ): Promise<void> {
   const { ioEngine, pidfile, readinessFile } = loaded.config.settings;
   using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
-  using readiness = holdReadiness(readinessFile, log);
+  using state = new ServiceState({ clock: systemClock(), log, readinessFile });
   noteStart(log, loaded);
   const start = (choice: EngineChoice) =>
-    startPooler(choice, { invocation, loaded, log, sink, onShuttingDown: readiness.withdraw });
+    startPooler(choice, { invocation, loaded, log, sink, state });
   await using running = await start(ioEngine).catch((error: unknown) => {
     if (ioEngine !== "auto" || !(error instanceof DescriptorError)) throw error;
     log.log(`I/O engine: portable, not native: ${error.message}`);
@@ -186,7 +187,7 @@ async function servePooler(
   using _rejections = handleRejections(log);
   log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}`);
   try {
-    readiness.declare();
+    state.serving();
   } catch (error) {
     // Nobody would ever send it a client.
     pooler.shutdown("immediate");
@@ -203,8 +204,7 @@ interface StartOptions {
   readonly loaded: LoadedConfig;
   readonly log: Logger;
   readonly sink: ProcessLog;
-  /** Told once, at the first moment of the end. */
-  readonly onShuttingDown: () => void;
+  readonly state: ServiceState;
 }
 
 /** A pooler that serves, and what it runs on; to be disposed of when it has stopped. */
@@ -221,7 +221,7 @@ interface RunningPooler extends AsyncDisposable {
  */
 async function startPooler(
   choice: EngineChoice,
-  { invocation, loaded, log, onShuttingDown, sink }: StartOptions,
+  { invocation, loaded, log, sink, state }: StartOptions,
 ): Promise<RunningPooler> {
   const clock = new HeldClock(systemClock());
   const random = systemRandom();
@@ -247,7 +247,9 @@ async function startPooler(
     userListFile: { read: loadUserList, stampOf: stampOfFile },
     ownUid: ownUid(),
     memory: () => Deno.memoryUsage(),
-    onShuttingDown,
+    onReloading: () => state.reloading(),
+    onReloadEnded: (isTaken) => state.reloaded(isTaken),
+    onShuttingDown: () => state.stopping(),
     onReloaded: (now) => {
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
@@ -280,26 +282,6 @@ function holdPidfile(path: string, log: Logger): Disposable {
       }
     },
   };
-}
-
-/** Whether clients are taken, as it is told to others; it is taken back in any case. */
-interface Readiness extends Disposable {
-  /** @throws {ReadinessFileError} If it cannot be told. */
-  readonly declare: () => void;
-  readonly withdraw: () => void;
-}
-
-/** A readiness file that cannot be removed must not hold up the end. */
-function holdReadiness(path: string, log: Logger): Readiness {
-  const file = new ReadinessFile(path);
-  const withdraw = () => {
-    try {
-      file.remove();
-    } catch (error) {
-      log.error(errorText(error));
-    }
-  };
-  return { declare: () => file.write(), withdraw, [Symbol.dispose]: withdraw };
 }
 
 function noteStart(log: Logger, { config }: LoadedConfig): void {

@@ -32,6 +32,9 @@ export interface ReloaderOptions {
   readonly log: Logger;
   readonly load: (path: string) => Promise<LoadedConfig>;
   readonly userListFile: UserListFile | undefined;
+  /** Told before everything is read anew, and after it was taken over or not. */
+  readonly onReloading: (() => void) | undefined;
+  readonly onReloadEnded: ((isTaken: boolean) => void) | undefined;
   /** Told before a configuration is put in force; if it throws, that is not done. */
   readonly onReloaded: ((loaded: LoadedConfig) => void) | undefined;
   /** Told when it is in force. */
@@ -58,7 +61,13 @@ export class Reloader {
 
   /** Reads everything anew and takes it over. Returns whether it did; if not, the log says why. */
   reload(): Promise<boolean> {
-    return this.#inTurn(() => this.#reload());
+    const { onReloadEnded, onReloading } = this.#options;
+    return this.#inTurn(async () => {
+      onReloading?.();
+      const isTaken = await this.#reload();
+      onReloadEnded?.(isTaken);
+      return isTaken;
+    });
   }
 
   /**
