@@ -64,6 +64,8 @@ export interface PoolerOptions {
   /** Name of the I/O engine, for SHOW CONFIG. */
   readonly engine: string;
   readonly loaded: LoadedConfig;
+  /** Where to listen, in place of what the configuration says. */
+  readonly listenOn?: readonly ListenAddress[];
   /** Reads the configuration at `path` and the files it names. */
   readonly load: (path: string) => Promise<LoadedConfig>;
   /** `auth_file` by itself; without it, only a reload reads that. */
@@ -233,9 +235,9 @@ export class Pooler {
    * @throws {ListenError} If one cannot be listened on; then none is.
    */
   async start(): Promise<readonly ListenAddress[]> {
-    const { log, network } = this.#options;
+    const { listenOn, log, network } = this.#options;
     try {
-      for (const address of listenAddresses(this.live.settings)) {
+      for (const address of listenOn ?? listenAddresses(this.live.settings)) {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
         this.#listeners.push(listener);
         log.log(`listening on ${formatAddress(listener.address)}`);

@@ -17,8 +17,18 @@ import {
   openEngine,
   probeEngine,
 } from "../net/engine.ts";
+import {
+  ACTIVATION_VARIABLES,
+  ActivationError,
+  activationText,
+  type HandedSocket,
+  planActivation,
+  takeActivated,
+} from "../net/native/activated_sockets.ts";
+import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
-import { ListenError } from "../net/network.ts";
+import { ProcessLibc } from "../net/native/process_libc.ts";
+import { type ListenAddress, ListenError } from "../net/network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { ConsoleError } from "./console_client.ts";
@@ -132,19 +142,39 @@ class UserListError extends Error {
 async function run(invocation: RunInvocation): Promise<number> {
   const loaded = await load(invocation.path);
   const { settings } = loaded.config;
+  const handed = handedSockets();
   if (invocation.isDaemon) {
+    if (handed.length > 0) {
+      return complain("-d does not go with socket activation (LISTEN_FDS)\n", EXIT.failed);
+    }
     if (settings.logfile === "") return complain("-d needs logfile to be set\n", EXIT.failed);
     const start = await detach(invocation);
     return start.isUp ? EXIT.ok : complain(start.complaint, start.status || EXIT.failed);
   }
   becomeUser(invocation.user ?? settings.user);
   using sink = new ProcessLog({ path: settings.logfile, isQuiet: invocation.isQuiet });
-  return await serve(invocation, { loaded, sink });
+  return await serve(invocation, { loaded, sink, handed });
+}
+
+/** What was handed over; no child process hears of it. @throws {ActivationError} If it is nonsense. */
+function handedSockets(): readonly HandedSocket[] {
+  try {
+    return planActivation((name) => Deno.env.get(name), Deno.pid);
+  } finally {
+    for (const name of ACTIVATION_VARIABLES) Deno.env.delete(name);
+  }
+}
+
+/** What a process serves with. */
+interface ServeOptions {
+  readonly loaded: LoadedConfig;
+  readonly sink: ProcessLog;
+  readonly handed: readonly HandedSocket[];
 }
 
 async function serve(
   invocation: RunInvocation,
-  { loaded, sink }: { loaded: LoadedConfig; sink: ProcessLog },
+  { handed, loaded, sink }: ServeOptions,
 ): Promise<number> {
   const log = new Logger({
     clock: systemClock(),
@@ -153,7 +183,7 @@ async function serve(
     verbosity: verbosityOf(invocation, loaded),
   });
   try {
-    await servePooler(invocation, { loaded, sink, log });
+    await servePooler(invocation, { handed, loaded, sink, log });
   } catch (error) {
     // In the background nobody sees anything but the log.
     if (invocation.isQuiet && isUsers(error)) log.fatal(error.message);
@@ -169,14 +199,15 @@ function verbosityOf(invocation: RunInvocation, { config }: LoadedConfig): numbe
 
 async function servePooler(
   invocation: RunInvocation,
-  { loaded, log, sink }: { loaded: LoadedConfig; log: Logger; sink: ProcessLog },
+  { handed, loaded, log, sink }: ServeOptions & { readonly log: Logger },
 ): Promise<void> {
   const { ioEngine, pidfile, readinessFile } = loaded.config.settings;
   using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
   using state = new ServiceState({ clock: systemClock(), log, readinessFile });
   noteStart(log, loaded);
+  const listenOn = takeHanded(handed, { loaded, log });
   const start = (choice: EngineChoice) =>
-    startPooler(choice, { invocation, loaded, log, sink, state });
+    startPooler(choice, { invocation, listenOn, loaded, log, sink, state });
   await using running = await start(ioEngine).catch((error: unknown) => {
     if (ioEngine !== "auto" || !(error instanceof DescriptorError)) throw error;
     log.log(`I/O engine: portable, not native: ${error.message}`);
@@ -198,8 +229,29 @@ async function servePooler(
   await pooler.stopped;
 }
 
+/**
+ * Where the sockets listen that were handed over; undefined if there are none.
+ * @throws {ActivationError} If they cannot be used.
+ */
+function takeHanded(
+  handed: readonly HandedSocket[],
+  { loaded, log }: { loaded: LoadedConfig; log: Logger },
+): readonly ListenAddress[] | undefined {
+  if (handed.length === 0) return undefined;
+  try {
+    using libc = ProcessLibc.open();
+    const addresses = takeActivated(libc, handed, loaded.config.settings.listenPort);
+    log.log(activationText(addresses));
+    return addresses;
+  } catch (error) {
+    if (!(error instanceof NoLibcError)) throw error;
+    throw new ActivationError(`Cannot use the sockets of LISTEN_FDS: ${error.message}`);
+  }
+}
+
 /** What the pooler is started with. */
 interface StartOptions {
+  readonly listenOn: readonly ListenAddress[] | undefined;
   readonly invocation: RunInvocation;
   readonly loaded: LoadedConfig;
   readonly log: Logger;
@@ -221,7 +273,7 @@ interface RunningPooler extends AsyncDisposable {
  */
 async function startPooler(
   choice: EngineChoice,
-  { invocation, loaded, log, sink, state }: StartOptions,
+  { invocation, listenOn, loaded, log, sink, state }: StartOptions,
 ): Promise<RunningPooler> {
   const clock = new HeldClock(systemClock());
   const random = systemRandom();
@@ -245,6 +297,7 @@ async function startPooler(
     loaded,
     load,
     userListFile: { read: loadUserList, stampOf: stampOfFile },
+    ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),
@@ -347,8 +400,9 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
 function isUsers(error: unknown): error is Error {
   return error instanceof PrivilegeError || error instanceof ListenError ||
     error instanceof EngineError || error instanceof DescriptorError ||
-    error instanceof PidfileError || error instanceof ReadinessFileError ||
-    error instanceof LogFileError || error instanceof ConsoleError;
+    error instanceof ActivationError || error instanceof PidfileError ||
+    error instanceof ReadinessFileError || error instanceof LogFileError ||
+    error instanceof ConsoleError;
 }
 
 function print(text: string, status: number): number {

@@ -9,6 +9,8 @@ export type ListenAddress =
     readonly host: string;
     readonly port: number;
     readonly backlog: number;
+    /** A socket that listens there already, in place of one to be opened; native engine. */
+    readonly descriptor?: number;
   }
   | {
     readonly kind: "unix";
@@ -17,6 +19,8 @@ export type ListenAddress =
     readonly mode: number;
     /** Name of the group that gets the socket, if any. */
     readonly group: string | undefined;
+    /** A socket that listens there already; its file is left alone. */
+    readonly descriptor?: number;
   };
 
 /** Where a server is. */

@@ -44,7 +44,7 @@ export interface NativeListenerOptions {
   readonly reactor: Reactor;
   readonly clock: Clock;
   /** Owns the descriptor. */
-  readonly listener: Deno.Listener;
+  readonly listener: Disposable;
   readonly descriptor: number;
   readonly address: ListenAddress;
   readonly options: () => StreamOptions;

@@ -37,6 +37,13 @@ export interface NativeNetworkOptions {
   readonly groupIdOf: (group: string) => number;
 }
 
+/** A listening socket, where it listens, and who owns it. */
+interface OpenListener {
+  readonly bound: ListenAddress;
+  readonly descriptor: number;
+  readonly listener: Disposable;
+}
+
 /** Sockets of the C library as an I/O engine. */
 export class NativeNetwork implements Network {
   readonly #options: NativeNetworkOptions;
@@ -69,9 +76,8 @@ export class NativeNetwork implements Network {
    * @throws {DescriptorError} If the listener's descriptor cannot be found.
    */
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
-    const { clock, groupIdOf, libc, onAcceptError } = this.#options;
-    const open = () => openListener(address, groupIdOf);
-    const { descriptor, listener } = await openWithDescriptor(libc, open);
+    const { clock, libc, onAcceptError } = this.#options;
+    const { bound, descriptor, listener } = await this.#open(address);
     try {
       return new NativeListener({
         libc,
@@ -79,7 +85,7 @@ export class NativeNetwork implements Network {
         clock,
         listener,
         descriptor,
-        address: boundAddress(address, listener),
+        address: bound,
         options,
         onAcceptError,
       });
@@ -89,6 +95,19 @@ export class NativeNetwork implements Network {
         cause: error,
       });
     }
+  }
+
+  /** Opens a listening socket, or takes the one that is there already. */
+  async #open(address: ListenAddress): Promise<OpenListener> {
+    const { groupIdOf, libc } = this.#options;
+    const { descriptor: given } = address;
+    if (given !== undefined) {
+      const listener = { [Symbol.dispose]: () => libc.close(given) };
+      return { bound: address, descriptor: given, listener };
+    }
+    const open = () => openListener(address, groupIdOf);
+    const { descriptor, listener } = await openWithDescriptor(libc, open);
+    return { bound: boundAddress(address, listener), descriptor, listener };
   }
 
   dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {

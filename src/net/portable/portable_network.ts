@@ -6,8 +6,10 @@ import {
   DialError,
   type DialFailure,
   type DialOptions,
+  formatAddress,
   type ListenAddress,
   type Listener,
+  ListenError,
   type Network,
   type ServerAddress,
   type StreamOptions,
@@ -44,6 +46,12 @@ export class PortableNetwork implements Network {
   }
 
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
+    if (address.descriptor !== undefined) {
+      throw new ListenError(
+        `Cannot listen on ${formatAddress(address)}: only the native I/O engine can use a socket ` +
+          "that the process was started with (LISTEN_FDS)",
+      );
+    }
     const listener = await openListener(address, this.#options.groupIdOf);
     const bound = boundAddress(address, listener);
     return {
