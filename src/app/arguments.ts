@@ -7,7 +7,12 @@ import { parseArgs } from "@std/flags";
 export type Invocation =
   | { readonly kind: "help" }
   | { readonly kind: "version" }
-  | { readonly kind: "check" | "check_diff"; readonly path: string }
+  | {
+    readonly kind: "check";
+    readonly path: string;
+    /** Whether to say what a reload would change in the Sluice that runs. */
+    readonly isDiff: boolean;
+  }
   | { readonly kind: "convert"; readonly path: string }
   | { readonly kind: "usage_error"; readonly message: string }
   | RunInvocation;
@@ -38,7 +43,7 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
   -h, --help           show this and exit
 
   check CONFIG         say what is wrong with CONFIG, or what Sluice would do with it
-  check --diff CONFIG  say what a reload would change in the Sluice that runs with CONFIG
+  check --diff CONFIG  say what RELOAD would change in the Sluice that runs with CONFIG
   convert FILE.ini     print FILE.ini as TOML
 `;
 
@@ -53,17 +58,15 @@ const FLAGS = {
   verbose: "v",
   version: "V",
   help: "h",
+  diff: [],
   reboot: "R",
 } as const;
-
-/** Without a letter. */
-const LONG_FLAGS = ["diff"] as const;
 
 /** Reads the command line. */
 export function readArguments(args: readonly string[]): Invocation {
   const unknown: string[] = [];
   const parsed = parseArgs([...args], {
-    boolean: [...Object.keys(FLAGS), ...LONG_FLAGS],
+    boolean: Object.keys(FLAGS),
     string: ["user"],
     alias: { ...FLAGS, user: "u" },
     collect: ["verbose"],
@@ -80,10 +83,11 @@ export function readArguments(args: readonly string[]): Invocation {
   if (parsed["reboot"] === true) return usageError(NO_ONLINE_RESTART);
   const [first, second] = words;
   const isDiff = parsed["diff"] === true;
-  if (isDiff && first !== "check") return usageError("--diff goes with check");
+  if (isDiff && first !== "check") return usageError("--diff goes with check only");
   if (first === "check" || first === "convert") {
     if (words.length !== 2) return usageError(`${first} takes one file`);
-    return { kind: isDiff ? "check_diff" : first, path: second! };
+    const path = second!;
+    return first === "check" ? { kind: first, path, isDiff } : { kind: first, path };
   }
   if (words.length !== 1) return usageError("One configuration file is needed");
   return {

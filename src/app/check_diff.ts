@@ -1,42 +1,52 @@
-/** `sluice check --diff`: what a reload would change in the Sluice that runs. */
+/** What a running Sluice would change if it were reloaded now: `sluice check --diff`. */
 
-import type { Random } from "../base/random.ts";
-import type { Config } from "../config/config.ts";
-import { type Network, unixSocketPath } from "../net/network.ts";
-import { type AnsweredRow, ConsoleClient, ConsoleError } from "./console_client.ts";
+import type { Settings } from "../config/settings.ts";
+import { unixSocketPath } from "../net/network.ts";
+import {
+  ConsoleClient,
+  type ConsoleClientOptions,
+  ConsoleError,
+  type ConsoleRow,
+} from "./console_client.ts";
+
+/** What is asked, and of whom. */
+export interface CheckDiffOptions extends ConsoleClientOptions {
+  /** The configuration that was checked. */
+  readonly path: string;
+  /** Its settings: they say where the running Sluice is. */
+  readonly settings: Settings;
+  /** Whether two paths name the same file. */
+  readonly isSameFile: (a: string, b: string) => Promise<boolean>;
+}
 
 /**
- * Lines for the operator. What runs is asked itself, at the unix socket that the configuration
- * names: it reads its files as for a reload, and changes nothing.
- * @throws {ConsoleError} If it cannot be asked, or its files are bad.
+ * Lines for the operator.
+ * @throws {ConsoleError} If the running Sluice cannot be asked, or finds its files bad.
  */
-export async function checkDiff(
-  { path, settings }: Config,
-  options: { network: Network; random: Random },
-): Promise<string[]> {
+export async function checkDiff(options: CheckDiffOptions): Promise<string[]> {
+  const { isSameFile, path, settings } = options;
   const { listenPort: port, unixSocketDir } = settings;
   if (unixSocketDir === "") {
-    throw new ConsoleError("Cannot ask what runs: it has no unix socket (unix_socket_dir)");
+    throw new ConsoleError("unix_socket_dir is empty: there is no socket to ask at");
   }
   const address = { kind: "unix", path: unixSocketPath(unixSocketDir, port), port } as const;
-  using session = await ConsoleClient.open(address, options);
-  const [conffile] = await session.ask("SHOW CONFIG WHERE key = 'conffile'");
-  const changes = await session.ask("RELOAD DRY");
-  const file = conffile?.[1] ?? "";
+  using client = await ConsoleClient.connect(address, options);
+  const shown = await client.rows("SHOW CONFIG");
+  const changes = await client.rows("RELOAD DRY");
+  const conffile = shown.find(({ key }) => key === "conffile")?.["value"] ?? "";
+  const isOther = !await isSameFile(path, conffile);
   return [
-    ...(isSameFile(file, path) ? [] : [`a reload would read ${file}`]),
-    ...(changes.length === 0 ? ["nothing would change"] : changes.map(line)),
+    ...(isOther ? [`the running Sluice reads ${conffile}, not ${path}`] : []),
+    ...(changes.length === 0 ? ["nothing would change"] : changes.map(describe)),
   ];
 }
 
-/** By the last part of the name: each process may have its own working directory. */
-function isSameFile(a: string, b: string): boolean {
-  const shorter = a.length < b.length ? a : b;
-  const longer = shorter === a ? b : a;
-  return longer === shorter || longer.endsWith(`/${shorter}`);
+function describe(row: ConsoleRow): string {
+  const { after, before, effect, kind, name } = row;
+  return `${kind} ${name}: ${shown(before)} -> ${shown(after)} (${effect})`;
 }
 
-function line([kind, name, before, after, effect]: AnsweredRow): string {
-  const change = `${before ?? "(none)"} -> ${after ?? "(none)"}`;
-  return `${kind} ${name}: ${change} [${effect}]`;
+function shown(value: string | null | undefined): string {
+  if (value === null || value === undefined) return "(none)";
+  return value === "" ? '""' : value;
 }

@@ -1,113 +1,187 @@
-/** Asks the console of a Sluice that runs, from another process: `sluice check --diff` does. */
+/**
+ * Asks the console of another Sluice, over its unix socket, as the user that may look there without
+ * a password: whoever runs as the same user of the system.
+ */
 
-import { ServerAuthentication } from "../auth/server_authentication.ts";
-import { KeyDerivation } from "../auth/key_derivation.ts";
-import { errorText } from "../base/error_text.ts";
-import type { Random } from "../base/random.ts";
+import type { Clock } from "../base/clock.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
-import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
-import { logInToServer } from "../server/server_login.ts";
-import { dataRowValues } from "../wire/backend_messages.ts";
-import { BodyReader } from "../wire/body_reader.ts";
+import {
+  DialError,
+  formatAddress,
+  type Network,
+  type ServerAddress,
+  type StreamOptions,
+} from "../net/network.ts";
+import { BodyReader, decodeText } from "../wire/body_reader.ts";
+import { readAuthentication } from "../wire/authentication_messages.ts";
 import { readErrorResponse } from "../wire/error_response.ts";
 import { query, terminate } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
+import { ProtocolError } from "../wire/pg_error.ts";
+import { startupMessage } from "../wire/startup_packet.ts";
 
-/** Longest message of an answer. */
+/** Longest time for a connection, and then for everything that is asked. */
+const LIMIT_MS = 10_000;
+
+/** More than any row of the console. */
 const MAX_MESSAGE_BYTES = 1_048_576;
 
-/** Longest wait for a connection. */
-const CONNECT_TIMEOUT_MS = 5_000;
+const EVERY_TYPE = new Uint8Array(256).fill(1);
 
-const STREAM_OPTIONS: StreamOptions = {
-  receiveBytes: 16_384,
-  maxBusyReads: 0,
-  tcp: {
-    keepAlive: true,
-    keepAliveIdleMs: 0,
-    keepAliveIntervalMs: 0,
-    keepAliveCount: 0,
-    userTimeoutMs: 0,
-    socketBufferBytes: 0,
-    deferAcceptSeconds: 0,
-  },
-};
-
-/** The console cannot be reached, lets nobody in, or answers with an error. */
+/** The console could not be asked, or said no. */
 export class ConsoleError extends Error {
   override readonly name = "ConsoleError";
 }
 
-/** A row of an answer; null is NULL. */
-export type AnsweredRow = readonly (string | null)[];
+/** A row of an answer, by the names of its columns; null is NULL. */
+export type ConsoleRow = Readonly<Record<string, string | null>>;
 
-/** A session at the console, as the user of the same name over a unix socket. */
+/** How the console is reached. */
+export interface ConsoleClientOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly streamOptions: StreamOptions;
+}
+
+/** A connection to a console. */
 export class ConsoleClient implements Disposable {
   readonly #stream: ByteStream;
-  readonly #cursor = new MessageCursor({
-    inspected: new Uint8Array(256).fill(1),
-    maxInspectedBytes: MAX_MESSAGE_BYTES,
-    maxMessageBytes: MAX_MESSAGE_BYTES,
-  });
+  readonly #messages: AsyncGenerator<MessageCursor, void, void>;
+  readonly #timer: Disposable;
+  #isLate = false;
 
-  private constructor(stream: ByteStream) {
+  /** Use `connect()`. */
+  constructor(stream: ByteStream, clock: Clock) {
     this.#stream = stream;
+    this.#messages = messagesOf(stream);
+    const timer = clock.startTimer(LIMIT_MS, () => {
+      this.#isLate = true;
+      stream.close();
+    });
+    this.#timer = { [Symbol.dispose]: () => timer.cancel() };
   }
 
-  /** @throws {ConsoleError} If it is not let in. */
-  static async open(
+  /**
+   * Connects and logs in.
+   * @throws {ConsoleError} If nobody listens there, or we are not let in.
+   */
+  static async connect(
     address: ServerAddress,
-    { network, random }: { network: Network; random: Random },
+    { clock, network, streamOptions }: ConsoleClientOptions,
   ): Promise<ConsoleClient> {
-    const where = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
-    let stream: ByteStream | undefined;
+    const stream = await network.dial(address, { ...streamOptions, timeoutMs: LIMIT_MS })
+      .catch((error: unknown) => {
+        if (!(error instanceof DialError)) throw error;
+        throw new ConsoleError(`no Sluice at ${formatAddress(address)}: ${error.message}`);
+      });
+    const client = new ConsoleClient(stream, clock);
     try {
-      stream = await network.dial(address, { ...STREAM_OPTIONS, timeoutMs: CONNECT_TIMEOUT_MS });
-      await logInToServer(stream, {
-        parameters: [["user", CONSOLE_DATABASE], ["database", CONSOLE_DATABASE]],
-        authentication: new ServerAuthentication({
-          userName: CONSOLE_DATABASE,
-          credential: undefined,
-          random,
-          derivation: new KeyDerivation(),
-        }),
-      });
-      return new ConsoleClient(stream);
+      await client.#logIn();
+      return client;
     } catch (error) {
-      stream?.close();
-      throw new ConsoleError(`Cannot ask the console at ${where}: ${errorText(error)}`, {
-        cause: error,
-      });
+      client[Symbol.dispose]();
+      throw error;
     }
   }
 
-  /** The rows that a command answers. @throws {ConsoleError} If it answers with an error. */
-  async ask(command: string): Promise<readonly AnsweredRow[]> {
-    const message = query(command);
-    await this.#stream.write(message, 0, message.length);
-    const rows: AnsweredRow[] = [];
-    let failure: string | undefined;
-    for await (const chunk of this.#stream.chunks()) {
-      const cursor = this.#cursor;
-      cursor.feed(chunk, chunk.length);
-      while (cursor.next()) {
-        const body = new BodyReader(cursor.buffer, cursor.start + HEADER_BYTES, cursor.end);
-        if (cursor.type === Backend.DataRow) rows.push(dataRowValues(body));
-        if (cursor.type === Backend.ErrorResponse) failure = readErrorResponse(body).message;
-        if (cursor.type !== Backend.ReadyForQuery) continue;
-        if (failure === undefined) return rows;
-        throw new ConsoleError(`${command}: ${failure}`);
-      }
-    }
-    throw new ConsoleError(`${command}: ${failure ?? "the connection ended"}`);
+  /**
+   * Runs a command and gives the rows of its answer.
+   * @throws {ConsoleError} If the console answers with an error, or not at all.
+   */
+  async rows(sql: string): Promise<ConsoleRow[]> {
+    await this.#send(query(sql));
+    let columns: string[] = [];
+    const rows: ConsoleRow[] = [];
+    await this.#receive((type, body) => {
+      if (type === Backend.RowDescription) columns = readColumns(body);
+      else if (type === Backend.DataRow) rows.push(readRow(body, columns));
+    });
+    return rows;
   }
 
-  /** Leaves. */
+  /** Says goodbye and hangs up. */
   [Symbol.dispose](): void {
+    this.#timer[Symbol.dispose]();
     const message = terminate();
     void this.#stream.write(message, 0, message.length);
     this.#stream.close();
   }
+
+  async #logIn(): Promise<void> {
+    await this.#send(startupMessage([["user", CONSOLE_DATABASE], ["database", CONSOLE_DATABASE]]));
+    await this.#receive((type, body) => {
+      if (type !== Backend.Authentication) return;
+      if (readAuthentication(body.bytes(body.remaining)).kind === "ok") return;
+      throw new ConsoleError(
+        "the console asks for a password: run this as the user that Sluice runs as",
+      );
+    });
+  }
+
+  /** Takes messages up to ReadyForQuery. @throws {ConsoleError} If one is an error, or nonsense. */
+  async #receive(take: (type: number, body: BodyReader) => void): Promise<void> {
+    try {
+      await this.#receiveAll(take);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      throw new ConsoleError(`what answers there is no Sluice: ${error.message}`);
+    }
+  }
+
+  async #receiveAll(take: (type: number, body: BodyReader) => void): Promise<void> {
+    let error: ConsoleError | undefined;
+    for (;;) {
+      const next = await this.#messages.next();
+      if (next.done === true) throw error ?? this.#gone();
+      const { buffer, end, start, type } = next.value;
+      const body = new BodyReader(buffer, start + HEADER_BYTES, end);
+      if (type === Backend.ErrorResponse) error = new ConsoleError(readErrorResponse(body).message);
+      else if (type !== Backend.ReadyForQuery) take(type, body);
+      else if (error === undefined) return;
+      else throw error;
+    }
+  }
+
+  #gone(): ConsoleError {
+    if (this.#isLate) return new ConsoleError("the console does not answer");
+    return new ConsoleError("the console closed the connection");
+  }
+
+  async #send(message: Uint8Array): Promise<void> {
+    await this.#stream.write(message, 0, message.length);
+  }
+}
+
+/** The messages, each valid until the next is asked for. */
+async function* messagesOf(stream: ByteStream): AsyncGenerator<MessageCursor, void, void> {
+  const cursor = new MessageCursor({
+    inspected: EVERY_TYPE,
+    maxInspectedBytes: MAX_MESSAGE_BYTES,
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+  });
+  for await (const chunk of stream.chunks()) {
+    cursor.feed(chunk, chunk.length);
+    while (cursor.next()) yield cursor;
+  }
+}
+
+/** Name, and then what is the same for all columns of the console. */
+function readColumns(body: BodyReader): string[] {
+  return Array.from({ length: body.int16() }, () => {
+    const name = body.cstring();
+    body.bytes(18);
+    return name;
+  });
+}
+
+function readRow(body: BodyReader, columns: readonly string[]): ConsoleRow {
+  const values = Array.from({ length: body.int16() }, () => {
+    const length = body.int32();
+    if (length < 0) return null;
+    const bytes = body.bytes(length);
+    return decodeText(bytes, 0, bytes.length);
+  });
+  return Object.fromEntries(columns.map((name, at) => [name, values[at] ?? null]));
 }

@@ -41,7 +41,7 @@ import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
 import { ReadinessFileError } from "./readiness_file.ts";
 import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
-import { nativeOnlySettings } from "./stream_options.ts";
+import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
 
 /** Exit statuses. */
 const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
@@ -57,9 +57,9 @@ export async function runProcess(args: readonly string[]): Promise<number> {
     case "usage_error":
       return complain(`${invocation.message}\n\n${USAGE}`, EXIT.failed);
     case "check":
-      return await reportingErrors(() => check(invocation.path));
-    case "check_diff":
-      return await reportingErrors(() => printDiff(invocation.path));
+      return await reportingErrors(() =>
+        invocation.isDiff ? diff(invocation.path) : check(invocation.path)
+      );
     case "convert":
       return await reportingErrors(async () => {
         return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
@@ -81,18 +81,37 @@ async function check(path: string): Promise<number> {
   return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
-async function printDiff(path: string): Promise<number> {
-  const { config } = await load(path);
-  const random = systemRandom();
+/** What a reload would change in the Sluice that runs with the configuration. */
+async function diff(path: string): Promise<number> {
+  const { config: { settings } } = await load(path);
+  const clock = systemClock();
+  const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
   await using engine = await openEngine("portable", {
-    clock: new HeldClock(systemClock()),
-    random,
+    clock: new HeldClock(clock),
+    random: systemRandom(),
     groupIdOf,
-    onAcceptError: () => {},
-    onError: () => {},
+    onAcceptError: onError,
+    onError,
   });
-  const lines = await checkDiff(config, { network: engine.network, random });
+  const lines = await checkDiff({
+    path,
+    settings,
+    network: engine.network,
+    clock,
+    streamOptions: streamOptionsOf(settings, settings.pktBufBytes),
+    isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
+  });
   return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** Of a path that leads nowhere, the path itself. */
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await Deno.realPath(path);
+  } catch {
+    // It need not be there from here: it is one of another process.
+    return path;
+  }
 }
 
 /** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */

@@ -141,16 +141,6 @@ export function dataRow(
   return writer.end().take();
 }
 
-/** Reads the values of a DataRow in text format. @throws {ProtocolError} If it is none. */
-export function dataRowValues(reader: BodyReader): (string | null)[] {
-  return Array.from({ length: reader.int16() }, () => {
-    const length = reader.int32();
-    if (length < 0) return null;
-    const bytes = reader.bytes(length);
-    return decodeText(bytes, 0, length);
-  });
-}
-
 /** Reads the text of a CommandComplete body. */
 export function readCommandTag(buffer: Uint8Array, start: number, end: number): string {
   return decodeText(buffer, start, Math.max(start, end - 1));

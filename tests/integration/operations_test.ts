@@ -110,27 +110,6 @@ Deno.test("every command can be given to a busy Sluice, and no transaction fails
   await admin.end();
 });
 
-Deno.test("reloads of good and broken files, one after the other, cost no transaction", async () => {
-  const config = (lines: ConfigSection) =>
-    configFor(shared.get(), {
-      pooler: { pool_mode: "transaction", default_pool_size: 3, ...lines },
-    });
-  await using sluice = await startSluice({ config: config({}) });
-  const admin = await openConsole(sluice);
-  await using load = await Load.begin(sluice);
-  for (let i = 0; i < 200; i++) {
-    const isBroken = i % 2 === 0;
-    const good = config({ default_pool_size: 2 + i % 3, query_timeout: i, server_lifetime: 1 + i });
-    await sluice.rewriteConfig(isBroken ? `${good}\nnonsense = ${i}\n` : good);
-    const reloading = admin.query("RELOAD");
-    if (isBroken) await assert.rejects(reloading, { code: "F0000" });
-    else assert.equal((await reloading).command, "RELOAD");
-  }
-  await load.more();
-  assert.deepEqual([load.failures, load.farewells], [[], []]);
-  await admin.end();
-});
-
 Deno.test("PAUSE, a restart of PostgreSQL and RESUME cost no client its transaction", async () => {
   await using postgres = await startPostgres();
   await using sluice = await start({}, postgres);

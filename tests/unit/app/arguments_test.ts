@@ -41,8 +41,9 @@ for (
     ["-V", { kind: "version" }],
     ["--version", { kind: "version" }],
     ["--version config.toml", { kind: "version" }],
-    ["check config.toml", { kind: "check", path: "config.toml" }],
-    ["check --diff config.toml", { kind: "check_diff", path: "config.toml" }],
+    ["check config.toml", { kind: "check", path: "config.toml", isDiff: false }],
+    ["check --diff config.toml", { kind: "check", path: "config.toml", isDiff: true }],
+    ["--diff check config.toml", { kind: "check", path: "config.toml", isDiff: true }],
     ["convert pgbouncer.ini", { kind: "convert", path: "pgbouncer.ini" }],
   ] as const
 ) {
@@ -56,6 +57,9 @@ for (
     ["", /^One configuration file is needed$/],
     ["a.toml b.toml", /^One configuration file is needed$/],
     ["check", /^check takes one file$/],
+    ["--diff a", /^--diff goes with check only$/],
+    ["convert --diff a", /^--diff goes with check only$/],
+    ["check --diff", /^check takes one file$/],
     ["check a b", /^check takes one file$/],
     ["convert", /^convert takes one file$/],
     ["--nonsense config.toml", /^Unknown option --nonsense$/],

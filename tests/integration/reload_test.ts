@@ -1,0 +1,90 @@
+/** Reloads of a Sluice that is at work, and those that happen without being asked for. */
+
+import assert from "node:assert/strict";
+import { configFor, serverOf } from "../support/toml_config.ts";
+import { eventually } from "../support/eventually.ts";
+import { errorText, logIn, outcome } from "../support/logins.ts";
+import { runSluice, startSluice } from "../support/pooler_process.ts";
+import { sharedPostgres } from "../support/shared_postgres.ts";
+
+const RELOAD_COUNT = 200;
+
+const CLIENT_COUNT = 5;
+
+const shared = sharedPostgres();
+
+Deno.test("200 reloads, every second one of a broken file, fail no transaction of those at work", async () => {
+  const postgres = shared.get();
+  // Each good file recycles the servers, and resizes the pool.
+  const config = (round: number) =>
+    configFor(postgres, {
+      pooler: { pool_mode: "transaction", default_pool_size: 2 + round % 3, admin_users: "admin" },
+      databases: {
+        app: { ...serverOf(postgres), dbname: "postgres", connect_query: `select ${round}` },
+      },
+      users: { postgres: { password: postgres.password }, admin: { password: "x" } },
+    });
+  await using sluice = await startSluice({ config: config(0) });
+  let isOver = false;
+  const work = async (): Promise<number> => {
+    const client = await logIn({ port: sluice.port, user: "postgres", database: "app" });
+    let count = 0;
+    for (; !isOver; count++) {
+      await client.query("begin");
+      await client.query("select 1");
+      await client.query("commit");
+    }
+    await client.end();
+    return count;
+  };
+  const working = Promise.all(Array.from({ length: CLIENT_COUNT }, work));
+  const console = await logIn({ port: sluice.port, user: "admin", database: "pgbouncer" });
+  const failures = new Map<string, number>();
+  for (let round = 1; round <= RELOAD_COUNT; round++) {
+    await sluice.rewriteConfig(round % 2 === 0 ? config(round) : `${config(round)}nonsense = 1\n`);
+    await console.query("RELOAD").catch((error: unknown) => {
+      failures.set(errorText(error), (failures.get(errorText(error)) ?? 0) + 1);
+    });
+  }
+  isOver = true;
+  const counts = await working;
+  await console.end();
+  assert.deepEqual(
+    [...failures],
+    [["F0000 RELOAD failed, see logs for additional details", RELOAD_COUNT / 2]],
+  );
+  assert.ok(counts.every((count) => count > 0), `transactions: ${counts}`);
+  assert.match(sluice.log(), / closing because: connect string changed/);
+  assert.doesNotMatch(sluice.log(), /internal error|pooler error/);
+});
+
+Deno.test("auth_file is followed without a reload; a bad one is told of and changes nothing", async () => {
+  const postgres = shared.get();
+  const forced = { user: "postgres", password: postgres.password, dbname: "postgres" };
+  const config = configFor(postgres, {
+    pooler: { auth_type: "plain", auth_file: "{dir}/users.txt" },
+    databases: { app: { ...serverOf(postgres), ...forced } },
+  });
+  await using sluice = await startSluice({ config, files: { "users.txt": '"ann" "1"\n' } });
+  const login = (password: string) =>
+    outcome({ port: sluice.port, user: "ann", password, database: "app" });
+  assert.equal(await login("1"), "in");
+  const path = `${sluice.dir}/users.txt`;
+  await Deno.writeTextFile(path, '"ann" "another"\n');
+  await eventually("the new password is in force", async () => await login("another") === "in");
+  await Deno.writeTextFile(path, '"ann" "third"\nbob\n');
+  await sluice.waitForLog(/users\.txt:2: [^]*is bad: its users are as before/);
+  assert.equal(await login("another"), "in");
+  assert.equal(sluice.log().match(/users\.txt:2: /g)?.length, 1);
+});
+
+Deno.test("check --diff says that no Sluice runs with the configuration, or what is wrong with it", async () => {
+  const config = '[pooler]\nunix_socket_dir = "{dir}"\n';
+  const args = ["check", "--diff"];
+  const alone = await runSluice({ args, config });
+  assert.deepEqual([alone.code, alone.stdout], [1, ""]);
+  assert.match(alone.stderr, /^no Sluice at unix:.*\.s\.PGSQL\.6432: connect failed\n$/);
+  const bad = await runSluice({ args, config: `${config}nonsense = 1\n` });
+  assert.equal(bad.code, 2);
+  assert.match(bad.stderr, /config\.toml:3: .*nonsense/);
+});
