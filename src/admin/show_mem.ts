@@ -1,36 +1,41 @@
-/** SHOW MEM: what the process uses. PgBouncer's caches are not here: each row is a kind of memory. */
+/**
+ * SHOW MEM: where the memory of the process is. PgBouncer lists its caches of equal objects; here the
+ * runtime has the memory, so that the rows are its areas and an object is a KiB.
+ */
 
 import type { ConsoleContext } from "./console_context.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 
-/** Figures are PostgreSQL's int: beyond two gigabytes there is only "at least". */
-const MAX_INT4 = 2 ** 31 - 1;
+const UNIT_BYTES = 1024;
 
-interface MemoryRow {
+/** Drivers take nothing greater for an int4. */
+const MAX_INT4 = 2_147_483_647;
+
+interface AreaRow {
   readonly name: string;
   readonly totalBytes: number;
   readonly usedBytes: number;
 }
 
-/** Sizes count bytes: an entry of `size` 1. */
-const COLUMNS: readonly ShowColumn<MemoryRow>[] = [
+const COLUMNS: readonly ShowColumn<AreaRow>[] = [
   text("name", ({ name }) => name),
-  int4("size", () => 1),
-  int4("used", ({ usedBytes }) => bounded(usedBytes)),
-  int4("free", ({ totalBytes, usedBytes }) => bounded(totalBytes - usedBytes)),
-  int4("memtotal", ({ totalBytes }) => bounded(totalBytes)),
+  int4("size", () => UNIT_BYTES),
+  int4("used", ({ usedBytes }) => wholeUnits(usedBytes)),
+  int4("free", ({ totalBytes, usedBytes }) => wholeUnits(Math.max(0, totalBytes - usedBytes))),
+  int4("memtotal", ({ totalBytes }) => Math.min(totalBytes, MAX_INT4)),
 ];
 
 /** Answers SHOW MEM. */
 export function showMem(context: ConsoleContext): ShownTable {
   const { external, heapTotal, heapUsed, rss } = context.memory();
   return table(COLUMNS, [
-    { name: "heap", totalBytes: heapTotal, usedBytes: heapUsed },
-    { name: "external", totalBytes: external, usedBytes: external },
-    { name: "resident", totalBytes: rss, usedBytes: rss },
+    { name: "v8_heap", totalBytes: heapTotal, usedBytes: heapUsed },
+    { name: "v8_external", totalBytes: external, usedBytes: external },
+    // All that the process has of the machine's memory, the two above included.
+    { name: "process_resident", totalBytes: rss, usedBytes: rss },
   ]);
 }
 
-function bounded(bytes: number): number {
-  return Math.min(Math.max(0, bytes), MAX_INT4);
+function wholeUnits(bytes: number): number {
+  return Math.min(Math.floor(bytes / UNIT_BYTES), MAX_INT4);
 }

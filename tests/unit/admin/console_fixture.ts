@@ -254,7 +254,7 @@ export class ConsoleFixture implements ConsoleContext {
   }
 
   memory(): MemoryUse {
-    return { rss: 5_000_000_000, heapTotal: 300, heapUsed: 200, external: 50 };
+    return { rss: 5_000_000_000, heapTotal: 3_072, heapUsed: 2_048, external: 1_024 };
   }
 
   config(): Config {

@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import type { ConsoleRights } from "../../../src/admin/console_context.ts";
-import { ConsoleSession } from "../../../src/admin/console_session.ts";
 import { int4, table } from "../../../src/admin/result_set.ts";
 import { ALL_ROWS, rowsInSteps } from "../../../src/admin/selection.ts";
 import { versionText } from "../../../src/admin/version.ts";
@@ -15,40 +13,10 @@ import {
   int32,
   join,
   message,
-  readCstrings,
-  readReport,
   readValues,
 } from "../../support/messages.ts";
-import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
-
-/** A client of the console, logged in. */
-async function openSession({ rights = "admin" }: { rights?: ConsoleRights } = {}) {
-  const fixture = await ConsoleFixture.from();
-  const client = fixture.addClient({ user: "root", database: "pgbouncer" });
-  const session = new ConsoleSession({ client, context: fixture, rights });
-  client.setService(session);
-  const stream = fixture.clientStreams.get(client)!;
-  return {
-    fixture,
-    client,
-    stream,
-    send: (...pieces: Uint8Array[]) => {
-      const chunk = join(...pieces);
-      return session.onClientChunk(chunk, chunk.length);
-    },
-    /** The answers, each as one word: type, and tag or SQLSTATE. */
-    answers: () =>
-      messagesIn(stream.takeSent()).map(({ type, body }) => {
-        if (type === "C") return `C ${readCstrings(body)[0]}`;
-        return type === "E" || type === "N" ? `${type} ${readReport(body).sqlstate}` : type;
-      }),
-    /** The error in the next answer. */
-    report: () => {
-      const [error, ready] = messagesIn(stream.takeSent());
-      return { ...readReport(error!.body), types: `${error!.type}${ready?.type}` };
-    },
-  };
-}
+import { messagesIn } from "./console_fixture.ts";
+import { openSession } from "./open_session.ts";
 
 const VERSION = join(
   backend.rowDescription(["version"]),

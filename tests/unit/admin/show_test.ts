@@ -613,13 +613,14 @@ Deno.test("SHOW LISTS counts what there is, in PgBouncer's order", async () => {
   await fixture.end();
 });
 
-Deno.test("SHOW MEM shows bytes as far as an int can", async () => {
-  const { columns: shown, rows } = readResult(showMem(await ConsoleFixture.from()));
+Deno.test("SHOW MEM counts in KiB, and in bytes as far as an int can", async () => {
+  const fixture = await ConsoleFixture.from();
+  const { columns: shown, rows } = readResult(showMem(fixture));
   assert.deepEqual(shown, columns("text name", "int4 size used free memtotal"));
   assert.deepEqual(rows.map((row) => Object.values(row)), [
-    ["heap", "1", "200", "100", "300"],
-    ["external", "1", "50", "0", "50"],
-    ["resident", "1", "2147483647", "0", "2147483647"],
+    ["v8_heap", "1024", "2", "1", "3072"],
+    ["v8_external", "1024", "1", "0", "1024"],
+    ["process_resident", "1024", "4882812", "0", "2147483647"],
   ]);
 });
 
