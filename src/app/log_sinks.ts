@@ -1,7 +1,8 @@
-/** Where log lines go: the standard error output, a file, or both. */
+/** Where log lines go: the standard error output, a file and syslog. */
 
 import { errorText } from "../base/error_text.ts";
-import type { LogSink } from "../log/logger.ts";
+import type { LogEntry, LogSink } from "../log/logger.ts";
+import type { Syslog } from "./syslog.ts";
 
 /** The log file cannot be opened. */
 export class LogFileError extends Error {
@@ -17,6 +18,8 @@ export class ProcessLog implements LogSink, Disposable {
   readonly #isQuiet: boolean;
   readonly #console = new LogTarget(Deno.stderr);
   #path: string;
+  /** There while lines go to it as well. */
+  syslog: Syslog | undefined;
   #file: LogTarget<Deno.FsFile> | undefined;
 
   /** `path` is empty for no file. Created at once. @throws {LogFileError} If it cannot be. */
@@ -26,9 +29,11 @@ export class ProcessLog implements LogSink, Disposable {
     this.#file = openLog(path);
   }
 
-  write(line: string): void {
+  /** Syslog has the entry, in its own form, and not the line. */
+  write(line: string, entry?: LogEntry): void {
     if (!this.#isQuiet) this.#console.write(line);
     this.#file?.write(line);
+    if (entry !== undefined) this.syslog?.write(entry);
   }
 
   /**

@@ -42,6 +42,10 @@ import { ReadinessFileError } from "./readiness_file.ts";
 import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
 import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
+import { SyslogSwitch } from "./syslog_switch.ts";
+
+/** Names the socket of the log daemon where it is not the usual one. */
+const SYSLOG_VARIABLE = "SLUICE_SYSLOG_SOCKET";
 
 /** Exit statuses. */
 const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
@@ -191,6 +195,12 @@ interface ServeOptions {
   readonly handed: readonly HandedSocket[];
 }
 
+/** The log, and what of it follows the settings. */
+interface LogParts {
+  readonly log: Logger;
+  readonly syslog: SyslogSwitch;
+}
+
 async function serve(
   invocation: RunInvocation,
   { handed, loaded, sink }: ServeOptions,
@@ -201,8 +211,10 @@ async function serve(
     sink,
     verbosity: verbosityOf(invocation, loaded),
   });
+  using syslog = new SyslogSwitch({ sink, log, path: Deno.env.get(SYSLOG_VARIABLE) });
+  syslog.follow(loaded.config.settings);
   try {
-    await servePooler(invocation, { handed, loaded, sink, log });
+    await servePooler(invocation, { syslog, handed, loaded, sink, log });
   } catch (error) {
     // In the background nobody sees anything but the log.
     if (invocation.isQuiet && isUsers(error)) log.fatal(error.message);
@@ -218,7 +230,7 @@ function verbosityOf(invocation: RunInvocation, { config }: LoadedConfig): numbe
 
 async function servePooler(
   invocation: RunInvocation,
-  { handed, loaded, log, sink }: ServeOptions & { readonly log: Logger },
+  { handed, loaded, log, sink, syslog }: ServeOptions & LogParts,
 ): Promise<void> {
   const { ioEngine, pidfile, readinessFile } = loaded.config.settings;
   using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
@@ -226,7 +238,7 @@ async function servePooler(
   noteStart(log, loaded);
   const listenOn = takeHanded(handed, { loaded, log });
   const start = (choice: EngineChoice) =>
-    startPooler(choice, { invocation, listenOn, loaded, log, sink, state });
+    startPooler(choice, { invocation, listenOn, loaded, log, sink, state, syslog });
   await using running = await start(ioEngine).catch((error: unknown) => {
     if (ioEngine !== "auto" || !(error instanceof DescriptorError)) throw error;
     log.log(`I/O engine: portable, not native: ${error.message}`);
@@ -269,11 +281,10 @@ function takeHanded(
 }
 
 /** What the pooler is started with. */
-interface StartOptions {
+interface StartOptions extends LogParts {
   readonly listenOn: readonly ListenAddress[] | undefined;
   readonly invocation: RunInvocation;
   readonly loaded: LoadedConfig;
-  readonly log: Logger;
   readonly sink: ProcessLog;
   readonly state: ServiceState;
 }
@@ -292,7 +303,7 @@ interface RunningPooler extends AsyncDisposable {
  */
 async function startPooler(
   choice: EngineChoice,
-  { invocation, listenOn, loaded, log, sink, state }: StartOptions,
+  { invocation, listenOn, loaded, log, sink, state, syslog }: StartOptions,
 ): Promise<RunningPooler> {
   const clock = new HeldClock(systemClock());
   const random = systemRandom();
@@ -326,6 +337,7 @@ async function startPooler(
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
       log.verbosity = verbosityOf(invocation, now);
+      syslog.follow(now.config.settings);
     },
   });
   await pooler.start();

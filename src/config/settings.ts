@@ -271,9 +271,9 @@ export const POOLER_TABLE = [
   }),
   list("stats_users", "", "Users who may run the console commands that only read."),
   seconds("suspend_timeout", 10, "How long SUSPEND waits for messages that are under way."),
-  later(boolean("syslog", false, "Send the log to syslog.")),
-  later(choice("syslog_facility", SYSLOG_FACILITIES, "daemon", "Facility used with syslog.")),
-  later(text("syslog_ident", "pgbouncer", "Name used with syslog.")),
+  boolean("syslog", false, "Send the log to syslog too."),
+  choice("syslog_facility", SYSLOG_FACILITIES, "daemon", "Facility used with syslog."),
+  text("syslog_ident", "pgbouncer", "Name used with syslog."),
   integer(
     "tcp_defer_accept",
     1,

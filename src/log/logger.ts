@@ -9,9 +9,18 @@ import type { Clock } from "../base/clock.ts";
 /** How much a line matters; PgBouncer's names. */
 export type LogLevel = "FATAL" | "ERROR" | "WARNING" | "LOG" | "DEBUG" | "NOISE";
 
+/** What a line says, for a place that has a form of its own. */
+export interface LogEntry {
+  readonly level: LogLevel;
+  /** One line, without a newline. */
+  readonly message: string;
+  /** Milliseconds since 1970 in UTC. */
+  readonly wallMs: number;
+}
+
 /** Takes finished lines, newline included. */
 export interface LogSink {
-  write(line: string): void;
+  write(line: string, entry: LogEntry): void;
 }
 
 /** What a logger is made of. */
@@ -71,11 +80,16 @@ export class Logger {
 
   #write(level: LogLevel, message: string): void {
     const { clock, processId, sink } = this.#options;
-    const at = formatLogTime(clock.wallMs());
+    const wallMs = clock.wallMs();
+    const at = formatLogTime(wallMs);
     // Nothing from a peer may forge a line of its own, or steer the reader's terminal.
     // deno-lint-ignore no-control-regex -- they are what is looked for
     const oneLine = message.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, " ");
-    sink.write(`${at} UTC [${processId}] ${level} ${oneLine}\n`);
+    sink.write(`${at} UTC [${processId}] ${level} ${oneLine}\n`, {
+      level,
+      message: oneLine,
+      wallMs,
+    });
   }
 }
 

@@ -278,7 +278,7 @@ Deno.test("loadConfig() warns of settings that have no effect yet", async () => 
   const config = await loadToml(`[pooler]
 dns_max_ttl = 20
 client_tls_sslmode = "prefer"
-syslog = true
+peer_id = 1
 max_prepared_statements = 200
 [databases.a]
 max_db_connections = 5
@@ -290,7 +290,7 @@ host = "x"
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "dns_max_ttl" has no effect yet',
     'config.toml:3: Setting "client_tls_sslmode" has no effect yet',
-    'config.toml:4: Setting "syslog" has no effect yet',
+    'config.toml:4: Setting "peer_id" has no effect yet',
     'config.toml:5: Setting "max_prepared_statements" to "200" has no effect yet: in transaction ' +
     "and statement mode named statements are passed through as they are, as with 0",
     'config.toml:7: Setting "max_db_connections" of database "a" has no effect yet',
