@@ -51,7 +51,7 @@ export interface ServerPoolsOptions {
 export class ServerPools {
   readonly registry = new PoolRegistry<ServerPool>();
   readonly #options: ServerPoolsOptions;
-  readonly #hosts = new Map<string, { config: DatabaseConfig; hosts: ServerHosts }>();
+  readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
@@ -189,20 +189,21 @@ export class ServerPools {
     return this.#options.live.credentials.get(user);
   }
 
-  /** The hosts of a database; where its turn stood is kept as long as its entry is the same. */
+  /** The hosts of a database; where its turn stood is kept as long as they are the same. */
   #hostsOf(database: string, config: DatabaseConfig | undefined): ServerHosts {
     const known = this.#hosts.get(database);
     if (config === undefined) {
       if (known !== undefined) return known.hosts;
       throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`);
     }
-    if (known?.config === config) return known.hosts;
+    const addresses = JSON.stringify([config.hosts, config.port, config.loadBalanceHosts]);
+    if (known?.addresses === addresses) return known.hosts;
     const hosts = new ServerHosts(config.hosts, {
       port: config.port,
       policy: config.loadBalanceHosts,
       socketDirectory: this.#options.live.settings.unixSocketDir || FALLBACK_SOCKET_DIRECTORY,
     });
-    this.#hosts.set(database, { config, hosts });
+    this.#hosts.set(database, { addresses, hosts });
     return hosts;
   }
 }

@@ -61,6 +61,18 @@ for (const policy of ["round-robin", "disable"]) {
   });
 }
 
+Deno.test("a reload that leaves the hosts alone does not begin with the dead one again", async () => {
+  const sections = `${TWO_HOSTS}load_balance_hosts = "disable"\n${USERS}`;
+  await using world = await PoolerWorld.open({ sections });
+  const clients = [await world.login(), await world.login()];
+  await clients[0]!.query("begin");
+  await world.reload({ sections, pooler: "query_timeout = 7" });
+  await clients[1]!.query("select 1");
+  assert.equal(world.pool().servers.count, 2);
+  assert.equal(world.log.filter((line) => line.includes("connect failed")).length, 1);
+  for (const client of clients) client.close();
+});
+
 Deno.test("a pool all of whose hosts are dead pauses for server_login_retry", async () => {
   await using world = await PoolerWorld.open({ sections: `${TWO_HOSTS}${USERS}` });
   world.network.obstruct(world.postgres.address, "refused");

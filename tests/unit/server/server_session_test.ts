@@ -396,6 +396,23 @@ Deno.test("ServerSession forgets unreported parameters after DISCARD ALL, not af
   }
 });
 
+Deno.test("ServerSession is obsolete when it is told to close, not when connect_query makes it close", async () => {
+  await using bench = await ServerBench.open({ connectQuery: "select 1" });
+  const peer = await bench.logIn();
+  await peer.receive();
+  await peer.send(say.complete("SELECT 1"), say.ready());
+  await bench.settle();
+  bench.link();
+  const { server } = bench;
+  server.parameters.set("search_path", "s");
+  server.onParametersSet();
+  assert.deepEqual([server.isDoomed, server.isObsolete], [true, false]);
+  server.doom("connect string changed");
+  assert.deepEqual([server.isDoomed, server.isObsolete], [true, true]);
+  server.release(false);
+  assert.equal(bench.end().reason, "connect_query would be undone");
+});
+
 Deno.test("ServerSession is closed after one client where its lifetime is 0", async () => {
   await using bench = await ServerBench.open({ upkeep: { isLifetimeOver: true } });
   await bench.logIn();
