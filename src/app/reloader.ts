@@ -49,7 +49,7 @@ export class ReloadError extends Error {
 /** Reads anew and takes over. */
 export class Reloader {
   readonly #options: ReloaderOptions;
-  /** The youngest of what is done one after the other; it never rejects. */
+  /** The youngest of what is done one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #turnCount = 0;
   /** Stamp of an `auth_file` that was found bad. */
@@ -153,10 +153,10 @@ export class Reloader {
     for (const line of errorText(error).split("\n")) this.#options.log.error(line);
   }
 
-  /** `action` must not reject: all that comes after it would. */
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
     this.#turnCount += 1;
-    const turn = this.#turn.then(action).finally(() => {
+    // One that failed is its caller's affair, and holds nobody up.
+    const turn = this.#turn.then(action, action).finally(() => {
       this.#turnCount -= 1;
     });
     this.#turn = turn;

@@ -296,6 +296,18 @@ Deno.test("a process that cannot follow a changed auth_file leaves the users as 
   assert.ok(made.said().includes("ERROR no"));
 });
 
+Deno.test("a look at auth_file that fails is reported, and holds up neither the next nor a reload", async () => {
+  const file = new ListInMemory();
+  const made = await make(WITH_USERS, { userListFile: file });
+  file.delay = Promise.reject(new Error("odd"));
+  await look(made);
+  assert.match(made.said().at(-1)!, /internal error: Error: odd/);
+  assert.equal(await made.pooler.reload(), true);
+  Object.assign(file, { delay: Promise.resolve(), stamp: "2", secret: "two" });
+  await look(made);
+  assert.ok(hasSecret(made, "two"));
+});
+
 // --- what a reload would change ---
 
 Deno.test("what a reload would change is told, and nothing is changed", async () => {
