@@ -195,6 +195,26 @@ Deno.test("a failed login is tried again after server_login_retry, without anybo
   client.close();
 });
 
+// --- min_pool_size ---
+
+Deno.test("min_pool_size opens no server while all is paused, and then one after the other", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "min_pool_size = 2",
+    sections: `[databases.app]\nhost = "127.0.0.1"\nuser = "ada"\npassword = "secret"\n`,
+  });
+  await world.advance(1_000);
+  assert.equal(world.pool().servers.count, 2);
+  const { operations } = world.pooler;
+  await operations.pause(undefined, new AbortController().signal);
+  await world.advance(5_000);
+  assert.equal(world.pool().servers.count, 0);
+  operations.resume(undefined);
+  await world.advance(333);
+  assert.equal(world.pool().servers.count, 1);
+  await world.advance(333);
+  assert.equal(world.pool().servers.count, 2);
+});
+
 // --- pools that nobody uses ---
 
 Deno.test("an empty pool is freed after pool_idle_timeout, and what it counted stays", async () => {
