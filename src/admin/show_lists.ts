@@ -13,7 +13,7 @@ const COLUMNS: readonly ShowColumn<readonly [string, number]>[] = [
 
 /** Answers SHOW LISTS. */
 export function showLists(context: ConsoleContext): ShownTable {
-  const { clients, pools } = context;
+  const { cancels, clients, pools } = context;
   let [poolCount, serverCount] = [0, 0];
   for (const { servers } of pools.all()) {
     poolCount += 1;
@@ -22,7 +22,8 @@ export function showLists(context: ConsoleContext): ShownTable {
   let [usedCount, loginCount] = [0, 0];
   for (const client of clients.all()) {
     if (shownClientState(client) !== undefined) usedCount += 1;
-    else if (client.isOpen) loginCount += 1;
+    // Who asks to cancel never logs in.
+    else if (client.isOpen && cancels.pendingOf(client) === undefined) loginCount += 1;
   }
   return table(COLUMNS, [
     ["databases", shownDatabaseNames(context).size + 1],

@@ -1,62 +1,80 @@
 /**
- * SHOW SOCKETS and ACTIVE_SOCKETS: every connection, in states with the side before them, and what
- * is on its way through it.
+ * SHOW SOCKETS and SHOW ACTIVE_SOCKETS: the connections of both sides, those that log in included,
+ * and where each stands in what it has received.
  *
- * Nothing is kept in buffers of our own between two events but what a peer was slow to take, so the
- * positions that PgBouncer shows of its buffers are 0 here.
+ * There is no buffer for a connection; the columns show as its buffer the request that is held while
+ * its client waits for a server. What the kernel was handed and has not sent is not counted.
  */
 
+import { unreachable } from "../base/assert.ts";
 import type { ClientSession } from "../client/client_session.ts";
+import type { ServerStateKind } from "../server/server_state.ts";
+import { clientSockets } from "./client_sockets.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { int4, type ShowColumn, type ShownTable, table } from "./result_set.ts";
-import { clientRow } from "./show_clients.ts";
-import { serverRows } from "./show_servers.ts";
+import { serverSockets } from "./server_sockets.ts";
+import { shownCancelState } from "./shown_client.ts";
 import { SOCKET_COLUMNS, type SocketRow } from "./socket_columns.ts";
 
 const COLUMNS: readonly ShowColumn<SocketRow>[] = [
   ...SOCKET_COLUMNS,
-  ...["recv_pos", "pkt_pos", "pkt_remain", "send_pos", "send_remain", "pkt_avail", "send_avail"]
-    .map((name) => int4<SocketRow>(name, () => 0)),
+  // All that is held has been walked, and nothing of it sent.
+  int4("recv_pos", ({ heldBytes }) => heldBytes),
+  int4("pkt_pos", ({ heldBytes }) => heldBytes),
+  int4("pkt_remain", () => 0),
+  int4("send_pos", () => 0),
+  int4("send_remain", () => 0),
+  int4("pkt_avail", () => 0),
+  int4("send_avail", ({ heldBytes }) => heldBytes),
 ];
 
 /** Answers SHOW SOCKETS. */
 export function showSockets(context: ConsoleContext): ShownTable {
-  return table(COLUMNS, rows(context));
+  return table(COLUMNS, rows(allSockets(context), () => true));
 }
 
-/** Answers SHOW ACTIVE_SOCKETS: those that stand in the middle of a message. */
+/** Answers SHOW ACTIVE_SOCKETS: those of which something is held. */
 export function showActiveSockets(context: ConsoleContext): ShownTable {
-  const active = [...context.clients.all()].filter(isMidMessage);
-  return table(COLUMNS, active.map((client) => clientSocket(client, context)));
+  return table(COLUMNS, rows(allSockets(context), ({ heldBytes }) => heldBytes > 0));
 }
 
-function isMidMessage({ isOpen, relay }: ClientSession): boolean {
-  return isOpen && relay !== undefined && (relay.isMidRequest || relay.isMidReply);
+/** Clients, then servers; who is there is settled by this call, before a row is read. */
+function allSockets(context: ConsoleContext): readonly Iterable<SocketRow>[] {
+  const { cancels } = context;
+  const stateOf = (client: ClientSession) => {
+    const cancelState = shownCancelState(cancels.pendingOf(client));
+    return cancelState === undefined ? clientStateText(client) : `cl_${cancelState}`;
+  };
+  return [clientSockets(context, stateOf), serverSockets(context, serverStateText)];
 }
 
-function* rows(context: ConsoleContext): Generator<SocketRow, void, void> {
-  for (const client of [...context.clients.all()]) {
-    if (client.isOpen) yield clientSocket(client, context);
-  }
-  for (const row of serverRows(context)) {
-    // SHOW SERVERS has a word of its own for those that log in.
-    yield { ...row, state: row.state === "new" ? "sv_login" : `sv_${row.state}` };
-  }
+function* rows(
+  sides: readonly Iterable<SocketRow>[],
+  isShown: (row: SocketRow) => boolean,
+): Generator<SocketRow, void, void> {
+  for (const side of sides) for (const row of side) if (isShown(row)) yield row;
 }
 
-function clientSocket(client: ClientSession, context: ConsoleContext): SocketRow {
-  return clientRow(client, { state: stateOf(client), context });
-}
-
-function stateOf({ pool, state: { kind } }: ClientSession): string {
+/** PgBouncer's lists: a client without a server that asks nothing stands in that of active ones. */
+function clientStateText({ pool, state: { kind } }: ClientSession): string | undefined {
   switch (kind) {
-    case "startup":
-      return "cl_login";
-    case "login":
-      return pool === undefined ? "cl_login" : "cl_waiting";
+    case "active":
+    case "idle":
+      return "cl_active";
     case "waiting":
       return "cl_waiting";
+    case "login":
+      return pool === undefined ? "cl_login" : "cl_waiting";
+    case "startup":
+      return "cl_login";
+    case "closing":
+    case "closed":
+      return undefined;
     default:
-      return "cl_active";
+      unreachable(kind);
   }
+}
+
+function serverStateText(kind: ServerStateKind): string {
+  return `sv_${kind}`;
 }

@@ -1,6 +1,7 @@
 /** Which clients the console counts, and in which of PgBouncer's states. */
 
 import { unreachable } from "../base/assert.ts";
+import type { PendingCancel } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientSession } from "../client/client_session.ts";
 
@@ -27,6 +28,12 @@ export function shownClientState(client: ClientSession): ShownClientState | unde
     default:
       unreachable(kind);
   }
+}
+
+/** The state of a connection that asks to cancel, from when the request has found its pool. */
+export function shownCancelState(pending: PendingCancel | undefined): string | undefined {
+  if (pending === undefined) return undefined;
+  return pending.isWaiting ? "waiting_cancel_req" : "active_cancel_req";
 }
 
 /** How many are logged in to the console. */

@@ -20,6 +20,8 @@ export interface SocketRow {
   readonly linkedId: number | undefined;
   readonly remotePid: number;
   readonly applicationName: string;
+  /** Received and walked, and not sent on yet. */
+  readonly heldBytes: number;
 }
 
 /** One end of a connection; of one that is not there yet nothing is known. */

@@ -34,6 +34,13 @@ export interface CancelCounts {
   readonly waitingCount: number;
 }
 
+/** A cancel request that has found the pool it is meant for. */
+export interface PendingCancel {
+  readonly pool: ServerPool;
+  /** Whether it has no place yet. */
+  readonly isWaiting: boolean;
+}
+
 interface PoolCancels {
   activeCount: number;
   readonly waiting: Set<Deferred<boolean>>;
@@ -45,6 +52,7 @@ const NO_CANCELS: CancelCounts = { activeCount: 0, waitingCount: 0 };
 export class CancelDesk {
   readonly #options: CancelDeskOptions;
   readonly #byPool = new Map<ServerPool, PoolCancels>();
+  readonly #byRequester = new Map<ClientSession, PendingCancel>();
 
   constructor(options: CancelDeskOptions) {
     this.#options = options;
@@ -55,6 +63,11 @@ export class CancelDesk {
     const cancels = this.#byPool.get(pool);
     if (cancels === undefined) return NO_CANCELS;
     return { activeCount: cancels.activeCount, waitingCount: cancels.waiting.size };
+  }
+
+  /** For SHOW CLIENTS: the request of this connection, if it is under way. */
+  pendingOf(requester: ClientSession): PendingCancel | undefined {
+    return this.#byRequester.get(requester);
   }
 
   /** Cancels what the client with this key is waiting for; resolves when that has been tried. */
@@ -72,9 +85,22 @@ export class CancelDesk {
     }
     if (relay.cancelWait()) return this.#note(requester, "canceled a waiting client");
     if (!relay.isCancelable) return this.#note(requester, "cancel request for idle client");
+    try {
+      await this.#forwardInTurn(relay, { pool, requester });
+    } finally {
+      this.#byRequester.delete(requester);
+    }
+  }
+
+  async #forwardInTurn(
+    relay: Relay,
+    { pool, requester }: { pool: ServerPool; requester: ClientSession },
+  ): Promise<void> {
     const { linkCount } = relay;
+    this.#byRequester.set(requester, { pool, isWaiting: true });
     const hasPlace = await this.#takePlace(pool);
     if (!hasPlace) return this.#note(requester, "cancel_wait_timeout");
+    this.#byRequester.set(requester, { pool, isWaiting: false });
     try {
       await this.#forward(relay, { linkCount, requester });
     } finally {

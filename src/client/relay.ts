@@ -141,6 +141,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#intake.isMidMessage;
   }
 
+  /** Bytes of a request that wait for a server. */
+  get heldBytes(): number {
+    return this.#intake.outgoing.length;
+  }
+
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
     return this.#isMidReply;

@@ -69,13 +69,14 @@ export class RequestClock {
     const stats = this.#stats;
     this.#lastReadyMs = nowMs;
     stats.queryCount += 1;
-    const queryUs = microseconds(nowMs - this.#queryStartMs);
+    // What nobody asked for took no time: the 0 of "nothing asked" is no moment.
+    const queryUs = microseconds(nowMs - (this.#queryStartMs || nowMs));
     stats.queryTimeUs += queryUs;
     this.#histograms.query.record(queryUs);
     this.#queryStartMs = isMoreDue ? nowMs : 0;
     if (!isTransactionOver) return;
     stats.xactCount += 1;
-    const xactUs = microseconds(nowMs - this.#transactionStartMs);
+    const xactUs = microseconds(nowMs - (this.#transactionStartMs || nowMs));
     stats.xactTimeUs += xactUs;
     this.#histograms.xact.record(xactUs);
     this.#transactionStartMs = this.#queryStartMs;
