@@ -292,8 +292,8 @@ export class Pooler {
     if (!isSecond) onShuttingDown?.();
     this.#shutdown = isSecond ? "immediate" : mode;
     if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
-    log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
     for (const listener of this.#listeners) if (!this.#isKept(listener)) listener.close();
+    log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
     this.operations.beginShutdown();
     this.#advanceShutdown();
   }

@@ -1,19 +1,26 @@
 /** The readiness file: when it is there, and whose it is. */
 
 import assert from "node:assert/strict";
+import process from "node:process";
 import { ReadinessFile } from "../../../src/app/readiness_file.ts";
 
-/** A process that lives, and is not this one: the first of all. */
-const ALIVE = 1;
+/** Processes of a world of two others: one that lives, and one that is gone. */
+const ALIVE = 1_001;
+const GONE = 1_002;
 
-/** Above the kernel's highest number. */
-const GONE = 2 ** 22 + 1;
-
+/** Runs a test with a path in a folder of its own, and `kill()` as in that world. */
 function inFolder(run: (path: string, names: () => string[]) => void): void {
   const folder = Deno.makeTempDirSync();
+  const { kill } = process;
+  process.kill = (pid, signal) => {
+    assert.equal(signal, 0, "nobody is hurt");
+    if (pid === GONE) throw Object.assign(new Error("kill ESRCH"), { code: "ESRCH" });
+    return true;
+  };
   try {
     run(`${folder}/ready`, () => [...Deno.readDirSync(folder)].map(({ name }) => name));
   } finally {
+    process.kill = kill;
     Deno.removeSync(folder, { recursive: true });
   }
 }

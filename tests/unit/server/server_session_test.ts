@@ -396,7 +396,7 @@ Deno.test("ServerSession forgets unreported parameters after DISCARD ALL, not af
   }
 });
 
-Deno.test("ServerSession is obsolete when it is told to close, not when connect_query makes it close", async () => {
+Deno.test("ServerSession is obsolete when it is tagged, not when connect_query makes it close", async () => {
   await using bench = await ServerBench.open({ connectQuery: "select 1" });
   const peer = await bench.logIn();
   await peer.receive();
@@ -407,7 +407,7 @@ Deno.test("ServerSession is obsolete when it is told to close, not when connect_
   server.parameters.set("search_path", "s");
   server.onParametersSet();
   assert.deepEqual([server.isDoomed, server.isObsolete], [true, false]);
-  server.doom("connect string changed");
+  server.tag("connect string changed");
   assert.deepEqual([server.isDoomed, server.isObsolete], [true, true]);
   server.release(false);
   assert.equal(bench.end().reason, "connect_query would be undone");
