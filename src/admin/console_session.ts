@@ -262,6 +262,8 @@ export class ConsoleSession implements ClientService {
   /** @param maxRows 0 for all that there are. */
   async #execute(portal: Portal, maxRows: number): Promise<void> {
     if (portal.progress !== undefined) return await this.#goOn(portal.progress, maxRows);
+    if (portal.isRun) throw alreadyRun();
+    portal.isRun = true;
     const run = await this.#run(portal.command);
     if (run === undefined) return;
     const { afterwards, outcome } = run;
@@ -316,6 +318,12 @@ function queryText(cursor: MessageCursor): string {
   const text = reader.cstring();
   if (reader.remaining > 0) throw new ProtocolError("failed to parse packet");
   return text;
+}
+
+function alreadyRun(): PgError {
+  return new PgError(SQLSTATE.objectNotInPrerequisiteState, "portal cannot be run a second time", {
+    severity: "ERROR",
+  });
 }
 
 function unsupported(type: number): PgError {

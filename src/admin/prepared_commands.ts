@@ -31,8 +31,10 @@ export interface Portal {
   readonly command: AdminCommand;
   /** As the client gave them. */
   readonly formatCodes: readonly number[];
-  /** What Execute has begun. */
+  /** What Execute has begun, of a command with rows. */
   progress: PortalProgress | undefined;
+  /** Whether it has been run: no command is run twice. */
+  isRun: boolean;
 }
 
 /** How far a portal has got. */
@@ -105,7 +107,7 @@ export class PreparedCommands {
       throw failure(SQLSTATE.duplicateCursor, `cursor "${name}" already exists`);
     }
     requireRoom(this.#portals);
-    this.#portals.set(name, { command, formatCodes, progress: undefined });
+    this.#portals.set(name, { command, formatCodes, progress: undefined, isRun: false });
   }
 
   /** @throws {PgError} If there is none. */

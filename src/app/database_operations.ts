@@ -7,12 +7,14 @@
  */
 
 import type { Operations } from "../admin/console_context.ts";
+import { AssertionError } from "../base/assert.ts";
 import { Deferred } from "../base/deferred.ts";
+import { errorText } from "../base/error_text.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
-import { SettingError, withSetting } from "../config/set_setting.ts";
+import { withSetting } from "../config/set_setting.ts";
 import type { Config } from "../config/config.ts";
 import type { Logger } from "../log/logger.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
@@ -185,13 +187,13 @@ export class DatabaseOperations implements Operations {
   set(key: string, value: string): void {
     const { apply, live, log } = this.#options;
     try {
-      const config = withSetting(live.config, key, value);
-      apply(config);
+      apply(withSetting(live.config, key, value));
     } catch (error) {
-      if (!(error instanceof SettingError)) throw error;
+      if (error instanceof AssertionError) throw error;
+      // Of the setting itself, or of what it means: a log file, for one, that cannot be opened.
       throw new PgError(SQLSTATE.syntaxError, "SET failed", {
         severity: "ERROR",
-        detail: error.message,
+        detail: errorText(error),
       });
     }
     log.log(`SET ${key} = ${value} command issued`);

@@ -504,6 +504,19 @@ Deno.test("commands without rows describe none and run once a portal", async () 
   assert.deepEqual(fixture.operations.calls, [["pause", "shop"]]);
 });
 
+Deno.test("a portal of a command that does something is run once", async () => {
+  const { answers, fixture, send } = await openSession();
+  await send(
+    frontend.parse("RECONNECT"),
+    frontend.bind(),
+    frontend.execute(),
+    frontend.execute(),
+    frontend.sync(),
+  );
+  assert.deepEqual(answers(), ["1", "2", "C RECONNECT", "E 55000", "Z"]);
+  assert.deepEqual(fixture.operations.calls, [["reconnect", undefined]]);
+});
+
 Deno.test("an empty statement is answered as such", async () => {
   const { answers, send } = await openSession();
   await send(frontend.parse(""), frontend.bind(), frontend.execute(), frontend.sync());

@@ -717,6 +717,15 @@ Deno.test("SET refuses what it cannot do, says why, and changes nothing", async 
   assert.equal(live.config, before);
 });
 
+Deno.test("SET of what the process cannot do fails, and changes nothing", async () => {
+  await using world = await PoolerWorld.open();
+  const { live, operations } = world.pooler;
+  const before = live.loaded;
+  world.failReloads(new Error("Cannot open the log file /nowhere/log"));
+  assert.equal(refusal(() => operations.set("logfile", "/nowhere/log")), "42601 SET failed");
+  assert.equal(live.loaded, before);
+});
+
 // --- SHUTDOWN WAIT_FOR_TRANSACTIONS ---
 
 Deno.test("a drain ends idle clients at once and the others when their transactions end", async () => {
