@@ -43,7 +43,8 @@ export class Histogram {
 
   /**
    * A value that `share` of all do not exceed, `share` from 0 to 1; 0 if there are none. It is the
-   * greatest of its bucket: at most a sixteenth too high, never too low.
+   * greatest of its bucket: at most a sixteenth too high, never too low. Beyond an hour, where the
+   * last bucket is, it is the longest of all.
    */
   percentileUs(share: number): number {
     const rank = Math.max(1, Math.ceil(share * this.#count));

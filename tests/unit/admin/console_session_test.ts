@@ -439,6 +439,21 @@ Deno.test("a long table is sent in steps with turns for others between them", as
   assert.deepEqual(answers().slice(-3), ["D", "C SHOW", "Z"]);
 });
 
+Deno.test("a sorted table is sent in steps too, once all of it has been made", async () => {
+  const { answers, fixture, send } = await openSession();
+  for (let i = 0; i < 250; i++) fixture.addClient({ user: "anna", database: "shop" });
+  let turnCount = 0;
+  const running = send(frontend.query("SHOW CLIENTS ORDER BY id DESC"));
+  let isDone = false;
+  void running.then(() => isDone = true);
+  for (; !isDone; turnCount++) {
+    await eventTurn();
+    fixture.clock.advance(1);
+  }
+  assert.equal(answers().length, 1 + 251 + 2);
+  assert.ok(turnCount > 2, "a turn while the rows are made, and one while they are sent");
+});
+
 Deno.test("of a long table nobody makes the rest for a client that has left", async () => {
   const { client, fixture, send, stream } = await openSession();
   for (let i = 0; i < 450; i++) fixture.addClient({ user: "anna", database: "shop" });

@@ -333,6 +333,22 @@ Deno.test("each command leaves a line in the log", async () => {
   for (const line of lines) assert.ok(world.hasLogged(line), line);
 });
 
+Deno.test("a console that leaves while its PAUSE waits is noticed, and the pause stays", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'admin_users = "ada"' });
+  const client = await world.login();
+  await client.query("begin");
+  const admin = await world.login({ database: "pgbouncer" });
+  await admin.send(frontend.query("PAUSE"));
+  await world.settle();
+  admin.close();
+  await world.settle();
+  assert.equal(world.clients.length, 1, "the console's client has gone");
+  assert.equal(world.pooler.operations.mode, "paused");
+  await client.query("commit");
+  world.pooler.operations.resume(undefined);
+  client.close();
+});
+
 // --- DISABLE and ENABLE ---
 
 Deno.test("DISABLE lets nobody log in to the database; those who are in stay", async () => {
