@@ -78,7 +78,9 @@ export class Reloader {
     const { live, load, log } = this.#options;
     const changes = await this.#inTurn(async () => {
       try {
-        return reloadChanges(live.loaded, await load(live.settings.conffile));
+        const read = await load(live.settings.conffile);
+        // Not before: SET may have changed something meanwhile.
+        return reloadChanges(live.loaded, read);
       } catch (error) {
         this.#logError(error);
         log.error("what a reload would change cannot be told");

@@ -2,12 +2,21 @@
 
 import { Deferred } from "../base/deferred.ts";
 
+/** What the client has sent, and what is done with it in the end. One of the two is called. */
+export interface HeldRequest {
+  /** It is gone on with. */
+  readonly goOn: () => void;
+  /** It is dropped: nothing borrows its bytes any more. */
+  readonly letGo: () => void;
+}
+
 /** One freeze of one client. */
 export class LinkFreeze {
   readonly #thaw = new Deferred<void>();
-  #goOn: (() => void) | undefined;
+  #held: HeldRequest | undefined;
   #isSending = false;
   #isOver = false;
+  #isDropped = false;
 
   /** Resolves when it is over. */
   get thawed(): Promise<void> {
@@ -19,9 +28,9 @@ export class LinkFreeze {
     return this.#isSending;
   }
 
-  /** Holds what the client has sent: `goOn` is called after the thaw, and once `sending` settles. */
-  holdRequest(sending: void | Promise<void>, goOn: () => void): void {
-    this.#goOn = goOn;
+  /** Holds what the client has sent, until the thaw, and until `sending` settles: it borrows bytes. */
+  holdRequest(sending: void | Promise<void>, request: HeldRequest): void {
+    this.#held = request;
     if (sending === undefined) return;
     this.#isSending = true;
     void sending.then(() => {
@@ -40,13 +49,14 @@ export class LinkFreeze {
 
   /** The client is gone: what it had sent is dropped, and nothing is held back for it any more. */
   drop(): void {
-    this.#goOn = undefined;
+    this.#isDropped = true;
     this.thaw();
   }
 
   #release(): void {
-    const goOn = this.#goOn;
-    this.#goOn = undefined;
-    goOn?.();
+    const held = this.#held;
+    this.#held = undefined;
+    if (this.#isDropped) held?.letGo();
+    else held?.goOn();
   }
 }

@@ -96,6 +96,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #isLinkOver = false;
   /** Whether the client has not taken yet what was handed to its stream. */
   #isReplyUnsent = false;
+  /** Whether the server has said something that nobody has looked at, since all is frozen. */
+  #isReplyHeld = false;
   /** There while all connections are frozen. */
   #freeze: LinkFreeze | undefined;
   /** What the client is told when its transaction has ended. */
@@ -296,18 +298,24 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Holds the client's loop until the thaw, and until what was sent on has been taken. */
   #holdRequest(sending: void | Promise<void>, goOn: () => SinkAnswer): SinkAnswer {
-    const { host, stream } = this.#options;
-    this.#freeze!.holdRequest(sending, () => {
-      try {
-        const answer = goOn();
-        if (answer === undefined) stream.resume();
-        else if (answer !== HOLD) void answer.then(() => stream.resume());
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
-      }
+    const { stream } = this.#options;
+    this.#freeze!.holdRequest(sending, {
+      goOn: () => this.#goOnAfterThaw(goOn),
+      letGo: () => stream.resume(),
     });
     return HOLD;
+  }
+
+  #goOnAfterThaw(goOn: () => SinkAnswer): void {
+    const { host, stream } = this.#options;
+    try {
+      const answer = goOn();
+      if (answer === undefined) stream.resume();
+      else if (answer !== HOLD) void answer.then(() => stream.resume());
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
+    }
   }
 
   async #receiveFrozenReply(cursor: MessageCursor, freeze: LinkFreeze): Promise<void> {
@@ -321,7 +329,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       // The chunk was not enough: it is used up.
       if (this.#isMidReply) return;
     }
+    this.#isReplyHeld = true;
     await freeze.thawed;
+    this.#isReplyHeld = false;
     if (this.#server !== server) cursor.abandonChunk();
     else await this.onServerChunk(cursor);
   }
@@ -343,10 +353,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** The client is gone: gives back what is clean, closes what is not. */
   detach(): void {
     this.#options.pool.cancel(this.#place);
+    // A chunk that is still being sent is borrowed until the server has it or is closed.
+    const isSending = this.#isForwardingHeld || this.#freeze?.isSending === true;
     this.#freeze?.drop();
     this.#freeze = undefined;
-    // A chunk that is still being sent is borrowed until the server has it or is closed.
-    if (!this.#isForwardingHeld) this.#options.stream.resume();
+    if (!isSending) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return;
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
@@ -586,7 +597,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Whether nothing is under way in either direction, as far as can be told. */
   #isAtRest(server: ServerSession): boolean {
     return server.transactionStatus === TransactionStatus.Idle && this.#intake.requests.isEmpty &&
-      !this.#isSettingParameters && server.isBetweenMessages && !this.#intake.isMidMessage;
+      !this.#isSettingParameters && !this.#isReplyHeld && server.isBetweenMessages &&
+      !this.#intake.isMidMessage;
   }
 
   /** Whether requests and answers may be out of step, so that nobody else may have the server. */

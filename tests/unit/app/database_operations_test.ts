@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { DatabaseOperations } from "../../../src/app/database_operations.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
-import { frontend, readReport } from "../../support/messages.ts";
+import { backend, frontend, readReport } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { LoginRefused, type TestClient } from "../../support/test_client.ts";
 
@@ -229,6 +229,23 @@ Deno.test("a client that leaves while suspended takes nothing along that its ser
   await world.settle();
   operations.resume(undefined);
   // That the pooler ends at all is seen at the end of every test.
+});
+
+Deno.test("a server that spoke unheard while suspended is handed to nobody when its client leaves", async () => {
+  await using world = await PoolerWorld.open({ pooler: 'pool_mode = "session"' });
+  const client = await world.login();
+  await client.query("select 1");
+  await world.settle();
+  const { operations } = world.pooler;
+  void operations.suspend(never());
+  const notice = backend.notification("news", "half of this comes later");
+  const [live] = world.postgres.live;
+  await live!.speak(notice.subarray(0, 12));
+  await world.settle();
+  client.close();
+  await world.settle();
+  assert.deepEqual([world.clients.length, world.pool().servers.count], [0, 0]);
+  operations.resume(undefined);
 });
 
 Deno.test("an answer of which a part has come is gone on with in a freeze, to its end and no further", async () => {

@@ -195,6 +195,16 @@ Deno.test("what needs a restart is warned of by each reload, but not by a SET be
   }
 });
 
+Deno.test("what a reload would change is told of what is in force when the files have been read", async () => {
+  const files = { "config.toml": "[pooler]\nquery_timeout = 1\n" };
+  const { pooler } = await make(files);
+  const planning = pooler.planReload();
+  pooler.operations.set("query_timeout", "9");
+  assert.deepEqual((await planning).map(({ after, before, name }) => [name, before, after]), [
+    ["query_timeout", "9", "1"],
+  ]);
+});
+
 // --- auth_file ---
 
 const WITH_USERS = { "config.toml": '[pooler]\nauth_file = "users.txt"\n' };
