@@ -6,6 +6,7 @@ import { Pooler, type PoolerOptions } from "../../../src/app/pooler.ts";
 import type { UserListFile } from "../../../src/app/reloader.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { Logger } from "../../../src/log/logger.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { frontend, readReport } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
@@ -196,10 +197,13 @@ Deno.test("what needs a restart is warned of by each reload, but not by a SET be
 });
 
 Deno.test("what a reload would change is told of what is in force when the files have been read", async () => {
-  const files = { "config.toml": "[pooler]\nquery_timeout = 1\n" };
-  const { pooler } = await make(files);
+  const config = await loadToml("[pooler]\nquery_timeout = 1\n");
+  const { promise: reading, resolve } = Promise.withResolvers<LoadedConfig>();
+  const { pooler } = await make({ "config.toml": "[pooler]\n" }, { load: () => reading });
   const planning = pooler.planReload();
+  await eventTurn();
   pooler.operations.set("query_timeout", "9");
+  resolve({ config, userList: new Map() });
   assert.deepEqual((await planning).map(({ after, before, name }) => [name, before, after]), [
     ["query_timeout", "9", "1"],
   ]);
