@@ -196,7 +196,10 @@ Deno.test("SIGINT comes to an end although clients go on asking without a pause"
   const startedAtMs = performance.now();
   sluice.signal("SIGINT");
   await eventually("it ends", () => / process down\n$/.test(sluice.log()), 5_000)
-    .finally(() => sluice.signal("SIGQUIT"));
+    .catch((error: unknown) => {
+      sluice.signal("SIGQUIT");
+      throw error;
+    });
   for (const words of await Promise.all(working)) assert.match(words, /^57P01 .*shutting down$/);
   assert.ok(performance.now() - startedAtMs < 5_000);
   await endsWell(sluice);
