@@ -67,7 +67,9 @@ Deno.test("the readiness file is there while clients are taken, and gone as soon
   });
   const path = `${world.sluice.dir}/ready`;
   await eventually("it is ready", () => exists(path));
-  assert.equal(await Deno.readTextFile(path), `${world.sluice.pid}\n`);
+  // Between its making and its writing the file is empty.
+  const text = `${world.sluice.pid}\n`;
+  await eventually("it names the process", async () => await Deno.readTextFile(path) === text);
   const client = await world.connect();
   world.sluice.signal("SIGTERM");
   await eventually("it is not ready any more", async () => !await exists(path));
