@@ -20,7 +20,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
-import { LinkFreeze } from "./link_freeze.ts";
+import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
 import { RequestClock } from "./request_clock.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
@@ -102,6 +102,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #freeze: LinkFreeze | undefined;
   /** What the client is told when its transaction has ended. */
   #farewell: PgError | undefined;
+  #isDetached = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -238,7 +239,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   get isFrozen(): boolean {
     const isUnderWay = this.#isMidReply || this.#isReplyUnsent || this.#isForwardingHeld ||
       this.#isSettingParameters || this.#intake.isMidMessage;
-    return this.#freeze !== undefined && !this.#freeze.isSending && !isUnderWay;
+    return this.#freeze !== undefined && !isUnderWay;
   }
 
   /** Holds both directions between two messages, from the end of what is under way on. */
@@ -296,14 +297,20 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     });
   }
 
-  /** Holds the client's loop until the thaw, and until what was sent on has been taken. */
+  /** Holds the client's loop until what was sent on has been taken, and until the thaw. */
   #holdRequest(sending: void | Promise<void>, goOn: () => SinkAnswer): SinkAnswer {
     const { stream } = this.#options;
-    this.#freeze!.holdRequest(sending, {
-      goOn: () => this.#goOnAfterThaw(goOn),
-      letGo: () => stream.resume(),
-    });
+    const request = { goOn: () => this.#goOnAfterThaw(goOn), letGo: () => stream.resume() };
+    if (sending === undefined) this.#freeze!.holdRequest(request);
+    else this.#afterSending(sending, () => this.#holdOn(request));
     return HOLD;
+  }
+
+  /** What the freeze was for may have changed while bytes were sent: it may be over, or a new one. */
+  #holdOn(request: HeldRequest): void {
+    if (this.#isDetached) request.letGo();
+    else if (this.#freeze === undefined) request.goOn();
+    else this.#freeze.holdRequest(request);
   }
 
   #goOnAfterThaw(goOn: () => SinkAnswer): void {
@@ -311,7 +318,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     try {
       const answer = goOn();
       if (answer === undefined) stream.resume();
-      else if (answer !== HOLD) void answer.then(() => stream.resume());
+      else if (answer !== HOLD) this.#afterSending(answer, () => stream.resume());
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
@@ -352,12 +359,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** The client is gone: gives back what is clean, closes what is not. */
   detach(): void {
+    this.#isDetached = true;
     this.#options.pool.cancel(this.#place);
-    // A chunk that is still being sent is borrowed until the server has it or is closed.
-    const isSending = this.#isForwardingHeld || this.#freeze?.isSending === true;
     this.#freeze?.drop();
     this.#freeze = undefined;
-    if (!isSending) this.#options.stream.resume();
+    // A chunk that is still being sent is borrowed until the server has it or is closed.
+    if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return;
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
@@ -456,10 +463,15 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #forwardHeld(): void {
     const forwarding = this.#forward(this.#server!);
     if (forwarding === undefined) return this.#options.stream.resume();
+    this.#afterSending(forwarding, () => this.#options.stream.resume());
+  }
+
+  /** Goes on once a server has taken the chunk with which the client's loop is held. */
+  #afterSending(sending: Promise<void>, goOn: () => void): void {
     this.#isForwardingHeld = true;
-    void forwarding.then(() => {
+    void sending.then(() => {
       this.#isForwardingHeld = false;
-      this.#options.stream.resume();
+      goOn();
     });
   }
 

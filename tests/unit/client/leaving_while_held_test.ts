@@ -1,6 +1,8 @@
 /** A client that leaves while it waits for a server is noticed, and nothing of it is run. */
 
 import assert from "node:assert/strict";
+import type { ClientSession } from "../../../src/client/client_session.ts";
+import type { ServerSession } from "../../../src/server/server_session.ts";
 import { frontend, join, utf8 } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 
@@ -132,5 +134,98 @@ Deno.test("a chunk stays with a client that leaves until no server is being sent
   await world.settle();
   assert.deepEqual(wereOpen, [false]);
   busy.close();
+  client.close();
+});
+
+/**
+ * A client in the middle of a long query when all is suspended, whose rest and a second query have
+ * come since, and of which the server takes no more.
+ */
+async function sendInFreeze(world: PoolerWorld) {
+  const client = await world.login();
+  const [session] = world.clients;
+  const query = frontend.query(`select '${"x".repeat(10_000)}'`);
+  await client.send(query.subarray(0, 8_000));
+  await world.settle();
+  const [server] = world.pool().servers.active;
+  const link = world.network.connections.find(({ dialer }) => dialer === server!.stream);
+  link!.acceptor.stall();
+  suspend(world);
+  await client.send(query.subarray(8_000), frontend.query("select 'second'"));
+  world.network.rules.bufferBytes = 64;
+  await world.settle();
+  return { client, link: link!, server: server!, session: session! };
+}
+
+/** Returns whether everything is frozen by now. */
+function suspend({ pooler }: PoolerWorld): () => boolean {
+  let isOver = false;
+  pooler.operations.suspend(new AbortController().signal).then(() => {
+    isOver = true;
+  }, () => {});
+  return () => isOver;
+}
+
+/** Whether the server's connection was open each time the client's loop was let go. */
+function resumptions(session: ClientSession, server: ServerSession): boolean[] {
+  const wereOpen: boolean[] = [];
+  const { stream } = session;
+  const resume = stream.resume.bind(stream);
+  stream.resume = () => {
+    wereOpen.push(!server.stream!.isClosed);
+    resume();
+  };
+  return wereOpen;
+}
+
+Deno.test("a chunk of which a part was sent in a freeze stays with a client that leaves after the thaw", async () => {
+  await using world = await PoolerWorld.open();
+  const { client, server, session } = await sendInFreeze(world);
+  world.pooler.operations.resume(undefined);
+  const wereOpen = resumptions(session, server);
+  world.pooler.operations.killClient(session.id);
+  await world.settle();
+  assert.deepEqual(wereOpen, [false]);
+  client.close();
+});
+
+Deno.test("what a server is sent slowly after a thaw stays with a client that leaves", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  const [session] = world.clients;
+  await client.query("begin");
+  await world.settle();
+  const [server] = world.pool().servers.active;
+  suspend(world);
+  await client.send(frontend.query(`select '${"x".repeat(2_000)}'`));
+  await world.settle();
+  const link = world.network.connections.find(({ dialer }) => dialer === server!.stream);
+  link!.acceptor.stall();
+  world.network.rules.bufferBytes = 64;
+  world.pooler.operations.resume(undefined);
+  await world.settle();
+  const wereOpen = resumptions(session!, server!);
+  world.pooler.operations.killClient(session!.id);
+  await world.settle();
+  assert.deepEqual(wereOpen, [false]);
+  client.close();
+});
+
+Deno.test("a freeze that follows another waits for what is still being sent, and holds what comes behind", async () => {
+  await using world = await PoolerWorld.open();
+  const { client, link } = await sendInFreeze(world);
+  const { operations } = world.pooler;
+  operations.resume(undefined);
+  const isFrozen = suspend(world);
+  await world.settle();
+  assert.equal(isFrozen(), false, "a message is still under way");
+  world.network.rules.bufferBytes = 65_536;
+  link.acceptor.unstall();
+  await world.advance(1_000);
+  assert.equal(isFrozen(), true);
+  assert.ok(!world.postgres.ran.some(({ sql }) => sql === "select 'second'"), "it is held");
+  operations.resume(undefined);
+  assert.equal((await client.result()).rows[0]![0]!.length, 10_000);
+  assert.deepEqual((await client.result()).rows, [["second"]]);
   client.close();
 });
