@@ -58,6 +58,7 @@ export class DatabaseOperations implements Operations {
   #mode: Operations["mode"] = "active";
   /** When the connections that are still busy are closed; there while SUSPEND waits for them. */
   #suspendLimitMs = 0;
+  #isClosingRestless = false;
 
   constructor(options: DatabaseOperationsOptions) {
     this.#options = options;
@@ -218,7 +219,8 @@ export class DatabaseOperations implements Operations {
 
   /** Tells those whose wait is over, and closes what did not come to rest in time. */
   check(): void {
-    if (this.#waits.size === 0) return;
+    // Each server that goes with a client that is closed here asks again: once at the end will do.
+    if (this.#waits.size === 0 || this.#isClosingRestless) return;
     if (this.#mode === "suspended") this.#closeRestless();
     for (const wait of this.#waits) {
       const isLost = wait.goal.isLost();
@@ -273,8 +275,13 @@ export class DatabaseOperations implements Operations {
   #closeRestless(): void {
     if (this.#options.nowMs() < this.#suspendLimitMs) return;
     const error = new PgError(SQLSTATE.adminShutdown, "suspend_timeout");
-    for (const client of [...this.#options.clients.all()]) {
-      if (client.relay?.isFrozen === false) client.end(error.message, error);
+    this.#isClosingRestless = true;
+    try {
+      for (const client of [...this.#options.clients.all()]) {
+        if (client.relay?.isFrozen === false) client.end(error.message, error);
+      }
+    } finally {
+      this.#isClosingRestless = false;
     }
   }
 

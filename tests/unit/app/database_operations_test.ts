@@ -601,6 +601,27 @@ Deno.test("SUSPEND waits for a message that is under way, and after suspend_time
   for (const client of [slow, idle]) client.close();
 });
 
+Deno.test("suspend_timeout drops all who owe something, however many they are", async () => {
+  const count = 1_500;
+  const pooler = `suspend_timeout = 10\ndefault_pool_size = ${count}\nmax_client_conn = ${count}`;
+  await using world = await PoolerWorld.open({ pooler });
+  const owed = frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 100);
+  const clients: TestClient[] = [];
+  for (let i = 0; i < count; i++) {
+    const client = await world.login();
+    await client.send(owed);
+    clients.push(client);
+  }
+  // A server logs in at a time.
+  await world.settle();
+  assert.equal(world.pool().servers.active.size, count);
+  const suspending = watch(world.pooler.operations.suspend(never()));
+  await world.advance(10_500);
+  assert.equal(suspending.outcome, "done");
+  assert.equal(world.pool().servers.active.size, 0);
+  for (const client of clients) client.close();
+});
+
 Deno.test("a client that is in a queue when all is suspended is served after RESUME", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
   const [linked, waiting] = [await world.login(), await world.login()];
