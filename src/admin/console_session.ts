@@ -59,6 +59,14 @@ export interface ConsoleSessionOptions {
   readonly rights: ConsoleRights;
 }
 
+/** A command that has not come to its outcome. */
+interface RunningCommand {
+  /** Ends what it waits for. */
+  readonly canceled: AbortController;
+  /** The client is gone. */
+  readonly left: Deferred<undefined>;
+}
+
 /** The service of a client that logged in to the console. */
 export class ConsoleSession implements ClientService {
   readonly #options: ConsoleSessionOptions;
@@ -69,9 +77,7 @@ export class ConsoleSession implements ClientService {
   });
   readonly #answers: AnswerStream;
   readonly #prepared = new PreparedCommands();
-  readonly #detached = new Deferred<undefined>();
-  /** Ends what the running command waits for. */
-  #running: AbortController | undefined;
+  #running: RunningCommand | undefined;
   /** After an error in the extended protocol everything up to the Sync is dropped. */
   #isSkippingToSync = false;
   #isDetached = false;
@@ -95,7 +101,7 @@ export class ConsoleSession implements ClientService {
   /** Ends what is being waited for; the command fails, and the session goes on. */
   cancel(): boolean {
     if (this.#running === undefined) return false;
-    this.#running.abort(
+    this.#running.canceled.abort(
       new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
         severity: "ERROR",
       }),
@@ -106,7 +112,7 @@ export class ConsoleSession implements ClientService {
   /** The client is gone: what it had still asked is not run, and what it waited for goes on. */
   detach(): void {
     this.#isDetached = true;
-    this.#detached.resolve(undefined);
+    this.#running?.left.resolve(undefined);
   }
 
   async #receive(cursor: MessageCursor): Promise<void> {
@@ -196,14 +202,15 @@ export class ConsoleSession implements ClientService {
   /** Runs a command; undefined if the client left meanwhile. */
   async #run(command: AdminCommand): Promise<RunCommand | undefined> {
     const { client, context, rights } = this.#options;
-    this.#running = new AbortController();
-    const { signal } = this.#running;
+    // Anew for each command: a promise keeps all that was ever raced against it.
+    const running = { canceled: new AbortController(), left: new Deferred<undefined>() };
+    this.#running = running;
     // Commands that wait hold the receive loop: a client that leaves must be noticed all the same.
     if (doesWait(command)) client.watchForEnd();
     try {
       return await Promise.race([
-        runCommand(command, { context, rights, signal }),
-        this.#detached.promise,
+        runCommand(command, { context, rights, signal: running.canceled.signal }),
+        running.left.promise,
       ]);
     } finally {
       this.#running = undefined;

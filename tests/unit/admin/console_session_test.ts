@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import v8 from "node:v8";
+import vm from "node:vm";
 import { int4, table } from "../../../src/admin/result_set.ts";
 import { ALL_ROWS, rowsInSteps } from "../../../src/admin/selection.ts";
 import { versionText } from "../../../src/admin/version.ts";
@@ -24,6 +26,12 @@ const VERSION = join(
   backend.complete("SHOW"),
   backend.ready(),
 );
+
+/** Frees what nothing holds any more, so that the rest can be measured. */
+function collectGarbage(): void {
+  v8.setFlagsFromString("--expose-gc");
+  vm.runInNewContext("gc")();
+}
 
 Deno.test("ConsoleSession answers a SHOW with its rows, its tag and ReadyForQuery", async () => {
   const { send, stream } = await openSession();
@@ -465,6 +473,22 @@ Deno.test("of a long table nobody makes the rest for a client that has left", as
   await running;
   assert.deepEqual(stream.takeSent(), new Uint8Array());
   assert.equal(fixture.clock.timerCount, 0);
+});
+
+Deno.test("nothing is kept of the answers of a session that goes on asking", async () => {
+  const { send, stream } = await openSession();
+  const ask = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      await send(frontend.query("SHOW CONFIG"));
+      stream.takeSent();
+    }
+    collectGarbage();
+    return Deno.memoryUsage().heapUsed;
+  };
+  await ask(500);
+  const before = await ask(500);
+  const growth = (await ask(500) - before) / 500;
+  assert.ok(growth < 1_000, `${growth} bytes an answer`);
 });
 
 // --- the extended protocol ---
