@@ -171,6 +171,8 @@ export class ClientLogin {
     const isWelcomeKnown = pool.welcome !== undefined;
     // It may have to wait for the rest; else all of it goes out at once.
     if (!isWelcomeKnown) await this.#client.send(authenticationOk());
+    // Ended meanwhile: nobody would take it out of the queue that it is about to enter.
+    if (!this.#client.isOpen) return undefined;
     const reported = await this.#serverParameters(pool);
     if (reported === undefined || !this.#client.isOpen) return undefined;
     intent.parameters.adopt(reported);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import type { DatabaseOperations } from "../../../src/app/database_operations.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import { backend, frontend, readReport } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { LoginRefused, type TestClient } from "../../support/test_client.ts";
@@ -501,6 +502,25 @@ Deno.test("KILL pauses a database and drops its clients and servers at once", as
   operations.resume("app");
   assert.deepEqual((await late.result()).rows, [["1"]]);
   for (const client of [other, late]) client.close();
+});
+
+Deno.test("KILL of a client that is just being let in leaves nobody waiting for what a pause holds back", async () => {
+  await using world = await PoolerWorld.open({ writeAnswers: "later", isAutomatic: false });
+  const dialing = world.dial();
+  world.network.step();
+  const stream = await dialing;
+  const startup = frontend.startup({ user: "ada", database: "app" });
+  void stream.write(startup, 0, startup.length);
+  while (world.clients[0]?.pool === undefined) {
+    world.network.step();
+    await eventTurn();
+  }
+  const { loggingIn } = world.pool();
+  assert.equal(loggingIn.size, 0, "it is still being told that it is let in");
+  world.pooler.operations.kill("app");
+  stream.close();
+  await world.advance(2_000);
+  assert.deepEqual([world.clients.length, loggingIn.size], [0, 0]);
 });
 
 Deno.test("KILL of all drops everybody but the console, and RESUME undoes it", async () => {
