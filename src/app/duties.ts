@@ -41,6 +41,8 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void {
   const areIdleJudged = hasIdleTimeout(live);
   for (const client of clients.all()) {
     if (client.state.kind === "idle" && !areIdleJudged) continue;
+    // It can neither ask nor be answered: its time is looked at when it can again.
+    if (client.relay?.isInFreeze === true) continue;
     const verdict = judgeClient(client, timeoutsOf(client), nowMs);
     switch (verdict.kind) {
       case "keep":

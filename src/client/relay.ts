@@ -242,6 +242,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#freeze !== undefined && !isUnderWay;
   }
 
+  /** Whether it is held back, or will be at the end of what is under way. */
+  get isInFreeze(): boolean {
+    return this.#freeze !== undefined;
+  }
+
   /** Holds both directions between two messages, from the end of what is under way on. */
   freeze(): void {
     this.#freeze ??= new LinkFreeze();

@@ -693,6 +693,32 @@ Deno.test("who logs in while SUSPEND waits for others does not have to owe anyth
   late.close();
 });
 
+Deno.test("nobody's time runs out while all is suspended, since nobody can ask or be answered", async () => {
+  const limits = ["client_idle", "idle_transaction", "query"].map((of) => `${of}_timeout = 5`);
+  await using world = await PoolerWorld.open({ pooler: limits.join("\n") });
+  const [idle, inTransaction, running] = [
+    await world.login(),
+    await world.login(),
+    await world.login(),
+  ];
+  await running.send(frontend.query("select pg_sleep(1)"));
+  await inTransaction.query("begin");
+  await world.settle();
+  const { operations } = world.pooler;
+  void operations.suspend(never());
+  for (const client of [idle, inTransaction]) await client.send(frontend.query("select 1"));
+  world.postgres.wakeAll();
+  await world.advance(10_000);
+  operations.resume(undefined);
+  for (const client of [idle, inTransaction, running]) {
+    assert.match((await client.result()).types, /^TDCZ$/);
+  }
+  await world.advance(10_000);
+  assert.equal(await lastWords(idle), "57P05 client_idle_timeout");
+  assert.equal(await lastWords(inTransaction), "25P03 idle transaction timeout");
+  running.close();
+});
+
 Deno.test("SUSPEND is refused while a database is paused", async () => {
   await using world = await PoolerWorld.open({ sections: TWO });
   const { operations } = world.pooler;
