@@ -49,6 +49,9 @@ const READY = readyForQuery(TransactionStatus.Idle);
  */
 const TURN_MS = 1;
 
+/** Commands of one chunk that are run in one go: as short as they are, many take their time. */
+const COMMANDS_A_TURN = 10;
+
 /** Of Describe and Close: what they are about. */
 const STATEMENT = 0x53; // S
 
@@ -94,7 +97,13 @@ export class ConsoleSession implements ClientService {
   async onClientChunk(buffer: Uint8Array, length: number): Promise<void> {
     const cursor = this.#cursor;
     cursor.feed(buffer, length);
-    while (!this.#isDetached && cursor.next()) await this.#receive(cursor);
+    let runCount = 0;
+    while (!this.#isDetached && cursor.next()) {
+      await this.#receive(cursor);
+      if (!isRun(cursor.type)) continue;
+      runCount += 1;
+      if (runCount % COMMANDS_A_TURN === 0) await this.#turn();
+    }
     await this.#answers.flush();
   }
 
@@ -192,7 +201,7 @@ export class ConsoleSession implements ClientService {
     }
   }
 
-  /** Lets others have the thread between two steps of a long answer. */
+  /** Lets others have the thread between two steps of a long answer, or of many. */
   async #turn(): Promise<void> {
     await this.#answers.flush();
     const { clock } = this.#options.context;
@@ -310,6 +319,11 @@ export class ConsoleSession implements ClientService {
       else progress.held = next.value;
     }
   }
+}
+
+/** Whether a message has a command run. */
+function isRun(type: number): boolean {
+  return type === Frontend.Query || type === Frontend.Execute;
 }
 
 function doesWait({ kind }: AdminCommand): boolean {

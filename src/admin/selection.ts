@@ -57,12 +57,25 @@ export function rowsInSteps(
   turn: () => Promise<void>,
 ): AsyncGenerator<readonly ShownRow[], void, void> {
   const tests = selection.conditions.map((condition) => testOf(table, condition));
-  const keys = selection.order.map((key) => ({ ...key, at: columnAt(table, key.column) }));
+  const keys = sortKeys(table, selection);
   const matching = matchingInSteps(table, tests, turn);
   const ordered = keys.length === 0
     ? matching
     : sortedSteps(matching, comparing(table, keys), turn);
   return selection.limit === undefined ? ordered : limitedSteps(ordered, selection.limit);
+}
+
+/** Each column once: where it comes again it decides nothing any more. */
+function sortKeys(
+  table: ShownTable,
+  { order }: Selection,
+): readonly (SortKey & { readonly at: number })[] {
+  const keys = new Map<number, SortKey & { readonly at: number }>();
+  for (const key of order) {
+    const at = columnAt(table, key.column);
+    if (!keys.has(at)) keys.set(at, { ...key, at });
+  }
+  return [...keys.values()];
 }
 
 async function* matchingInSteps(

@@ -462,6 +462,41 @@ Deno.test("a sorted table is sent in steps too, once all of it has been made", a
   assert.ok(turnCount > 2, "a turn while the rows are made, and one while they are sent");
 });
 
+Deno.test("others have their turns between commands that are sent all at once", async () => {
+  const { answers, fixture, send } = await openSession({ rights: "stats" });
+  const running = send(...Array.from({ length: 25 }, () => frontend.query("SHOW VERSION")));
+  const counts: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await eventTurn();
+    counts.push(answers().filter((answer) => answer === "C SHOW").length);
+    fixture.clock.advance(1);
+  }
+  await running;
+  assert.deepEqual(counts, [10, 10, 5]);
+});
+
+Deno.test("a column by which rows are sorted already is not looked at again", async () => {
+  const { send, stream } = await openSession({ rights: "stats" });
+  let lookCount = 0;
+  const column = {
+    ...int4<object>("wait", () => 1),
+    get oid() {
+      lookCount += 1;
+      return 23;
+    },
+  };
+  const order = Array.from({ length: 50 }, () => ({ column: "wait", isDescending: true }));
+  const rows = rowsInSteps(
+    table([column], [{}, {}]),
+    { ...ALL_ROWS, order },
+    () => Promise.resolve(),
+  );
+  await rows.next();
+  assert.equal(lookCount, 1);
+  await send(frontend.query("SHOW CLIENTS ORDER BY wait, user, wait DESC"));
+  assert.equal(messagesIn(stream.takeSent()).at(-2)?.type, "C");
+});
+
 Deno.test("of a long table nobody makes the rest for a client that has left", async () => {
   const { client, fixture, send, stream } = await openSession();
   for (let i = 0; i < 450; i++) fixture.addClient({ user: "anna", database: "shop" });
