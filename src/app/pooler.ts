@@ -220,7 +220,7 @@ export class Pooler {
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
       {
         intervalMs: () => USER_LIST_INTERVAL_MS,
-        run: () => this.#ownTasks.spawn(() => this.#reloader.lookAtUserList()),
+        run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
     ], { clock, onError });
   }

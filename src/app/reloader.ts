@@ -3,6 +3,7 @@
  * One after the other: each reads in its turn, so that the newest files count.
  */
 
+import { Deferred } from "../base/deferred.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
@@ -91,10 +92,21 @@ export class Reloader {
     return changes;
   }
 
-  /** Reads `auth_file` anew if it has changed; what is bad changes nothing. */
-  async lookAtUserList(): Promise<void> {
+  /**
+   * Reads `auth_file` anew if it has changed; what is bad changes nothing. Not waited for beyond
+   * `signal`: a disk that does not answer cannot be told to stop, and must not hold up the end.
+   */
+  async lookAtUserList(signal: AbortSignal): Promise<void> {
     // A slow disk must not make a queue; and what is being done may bring the file as well.
-    if (this.#turnCount === 0) await this.#inTurn(() => this.#followUserList());
+    if (this.#turnCount > 0) return;
+    const ended = new Deferred<void>();
+    const onAbort = () => ended.resolve();
+    signal.addEventListener("abort", onAbort);
+    try {
+      await Promise.race([this.#inTurn(() => this.#followUserList()), ended.promise]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
   }
 
   /**

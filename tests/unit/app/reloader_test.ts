@@ -322,6 +322,20 @@ Deno.test("a look at auth_file that fails is reported, and holds up neither the 
   assert.ok(hasSecret(made, "two"));
 });
 
+Deno.test("a look at auth_file that a disk never answers does not hold up the end", async () => {
+  const file = new ListInMemory();
+  const made = await make(WITH_USERS, { userListFile: file });
+  file.delay = new Promise(() => {});
+  await made.pooler.start();
+  await look(made);
+  assert.equal(file.stampCount, 1);
+  let hasStopped = false;
+  void made.pooler.stopped.then(() => hasStopped = true);
+  made.pooler.shutdown("immediate");
+  for (let i = 0; i < 20; i++) await eventTurn();
+  assert.ok(hasStopped);
+});
+
 // --- what a reload would change ---
 
 Deno.test("what a reload would change is told, and nothing is changed", async () => {
