@@ -49,7 +49,7 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   wait_for_transactions: "as transactions end",
 };
 
-/** Time for a client to take the news before it is hung up on. */
+/** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
 
 /** How often `auth_file` is looked at. */
@@ -95,6 +95,7 @@ export class Pooler {
   readonly #options: PoolerOptions;
   readonly #reception: Reception;
   readonly #reloader: Reloader;
+  readonly #cancels: CancelDesk;
   readonly #clientTasks: TaskGroup;
   readonly #serverTasks: TaskGroup;
   /** The accept loops and the janitor. */
@@ -156,7 +157,7 @@ export class Pooler {
       onReloaded: options.onReloaded,
       onTakenOver: () => this.operations.forgetRemoved(),
     });
-    const cancels = new CancelDesk({
+    const cancels = this.#cancels = new CancelDesk({
       clients: this.clients,
       network,
       clock,
@@ -398,6 +399,7 @@ export class Pooler {
     for (const client of [...this.clients.all()]) client.end(error.message, error);
     const farewell = this.#options.clock.startTimer(FAREWELL_MS, () => {
       for (const client of this.clients.all()) client.hangUp();
+      this.#cancels.end();
     });
     await this.#clientTasks.whenIdle();
     farewell.cancel();

@@ -9,6 +9,7 @@ import { errorText } from "../base/error_text.ts";
 import { Deferred } from "../base/deferred.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
 import { serverLabel, type ServerSession } from "../server/server_session.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
@@ -53,6 +54,7 @@ export class CancelDesk {
   readonly #options: CancelDeskOptions;
   readonly #byPool = new Map<ServerPool, PoolCancels>();
   readonly #byRequester = new Map<ClientSession, PendingCancel>();
+  readonly #ended = new AbortController();
 
   constructor(options: CancelDeskOptions) {
     this.#options = options;
@@ -68,6 +70,15 @@ export class CancelDesk {
   /** For SHOW CLIENTS: the request of this connection, if it is under way. */
   pendingOf(requester: ClientSession): PendingCancel | undefined {
     return this.#byRequester.get(requester);
+  }
+
+  /** Gives up all that is under way, and whatever is still asked for. */
+  end(): void {
+    this.#ended.abort();
+    for (const { waiting } of this.#byPool.values()) {
+      for (const turn of waiting) turn.resolve(false);
+      waiting.clear();
+    }
   }
 
   /** Cancels what the client with this key is waiting for; resolves when that has been tried. */
@@ -122,9 +133,7 @@ export class CancelDesk {
   }
 
   async #sendAbandoned(server: ServerSession, key: Uint8Array): Promise<void> {
-    const { connectTimeoutMs, network, streamOptions } = this.#options;
-    const timeoutMs = connectTimeoutMs();
-    const stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
+    const stream = await this.#dial(server);
     try {
       await this.#send(server, { stream, key });
     } finally {
@@ -137,13 +146,11 @@ export class CancelDesk {
     relay: Relay,
     { linkCount, requester }: { linkCount: number; requester: ClientSession },
   ): Promise<void> {
-    const { connectTimeoutMs, network, streamOptions } = this.#options;
     const { server } = relay;
     if (server === undefined) return this.#note(requester, TOO_LATE);
     let stream;
     try {
-      const timeoutMs = connectTimeoutMs();
-      stream = await network.dial(server.address, { ...streamOptions(), timeoutMs });
+      stream = await this.#dial(server);
     } catch (error) {
       return this.#note(requester, `failed cancel request: ${errorText(error)}`);
     }
@@ -159,10 +166,16 @@ export class CancelDesk {
     }
   }
 
+  #dial({ address }: ServerSession): Promise<ByteStream> {
+    const { connectTimeoutMs, network, streamOptions } = this.#options;
+    const { signal } = this.#ended;
+    return network.dial(address, { ...streamOptions(), timeoutMs: connectTimeoutMs(), signal });
+  }
+
   /** PostgreSQL closes the connection when the signal has been sent: only then is it over. */
   async #send(
     server: ServerSession,
-    { stream, key }: { stream: Awaited<ReturnType<Network["dial"]>>; key: Uint8Array },
+    { stream, key }: { stream: ByteStream; key: Uint8Array },
   ): Promise<void> {
     const { clock, waitTimeoutMs } = this.#options;
     const limitMs = waitTimeoutMs();
@@ -172,6 +185,7 @@ export class CancelDesk {
       stream.close();
     };
     const timer = limitMs > 0 ? clock.startTimer(limitMs, giveUp) : undefined;
+    this.#ended.signal.addEventListener("abort", giveUp);
     server.beginCancel();
     try {
       const message = cancelRequest(key);
@@ -179,12 +193,14 @@ export class CancelDesk {
       await stream.pump(() => {});
     } finally {
       timer?.cancel();
+      this.#ended.signal.removeEventListener("abort", giveUp);
       server.endCancel();
     }
   }
 
   /** A pool has as many cancel connections as servers; more wait. Returns false after too long. */
   async #takePlace(pool: ServerPool): Promise<boolean> {
+    if (this.#ended.signal.aborted) return false;
     const cancels = this.#byPool.get(pool) ?? { activeCount: 0, waiting: new Set() };
     this.#byPool.set(pool, cancels);
     if (cancels.activeCount < Math.max(1, pool.rules.poolSize)) {

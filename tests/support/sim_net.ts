@@ -14,6 +14,7 @@ import type { ByteStream } from "../../src/net/byte_stream.ts";
 import {
   DialError,
   type DialFailure,
+  type DialOptions,
   formatAddress,
   type ListenAddress,
   type Listener,
@@ -124,13 +125,18 @@ export class SimNetwork implements Network {
 
   dial(
     address: ServerAddress,
-    options: StreamOptions & { timeoutMs: number },
+    options: DialOptions,
   ): Promise<SimStream> {
     const { promise, resolve, reject } = Promise.withResolvers<SimStream>();
     const dial: PendingDial = { address, options, resolve, reject };
     this.#dials.add(dial);
+    const giveUp = () => this.#endDial(dial, "connect timeout", "timed out");
+    const { signal } = options;
+    if (signal?.aborted === true) giveUp();
+    signal?.addEventListener("abort", giveUp);
+    const forget = () => signal?.removeEventListener("abort", giveUp);
+    void promise.then(forget, forget);
     if (options.timeoutMs > 0) {
-      const giveUp = () => this.#endDial(dial, "connect timeout", "timed out");
       const timer = this.#options.clock.startTimer(options.timeoutMs, giveUp);
       void promise.then(() => timer.cancel(), () => timer.cancel());
     }

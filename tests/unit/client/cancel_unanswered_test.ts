@@ -67,3 +67,31 @@ Deno.test("a server goes to the next client when PostgreSQL has ended the cancel
   client.close();
   other.close();
 });
+
+for (const what of ["a cancel request", "what a dropped client was running"]) {
+  Deno.test(`${what} that PostgreSQL does not answer does not hold up the end`, async () => {
+    await using world = await PoolerWorld.open({
+      pooler: "default_pool_size = 1\ncancel_wait_timeout = 0\nserver_connect_timeout = 0",
+    });
+    const client = await world.login();
+    await client.send(frontend.query("select pg_sleep(1)"));
+    await world.settle();
+    const { address } = world.postgres;
+    world.network.obstruct(address, "black hole");
+    if (what === "a cancel request") {
+      // The second one waits for its turn.
+      for (let i = 0; i < 2; i++) {
+        const requester = await world.connect();
+        await requester.send(frontend.cancelRequest(client.cancelKey!));
+      }
+    } else {
+      world.pooler.operations.kill(undefined);
+    }
+    await world.settle();
+    let hasStopped = false;
+    void world.pooler.stopped.then(() => hasStopped = true);
+    world.pooler.shutdown("immediate");
+    await world.advance(1_000);
+    assert.ok(hasStopped);
+  });
+}
