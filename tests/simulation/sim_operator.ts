@@ -3,6 +3,7 @@
  * client may notice but by waiting.
  */
 
+import { PgError } from "../../src/wire/pg_error.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
 import type { SimStage } from "./sim_session.ts";
 
@@ -82,7 +83,14 @@ export class SimOperator {
 
   #wait(begin: (signal: AbortSignal) => Promise<void>): void {
     this.#waiting = new AbortController();
-    // That it was given up is no failure.
-    begin(this.#waiting.signal).catch(() => {});
+    const { signal } = this.#waiting;
+    begin(signal).catch((error: unknown) => {
+      if (error !== signal.reason && !isResumed(error)) this.#stage.fail(error);
+    });
   }
+}
+
+/** Whether a wait ended because the operator has let everybody go on. */
+function isResumed(error: unknown): boolean {
+  return error instanceof PgError && error.message === "resumed before it was done";
 }

@@ -18,6 +18,8 @@ export interface SimStage {
   /** Waits until the scheduler picks whoever waits here. */
   park(): Promise<void>;
   note(line: string): void;
+  /** The run has failed. */
+  fail(error: unknown): void;
   /** Whether it is time to leave. */
   readonly isEnding: boolean;
 }

@@ -130,6 +130,10 @@ class SimRun implements SimStage {
     if (this.#lines.length > 2 * KEPT_LINES) this.#lines = this.#lines.slice(-KEPT_LINES);
   }
 
+  fail(error: unknown): void {
+    this.#failure ??= error;
+  }
+
   park(): Promise<void> {
     return new Promise((resolve) => this.#parked.push(resolve));
   }
@@ -151,9 +155,7 @@ class SimRun implements SimStage {
   #runClient(client: SimClient): void {
     this.#unfinished += 1;
     client.run()
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-      })
+      .catch((error: unknown) => this.fail(error))
       .finally(() => {
         this.#unfinished -= 1;
       });
