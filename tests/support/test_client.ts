@@ -165,6 +165,15 @@ export class TestClient {
     }
   }
 
+  /** Reads to the end of the connection: with which error it was ended. */
+  async lastWords(): Promise<string> {
+    const told = (await this.receiveUntilEnd()).findLast(({ type }) => type === "E");
+    this.close();
+    if (told === undefined) return "nothing";
+    const { message, severity, sqlstate } = readReport(told.body);
+    return `${severity} ${sqlstate} ${message}`;
+  }
+
   /** What the present request is answered with. */
   async result(): Promise<QueryResult> {
     return readResult(await this.receiveUntilReady());

@@ -1,18 +1,8 @@
 /** What the janitor carries out: limits of clients and servers, notices, statistics. */
 
 import assert from "node:assert/strict";
-import { frontend, readReport } from "../../support/messages.ts";
+import { frontend } from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
-import type { TestClient } from "../../support/test_client.ts";
-
-/** The error a client was ended with. */
-async function lastWords(client: TestClient): Promise<string> {
-  const told = (await client.receiveUntilEnd()).find(({ type }) => type === "E");
-  client.close();
-  if (told === undefined) return "nothing";
-  const { message, severity, sqlstate } = readReport(told.body);
-  return `${severity} ${sqlstate} ${message}`;
-}
 
 async function oneServer(lines: string, more: WorldOptions = {}): Promise<PoolerWorld> {
   return await PoolerWorld.open({ ...more, pooler: `default_pool_size = 1\n${lines}` });
@@ -23,7 +13,7 @@ Deno.test("a query that takes too long ends its client, and is cancelled at the 
   const client = await world.login();
   await client.send(frontend.query("select pg_sleep(1)"));
   await world.advance(3_000);
-  assert.equal(await lastWords(client), "FATAL 57014 query timeout");
+  assert.equal(await client.lastWords(), "FATAL 57014 query timeout");
   await world.settle();
   assert.deepEqual(world.postgres.canceled.map(({ processId }) => processId), [1_001]);
   assert.equal(world.pool().servers.count, 0, "the server is not handed on");
@@ -34,7 +24,7 @@ Deno.test("a transaction that idles too long ends its client, and no cancel requ
   const client = await world.login();
   await client.query("begin");
   await world.advance(3_000);
-  assert.equal(await lastWords(client), "FATAL 25P03 idle transaction timeout");
+  assert.equal(await client.lastWords(), "FATAL 25P03 idle transaction timeout");
   await world.settle();
   assert.deepEqual([world.postgres.cancelRequestCount, world.pool().servers.count], [0, 0]);
 });
@@ -48,7 +38,7 @@ Deno.test("transaction_timeout counts from BEGIN, over all the queries since", a
     await client.query("select 1");
   }
   await world.advance(2_000);
-  assert.equal(await lastWords(client), "FATAL 25P04 transaction timeout");
+  assert.equal(await client.lastWords(), "FATAL 25P04 transaction timeout");
 });
 
 Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those who wait", async () => {
@@ -58,10 +48,10 @@ Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those w
   const waiting = await world.login();
   await waiting.send(frontend.query("select 1"));
   await world.advance(3_000);
-  assert.equal(await lastWords(waiting), "FATAL 53300 query_wait_timeout");
+  assert.equal(await waiting.lastWords(), "FATAL 53300 query_wait_timeout");
   assert.equal(world.pool().waiting.size, 0);
   await world.advance(3_000);
-  assert.equal(await lastWords(idle), "FATAL 57P05 client_idle_timeout");
+  assert.equal(await idle.lastWords(), "FATAL 57P05 client_idle_timeout");
   assert.deepEqual((await busy.query("commit")).tags, ["COMMIT"], "it was in a transaction");
   busy.close();
 });
@@ -79,7 +69,7 @@ Deno.test("a user's limits go before the database's, and those before the settin
     await busy.query("begin");
     const waiting = await world.login({ user });
     await waiting.send(frontend.query("select 1"));
-    void lastWords(waiting).then(() => ends.set(user, world.clock.nowMs() - startMs));
+    void waiting.lastWords().then(() => ends.set(user, world.clock.nowMs() - startMs));
   }
   const idle = await world.login({ user: "ada" });
   await world.advance(20_000);

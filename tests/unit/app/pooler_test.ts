@@ -3,18 +3,9 @@
 import assert from "node:assert/strict";
 import { frontend, readReport } from "../../support/messages.ts";
 import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
-import { LoginRefused, type TestClient } from "../../support/test_client.ts";
+import { LoginRefused } from "../../support/test_client.ts";
 
 const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
-
-/** What a client is told at the end of its connection. */
-async function lastWords(client: TestClient): Promise<string> {
-  const told = (await client.receiveUntilEnd()).find(({ type }) => type === "E");
-  client.close();
-  if (told === undefined) return "nothing";
-  const { message, sqlstate } = readReport(told.body);
-  return `${sqlstate} ${message}`;
-}
 
 /** Whether the pooler has ended. */
 function watchEnd({ pooler }: PoolerWorld): { has: boolean } {
@@ -36,12 +27,12 @@ Deno.test("Pooler.shutdown() wait_for_servers ends when the links have ended, th
   await world.settle();
   assert.deepEqual((await linked.query("select 1")).rows, [["1"]], "the link goes on");
   await idle.send(frontend.query("select 1"));
-  assert.equal(await lastWords(idle), "57P01 server shutting down", "no new link begins");
+  assert.equal(await idle.lastWords(), "FATAL 57P01 server shutting down", "no new link begins");
   await world.advance(1_000);
   assert.equal(end.has, false);
   await linked.query("commit");
   await world.advance(1_000);
-  assert.equal(await lastWords(linked), "57P01 pooler is shutting down");
+  assert.equal(await linked.lastWords(), "FATAL 57P01 pooler is shutting down");
   await world.advance(1_000);
   assert.equal(end.has, true);
 });
@@ -53,7 +44,7 @@ Deno.test("Pooler.shutdown() wait_for_servers refuses those who wait", async () 
   await waiting.send(frontend.query("select 1"));
   await world.settle();
   world.pooler.shutdown("wait_for_servers");
-  assert.equal(await lastWords(waiting), "57P01 server shutting down");
+  assert.equal(await waiting.lastWords(), "FATAL 57P01 server shutting down");
   await linked.terminate();
 });
 
@@ -78,7 +69,7 @@ Deno.test("Pooler.shutdown() immediate tells all clients, hangs up on the deaf, 
   await world.settle();
   const end = watchEnd(world);
   world.pooler.shutdown("immediate");
-  assert.equal(await lastWords(running), "57P01 pooler is shutting down");
+  assert.equal(await running.lastWords(), "FATAL 57P01 pooler is shutting down");
   await world.settle();
   assert.equal(end.has, false, "the other one has not closed yet");
   await world.advance(500);
@@ -145,7 +136,7 @@ Deno.test("Pooler.reload() ends the clients and servers of a database that is go
   const stays = await world.login();
   await gone.query("begin");
   await world.reload({ sections: one });
-  assert.equal(await lastWords(gone), "57P01 database removed");
+  assert.equal(await gone.lastWords(), "FATAL 57P01 database removed");
   await world.settle();
   assert.deepEqual(world.postgres.live.map(({ database }) => database), ["app"]);
   assert.deepEqual((await stays.query("select 1")).rows, [["1"]]);
@@ -225,7 +216,7 @@ Deno.test("with server_fast_close an idle session with a tagged server ends by i
   await client.query("select 1");
   world.pooler.operations.reconnect(undefined);
   await world.advance(1_000);
-  assert.equal(await lastWords(client), "57P01 database configuration changed");
+  assert.equal(await client.lastWords(), "FATAL 57P01 database configuration changed");
 });
 
 Deno.test("without server_fast_close a session keeps its tagged server to its end", async () => {

@@ -8,29 +8,20 @@ import { Secret } from "../../../src/base/secret.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
-import { frontend, readReport } from "../../support/messages.ts";
+import { frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
-import type { TestClient } from "../../support/test_client.ts";
 import { loadToml, memoryIo } from "../config/memory_files.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 
-const CHANGED = "57P01 database configuration changed";
+const CHANGED = "FATAL 57P01 database configuration changed";
 const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 /** `app`, whose servers are those of a user if one is given, and in a database. */
 function sections(user?: string, dbname = "one"): string {
   const forced = user === undefined ? "" : `user = "${user}"\npassword = "secret"\n`;
   return `[databases.app]\nhost = "127.0.0.1"\ndbname = "${dbname}"\n${forced}${USERS}`;
-}
-
-async function lastWords(client: TestClient): Promise<string> {
-  const told = (await client.receiveUntilEnd()).find(({ type }) => type === "E");
-  client.close();
-  if (told === undefined) return "nothing";
-  const { message, sqlstate } = readReport(told.body);
-  return `${sqlstate} ${message}`;
 }
 
 // --- another forced user ---
@@ -40,10 +31,10 @@ Deno.test("clients of a forced user that is replaced end, in a transaction when 
   const [busy, idle] = [await world.login(), await world.login()];
   await busy.query("begin");
   await world.reload({ sections: sections("new") });
-  assert.equal(await lastWords(idle), CHANGED);
+  assert.equal(await idle.lastWords(), CHANGED);
   assert.deepEqual((await busy.query("select 1")).rows, [["1"]]);
   assert.deepEqual((await busy.query("commit")).tags, ["COMMIT"]);
-  assert.equal(await lastWords(busy), CHANGED);
+  assert.equal(await busy.lastWords(), CHANGED);
   const next = await world.login();
   await next.query("select 1");
   await world.advance(500);
@@ -65,7 +56,7 @@ Deno.test("a client that waits for the old forced user's server does not get one
   await waiting.send(frontend.query("select 1"));
   await world.settle();
   await world.reload({ sections: sections("new"), pooler: "default_pool_size = 1" });
-  assert.equal(await lastWords(waiting), CHANGED);
+  assert.equal(await waiting.lastWords(), CHANGED);
   busy.close();
 });
 
@@ -87,7 +78,7 @@ Deno.test("without a forced user any more, only clients of another name have to 
   await using world = await PoolerWorld.open({ sections: sections("bob") });
   const [ada, bob] = [await world.login(), await world.login({ user: "bob" })];
   await world.reload({ sections: sections() });
-  assert.equal(await lastWords(ada), CHANGED);
+  assert.equal(await ada.lastWords(), CHANGED);
   assert.deepEqual((await bob.query("select 1")).rows, [["1"]]);
   bob.close();
 });
@@ -105,7 +96,7 @@ for (const [isFast, words] of [[true, CHANGED], [false, "nothing"]] as const) {
     assert.deepEqual((await client.query("select 1")).rows, [["1"]], "its transaction goes on");
     assert.deepEqual((await client.query("commit")).tags, ["COMMIT"]);
     if (!isFast) await client.send(frontend.terminate());
-    assert.equal(await lastWords(client), words);
+    assert.equal(await client.lastWords(), words);
     await world.settle();
     assert.ok(!world.postgres.live.some(({ database }) => database === "one"));
   });
@@ -118,7 +109,7 @@ Deno.test("with server_fast_close, an idle session whose server is to be closed 
   await client.query("select 1");
   await world.reload({ sections: sections(undefined, "two"), pooler });
   await world.advance(400);
-  assert.equal(await lastWords(client), CHANGED);
+  assert.equal(await client.lastWords(), CHANGED);
 });
 
 // --- which files ---
