@@ -33,6 +33,7 @@ import { ServerSession } from "../../../src/server/server_session.ts";
 import { StatsBook } from "../../../src/stats/stats_book.ts";
 import { rowDescription } from "../../../src/wire/backend_messages.ts";
 import type { PgError } from "../../../src/wire/pg_error.ts";
+import { eventTurn } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import {
   backend,
@@ -374,6 +375,21 @@ export class ConsoleFixture implements ConsoleContext {
     for (const server of this.servers) server.stream?.close();
     for (const stream of [...this.clientStreams.values(), ...this.serverStreams]) stream.close();
     await Promise.all(this.#running);
+  }
+
+  /** Brings a server that has answered from one state to the next, and names each. */
+  async *statesOfFreeServer(): AsyncGenerator<string, void, void> {
+    const [server] = this.servers;
+    server!.beginCancel();
+    this.serverStreams[0]!.push(backend.ready());
+    await eventTurn();
+    yield "being_canceled";
+    server!.endCancel();
+    yield "idle";
+    server!.retire();
+    yield "used";
+    server!.check();
+    yield "tested";
   }
 
   #openServer(pool: ServerPool): ServerSession {

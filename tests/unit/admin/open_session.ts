@@ -2,7 +2,7 @@
 
 import type { ConsoleRights } from "../../../src/admin/console_context.ts";
 import { ConsoleSession } from "../../../src/admin/console_session.ts";
-import { join, readCstrings, readReport } from "../../support/messages.ts";
+import { frontend, join, readCstrings, readReport, readValues } from "../../support/messages.ts";
 import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
 
 /** A client of the console, logged in. */
@@ -32,4 +32,19 @@ export async function openSession({ rights = "admin" }: { rights?: ConsoleRights
       return { ...readReport(error!.body), types: `${error!.type}${ready?.type}` };
     },
   };
+}
+
+/** The same, with three pools. */
+export async function openWithPools() {
+  const session = await openSession();
+  for (const [database, user] of [["shop", "anna"], ["archive", "otto"], ["shop", "otto"]]) {
+    session.fixture.addPool({ database: database!, user: user! });
+  }
+  /** The first two values of each row of a SHOW. */
+  const shown = async (text: string) => {
+    await session.send(frontend.query(text));
+    const rows = messagesIn(session.stream.takeSent()).filter(({ type }) => type === "D");
+    return rows.map(({ body }) => readValues(body).slice(0, 2).join("/"));
+  };
+  return { ...session, shown };
 }
