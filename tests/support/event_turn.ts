@@ -11,3 +11,8 @@ export function eventTurn(): Promise<void> {
     setImmediate(() => resolve());
   });
 }
+
+/** As many turns; 20 are more than anything takes that is on its way. */
+export async function eventTurns(count = 20): Promise<void> {
+  for (let i = 0; i < count; i++) await eventTurn();
+}

@@ -10,7 +10,7 @@ import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import { DialError, ListenError, type ServerAddress } from "../../../src/net/network.ts";
 import { Libc, LibcError } from "../../../src/net/native/libc.ts";
 import { NativeNetwork } from "../../../src/net/native/native_network.ts";
-import { eventTurn } from "../../support/event_turn.ts";
+import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import {
   atFirst,
@@ -24,7 +24,8 @@ import {
   takesLittle,
 } from "../../support/faulty_libc.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
-import { byteStreamSuite, type NetworkUnderTest } from "../../unit/net/byte_stream_suite.ts";
+import { byteStreamSuite } from "../../unit/net/byte_stream_suite.ts";
+import type { NetworkUnderTest } from "../../unit/net/stream_pair.ts";
 import {
   Acceptor,
   connect,
@@ -158,7 +159,7 @@ function acceptTests(): void {
         assert.ok(error instanceof LibcError && error.errno === errno);
         assert.equal(engine.timers.timerCount, 1);
         engine.timers.advance(999);
-        for (let i = 0; i < 20; i++) await eventTurn();
+        await eventTurns();
         assert.equal(engine.libc.callCount("accept"), times);
         engine.timers.advance(1);
       }
@@ -176,7 +177,7 @@ function acceptTests(): void {
     const first = await dial(engine, acceptor.port);
     await eventually("the failure is told", () => engine.acceptErrors.length === 1);
     const second = await dial(engine, acceptor.port);
-    for (let i = 0; i < 20; i++) await eventTurn();
+    await eventTurns();
     assert.equal(engine.libc.callCount("accept"), 1);
     engine.timers.advance(1_000);
     const streams = [await accepting, await acceptor.next(), first, second];

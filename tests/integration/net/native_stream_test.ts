@@ -10,7 +10,7 @@ import { MAX_WAITING_WRITES, NativeStream } from "../../../src/net/native/native
 import { Reactor } from "../../../src/net/native/reactor.ts";
 import { RuntimeTurn } from "../../../src/net/native/runtime_turn.ts";
 import { encodeIpAddress } from "../../../src/net/native/socket_address.ts";
-import { eventTurn } from "../../support/event_turn.ts";
+import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { FAULT } from "../../support/faulty_libc.ts";
 import { Acceptor, connect, NativeUnderTest, STREAM_OPTIONS } from "./native_engine.ts";
@@ -44,10 +44,6 @@ function test(title: string, run: (pair: Pair) => Promise<void>): void {
   });
 }
 
-async function turns(count = 20): Promise<void> {
-  for (let i = 0; i < count; i++) await eventTurn();
-}
-
 /** How a peer leaves. */
 const LEAVINGS: Readonly<Record<string, (pair: Pair) => Promise<void>>> = {
   "has finished": ({ near }) => Promise.resolve(near.finishWriting()),
@@ -55,7 +51,7 @@ const LEAVINGS: Readonly<Record<string, (pair: Pair) => Promise<void>>> = {
   async "has reset the connection"({ far, near }) {
     // Closing with bytes unread makes the kernel send a reset. The word may wait behind others.
     void far.write(WORD, 0, 4);
-    await turns();
+    await eventTurns();
     near.close();
   },
 };
@@ -172,7 +168,7 @@ function leavingTests(): void {
         const { far, near } = pair;
         const { letGo, loop, writes } = await prepare(pair);
         await leave(pair);
-        await turns();
+        await eventTurns();
         letGo?.();
         if (isHeldByWrite) near.close();
         await within("the loop ends", loop);
@@ -190,10 +186,10 @@ function writingTests(): void {
     const loop = far.pump(() => assert.fail("Nothing came"));
     const writes = flood(far);
     for (let i = writes.length; i < MAX_WAITING_WRITES; i++) writes.push(far.write(WORD, 0, 4)!);
-    await turns();
+    await eventTurns();
     let isEnded = false;
     void loop.then(() => isEnded = true);
-    await turns();
+    await eventTurns();
     assert.equal(isEnded, false);
     const last = far.write(WORD, 0, 4);
     await within("the loop ends", loop);
@@ -218,9 +214,9 @@ function writingTests(): void {
   test("reads the last words of a peer that takes nothing any more", async ({ far, near }) => {
     await far.write(WORD, 0, 4);
     await near.write(WORD, 0, 4);
-    await turns();
+    await eventTurns();
     near.close();
-    await turns();
+    await eventTurns();
     for (let i = 0; i < 3; i++) await far.write(WORD, 0, 4);
     assert.ok([0, 4].includes(await within("the stream ends", countBytes(far))));
   });
@@ -325,7 +321,7 @@ function bufferTests(): void {
       });
       await peer.write(WORD);
       await eventually("the first word is handed over", () => calls === 1);
-      await turns();
+      await eventTurns();
       assert.equal(loans.count, 1);
       stream.resume();
       assert.equal(loans.count, 0);
@@ -374,7 +370,7 @@ function bufferTests(): void {
       stream.watch(() => looked.resolve());
       await peer.write(WORD);
       await looked.promise;
-      await turns();
+      await eventTurns();
       assert.equal(loans.count, 0);
       stream.resume();
       await eventually("the word is handed over", () => calls === 2);
@@ -392,7 +388,7 @@ function bufferTests(): void {
       assert.deepEqual([...first.value], [...WORD]);
       assert.equal(loans.count, 1);
       const second = iterator.next();
-      await turns();
+      await eventTurns();
       assert.equal(loans.count, 0);
       await peer.write(WORD);
       await second;

@@ -8,7 +8,8 @@ import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import { type ListenAddress, ListenError, type Network } from "../../../src/net/network.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
-import { byteStreamSuite, type NetworkUnderTest } from "../../unit/net/byte_stream_suite.ts";
+import { byteStreamSuite } from "../../unit/net/byte_stream_suite.ts";
+import type { NetworkUnderTest } from "../../unit/net/stream_pair.ts";
 
 /** An address of this machine, at a port that is free. */
 export const TCP = { kind: "tcp", host: "127.0.0.1", port: 0, backlog: 16 } as const;

@@ -6,7 +6,7 @@ import { Pooler, type PoolerOptions } from "../../../src/app/pooler.ts";
 import type { UserListFile } from "../../../src/app/reloader.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { Logger } from "../../../src/log/logger.ts";
-import { eventTurn } from "../../support/event_turn.ts";
+import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
@@ -323,7 +323,7 @@ Deno.test("a look at auth_file that a disk never answers does not hold up the en
   let hasStopped = false;
   void made.pooler.stopped.then(() => hasStopped = true);
   made.pooler.shutdown("immediate");
-  for (let i = 0; i < 20; i++) await eventTurn();
+  await eventTurns();
   assert.ok(hasStopped);
 });
 

@@ -2,11 +2,12 @@
 
 import assert from "node:assert/strict";
 import type { ListenAddress, ServerAddress } from "../../../src/net/network.ts";
-import { eventTurn } from "../../support/event_turn.ts";
+import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { type Chunking, SimNetwork, type WriteAnswers } from "../../support/sim_net.ts";
-import { byteStreamSuite, type NetworkUnderTest } from "./byte_stream_suite.ts";
+import { byteStreamSuite } from "./byte_stream_suite.ts";
+import type { NetworkUnderTest } from "./stream_pair.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const TCP: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 0, backlog: 16 };
@@ -90,7 +91,7 @@ Deno.test("SimNetwork moves nothing without step()", async () => {
     received += length;
   });
   assert.equal(near.write(new Uint8Array(10), 0, 10), undefined);
-  for (let i = 0; i < 20; i++) await eventTurn();
+  await eventTurns();
   assert.equal(received, 0);
   assert.equal(network.step(), true);
   await eventTurn();
