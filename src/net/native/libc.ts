@@ -82,6 +82,30 @@ export class NoLibcError extends Error {
   override readonly name = "NoLibcError";
 }
 
+/**
+ * Opens the C library with some of its functions, for `user`, which the error names.
+ * @throws {NoLibcError} If this is not Linux with glibc on x64 or arm64, or FFI is not allowed.
+ */
+export function openGlibc<Symbols extends Deno.ForeignLibraryInterface>(
+  symbols: Symbols,
+  user: string,
+): Deno.DynamicLibrary<Symbols> {
+  const { arch, os } = Deno.build;
+  if (os !== "linux") throw new NoLibcError(`${user} is for Linux, and this is ${os}`);
+  if (arch !== "x86_64" && arch !== "aarch64") {
+    throw new NoLibcError(`${user} does not know the processor ${arch}`);
+  }
+  // Asked first: a call that is not allowed would put a question to whoever is at the terminal.
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
+    throw new NoLibcError("the permission --allow-ffi is missing");
+  }
+  try {
+    return Deno.dlopen("libc.so.6", symbols);
+  } catch (error) {
+    throw new NoLibcError("there is no glibc (libc.so.6)", { cause: error });
+  }
+}
+
 /** A call of the C library that failed for a reason worth telling. */
 export class LibcError extends Error {
   override readonly name = "LibcError";
@@ -120,20 +144,7 @@ export class Libc implements Disposable {
    * @throws {NoLibcError} If this is not Linux with glibc on x64 or arm64, or FFI is not allowed.
    */
   static open(): Libc {
-    const { arch, os } = Deno.build;
-    if (os !== "linux") throw new NoLibcError(`the native engine is for Linux, and this is ${os}`);
-    if (arch !== "x86_64" && arch !== "aarch64") {
-      throw new NoLibcError(`the native engine does not know the processor ${arch}`);
-    }
-    // Asked first: a call that is not allowed would put a question to whoever is at the terminal.
-    if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
-      throw new NoLibcError("the permission --allow-ffi is missing");
-    }
-    try {
-      return new Libc(Deno.dlopen("libc.so.6", SYMBOLS));
-    } catch (error) {
-      throw new NoLibcError("there is no glibc (libc.so.6)", { cause: error });
-    }
+    return new Libc(openGlibc(SYMBOLS, "the native engine"));
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@
  * one too; and so that the engine's own calls stay the fast ones.
  */
 
-import { ADDRESS_BYTES, FAMILY, NoLibcError } from "./libc.ts";
+import { ADDRESS_BYTES, FAMILY, openGlibc } from "./libc.ts";
 import { encodeUnixAddress } from "./socket_address.ts";
 
 const SOCK_STREAM = 1;
@@ -49,20 +49,7 @@ export class ProcessLibc implements Disposable {
 
   /** @throws {NoLibcError} If this is not Linux with glibc on x64 or arm64, or FFI is not allowed. */
   static open(): ProcessLibc {
-    const { arch, os } = Deno.build;
-    if (os !== "linux") throw new NoLibcError(`this is not Linux but ${os}`);
-    if (arch !== "x86_64" && arch !== "aarch64") {
-      throw new NoLibcError(`the processor ${arch} is not known`);
-    }
-    // Asked first: a call that is not allowed would put a question to whoever is at the terminal.
-    if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
-      throw new NoLibcError("the permission --allow-ffi is missing");
-    }
-    try {
-      return new ProcessLibc(Deno.dlopen("libc.so.6", SYMBOLS));
-    } catch (error) {
-      throw new NoLibcError("there is no glibc (libc.so.6)", { cause: error });
-    }
+    return new ProcessLibc(openGlibc(SYMBOLS, "this part of Sluice"));
   }
 
   /**
