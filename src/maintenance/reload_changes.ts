@@ -4,9 +4,9 @@ import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig, UserConfig } from "../config/config.ts";
 import { databaseConfigOf } from "../config/effective_settings.ts";
 import { propertyOf, type SettingSpec } from "../config/setting_spec.ts";
-import { DATABASE_SETTINGS, showSettings, USER_SETTINGS } from "../config/settings.ts";
+import { DATABASE_SETTINGS, USER_SETTINGS } from "../config/settings.ts";
 import { formatValue, type SettingValue } from "../config/values.ts";
-import { isSameSecret, leadsElsewhere, type ReloadChange } from "./reload_plan.ts";
+import { changedSettings, isSameSecret, leadsElsewhere, type ReloadChange } from "./reload_plan.ts";
 
 /** What stands in for a secret. */
 const HIDDEN = "***";
@@ -33,16 +33,13 @@ export function reloadChanges(before: FileContents, after: FileContents): Reload
 }
 
 function settingChanges(before: Config, after: Config): ReloadChange[] {
-  const old = new Map(showSettings(before.settings).map(({ key, value }) => [key, value]));
-  return showSettings(after.settings)
-    .filter(({ key, value }) => old.get(key) !== value)
-    .map(({ changeable, key, value }) => ({
-      kind: "setting",
-      name: key,
-      before: old.get(key),
-      after: value,
-      effect: changeable === "yes" ? "at once" : "needs a restart",
-    }));
+  return changedSettings(before, after).map(({ before, changeable, key, value }) => ({
+    kind: "setting",
+    name: key,
+    before,
+    after: value,
+    effect: changeable === "yes" ? "at once" : "needs a restart",
+  }));
 }
 
 function databaseChanges(before: Config, after: Config): ReloadChange[] {

@@ -3,7 +3,7 @@
 import type { Secret } from "../base/secret.ts";
 import { databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
-import { SETTINGS, showSettings } from "../config/settings.ts";
+import { type ShownSetting, showSettings } from "../config/settings.ts";
 
 /** One difference between the configuration in force and a new one, for people to read. */
 export interface ReloadChange {
@@ -69,10 +69,22 @@ function isSameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string
   return JSON.stringify([...a]) === JSON.stringify([...b]);
 }
 
-function restartOnly(before: Config, after: Config): string[] {
+/** A setting that is not as it was. */
+export interface ChangedSetting extends ShownSetting {
+  /** What it was. */
+  readonly before: string | undefined;
+}
+
+/** All of them, in the order of the table. */
+export function changedSettings(before: Config, after: Config): ChangedSetting[] {
   const old = new Map(showSettings(before.settings).map(({ key, value }) => [key, value]));
-  const fixed = new Set(SETTINGS.filter(({ reloadable }) => !reloadable).map(({ name }) => name));
   return showSettings(after.settings)
-    .filter(({ key, value }) => fixed.has(key) && old.get(key) !== value)
+    .map((setting) => ({ ...setting, before: old.get(setting.key) }))
+    .filter(({ before, value }) => before !== value);
+}
+
+function restartOnly(before: Config, after: Config): string[] {
+  return changedSettings(before, after)
+    .filter(({ changeable }) => changeable === "no")
     .map(({ key }) => key);
 }
