@@ -33,20 +33,7 @@ const SEVERITY: Readonly<Record<LogLevel, number>> = {
   NOISE: 7,
 };
 
-const MONTHS: readonly string[] = [
-  "Jan",
-  "Feb",
-  "Mar",
-  "Apr",
-  "May",
-  "Jun",
-  "Jul",
-  "Aug",
-  "Sep",
-  "Oct",
-  "Nov",
-  "Dec",
-];
+const MONTHS: readonly string[] = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /** As whom lines are written. */
 export interface SyslogOptions {
