@@ -6,7 +6,7 @@ import { MessageWriter } from "../wire/message_writer.ts";
 /** Where the answers of one session go, in order. */
 export class AnswerStream {
   readonly #client: ClientSession;
-  #writer = new MessageWriter();
+  readonly #writer = new MessageWriter();
 
   constructor(client: ClientSession) {
     this.#client = client;
@@ -21,7 +21,6 @@ export class AnswerStream {
   async flush(): Promise<void> {
     if (this.#writer.length === 0) return;
     const bytes = this.#writer.take();
-    this.#writer = new MessageWriter();
     // Nothing is sent behind the error that ended the client.
     if (this.#client.isOpen) await this.#client.send(bytes);
   }

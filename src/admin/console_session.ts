@@ -30,16 +30,13 @@ import { AnswerStream } from "./answer_stream.ts";
 import type { ConsoleContext, ConsoleRights } from "./console_context.ts";
 import { invalidCommand } from "./invalid_command.ts";
 import { type Portal, type PortalProgress, PreparedCommands } from "./prepared_commands.ts";
-import { textRow } from "./result_set.ts";
+import { OID, textRow } from "./result_set.ts";
 import { columnsOf, type CommandOutcome, type RunCommand, runCommand } from "./run_command.ts";
 import { rowsInSteps } from "./selection.ts";
-import { formatsOf, OID, rowIn } from "./value_formats.ts";
+import { formatsOf, rowIn } from "./value_formats.ts";
 
 /** Longest message; a command is a line. Longer ones are taken for an attack or a mistake. */
 const MAX_MESSAGE_BYTES = 65_536;
-
-/** Every message is held until it is whole: none is long. */
-const ALL_INSPECTED = new Uint8Array(256).fill(1);
 
 const READY = readyForQuery(TransactionStatus.Idle);
 
@@ -73,11 +70,7 @@ interface RunningCommand {
 /** The service of a client that logged in to the console. */
 export class ConsoleSession implements ClientService {
   readonly #options: ConsoleSessionOptions;
-  readonly #cursor = new MessageCursor({
-    inspected: ALL_INSPECTED,
-    maxInspectedBytes: MAX_MESSAGE_BYTES,
-    maxMessageBytes: MAX_MESSAGE_BYTES,
-  });
+  readonly #cursor = MessageCursor.ofWhole(MAX_MESSAGE_BYTES);
   readonly #answers: AnswerStream;
   readonly #prepared = new PreparedCommands();
   #running: RunningCommand | undefined;
@@ -169,7 +162,8 @@ export class ConsoleSession implements ClientService {
   }
 
   /** Tells what came of a Query, and does what is to be done after that. */
-  async #tell({ afterwards, outcome }: RunCommand): Promise<void> {
+  async #tell(run: RunCommand): Promise<void> {
+    const { outcome } = run;
     if (outcome.kind === "rows") {
       const { columns } = outcome.table;
       const steps = rowsInSteps(outcome.table, outcome.selection, () => this.#turn());
@@ -180,8 +174,13 @@ export class ConsoleSession implements ClientService {
         this.#answers.add(...step.map(textRow));
       }
     }
+    await this.#finish(run, READY);
+  }
+
+  /** Tells how it ended, and does what is to be done after that, whether or not that is taken. */
+  async #finish({ afterwards, outcome }: RunCommand, ...behind: Uint8Array[]): Promise<void> {
     this.#addEnd(outcome);
-    if (outcome.kind !== "silence") this.#answers.add(READY);
+    if (outcome.kind !== "silence") this.#answers.add(...behind);
     const sending = this.#answers.flush();
     afterwards?.();
     await sending;
@@ -282,15 +281,9 @@ export class ConsoleSession implements ClientService {
     portal.isRun = true;
     const run = await this.#run(portal.command);
     if (run === undefined) return;
-    const { afterwards, outcome } = run;
-    if (outcome.kind === "rows") {
-      portal.progress = this.#begin(portal, outcome);
-      return await this.#goOn(portal.progress, maxRows);
-    }
-    this.#addEnd(outcome);
-    const sending = this.#answers.flush();
-    afterwards?.();
-    await sending;
+    if (run.outcome.kind !== "rows") return await this.#finish(run);
+    portal.progress = this.#begin(portal, run.outcome);
+    await this.#goOn(portal.progress, maxRows);
   }
 
   #begin(

@@ -5,6 +5,17 @@
 
 import { dataRow, type ResultColumn } from "../wire/backend_messages.ts";
 
+/** Type OIDs. Source: PostgreSQL, pg_type.dat; also for the sizes below. */
+export const OID = {
+  unknown: 0,
+  int8: 20,
+  int2: 21,
+  int4: 23,
+  text: 25,
+  numeric: 1700,
+  varchar: 1043,
+} as const;
+
 /** What a row may hold; undefined is shown as NULL. Numbers are whole. */
 export type ShownValue = string | number | undefined;
 
@@ -17,26 +28,24 @@ export interface ShowColumn<Row> extends ResultColumn {
   readonly read: (row: Row) => ShownValue;
 }
 
-// Type OIDs and sizes. Source: PostgreSQL, pg_type.dat.
-
 /** A column of type text. */
 export function text<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
-  return { name, oid: 25, sizeBytes: -1, read };
+  return { name, oid: OID.text, sizeBytes: -1, read };
 }
 
 /** A column of type int4. */
 export function int4<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
-  return { name, oid: 23, sizeBytes: 4, read };
+  return { name, oid: OID.int4, sizeBytes: 4, read };
 }
 
 /** A column of type int8. */
 export function int8<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
-  return { name, oid: 20, sizeBytes: 8, read };
+  return { name, oid: OID.int8, sizeBytes: 8, read };
 }
 
 /** A column of type numeric. */
 export function numeric<Row>(name: string, read: (row: Row) => ShownValue): ShowColumn<Row> {
-  return { name, oid: 1700, sizeBytes: -1, read };
+  return { name, oid: OID.numeric, sizeBytes: -1, read };
 }
 
 /** What a SHOW shows. Rows are read while they are sent. */

@@ -5,7 +5,7 @@
 
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
-import type { ShownRow, ShownTable, ShownValue } from "./result_set.ts";
+import { OID, type ShownRow, type ShownTable, type ShownValue } from "./result_set.ts";
 import type { Token } from "./tokens.ts";
 
 /** What stands behind a SHOW. */
@@ -37,8 +37,7 @@ export const ALL_ROWS: Selection = { conditions: [], order: [], limit: undefined
 /** Rows that are made in one go: some milliseconds of work at most. */
 const STEP_ROWS = 200;
 
-/** Type OIDs of numbers: int8, int4, numeric. */
-const NUMBER_OIDS: readonly number[] = [20, 23, 1700];
+const NUMBER_OIDS: readonly number[] = [OID.int4, OID.int8, OID.numeric];
 
 /** Reads the clauses, in this order; undefined if they are something else. */
 export function readSelection(tokens: readonly Token[]): Selection | undefined {
@@ -179,29 +178,28 @@ class SelectionReader {
   }
 
   read(): Selection | undefined {
-    const conditions: Condition[] = [];
-    const order: SortKey[] = [];
-    let limit: number | undefined;
-    if (this.#take("where")) {
-      do {
-        const condition = this.#condition();
-        if (condition === undefined) return undefined;
-        conditions.push(condition);
-      } while (this.#take("and"));
-    }
-    if (this.#take("order")) {
-      if (!this.#take("by")) return undefined;
-      do {
-        const key = this.#sortKey();
-        if (key === undefined) return undefined;
-        order.push(key);
-      } while (this.#take(","));
-    }
-    if (this.#take("limit")) {
-      limit = this.#count();
-      if (limit === undefined) return undefined;
-    }
+    const conditions = this.#take("where") ? this.#list(() => this.#condition(), "and") : [];
+    const order = this.#take("order") ? this.#order() : [];
+    const isLimited = this.#take("limit");
+    const limit = isLimited ? this.#count() : undefined;
+    if (conditions === undefined || order === undefined) return undefined;
+    if (isLimited && limit === undefined) return undefined;
     return this.#at === this.#tokens.length ? { conditions, order, limit } : undefined;
+  }
+
+  #order(): SortKey[] | undefined {
+    return this.#take("by") ? this.#list(() => this.#sortKey(), ",") : undefined;
+  }
+
+  /** One or more; undefined if one of them is something else. */
+  #list<T>(read: () => T | undefined, separator: string): T[] | undefined {
+    const items: T[] = [];
+    do {
+      const item = read();
+      if (item === undefined) return undefined;
+      items.push(item);
+    } while (this.#take(separator));
+    return items;
   }
 
   #condition(): Condition | undefined {

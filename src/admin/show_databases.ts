@@ -6,7 +6,7 @@
 import { databaseConfigOf } from "../config/effective_settings.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ServerPool } from "../client/relay.ts";
-import type { Config, DatabaseConfig } from "../config/config.ts";
+import type { DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { byName, loadBalanceOf } from "./listing.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
@@ -59,17 +59,11 @@ const COLUMNS: readonly ShowColumn<DatabaseRow>[] = [
 export function showDatabases(context: ConsoleContext): ShownTable {
   const config = context.config();
   const rows = [consoleRow(context)];
-  const { operations } = context;
   for (const name of shownDatabaseNames(context)) {
     // Of a database taken out of the configuration, the last pool may still be on its way out.
     const database = databaseConfigOf(config, name);
     if (database === undefined) continue;
-    const pools = context.pools.ofDatabase(name);
-    rows.push({
-      ...databaseRow(name, { database, config, pools }),
-      isPaused: operations.isPaused(name),
-      isDisabled: operations.isDisabled(name),
-    });
+    rows.push(databaseRow(name, { database, context }));
   }
   return table(COLUMNS, rows.sort((a, b) => byName(a.name, b.name)));
 }
@@ -85,12 +79,11 @@ export function shownDatabaseNames(context: ConsoleContext): Set<string> {
 
 function databaseRow(
   name: string,
-  { database, config: { settings }, pools }: {
-    database: DatabaseConfig;
-    config: Config;
-    pools: readonly ServerPool[];
-  },
-): Omit<DatabaseRow, "isPaused" | "isDisabled"> {
+  { context, database }: { database: DatabaseConfig; context: ConsoleContext },
+): DatabaseRow {
+  const { operations } = context;
+  const { settings } = context.config();
+  const pools = context.pools.ofDatabase(name);
   return {
     name,
     host: database.hosts.length === 0 ? undefined : database.hosts.join(","),
@@ -107,6 +100,8 @@ function databaseRow(
     serverCount: sum(pools, ({ servers }) => servers.count),
     maxClientCount: database.maxDbClientConnections ?? settings.maxDbClientConnections,
     clientCount: sum(pools, ({ clientCount }) => clientCount),
+    isPaused: operations.isPaused(name),
+    isDisabled: operations.isDisabled(name),
   };
 }
 

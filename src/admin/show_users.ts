@@ -35,30 +35,35 @@ export function showUsers(context: ConsoleContext): ShownTable {
   const { settings, users } = context.config();
   const serverCounts = serversByUser(context);
   const clientCounts = clientsByUser(context);
-  const rows = [...shownUserNames(context)].sort(byName).map((name): UserRow => {
-    const user = users.get(name);
-    return {
-      name,
-      poolSize: user?.poolSize,
-      reservePoolSize: user?.reservePoolSize,
-      poolMode: user?.poolMode,
-      maxServerCount: user?.maxUserConnections ?? settings.maxUserConnections,
-      serverCount: serverCounts.get(name) ?? 0,
-      maxClientCount: user?.maxUserClientConnections ?? settings.maxUserClientConnections,
-      clientCount: clientCounts.get(name) ?? 0,
-    };
-  });
+  const rows = [...namesOf(context, [serverCounts, clientCounts])].sort(byName).map(
+    (name): UserRow => {
+      const user = users.get(name);
+      return {
+        name,
+        poolSize: user?.poolSize,
+        reservePoolSize: user?.reservePoolSize,
+        poolMode: user?.poolMode,
+        maxServerCount: user?.maxUserConnections ?? settings.maxUserConnections,
+        serverCount: serverCounts.get(name) ?? 0,
+        maxClientCount: user?.maxUserClientConnections ?? settings.maxUserClientConnections,
+        clientCount: clientCounts.get(name) ?? 0,
+      };
+    },
+  );
   return table(COLUMNS, rows);
 }
 
 /** Everybody that SHOW USERS lists. */
 export function shownUserNames(context: ConsoleContext): Set<string> {
-  return new Set([
-    ...context.userNames(),
-    ...context.config().users.keys(),
-    ...serversByUser(context).keys(),
-    ...clientsByUser(context).keys(),
-  ]);
+  return namesOf(context, [serversByUser(context), clientsByUser(context)]);
+}
+
+function namesOf(
+  context: ConsoleContext,
+  connected: readonly ReadonlyMap<string, number>[],
+): Set<string> {
+  const names = connected.flatMap((counts) => [...counts.keys()]);
+  return new Set([...context.userNames(), ...context.config().users.keys(), ...names]);
 }
 
 /** By the user that the servers know. */

@@ -8,21 +8,10 @@ import { dataRow, type ResultColumn } from "../wire/backend_messages.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
-import type { ShownRow, ShownValue } from "./result_set.ts";
+import { OID, type ShownRow, type ShownValue } from "./result_set.ts";
 
 /** Format codes. Source: PostgreSQL, "Formats and Format Codes". */
 export const FORMAT = { text: 0, binary: 1 } as const;
-
-/** Type OIDs. Source: PostgreSQL, pg_type.dat. */
-export const OID = {
-  unknown: 0,
-  int8: 20,
-  int2: 21,
-  int4: 23,
-  text: 25,
-  numeric: 1700,
-  varchar: 1043,
-} as const;
 
 const NUMERIC_BASE = 10_000n;
 

@@ -28,8 +28,6 @@ const LIMIT_MS = 10_000;
 /** More than any row of the console. */
 const MAX_MESSAGE_BYTES = 1_048_576;
 
-const EVERY_TYPE = new Uint8Array(256).fill(1);
-
 /** The console could not be asked, or said no. */
 export class ConsoleError extends Error {
   override readonly name = "ConsoleError";
@@ -156,11 +154,7 @@ export class ConsoleClient implements Disposable {
 
 /** The messages, each valid until the next is asked for. */
 async function* messagesOf(stream: ByteStream): AsyncGenerator<MessageCursor, void, void> {
-  const cursor = new MessageCursor({
-    inspected: EVERY_TYPE,
-    maxInspectedBytes: MAX_MESSAGE_BYTES,
-    maxMessageBytes: MAX_MESSAGE_BYTES,
-  });
+  const cursor = MessageCursor.ofWhole(MAX_MESSAGE_BYTES);
   for await (const chunk of stream.chunks()) {
     cursor.feed(chunk, chunk.length);
     while (cursor.next()) yield cursor;

@@ -17,8 +17,6 @@ import { startupMessage } from "../wire/startup_packet.ts";
 /** A login consists of short messages; PostgreSQL's own are far below this. */
 const MAX_LOGIN_MESSAGE_BYTES = 65_536;
 
-const EVERY_TYPE = new Uint8Array(256).fill(1);
-
 /** What a login needs. */
 export interface ServerLoginOptions {
   /** Of the StartupMessage, `user` and `database` among them. */
@@ -62,11 +60,7 @@ export async function logInToServer(
 ): Promise<ServerLoginResult> {
   const login = new ServerLogin(stream, options.authentication);
   await send(stream, startupMessage(options.parameters));
-  const cursor = new MessageCursor({
-    inspected: EVERY_TYPE,
-    maxInspectedBytes: MAX_LOGIN_MESSAGE_BYTES,
-    maxMessageBytes: MAX_LOGIN_MESSAGE_BYTES,
-  });
+  const cursor = MessageCursor.ofWhole(MAX_LOGIN_MESSAGE_BYTES);
   for await (const chunk of stream.chunks()) {
     cursor.feed(chunk, chunk.length);
     while (cursor.next()) {

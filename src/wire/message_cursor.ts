@@ -26,6 +26,8 @@ const LENGTH_WORD_BYTES = 4;
 
 const NO_BYTES = new Uint8Array(0);
 
+const EVERY_TYPE = new Uint8Array(256).fill(1);
+
 /** What a cursor lets pass. */
 export interface CursorLimits {
   /** 1 at the type bytes whose messages are yielded whole. */
@@ -60,6 +62,15 @@ export class MessageCursor {
 
   constructor(limits: CursorLimits) {
     this.#limits = limits;
+  }
+
+  /** A reader that yields every message whole, none of more than `maxBytes`. */
+  static ofWhole(maxBytes: number): MessageCursor {
+    return new MessageCursor({
+      inspected: EVERY_TYPE,
+      maxInspectedBytes: maxBytes,
+      maxMessageBytes: maxBytes,
+    });
   }
 
   /** Whether the connection stands between two messages. Of use once the chunk has been walked. */
