@@ -172,6 +172,16 @@ export class PoolerWorld implements AsyncDisposable {
     return client;
   }
 
+  /** Logs in one that is in a transaction, and one that waits for the only server. */
+  async loginInLine(): Promise<[linked: TestClient, waiting: TestClient]> {
+    const [linked, waiting] = [await this.login(), await this.login()];
+    await linked.query("begin");
+    await waiting.send(frontend.query("select 1"));
+    await this.settle();
+    assert.equal(this.pool().waiting.size, 1);
+    return [linked, waiting];
+  }
+
   /** Sends a cancel request with a key and waits until it has been answered by the end. */
   async cancel(key: Uint8Array): Promise<void> {
     const client = await this.connect();

@@ -481,10 +481,7 @@ Deno.test("SET changes one setting at once, and a reload puts back what the file
   assert.equal(live.settings.queryTimeoutMs, 2_500);
   operations.set("default_pool_size", "1");
   assert.equal(world.pooler.live.settings.queryTimeoutMs, 2_500, "the earlier one stays");
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   assert.equal(world.pool().waiting.size, 1);
   assert.ok(world.hasLogged("SET default_pool_size = 1 command issued"));
   await world.reload({});

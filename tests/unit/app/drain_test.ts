@@ -23,10 +23,7 @@ Deno.test("a drain ends idle clients at once and the others when their transacti
 
 Deno.test("a drain serves those who wait already, and tells newcomers that it ends", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   world.pooler.shutdown("wait_for_transactions");
   const newcomer = await world.connect();
   await assert.rejects(
@@ -43,10 +40,7 @@ Deno.test("a drain serves those who wait already, and tells newcomers that it en
 
 Deno.test("a drain ends a client that calls off its wait", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   world.pooler.shutdown("wait_for_transactions");
   await world.cancel(waiting.cancelKey!);
   const told = await waiting.receiveUntilEnd();

@@ -39,10 +39,7 @@ Deno.test("Pooler.shutdown() wait_for_servers ends when the links have ended, th
 
 Deno.test("Pooler.shutdown() wait_for_servers refuses those who wait", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   world.pooler.shutdown("wait_for_servers");
   assert.equal(await waiting.lastWords(), "FATAL 57P01 server shutting down");
   await linked.terminate();

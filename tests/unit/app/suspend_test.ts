@@ -73,10 +73,7 @@ Deno.test("suspend_timeout drops all who owe something, however many they are", 
 
 Deno.test("a client that is in a queue when all is suspended is served after RESUME", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   const { operations } = world.pooler;
   void operations.suspend(never());
   await world.advance(5_000);
@@ -92,10 +89,7 @@ Deno.test("a client that is in a queue when all is suspended is served after RES
 
 Deno.test("a server that is lost while all is suspended is not replaced before RESUME", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
-  const [linked, waiting] = [await world.login(), await world.login()];
-  await linked.query("begin");
-  await waiting.send(frontend.query("select 1"));
-  await world.settle();
+  const [linked, waiting] = await world.loginInLine();
   const { operations } = world.pooler;
   void operations.suspend(never());
   world.postgres.live[0]!.close();
