@@ -242,23 +242,46 @@ Deno.test("SIGHUP brings new users and new passwords, and takes users away", asy
   await present.end();
 });
 
-Deno.test("SIGHUP reads auth_file again, and keeps the old one when the new one is broken", async () => {
+/** A Sluice whose only user is `ann`, with password `1`, in an `auth_file`. */
+async function startWithUserList() {
   const postgres = shared.get();
-  const forced = { user: "postgres", password: postgres.password, dbname: "one" };
+  const forced = { user: "postgres", password: postgres.password, dbname: "postgres" };
   const config = configFor(postgres, {
     pooler: { auth_type: "plain", auth_file: "{dir}/users.txt" },
     databases: { app: { ...serverOf(postgres), ...forced } },
   });
-  await using sluice = await startSluice({ config, files: { "users.txt": '"ann" "1"\n' } });
-  const login = (password: string) =>
-    outcome({ port: sluice.port, user: "ann", password, database: "app" });
-  await Deno.writeTextFile(`${sluice.dir}/users.txt`, '"ann" "2"\n');
+  const sluice = await startSluice({ config, files: { "users.txt": '"ann" "1"\n' } });
+  return {
+    sluice,
+    config,
+    path: `${sluice.dir}/users.txt`,
+    login: (password: string) =>
+      outcome({ port: sluice.port, user: "ann", password, database: "app" }),
+  };
+}
+
+Deno.test("SIGHUP reads auth_file again, and keeps the old one when the new one is broken", async () => {
+  const { config, login, path, sluice } = await startWithUserList();
+  await using _sluice = sluice;
+  await Deno.writeTextFile(path, '"ann" "2"\n');
   await reload(sluice, config, RELOADED);
   assert.equal(await login("2"), "in");
-  await Deno.writeTextFile(`${sluice.dir}/users.txt`, '"ann" "3"\nbob\n');
+  await Deno.writeTextFile(path, '"ann" "3"\nbob\n');
   const log = await reload(sluice, config, NOT_RELOADED);
   assert.match(log, / ERROR .*users\.txt:2: /);
   assert.equal(await login("2"), "in");
+});
+
+Deno.test("auth_file is followed without a reload; a bad one is told of and changes nothing", async () => {
+  const { login, path, sluice } = await startWithUserList();
+  await using _sluice = sluice;
+  assert.equal(await login("1"), "in");
+  await Deno.writeTextFile(path, '"ann" "another"\n');
+  await eventually("the new password is in force", async () => await login("another") === "in");
+  await Deno.writeTextFile(path, '"ann" "third"\nbob\n');
+  await sluice.waitForLog(/users\.txt:2: [^]*is bad: its users are as before/);
+  assert.equal(await login("another"), "in");
+  assert.equal(sluice.log().match(/users\.txt:2: /g)?.length, 1);
 });
 
 Deno.test("a broken file changes nothing at SIGHUP, and the log has all that is wrong with it", async () => {

@@ -1,9 +1,8 @@
-/** Reloads of a Sluice that is at work, and those that happen without being asked for. */
+/** Reloads of a Sluice that is at work, and what `check --diff` says of one. */
 
 import assert from "node:assert/strict";
 import { configFor, serverOf } from "../support/toml_config.ts";
-import { eventually } from "../support/eventually.ts";
-import { errorText, logIn, outcome } from "../support/logins.ts";
+import { errorText, logIn } from "../support/logins.ts";
 import { runSluice, startSluice } from "../support/pooler_process.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 
@@ -56,26 +55,6 @@ Deno.test("200 reloads, every second one of a broken file, fail no transaction o
   assert.ok(counts.every((count) => count > 0), `transactions: ${counts}`);
   assert.match(sluice.log(), / closing because: connect string changed/);
   assert.doesNotMatch(sluice.log(), /internal error|pooler error/);
-});
-
-Deno.test("auth_file is followed without a reload; a bad one is told of and changes nothing", async () => {
-  const postgres = shared.get();
-  const forced = { user: "postgres", password: postgres.password, dbname: "postgres" };
-  const config = configFor(postgres, {
-    pooler: { auth_type: "plain", auth_file: "{dir}/users.txt" },
-    databases: { app: { ...serverOf(postgres), ...forced } },
-  });
-  await using sluice = await startSluice({ config, files: { "users.txt": '"ann" "1"\n' } });
-  const login = (password: string) =>
-    outcome({ port: sluice.port, user: "ann", password, database: "app" });
-  assert.equal(await login("1"), "in");
-  const path = `${sluice.dir}/users.txt`;
-  await Deno.writeTextFile(path, '"ann" "another"\n');
-  await eventually("the new password is in force", async () => await login("another") === "in");
-  await Deno.writeTextFile(path, '"ann" "third"\nbob\n');
-  await sluice.waitForLog(/users\.txt:2: [^]*is bad: its users are as before/);
-  assert.equal(await login("another"), "in");
-  assert.equal(sluice.log().match(/users\.txt:2: /g)?.length, 1);
 });
 
 Deno.test("check --diff says that no Sluice runs with the configuration, or what is wrong with it", async () => {
