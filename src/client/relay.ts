@@ -392,8 +392,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const answer = this.#intake.cancel();
     this.#clock.forget();
     const sending = stream.write(answer, 0, answer.length);
-    if (sending === undefined) this.#options.stream.resume();
-    else void sending.then(() => this.#options.stream.resume());
+    if (sending === undefined) stream.resume();
+    else void sending.then(() => stream.resume());
     this.#leaveIfFree();
     return true;
   }

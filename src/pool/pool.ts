@@ -218,9 +218,8 @@ export class Pool<S extends PooledServer<E>, E> {
    */
   pause(): void {
     this.#stance = "paused";
-    const { active, beingCanceled, tested } = this.servers;
-    const inUse = new Set<S>([...active, ...beingCanceled, ...tested]);
-    for (const server of [...this.servers.all()]) if (!inUse.has(server)) server.discard(PAUSED);
+    const { idle, login, used } = this.servers;
+    for (const server of [...login, ...idle, ...used]) server.discard(PAUSED);
   }
 
   /** Gives no server away until `resume()`, and keeps those that there are. */
