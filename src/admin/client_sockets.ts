@@ -54,6 +54,7 @@ function clientRow(
     remotePid: 0,
     applicationName: client.parameters?.get("application_name") ?? "",
     heldBytes: client.relay?.heldBytes ?? 0,
+    statementCount: client.relay?.statementCount ?? 0,
   };
 }
 

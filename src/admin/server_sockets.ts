@@ -77,6 +77,7 @@ function serverRow(
     applicationName: server.parameters.get("application_name") ?? "",
     // What a server says is handed to the client's connection at once.
     heldBytes: 0,
+    statementCount: server.statements.count,
   };
 }
 

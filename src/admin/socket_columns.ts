@@ -22,6 +22,8 @@ export interface SocketRow {
   readonly applicationName: string;
   /** Received and walked, and not sent on yet. */
   readonly heldBytes: number;
+  /** Names that a client has given to statements, statements that are on a server. */
+  readonly statementCount: number;
 }
 
 /** One end of a connection; of one that is not there yet nothing is known. */
@@ -53,8 +55,7 @@ export const SOCKET_COLUMNS: readonly ShowColumn<SocketRow>[] = [
   // Connections are in plain text.
   text("tls", () => ""),
   text("application_name", ({ applicationName }) => applicationName),
-  // None is kept for a client: named statements pass through.
-  int4("prepared_statements", () => 0),
+  int4("prepared_statements", ({ statementCount }) => statementCount),
   int4("id", ({ id }) => id),
 ];
 

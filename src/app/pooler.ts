@@ -17,6 +17,8 @@ import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import type { Config } from "../config/config.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
+import { StatementBook } from "../link/statement_book.ts";
+import { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
@@ -90,6 +92,8 @@ export class Pooler {
   readonly pools: ServerPools;
   readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
+  /** The prepared statements that clients share. */
+  readonly statements = new StatementBook();
   readonly janitor: Janitor;
 
   readonly #options: PoolerOptions;
@@ -121,6 +125,10 @@ export class Pooler {
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
     this.stats.open(CONSOLE_DATABASE);
     const tracked = new TrackedParameters(this.live.settings.trackExtraParameters);
+    const rewriter = new StatementRewriter({
+      book: this.statements,
+      limit: () => this.live.settings.maxPreparedStatements,
+    });
     const derivation = new KeyDerivation();
     this.pools = new ServerPools({
       clock,
@@ -129,6 +137,7 @@ export class Pooler {
       live: this.live,
       network,
       tracked,
+      rewriter,
       derivation,
       stats: this.stats,
       nextId: () => this.clients.nextId(),
@@ -193,6 +202,7 @@ export class Pooler {
       random,
       derivation,
       tracked,
+      rewriter,
       live: this.live,
       clients: this.clients,
       pools: this.pools,

@@ -23,6 +23,7 @@ import type { LoginInput } from "../client/login_input.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -41,6 +42,8 @@ export interface ReceptionOptions {
   readonly random: Random;
   readonly derivation: KeyDerivation;
   readonly tracked: TrackedParameters;
+  /** Prepared statements are shared through it. */
+  readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
@@ -114,7 +117,7 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   openRelay(client: ClientSession, pool: ServerPool): ClientService {
-    const { clock, live, onAbandoned, operations } = this.#options;
+    const { clock, live, onAbandoned, operations, rewriter } = this.#options;
     const relay = new Relay({
       host: client,
       stream: client.stream,
@@ -123,6 +126,7 @@ export class Reception implements LoginDesk, SessionDesk {
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
       poolMode: () => pool.rules.poolMode,
+      rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
       closesFast: () => live.settings.serverFastClose,
       onAbandoned: (server) => onAbandoned(server, pool),
     });

@@ -9,6 +9,7 @@ import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
@@ -35,6 +36,7 @@ export interface ServerPoolsOptions {
   readonly live: LiveConfig;
   readonly network: Network;
   readonly tracked: TrackedParameters;
+  readonly rewriter: StatementRewriter;
   readonly derivation: KeyDerivation;
   readonly stats: StatsBook;
   /** Numbers for servers; no client has the same, so that SHOW tells them apart. */
@@ -144,7 +146,7 @@ export class ServerPools {
   }
 
   #openServer(pool: ServerPool): ServerSession {
-    const { clock, derivation, live, log, network, nextId, random, servers, tracked } =
+    const { clock, derivation, live, log, network, nextId, random, rewriter, servers, tracked } =
       this.#options;
     const { database, user } = pool;
     const config = live.databaseConfig(database);
@@ -166,6 +168,7 @@ export class ServerPools {
       connectTimeoutMs: settings.serverConnectTimeoutMs,
       maxMessageBytes: settings.maxPacketSizeBytes,
       tracked,
+      statements: rewriter.newServer(),
       startupParameters: startupParameters(user, database, config),
       authentication: new ServerAuthentication({
         userName: user,

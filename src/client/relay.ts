@@ -12,6 +12,7 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { PoolMode } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
 import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
@@ -21,6 +22,7 @@ import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
+import { RelayStatements } from "./relay_statements.ts";
 import { RequestClock } from "./request_clock.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
@@ -65,6 +67,8 @@ export interface RelayOptions {
   readonly maxMessageBytes: number;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
+  /** Where prepared statements are shared; undefined if they are not (`max_prepared_statements`). */
+  readonly rewriter: StatementRewriter | undefined;
   /** Whether a session ends with its transaction once its server is to be closed. */
   readonly closesFast: () => boolean;
   /** Told of a server that was closed while it was running something for the client. */
@@ -78,6 +82,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #intake: ClientIntake;
   readonly #clock: RequestClock;
   readonly #toClient = new RangeWriter();
+  readonly #statements: RelayStatements | undefined;
   #server: ServerSession | undefined;
   #mode: PoolMode = "session";
   #linkCount = 0;
@@ -92,6 +97,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Whether the client has asked for something since the last ReadyForQuery. */
   #hasAskedSince = false;
   #isMidReply = false;
+  /** Whether the client is not to see the server's present message. */
+  #isWithheld = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
   /** Whether the client has not taken yet what was handed to its stream. */
@@ -112,8 +119,13 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#intake = new ClientIntake({
       maxMessageBytes: options.maxMessageBytes,
       stats,
+      looksForStatements: options.rewriter !== undefined,
       answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
+    const { rewriter } = options;
+    if (rewriter === undefined) return;
+    const toClient = this.#toClient;
+    this.#statements = new RelayStatements({ rewriter, intake: this.#intake, toClient, stats });
   }
 
   /** The server the client is linked to. */
@@ -152,6 +164,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
     return this.#isMidReply;
+  }
+
+  /** How many prepared statements the client has, where they are shared. */
+  get statementCount(): number {
+    return this.#statements?.count ?? 0;
   }
 
   /** When the running query set out, or undefined. */
@@ -221,9 +238,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       }
       if (!cursor.isContinuation) this.#observe(cursor);
       if (this.#violation !== undefined) return this.#endBoth(cursor, this.#violation);
-      toClient.add(cursor.buffer, cursor.start, cursor.end);
+      if (!this.#isWithheld) toClient.add(cursor.buffer, cursor.start, cursor.end);
     }
-    this.#isMidReply = cursor.isMidMessage;
+    this.#isMidReply = cursor.isMidMessage && !this.#isWithheld;
     const sending = this.#flushToClient();
     if (sending === undefined) return this.#settle();
     this.#isReplyUnsent = true;
@@ -349,6 +366,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #flushToClient(): void | Promise<void> {
+    if (this.#toClient.length === 0) return;
     this.#options.pool.stats.bytesSent += this.#toClient.length;
     return this.#toClient.flushTo(this.#options.stream);
   }
@@ -371,11 +389,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     // A chunk that is still being sent is borrowed until the server has it or is closed.
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
-    if (server === undefined) return;
+    if (server === undefined) return this.#statements?.end();
     const isClean = this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
     this.#unlink();
+    this.#statements?.end();
     if (isClean) return server.release(this.#mode === "session");
     server.discard("client disconnect while server was not ready");
     if (isAbandoned) this.#options.onAbandoned(server);
@@ -482,11 +501,25 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   #forward(server: ServerSession): void | Promise<void> {
     server.requestedAtMs = this.#clock.queryStartMs ?? server.requestedAtMs;
-    const sending = this.#intake.outgoing.flushTo(server);
+    const sending = this.#send(server);
     if (sending === undefined) return this.#afterForwarding();
     // An ordinary request is followed up when its answer comes.
     const isOrdinary = !this.#intake.isTerminating && !this.#intake.requests.isEmpty;
     return isOrdinary ? sending : sending.then(() => this.#afterForwarding());
+  }
+
+  #send(server: ServerSession): void | Promise<void> {
+    const { outgoing } = this.#intake;
+    if (this.#statements === undefined || this.#mode === "session") return outgoing.flushTo(server);
+    try {
+      return outgoing.flushTo(this.#statements.targetFor(server));
+    } catch (error) {
+      if (!(error instanceof ProtocolError) && !(error instanceof PgError)) throw error;
+      // Not thrown on: it may be the pool that called, in the middle of giving out its servers.
+      const isOurs = error instanceof PgError;
+      const sqlstate = isOurs ? error.sqlstate : SQLSTATE.protocolViolation;
+      this.#options.host.end(error.message, new PgError(sqlstate, error.message));
+    }
   }
 
   #afterForwarding(): void {
@@ -497,7 +530,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Takes note of a server's message. */
   #observe(cursor: MessageCursor): void {
+    this.#isWithheld = false;
     switch (cursor.type) {
+      case Backend.ParseComplete:
+      case Backend.BindComplete:
+      case Backend.CloseComplete:
+      case Backend.RowDescription:
+      case Backend.NoData:
+      case Backend.CommandComplete:
+      case Backend.EmptyQueryResponse:
+      case Backend.PortalSuspended:
+        if (this.#statements === undefined) return;
+        this.#isWithheld = this.#statements.onAnswer(this.#server!, cursor);
+        return;
       case Backend.ReadyForQuery:
         return this.#onReadyForQuery(cursor);
       case Backend.ParameterStatus: {
@@ -512,6 +557,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       case Backend.ErrorResponse: {
         this.#intake.requests.onError();
         const error = errorOf(cursor);
+        if (this.#statements !== undefined) {
+          this.#isWithheld = this.#statements.onError(this.#server!, error);
+        }
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
         this.#server!.noteFatal(error);
@@ -526,6 +574,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       throw new ProtocolError("bad ReadyForQuery");
     }
     const { requests } = this.#intake;
+    this.#statements?.onReady(this.#server!);
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
@@ -624,6 +673,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #unlink(): void {
+    const server = this.#server!;
+    // In a session names of the server's own may have been made, and any may have been taken away.
+    if (this.#mode === "session") server.statements.doubtAll();
+    this.#statements?.onLinkEnd(server);
     this.#server = undefined;
     this.#isSettingParameters = false;
     this.#intake.requests.clear();

@@ -76,9 +76,6 @@ const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
   peer: { status: "refused", why: NO_METHOD },
 };
 
-const PASS_THROUGH =
-  "in transaction and statement mode named statements are passed through as they are, as with 0";
-
 const AUTH_QUERY =
   "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
 
@@ -196,14 +193,10 @@ export const POOLER_TABLE = [
     min: 1024,
     max: 2147483647,
   }),
-  later(
-    integer(
-      "max_prepared_statements",
-      200,
-      "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
-      { exceptions: { "0": { status: "honoured" }, "200": { status: "later" } } },
-    ),
-    PASS_THROUGH,
+  integer(
+    "max_prepared_statements",
+    200,
+    "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
   ),
   later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
   later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),

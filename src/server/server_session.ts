@@ -12,6 +12,7 @@ import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ServerAuthentication } from "../auth/server_authentication.ts";
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DialError, type Network, type ServerAddress, type StreamOptions } from "../net/network.ts";
@@ -33,6 +34,7 @@ const INSPECTED = typeTable([
   Backend.ReadyForQuery,
   Backend.ParameterStatus,
   Backend.ErrorResponse,
+  Backend.CommandComplete,
   // May come at any time: held, so that no link begins in the middle of one.
   Backend.NotificationResponse,
 ]);
@@ -78,6 +80,8 @@ export interface ServerSessionOptions {
   readonly connectTimeoutMs: number;
   readonly maxMessageBytes: number;
   readonly tracked: TrackedParameters;
+  /** What is prepared on it: nothing yet. */
+  readonly statements: ServerStatements;
   /** Of the StartupMessage. */
   readonly startupParameters: ReadonlyMap<string, string>;
   readonly authentication: ServerAuthentication;
@@ -97,6 +101,8 @@ export class ServerSession {
   /** Wall clock, for SHOW SERVERS. */
   readonly createdWallMs: number;
   readonly parameters: ParameterCache;
+  /** The statements that clients share. */
+  readonly statements: ServerStatements;
   /** All that the server reported at login, `connect_query` included. */
   readonly reported = new Map<string, string>();
   /** As of the last ReadyForQuery. */
@@ -131,6 +137,7 @@ export class ServerSession {
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;
     this.parameters = new ParameterCache(options.tracked);
+    this.statements = options.statements;
     this.#state = { kind: "login", sinceMs: this.createdAtMs };
     this.#cursor = new MessageCursor({
       inspected: INSPECTED,
@@ -415,6 +422,7 @@ export class ServerSession {
       if (error !== undefined) return this.discard(`${failure}: ${error.message}`);
       if (status !== TransactionStatus.Idle) return this.discard(failure);
       if (/\b(discard|reset)\s+all\b/i.test(sql)) this.parameters.resetUnreported();
+      if (/\b(discard|deallocate)\s+all\b/i.test(sql)) this.statements.clear();
       this.#becomeFree();
     });
   }
@@ -463,6 +471,7 @@ export class ServerSession {
     this.#enter({ kind: "closed", sinceMs: this.#nowMs(), end });
     this.#hangUp(before);
     if (before.kind === "active") before.taker.onServerClosed(end);
+    this.statements.clear();
   }
 
   #hangUp(before: ServerState): void {

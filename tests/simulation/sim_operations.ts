@@ -89,6 +89,65 @@ async function extended(session: SimSession): Promise<void> {
   session.expect(await session.answer(), "12TDCZ", { values: [token] });
 }
 
+/** Named statements, some of them the same for all clients, several groups in flight at once. */
+async function prepared(session: SimSession): Promise<void> {
+  const { random } = session;
+  const expected: (() => Promise<void>)[] = [];
+  // Who sends on behind an error uses what may never have been prepared.
+  let fails = false;
+  for (let count = random.between(1, 4); count > 0 && !fails; count--) {
+    const name = random.pick(["p1", "p2", "p3"]);
+    fails = random.chance(0.2);
+    const check = !fails && random.chance(0.1)
+      ? await deallocate(session, name)
+      : await runPrepared(session, name, fails);
+    expected.push(check);
+    if (random.chance(0.3)) await session.park();
+  }
+  for (const check of expected) await check();
+}
+
+async function runPrepared(
+  session: SimSession,
+  name: string,
+  fails: boolean,
+): Promise<() => Promise<void>> {
+  const { random } = session;
+  const token = session.client.token();
+  const failing = frontend.parse(`error 22012 ${token} /* ${token} */`);
+  const messages = fails ? [failing, frontend.bind(), frontend.execute()] : [];
+  let one = session.prepared.get(name);
+  let types = "";
+  if (one === undefined) {
+    one = random.chance(0.3)
+      ? { sql: `select '${token}' /* ${token} */`, value: token }
+      : { sql: random.pick(["select $1", " select $1", "  select $1"]) };
+    messages.push(frontend.parse(one.sql, name));
+    types = "1";
+    if (!fails) session.prepared.set(name, one);
+  }
+  const bind = frontend.bind({ statement: name, values: [token] });
+  messages.push(bind, frontend.execute());
+  types += "2DC";
+  if (random.chance(0.2)) {
+    messages.push(frontend.close("S", name));
+    types += "3";
+    if (!fails) session.prepared.delete(name);
+  }
+  await session.send(...messages, frontend.sync());
+  const values = [one.value ?? token];
+  return async () => {
+    if (fails) session.expect(await session.answer(), "12EZ");
+    else session.expect(await session.answer(), `${types}Z`, { values });
+  };
+}
+
+async function deallocate(session: SimSession, name: string): Promise<() => Promise<void>> {
+  const isKnown = session.prepared.delete(name);
+  await session.send(frontend.query(`deallocate ${name}`));
+  return async () => session.expect(await session.answer(), isKnown ? "CZ" : "EZ");
+}
+
 async function extendedTransaction(session: SimSession): Promise<void> {
   const { sql, token } = session.echo();
   await session.send(...[session.signed("begin"), sql, session.signed("commit")].flatMap((each) => [
@@ -387,6 +446,7 @@ async function sabotage(session: SimSession): Promise<void> {
 
 const ANYWHERE: readonly Operation[] = [
   ...[simple, simple, simple, twoStatements, empty, failing, manyRows, bigQuery, severalAtOnce],
+  ...[prepared, prepared, prepared],
   ...[extended, extended, pipeline, flushed, loneSync, loneFlush, functionCall],
   ...[copyIn, failingCopyIn, extendedCopyIn, copyOut],
   ...[sessionId, sessionId, setParameter, showParameters],

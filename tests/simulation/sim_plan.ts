@@ -80,6 +80,7 @@ query_wait_timeout = ${timeout(5)}
 query_wait_notify = ${random.pick([0, 1])}
 query_timeout = ${timeout(10)}
 idle_transaction_timeout = ${timeout(10)}
+max_prepared_statements = ${random.pick([1, 2, 200])}
 pkt_buf = ${random.pick([512, 4096])}
 log_stats = false
 `;

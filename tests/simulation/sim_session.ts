@@ -70,6 +70,8 @@ export class SimSession {
   readonly client: SimActor;
   readonly connection: TestClient;
   readonly random: SeededRandom;
+  /** The statements it has prepared, by name: their SQL, and what they answer if it is not `$1`. */
+  readonly prepared = new Map<string, { readonly sql: string; readonly value?: string }>();
   /** What SHOW must answer. */
   readonly parameters = new Map<string, string>();
 

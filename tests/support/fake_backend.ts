@@ -40,6 +40,12 @@ export interface RunStatement {
   readonly status: string;
 }
 
+/** Found when a statement is parsed; other errors when it runs. */
+const SYNTAX_ERROR = "42601";
+
+/** What a statement is answered with whose result has changed. */
+const OUTDATED = "0A000";
+
 interface Portal {
   readonly sql: string;
   readonly values: readonly (string | null)[];
@@ -78,6 +84,8 @@ export class FakeBackend {
   isClosed = false;
   /** Sent in one piece with the next ReadyForQuery, behind it. */
   postscript: Uint8Array | undefined;
+  /** The statement whose result has changed; it has to be closed and parsed anew. */
+  outdated: string | undefined;
   /** Whether the client said goodbye. */
   isTerminated = false;
 
@@ -205,6 +213,7 @@ export class FakeBackend {
   }
 
   async #simple(sql: string): Promise<void> {
+    this.#statements.delete("");
     const statements = splitStatements(sql);
     if (statements.length === 0) this.#put(say.empty());
     try {
@@ -238,7 +247,9 @@ export class FakeBackend {
         return await this.#execute(body);
       case "C": {
         const names = String.fromCharCode(body[0]!) === "S" ? this.#statements : this.#portals;
-        names.delete(readCstrings(body.subarray(1))[0] ?? "");
+        const name = readCstrings(body.subarray(1))[0] ?? "";
+        names.delete(name);
+        if (name === this.outdated) this.outdated = undefined;
         return this.#put(say.closeComplete());
       }
       case "F":
@@ -253,8 +264,13 @@ export class FakeBackend {
 
   #parse(body: Uint8Array): void {
     const [name = "", sql = ""] = readCstrings(body);
+    if (name === "") this.#statements.delete("");
     this.#noteOwner(commentOf(sql));
     this.#refuseInFailedTransaction(readCommand(sql));
+    const command = readCommand(sql);
+    if (command.kind === "error" && command.sqlstate === SYNTAX_ERROR) {
+      throw new StatementError(command.sqlstate, command.text);
+    }
     if (name !== "" && this.#statements.has(name)) {
       throw new StatementError("42P05", `prepared statement "${name}" already exists`);
     }
@@ -265,6 +281,7 @@ export class FakeBackend {
   #bind(body: Uint8Array): void {
     const [portal = "", name = ""] = readCstrings(body);
     const sql = this.#statement(name);
+    if (name === this.outdated) throw new StatementError(OUTDATED, "cached plan");
     const rest = body.subarray(portal.length + name.length + 2);
     const formats = rest[0]! << 8 | rest[1]!;
     this.#portals.set(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
@@ -291,7 +308,8 @@ export class FakeBackend {
   #statement(name: string): string {
     const sql = this.#statements.get(name);
     if (sql === undefined) {
-      throw new StatementError("26000", `prepared statement "${name}" does not exist`);
+      const which = name === "" ? "unnamed prepared statement" : `prepared statement "${name}"`;
+      throw new StatementError("26000", `${which} does not exist`);
     }
     return sql;
   }
@@ -354,6 +372,10 @@ export class FakeBackend {
         return this.#put(say.complete("RESET"));
       case "discard_all":
         return this.#discardAll();
+      case "deallocate":
+        return this.#deallocate(command.name);
+      case "unlisten":
+        return this.#put(say.complete("UNLISTEN"));
       case "sleep":
         return await this.#sleepNow();
       case "copy_in":
@@ -392,6 +414,16 @@ export class FakeBackend {
     this.#statements.clear();
     this.#portals.clear();
     this.#put(say.complete("DISCARD ALL"));
+  }
+
+  #deallocate(name: string | undefined): void {
+    if (name === undefined) {
+      for (const each of this.statementNames) if (each !== "") this.#statements.delete(each);
+      return this.#put(say.complete("DEALLOCATE ALL"));
+    }
+    this.#statement(name);
+    this.#statements.delete(name);
+    this.#put(say.complete("DEALLOCATE"));
   }
 
   async #sleepNow(): Promise<void> {
@@ -476,7 +508,8 @@ export class FakeBackend {
     if (!isKnown) throw error;
     if (this.status === "I") this.parameters.settle(false);
     else this.status = "E";
-    this.#put(say.error(error.sqlstate, error.message));
+    const isOutdated = error instanceof StatementError && error.sqlstate === OUTDATED;
+    this.#put(isOutdated ? say.outdated() : say.error(error.sqlstate, error.message));
   }
 
   /** Reports what has changed, then says that the next request may come. */

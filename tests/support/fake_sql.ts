@@ -18,6 +18,9 @@ export type Command =
   | { readonly kind: "reset"; readonly name: string }
   | { readonly kind: "reset_all" }
   | { readonly kind: "discard_all" }
+  /** Without a name: all of them. */
+  | { readonly kind: "deallocate"; readonly name: string | undefined }
+  | { readonly kind: "unlisten" }
   | { readonly kind: "show"; readonly name: string }
   /** Goes on when the test says so, or fails when it is cancelled. */
   | { readonly kind: "sleep" }
@@ -75,6 +78,9 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
   [/^reset all$/i, () => ({ kind: "reset_all" })],
   [/^reset (\w+)$/i, ([, name]) => ({ kind: "reset", name: name! })],
   [/^discard all$/i, () => ({ kind: "discard_all" })],
+  [/^deallocate all$/i, () => ({ kind: "deallocate", name: undefined })],
+  [/^deallocate (\w+)$/i, ([, name]) => ({ kind: "deallocate", name: name!.toLowerCase() })],
+  [/^unlisten "[^"]*"$/i, () => ({ kind: "unlisten" })],
   [/^show (\w+)$/i, ([, name]) => ({ kind: "show", name: name! })],
   [/^copy t from stdin(?: failing after (\d+))?$/i, ([, after]) => ({
     kind: "copy_in",

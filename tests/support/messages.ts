@@ -124,16 +124,19 @@ export interface ReportFields {
   readonly sqlstate: string;
   readonly message: string;
   readonly detail?: string;
+  /** The function of the server's that reported it. */
+  readonly routine?: string;
 }
 
 function report(type: "E" | "N", fields: ReportFields): Uint8Array<ArrayBuffer> {
-  const { detail, message: text, severity, sqlstate } = fields;
+  const { detail, message: text, routine, severity, sqlstate } = fields;
   const detailField = detail === undefined ? [] : [cstring(`D${detail}`)];
   return message(
     type,
     ...[cstring(`S${severity}`), cstring(`V${severity}`), cstring(`C${sqlstate}`)],
     cstring(`M${text}`),
     ...detailField,
+    ...(routine === undefined ? [] : [cstring(`R${routine}`)]),
     new Uint8Array(1),
   );
 }
@@ -163,6 +166,13 @@ export const backend = {
   empty: (): Uint8Array<ArrayBuffer> => message("I"),
   error: (sqlstate: string, text: string, severity = "ERROR"): Uint8Array<ArrayBuffer> =>
     report("E", { severity, sqlstate, message: text }),
+  outdated: (): Uint8Array<ArrayBuffer> =>
+    report("E", {
+      severity: "ERROR",
+      sqlstate: "0A000",
+      message: "cached plan must not change result type",
+      routine: "RevalidateCachedQuery",
+    }),
   notice: (text: string): Uint8Array<ArrayBuffer> =>
     report("N", { severity: "NOTICE", sqlstate: "00000", message: text }),
   notification: (channel: string, payload: string): Uint8Array<ArrayBuffer> =>

@@ -22,6 +22,8 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { ServerStatements } from "../../../src/link/server_statements.ts";
+import { StatementBook } from "../../../src/link/statement_book.ts";
 import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
@@ -204,6 +206,7 @@ export class NotedOperations implements Operations {
 export class ConsoleFixture implements ConsoleContext {
   readonly clock = new FakeClock();
   readonly clients = new ClientRegistry();
+  readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
   readonly engine = "portable";
@@ -329,6 +332,7 @@ export class ConsoleFixture implements ConsoleContext {
       maxMessageBytes: 1_000_000,
       onAbandoned: () => {},
       poolMode: () => "transaction",
+      rewriter: undefined,
       closesFast: () => false,
     });
     client.setService(client.relay);
@@ -406,6 +410,7 @@ export class ConsoleFixture implements ConsoleContext {
       connectTimeoutMs: 0,
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,
+      statements: new ServerStatements(this.book),
       startupParameters: new Map([["user", pool.user]]),
       authentication: new ServerAuthentication({
         userName: pool.user,

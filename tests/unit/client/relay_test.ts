@@ -24,6 +24,9 @@ async function linkedAfter(
 
 const SELECT = frontend.query("select 1");
 
+/** Longer than what is held to be looked at. */
+const LONG_SELECT = frontend.query(`select '${"x".repeat(9_000)}'`);
+
 Deno.test("Relay in transaction mode gives the server back when a query outside a transaction is done", async () => {
   await using world = await oneServer("transaction");
   const client = await world.login();
@@ -134,7 +137,9 @@ const HELD: readonly (readonly [string, readonly Uint8Array[], readonly Uint8Arr
   ],
   ["a running function", [frontend.query("select pg_sleep(1)"), frontend.functionCall(1)], []],
   ["BEGIN", [frontend.query("begin")], [frontend.query("commit")]],
-  ["a query that was not sent to its end", [SELECT.subarray(0, 8)], [SELECT.subarray(8)]],
+  ["a query that was not sent to its end", [LONG_SELECT.subarray(0, 5_000)], [
+    LONG_SELECT.subarray(5_000),
+  ]],
 ];
 
 for (const [what, first, last] of HELD) {

@@ -1,0 +1,55 @@
+/**
+ * SQL that deals with prepared statements, recognised without a parser: only what begins with the
+ * letters is looked at any closer. Pure.
+ */
+
+import { decodeText } from "../wire/body_reader.ts";
+
+/** As whitespace counts in PostgreSQL's scanner: blank, and from tab to carriage return. */
+const SPACE = 0x20;
+const TAB = 0x09;
+const RETURN = 0x0d;
+
+const WHOLE =
+  /^\s*deallocate\b\s*(?:prepare\b\s*)?(?:"((?:[^"]|"")+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*;?\s*$/i;
+
+/** The length that PostgreSQL cuts names in SQL to, in bytes. */
+const MAX_NAME_BYTES = 63;
+
+/**
+ * Whether the SQL from `start` to `end` begins as DEALLOCATE and DISCARD do. HOT: asked of every
+ * Query and Parse.
+ */
+export function mayDeallocate(buffer: Uint8Array, start: number, end: number): boolean {
+  let at = start;
+  while (at < end && isSpace(buffer[at]!)) at += 1;
+  if (at + 1 >= end || (buffer[at]! | 0x20) !== 0x64) return false;
+  const second = buffer[at + 1]! | 0x20;
+  return second === 0x65 || second === 0x69;
+}
+
+/**
+ * The name in SQL that is nothing but `DEALLOCATE [PREPARE] name`, or undefined: so too for ALL.
+ * Source: PostgreSQL, "DEALLOCATE"; names without quotes are folded to lower case and cut.
+ */
+export function deallocatedName(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  const match = WHOLE.exec(decodeText(buffer, start, end));
+  if (match === null) return undefined;
+  const [, quoted, bare] = match;
+  if (quoted !== undefined) return nameBytes(quoted.replaceAll('""', '"'));
+  const name = bare!.toLowerCase();
+  return name === "all" ? undefined : nameBytes(name);
+}
+
+function isSpace(byte: number): boolean {
+  return byte === SPACE || byte >= TAB && byte <= RETURN;
+}
+
+function nameBytes(name: string): Uint8Array<ArrayBuffer> {
+  const bytes = new TextEncoder().encode(name);
+  return bytes.length <= MAX_NAME_BYTES ? bytes : bytes.slice(0, MAX_NAME_BYTES);
+}
