@@ -175,12 +175,14 @@ export class ServerBench implements AsyncDisposable {
       tracked: new TrackedParameters([]),
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       authentication: authentication(),
+      protocolMinor: 0,
       connectQuery: undefined,
       onUnreachable: (address) => {
         this.unreachable.push(address);
         return false;
       },
       onReached: () => {},
+      onOldProtocol: () => {},
       logsConnections: false,
       logsDisconnections: true,
       ...others,
