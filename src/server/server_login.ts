@@ -181,7 +181,6 @@ class ServerLogin {
   #negotiate(reader: BodyReader): void {
     if (this.#hasNegotiated) throw badNegotiation("came twice");
     this.#hasNegotiated = true;
-    this.#hasTakenUp = true;
     const { unknownOptions, version } = readNegotiateProtocolVersion(reader);
     // PostgreSQL sends the whole version; its documentation can be read as if it were the minor alone.
     const minor = version >>> 16 === 0 ? version : version - (MAJOR << 16);

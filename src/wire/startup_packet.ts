@@ -20,10 +20,10 @@ const SSL_REQUEST_CODE = 80_877_103;
 const GSSENC_REQUEST_CODE = 80_877_104;
 
 /** Shortest cancel key: a process ID and a secret of 4 bytes, as in protocol 3.0. */
-export const MIN_CANCEL_KEY_BYTES = 8;
+const MIN_CANCEL_KEY_BYTES = 8;
 
 /** Longest cancel key: in protocol 3.2 the secret may have 256 bytes. */
-export const MAX_CANCEL_KEY_BYTES = 260;
+const MAX_CANCEL_KEY_BYTES = 260;
 
 /** What a connection may open with. */
 export type StartupPacket =

@@ -123,6 +123,19 @@ Deno.test("a key with anything wrong in it, or of another length, cancels nothin
   }
 });
 
+Deno.test("a cancel request of any length is closed: without a word, or as no cancel request", async () => {
+  await using pooler = await world(2);
+  for (let length = 0; length <= 300; length++) {
+    const requester = await pooler.connect();
+    await requester.send(frontend.cancelRequest(pooler.random.bytes(length)));
+    const isRequest = length >= 8 && length <= 260;
+    const words = isRequest ? "nothing" : "FATAL 08P01 bad cancel request";
+    assert.equal(await requester.lastWords(), words, `${length} bytes`);
+  }
+  await pooler.settle();
+  assert.equal(pooler.postgres.cancelRequestCount, 0);
+});
+
 Deno.test("a long key that was forwarded cancels as it did before", async () => {
   await using pooler = await world(2);
   const client = await pooler.login({ minor: 2 });

@@ -203,11 +203,16 @@ export class ServerBench implements AsyncDisposable {
   /** Runs the session up to where the peer has its StartupMessage. */
   async connect(): Promise<Peer> {
     this.run();
-    const accepted = await this.#listener.connections().next();
-    assert.ok(!accepted.done);
-    const peer = new Peer(accepted.value);
+    const peer = await this.accept();
     await peer.startup();
     return peer;
+  }
+
+  /** The next connection of the session. */
+  async accept(): Promise<Peer> {
+    const accepted = await this.#listener.connections().next();
+    assert.ok(!accepted.done);
+    return new Peer(accepted.value);
   }
 
   /** Runs the session up to where it is logged in, idle. */
