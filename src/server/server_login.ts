@@ -74,7 +74,7 @@ export class VersionRefusal extends Error {
 
 /**
  * SQLSTATEs with which a version that is not understood is refused: PostgreSQL before its minor
- * releases of November 2017 sends the first, PgBouncer and others the second.
+ * releases of February 2018 sends the first, PgBouncer and others the second.
  */
 const VERSION_REFUSALS: readonly string[] = [
   SQLSTATE.featureNotSupported,
