@@ -27,6 +27,7 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
@@ -141,8 +142,8 @@ export class Reception implements LoginDesk, SessionDesk {
 
   giveCancelKey(client: ClientSession): Uint8Array {
     const { clients, live, random } = this.#options;
-    const key = makeCancelKey(random, live.settings.peerId);
-    client.cancelKey = key;
+    const { peerId } = live.settings;
+    const key = makeCancelKey(random, { isLong: hasLongKeys(client.protocolMinor), peerId });
     clients.addCancelKey(key, client);
     return key;
   }
@@ -158,6 +159,9 @@ export class Reception implements LoginDesk, SessionDesk {
 
   noteLogin(client: ClientSession): void {
     if (client.pool !== undefined) client.pool.stats.clientLoginCount += 1;
+    const { log } = this.#options;
+    if (!log.isNoisy) return;
+    log.noise(`${clientLabel(client)} speaks protocol ${versionText(client.protocolMinor)}`);
   }
 
   noteAttempt(client: ClientSession): void {

@@ -18,6 +18,7 @@ import { ServerHosts } from "../server/server_hosts.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { NEWEST_MINOR } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import { streamOptionsOf } from "./stream_options.ts";
@@ -152,13 +153,15 @@ export class ServerPools {
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
+    const address = hosts.next();
+    const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
     let upkeep: ServerUpkeep | undefined;
     const server = new ServerSession({
       id: nextId(),
       owner: pool,
       database,
       user,
-      address: hosts.next(),
+      address,
       network,
       clock,
       log,
@@ -176,10 +179,12 @@ export class ServerPools {
         random,
         derivation,
       }),
+      protocolMinor: isOld ? 0 : NEWEST_MINOR,
       connectQuery: config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       onUnreachable: (address) => hosts.noteFailure(address),
       onReached: () => hosts.noteSuccess(),
+      onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
     servers.spawn(() => server.run());
     return server;

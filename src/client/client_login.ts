@@ -26,6 +26,7 @@ import {
 import { Frontend } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { negotiatedMinor } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
@@ -36,9 +37,6 @@ import { turnedAwayError } from "./turned_away.ts";
 
 /** The database name that means the console; PgBouncer's, as are the tools that use it. */
 export const CONSOLE_DATABASE = "pgbouncer";
-
-/** Minor version of protocol 3 that is spoken. */
-const NEWEST_MINOR = 0;
 
 /** Room for an ordinary welcome. */
 const WELCOME_BYTES = 640;
@@ -122,10 +120,13 @@ export class ClientLogin {
     return await this.#admit(intent, isOwnProcess);
   }
 
-  /** Says once which of the asked-for protocol is not spoken. */
-  async #negotiate(startup: StartupMessage, intent: ClientIntent): Promise<void> {
-    if (startup.minor <= NEWEST_MINOR && intent.protocolOptions.length === 0) return;
-    await this.#client.send(negotiateProtocolVersion(NEWEST_MINOR, intent.protocolOptions));
+  /** Settles which version is spoken; says once what of that asked for is not spoken. */
+  async #negotiate({ minor }: StartupMessage, { protocolOptions }: ClientIntent): Promise<void> {
+    const spoken = negotiatedMinor(minor);
+    this.#client.protocolMinor = spoken;
+    if (minor === spoken && protocolOptions.length === 0) return;
+    // Never newer than asked for, which a client must refuse.
+    await this.#client.send(negotiateProtocolVersion(spoken, protocolOptions));
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */

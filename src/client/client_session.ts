@@ -68,6 +68,8 @@ export class ClientSession implements RelayHost {
   user: string | undefined;
   database: string | undefined;
   parameters: ParameterCache | undefined;
+  /** Minor version of protocol 3 that is spoken, from the login on. */
+  protocolMinor = 0;
   cancelKey: Uint8Array | undefined;
   /** Set with the login; undefined for a client of the console. */
   pool: ServerPool | undefined;

@@ -3,8 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format` and
- * `readiness_file` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format`, `readiness_file`
+ * and `server_protocol` are Sluice's own.
  */
 
 import {
@@ -240,6 +240,12 @@ export const POOLER_TABLE = [
   seconds("server_idle_timeout", 600, "Close a server not used for so long, beyond min_pool_size."),
   seconds("server_lifetime", 3600, "Close a server this old once it is idle; 0 = use it once."),
   seconds("server_login_retry", 15, "How long to wait after a failed login to a server."),
+  choice(
+    "server_protocol",
+    ["3.2", "3.0"],
+    "3.2",
+    "Newest protocol asked of servers; who refuses 3.2 is asked again for 3.0.",
+  ),
   text("server_reset_query", "DISCARD ALL", "Query run at release in session mode; empty = none."),
   boolean("server_reset_query_always", false, "Run it in transaction and statement mode too."),
   boolean("server_round_robin", false, "Take the server idle for longest, not the last used."),

@@ -22,9 +22,15 @@ import { query, terminate } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Backend, typeTable } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
-import { logInToServer, ServerRefusal } from "./server_login.ts";
+import {
+  logInToServer,
+  type ServerLoginResult,
+  ServerRefusal,
+  VersionRefusal,
+} from "./server_login.ts";
 import type { ServerEnd } from "./server_end.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
@@ -85,12 +91,16 @@ export interface ServerSessionOptions {
   /** Of the StartupMessage. */
   readonly startupParameters: ReadonlyMap<string, string>;
   readonly authentication: ServerAuthentication;
+  /** Minor version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
   readonly connectQuery: string | undefined;
   readonly upkeep: (createdAtMs: number) => ServerUpkeep;
   /** Told when no connection came about; returns whether the next one will be tried elsewhere. */
   readonly onUnreachable: (address: ServerAddress) => boolean;
   /** Told when a login succeeded. */
   readonly onReached: () => void;
+  /** Told when the server took 3.0 after it had refused what was asked for. */
+  readonly onOldProtocol: (address: ServerAddress) => void;
 }
 
 /** A server, as pool, relay and console see it. */
@@ -313,8 +323,44 @@ export class ServerSession {
   }
 
   async #connect(): Promise<ByteStream | undefined> {
-    const { address, clock, connectTimeoutMs, network, startupParameters, streamOptions } =
-      this.#options;
+    const login = await this.#logInByVersion();
+    if (login === undefined || this.#isClosed()) return undefined;
+    const { clock, log } = this.#options;
+    if (log.isNoisy) log.noise(`${this.#label()} speaks protocol ${versionText(login.minor)}`);
+    this.#cancelKey = login.cancelKey;
+    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
+    this.requestedAtMs = clock.nowMs();
+    await this.#sink(login.rest, login.rest.length);
+    if (this.#isClosed()) return undefined;
+    this.#options.onReached();
+    this.#afterLogin();
+    return this.#stream;
+  }
+
+  /**
+   * Logs in; where the version may have been what the server did not understand, again with 3.0,
+   * which everybody understands. That it was the version shows when this succeeds.
+   */
+  async #logInByVersion(): Promise<ServerLoginResult | undefined> {
+    const { log, onOldProtocol, protocolMinor } = this.#options;
+    try {
+      return await this.#logIn(protocolMinor);
+    } catch (error) {
+      if (!(error instanceof VersionRefusal)) throw error;
+      this.#stream?.close();
+      if (this.#isClosed()) return undefined;
+      const login = await this.#logIn(0);
+      if (login === undefined) return undefined;
+      const asked = versionText(protocolMinor);
+      log.log(`${this.#label()} speaks no protocol ${asked}, only 3.0 (${error.message})`);
+      onOldProtocol(this.address);
+      return login;
+    }
+  }
+
+  /** Returns undefined if the server was closed meanwhile. */
+  async #logIn(minor: number): Promise<ServerLoginResult | undefined> {
+    const { address, authentication, connectTimeoutMs, network, streamOptions } = this.#options;
     const stream = await network.dial(address, {
       ...streamOptions,
       timeoutMs: connectTimeoutMs,
@@ -323,19 +369,8 @@ export class ServerSession {
     this.#stream = stream;
     if (this.#isClosed()) return undefined;
     this.#logConnection(stream);
-    const login = await logInToServer(stream, {
-      parameters: startupParameters,
-      authentication: this.#options.authentication,
-    });
-    if (this.#isClosed()) return undefined;
-    this.#cancelKey = login.cancelKey;
-    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
-    this.requestedAtMs = clock.nowMs();
-    await this.#sink(login.rest, login.rest.length);
-    if (this.#isClosed()) return undefined;
-    this.#options.onReached();
-    this.#afterLogin();
-    return stream;
+    const parameters = this.#options.startupParameters;
+    return await logInToServer(stream, { parameters, authentication, minor });
   }
 
   #noteParameter(name: string, value: string): void {

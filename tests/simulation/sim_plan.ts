@@ -50,6 +50,8 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
         auth: random.pick(["trust", "plain", "md5"] as const),
         users: { ada: "secret", bob: "secret" },
         reportsSearchPath: random.chance(0.8),
+        newestMinor: random.pick([0, 2]),
+        onNewerVersion: random.pick(["negotiate", "negotiate", "refuse", "hang up"] as const),
       },
     },
   };

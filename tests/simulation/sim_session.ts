@@ -109,6 +109,7 @@ export class SimSession {
     try {
       await this.connection.login({
         user: this.random.pick(["ada", "bob"]),
+        minor: this.random.pick([0, 2, 2, 9_999]),
         database: "app",
         ...(password === undefined ? {} : { password }),
         parameters: Object.fromEntries(this.parameters),

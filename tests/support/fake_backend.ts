@@ -24,7 +24,7 @@ export interface FakeBackendOptions {
   readonly splitter: MessageSplitter;
   readonly chunks: AsyncIterator<Uint8Array, void, void>;
   readonly processId: number;
-  readonly secret: number;
+  readonly secret: Uint8Array;
   readonly user: string;
   readonly database: string;
   readonly parameters: FakeSessionParameters;
@@ -67,7 +67,7 @@ class BackendEnd extends Error {}
 /** One session of the fake PostgreSQL. */
 export class FakeBackend {
   readonly processId: number;
-  readonly secret: number;
+  readonly secret: Uint8Array;
   readonly user: string;
   readonly database: string;
   readonly stream: ByteStream;

@@ -155,8 +155,11 @@ export const backend = {
     message("R", int32(code), data),
   parameterStatus: (name: string, value: string): Uint8Array<ArrayBuffer> =>
     message("S", cstring(name), cstring(value)),
-  keyData: (processId: number, secret: number): Uint8Array<ArrayBuffer> =>
-    message("K", int32(processId), int32(secret)),
+  keyData: (processId: number, secret: number | Uint8Array): Uint8Array<ArrayBuffer> =>
+    message("K", int32(processId), typeof secret === "number" ? int32(secret) : secret),
+  /** `version` is the whole one, as PostgreSQL sends it. */
+  negotiate: (version: number, options: readonly string[] = []): Uint8Array<ArrayBuffer> =>
+    message("v", int32(version), int32(options.length), ...options.map(cstring)),
   ready: (status: "I" | "T" | "E" = "I"): Uint8Array<ArrayBuffer> => message("Z", utf8(status)),
   rowDescription: (names: readonly string[]): Uint8Array<ArrayBuffer> =>
     message("T", columns(names)),

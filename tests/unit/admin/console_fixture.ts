@@ -418,6 +418,8 @@ export class ConsoleFixture implements ConsoleContext {
         random: this.#random,
         derivation: this.#derivation,
       }),
+      protocolMinor: 0,
+      onOldProtocol: () => {},
       connectQuery: undefined,
       upkeep: () => ({
         resetQuery: undefined,

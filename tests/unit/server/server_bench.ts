@@ -178,12 +178,14 @@ export class ServerBench implements AsyncDisposable {
       statements: new ServerStatements(new StatementBook()),
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       authentication: authentication(),
+      protocolMinor: 0,
       connectQuery: undefined,
       onUnreachable: (address) => {
         this.unreachable.push(address);
         return false;
       },
       onReached: () => {},
+      onOldProtocol: () => {},
       logsConnections: false,
       logsDisconnections: true,
       ...others,
@@ -204,11 +206,16 @@ export class ServerBench implements AsyncDisposable {
   /** Runs the session up to where the peer has its StartupMessage. */
   async connect(): Promise<Peer> {
     this.run();
-    const accepted = await this.#listener.connections().next();
-    assert.ok(!accepted.done);
-    const peer = new Peer(accepted.value);
+    const peer = await this.accept();
     await peer.startup();
     return peer;
+  }
+
+  /** The next connection of the session. */
+  async accept(): Promise<Peer> {
+    const accepted = await this.#listener.connections().next();
+    assert.ok(!accepted.done);
+    return new Peer(accepted.value);
   }
 
   /** Runs the session up to where it is logged in, idle. */
