@@ -512,7 +512,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const { outgoing } = this.#intake;
     if (this.#statements === undefined || this.#mode === "session") return outgoing.flushTo(server);
     try {
-      return outgoing.flushTo(this.#statements.targetFor(server));
+      return this.#statements.send(server);
     } catch (error) {
       if (!(error instanceof ProtocolError) && !(error instanceof PgError)) throw error;
       // Not thrown on: it may be the pool that called, in the middle of giving out its servers.
@@ -558,7 +558,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         this.#intake.requests.onError();
         const error = errorOf(cursor);
         if (this.#statements !== undefined) {
-          this.#isWithheld = this.#statements.onError(this.#server!, error);
+          this.#isWithheld = this.#statements.onError(this.#server!, error, cursor.unreadCount);
         }
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
@@ -572,6 +572,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const status = cursor.buffer[cursor.start + HEADER_BYTES]!;
     if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
       throw new ProtocolError("bad ReadyForQuery");
+    }
+    if (this.#statements?.isRepeating === true) {
+      if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
+      this.#isWithheld = true;
+      return this.#statements.repeat(this.#server!);
     }
     const { requests } = this.#intake;
     this.#statements?.onReady(this.#server!);

@@ -8,6 +8,7 @@
 import type { ClientStatements } from "../link/client_statements.ts";
 import {
   type AnsweredLink,
+  isOutdated,
   onAnswer,
   onCommandComplete,
   onError,
@@ -17,11 +18,15 @@ import {
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
-import type { MessageCursor } from "../wire/message_cursor.ts";
+import { TransactionStatus } from "../wire/backend_messages.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import type { PgError } from "../wire/pg_error.ts";
-import type { RangeTarget, RangeWriter } from "../wire/range_writer.ts";
+import type { RangeWriter } from "../wire/range_writer.ts";
 import type { ClientIntake } from "./client_intake.ts";
+
+/** A whole ReadyForQuery. */
+const READY_BYTES = HEADER_BYTES + 1;
 
 /** What the statements of a client are made of. */
 export interface RelayStatementsOptions {
@@ -36,6 +41,9 @@ export class RelayStatements {
   readonly #options: RelayStatementsOptions;
   /** There once the client has used the extended protocol. */
   #client: ClientStatements | undefined;
+  /** What the server has to be sent again if it refuses its first message; 0 if it cannot be. */
+  #repeatableBytes = 0;
+  #isRepeating = false;
 
   constructor(options: RelayStatementsOptions) {
     this.#options = options;
@@ -46,16 +54,37 @@ export class RelayStatements {
     return this.#client?.count ?? 0;
   }
 
-  /** Where what was gathered is to be written: to the server, or changed on the way. */
-  targetFor(server: ServerSession): RangeTarget {
-    const { intake, rewriter, stats } = this.#options;
+  /** Sends on what was gathered, changed on the way where it has to be. */
+  send(server: ServerSession): void | Promise<void> {
+    const { intake, rewriter } = this.#options;
+    this.#repeatableBytes = 0;
     const isInside = this.#client?.parseInParts !== undefined ||
       this.#client?.deallocatingPortal !== undefined;
-    if (!intake.hasStatements && !isInside) return server;
-    this.#client ??= rewriter.newClient();
+    if (!intake.hasStatements && !isInside) return intake.outgoing.flushTo(server);
+    const client = this.#client ??= rewriter.newClient();
+    const sending = intake.outgoing.flushTo(this.#rewriterFor(client, server));
+    if (sending === undefined && this.#isSegment(client, server)) {
+      this.#repeatableBytes = server.statements.outgoing.sentCount;
+    }
+    return sending;
+  }
+
+  #rewriterFor(client: ClientStatements, server: ServerSession): StatementRewriter {
+    const { intake, rewriter, stats } = this.#options;
     const { place } = intake;
     place.answeringSegment = intake.requests.answeringSegment;
-    return rewriter.for(this.#client, { place, server, stats });
+    return rewriter.for(client, { place, server, stats });
+  }
+
+  /**
+   * Whether what was sent is all that is under way, of one segment, without any effect as yet, and
+   * nothing of ours among it: then it can be sent again if the server refuses its first message.
+   */
+  #isSegment({ plan }: ClientStatements, server: ServerSession): boolean {
+    const { isMidMessage, place, requests } = this.#options.intake;
+    return plan.isEmpty && server.transactionStatus === TransactionStatus.Idle &&
+      place.continuedBytes === 0 && place.askedInSegment === 0 && !isMidMessage &&
+      requests.dueCount === 1 && !requests.isUnsynced;
   }
 
   /** The server completed an answer. Returns whether the client is not to see it. */
@@ -73,12 +102,36 @@ export class RelayStatements {
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
   }
 
-  /** The server reported an error. Returns whether the client is told something else. */
-  onError(server: ServerSession, error: PgError): boolean {
+  /**
+   * The server reported an error. Returns whether the client is told something else, or is not to
+   * know at all.
+   * @param unreadCount Bytes that came behind it.
+   */
+  onError(server: ServerSession, error: PgError, unreadCount: number): boolean {
     const client = this.#client;
     if (client === undefined) return false;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
-    return onError(this.#link(client, server), { segment, index }, error);
+    const isChanged = onError(this.#link(client, server), { segment, index }, error);
+    if (isChanged || index > 0 || this.#repeatableBytes === 0 || !isOutdated(error)) {
+      return isChanged;
+    }
+    // Between the error and a ReadyForQuery that is still to come the client could send more.
+    this.#isRepeating = unreadCount === READY_BYTES;
+    return this.#isRepeating;
+  }
+
+  /** Whether what was refused is to be sent again at the ReadyForQuery that has come. */
+  get isRepeating(): boolean {
+    return this.#isRepeating;
+  }
+
+  /** Sends again what was refused. The client does not notice. */
+  repeat(server: ServerSession): void {
+    this.#isRepeating = false;
+    const bytes = server.statements.outgoing.copyOfSent();
+    this.#repeatableBytes = 0;
+    this.#options.intake.requests.restartSegment();
+    this.#rewriterFor(this.#client!, server).repeat(bytes);
   }
 
   /** ReadyForQuery has come, to be noted by the requests after this. */
@@ -92,6 +145,8 @@ export class RelayStatements {
   /** The link is over. */
   onLinkEnd(server: ServerSession): void {
     const client = this.#client;
+    this.#repeatableBytes = 0;
+    this.#isRepeating = false;
     if (client !== undefined) onLinkEnd({ client, server: server.statements });
   }
 

@@ -137,6 +137,11 @@ export class RequestQueue {
     this.#answeredInSegment += 1;
   }
 
+  /** What lies before the next ReadyForQuery is asked again: all its answers are still to come. */
+  restartSegment(): void {
+    this.#answeredInSegment = 0;
+  }
+
   /** The server sent CopyInResponse: it ignores Syncs up to the end of the COPY. */
   onCopyIn(): void {
     const kept = this.#count > 0 && this.#kindAt(0) === QueryReadyDue ? 1 : 0;

@@ -158,7 +158,8 @@ function isStill(
   return presence === expected && segment === planned.segment;
 }
 
-function isOutdated({ routine, sqlstate }: PgError): boolean {
+/** Whether an error says that a statement has to be prepared anew. */
+export function isOutdated({ routine, sqlstate }: PgError): boolean {
   return sqlstate === SQLSTATE.invalidSqlStatementName ||
     sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
 }

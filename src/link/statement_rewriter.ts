@@ -139,6 +139,39 @@ export class StatementRewriter implements RangeTarget {
     return this.#out.length === 0 ? undefined : this.#out.flushTo(this.#server);
   }
 
+  /**
+   * Sends once more what the server refused because it had to be prepared anew. `bytes` are what it
+   * was sent: whole messages under the server's names, to the end of a segment.
+   */
+  repeat(bytes: Uint8Array): void {
+    this.#segment = this.#place.answeringSegment;
+    this.#index = 0;
+    const cursor = this.#cursor;
+    cursor.feedWalked(0, bytes, 0, bytes.length);
+    while (cursor.next()) this.#repeatOne(cursor);
+    // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
+    void this.#out.flushTo(this.#server);
+  }
+
+  #repeatOne(cursor: MessageCursor): void {
+    const { buffer, end, start, type } = cursor;
+    const text = start + HEADER_BYTES;
+    if (type === Frontend.Bind) {
+      const name = this.#afterText(buffer, text, end);
+      this.#ensureNamed(buffer, name, this.#afterText(buffer, name, end));
+    } else if (type === Frontend.Describe && buffer[text] === Target.Statement) {
+      this.#ensureNamed(buffer, text + 1, this.#afterText(buffer, text + 1, end));
+    }
+    this.#passExtended(cursor);
+  }
+
+  /** The same as `#ensure()`, for a statement that is known by its name on the server. */
+  #ensureNamed(buffer: Uint8Array, start: number, end: number): void {
+    for (const { statement } of this.#statements.all()) {
+      if (isSame(statement.nameBytes, buffer, start, end)) return this.#ensure(statement);
+    }
+  }
+
   #rewrite(cursor: MessageCursor): void {
     switch (cursor.type) {
       case Frontend.Parse:

@@ -7,7 +7,7 @@
  * the target takes them at once.
  */
 
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Below this a loop is faster than a call of `set()`, which needs a view. */
 const LOOP_BYTES = 96;
@@ -27,8 +27,19 @@ export class RangeWriter {
   #start = 0;
   #end = 0;
   /** Earlier pieces that the range above does not continue. */
-  #copied: Uint8Array = NO_BYTES;
+  #copied: Uint8Array<ArrayBuffer> = NO_BYTES;
   #copiedCount = 0;
+  #sentCount = 0;
+
+  /** Bytes of the last flush that are still there, since they were copied and taken at once. */
+  get sentCount(): number {
+    return this.#sentCount;
+  }
+
+  /** Those bytes. */
+  copyOfSent(): Uint8Array<ArrayBuffer> {
+    return this.#copied.slice(0, this.#sentCount);
+  }
 
   /** Bytes gathered. */
   get length(): number {
@@ -70,6 +81,7 @@ export class RangeWriter {
 
   /** Sends all, with one write, and is empty again. Answers as `write()` does. */
   flushTo(target: RangeTarget): void | Promise<void> {
+    this.#sentCount = 0;
     if (this.#copiedCount === 0) {
       const buffer = this.#buffer;
       const start = this.#start;
@@ -84,10 +96,12 @@ export class RangeWriter {
     const sending = target.write(copied, 0, count);
     // Lent until it was sent: what comes next needs a buffer of its own.
     if (sending !== undefined) this.#copied = NO_BYTES;
+    else if (count <= this.#copied.length) this.#sentCount = count;
     return sending;
   }
 
   #copyRange(): void {
+    this.#sentCount = 0;
     const count = this.#end - this.#start;
     const needed = this.#copiedCount + count;
     if (needed > this.#copied.length) {

@@ -128,6 +128,11 @@ export class FakeBackend {
     return [...this.#statements.keys()];
   }
 
+  /** Loses a prepared statement, as by a DEALLOCATE inside a function. */
+  forget(name: string): void {
+    this.#statements.delete(name);
+  }
+
   /** Serves until the client leaves. */
   async run(): Promise<void> {
     try {
@@ -281,7 +286,6 @@ export class FakeBackend {
   #bind(body: Uint8Array): void {
     const [portal = "", name = ""] = readCstrings(body);
     const sql = this.#statement(name);
-    if (name === this.outdated) throw new StatementError(OUTDATED, "cached plan");
     const rest = body.subarray(portal.length + name.length + 2);
     const formats = rest[0]! << 8 | rest[1]!;
     this.#portals.set(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
@@ -311,6 +315,7 @@ export class FakeBackend {
       const which = name === "" ? "unnamed prepared statement" : `prepared statement "${name}"`;
       throw new StatementError("26000", `${which} does not exist`);
     }
+    if (name === this.outdated) throw new StatementError(OUTDATED, "cached plan");
     return sql;
   }
 

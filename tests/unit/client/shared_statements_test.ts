@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { backend as say, frontend, join } from "../../support/messages.ts";
+import type { FakeBackend } from "../../support/fake_postgres.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
 
@@ -417,25 +418,73 @@ Deno.test("the reset query of a session clears what it clears", async () => {
 
 // --- what a server does behind our back ---
 
-Deno.test("a statement that the server has lost is prepared anew the next time", async () => {
-  await using pooler = await world(1);
-  const client = await pooler.login();
-  await prepare(client, "s", "select 's'");
-  await client.query("deallocate PGBOUNCER_1");
-  assert.equal(await run(client, "s"), "2DCZ s");
-  client.close();
-});
+for (
+  const [what, spoil, told] of [
+    [
+      "whose result has changed",
+      (backend: FakeBackend) => backend.outdated = "PGBOUNCER_1",
+      "0A000 cached plan must not change result type",
+    ],
+    [
+      "that the server has lost",
+      (backend: FakeBackend) => backend.forget("PGBOUNCER_1"),
+      '26000 prepared statement "PGBOUNCER_1" does not exist',
+    ],
+  ] as const
+) {
+  Deno.test(`a statement ${what} is prepared anew, and outside a transaction nobody notices`, async () => {
+    for (const chunking of ["whole", "random"] as const) {
+      await using pooler = await PoolerWorld.open({ pooler: "default_pool_size = 1", chunking });
+      const client = await pooler.login();
+      await prepare(client, "s", "select $1");
+      await run(client, "s");
+      spoil(pooler.postgres.live[0]!);
+      const first = await run(client, "s", "once");
+      // An error whose ReadyForQuery is still to come is told: the client could go on meanwhile.
+      if (chunking === "whole") assert.equal(first, "2DCZ once");
+      assert.ok(["2DCZ once", told].includes(first), first);
+      assert.equal(await run(client, "s", "more"), "2DCZ more");
+      const ran = pooler.postgres.ran.filter(({ sql }) => sql === "select $1").length;
+      assert.equal(ran, first === told ? 2 : 3);
+      client.close();
+    }
+  });
 
-Deno.test("after `cached plan must not change result type` the statement is prepared anew", async () => {
+  Deno.test(`a statement ${what} fails in a transaction, and is prepared anew the next time`, async () => {
+    await using pooler = await world(1);
+    const client = await pooler.login();
+    await prepare(client, "s", "select 's'");
+    await client.query("begin");
+    spoil(pooler.postgres.live[0]!);
+    assert.equal(await run(client, "s"), told);
+    assert.equal(client.status, "E");
+    await client.query("rollback");
+    assert.equal(await run(client, "s"), "2DCZ s");
+    client.close();
+  });
+
+  Deno.test(`a statement ${what} is told of where the client has gone on already`, async () => {
+    await using pooler = await world(1);
+    const client = await pooler.login();
+    await prepare(client, "s", "select $1");
+    spoil(pooler.postgres.live[0]!);
+    const bind = frontend.bind({ statement: "s", values: ["x"] });
+    const running = [bind, frontend.execute(), frontend.sync()];
+    await client.send(...running, ...running);
+    const results = [await client.result(), await client.result()];
+    assert.deepEqual(results.map(({ types }) => types), ["EZ", "EZ"]);
+    assert.equal(await run(client, "s"), "2DCZ x");
+    client.close();
+  });
+}
+
+Deno.test("statements are described anew too when their result has changed", async () => {
   await using pooler = await world(1);
   const client = await pooler.login();
-  await prepare(client, "s", "select 's'");
-  await client.query("begin");
-  const [backend] = pooler.postgres.live;
-  backend!.outdated = "PGBOUNCER_1";
-  assert.match(await run(client, "s"), /^0A000 cached plan must not change result type$/);
-  await client.query("rollback");
-  assert.equal(await run(client, "s"), "2DCZ s");
+  await prepare(client, "s", "select $1");
+  pooler.postgres.live[0]!.outdated = "PGBOUNCER_1";
+  await client.send(frontend.describe("S", "s"), frontend.sync());
+  assert.equal((await client.result()).types, "tTZ");
   client.close();
 });
 
