@@ -57,6 +57,8 @@ export class ClientIntake {
   };
   /** Whether it has a message that concerns prepared statements. */
   hasStatements = false;
+  /** Whether it has a Query; asked for where it has nothing else of interest. */
+  hasQuery = false;
   readonly #options: ClientIntakeOptions;
   readonly #cursor: MessageCursor;
   /** Whether the pieces to come of a message in parts are sent on. */
@@ -118,6 +120,7 @@ export class ClientIntake {
     place.segment = requests.askingSegment;
     place.askedInSegment = requests.askedInSegment;
     this.hasStatements = false;
+    this.hasQuery = false;
   }
 
   #walk(hasServer: boolean): void {
@@ -198,6 +201,7 @@ export class ClientIntake {
 
   #lookAtQuery(): void {
     if (!this.#options.looksForStatements) return;
+    this.hasQuery = true;
     const { buffer, end, start } = this.#cursor;
     if (mayDeallocate(buffer, start + HEADER_BYTES, end)) this.hasStatements = true;
   }

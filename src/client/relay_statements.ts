@@ -60,7 +60,11 @@ export class RelayStatements {
     this.#repeatableBytes = 0;
     const isInside = this.#client?.parseInParts !== undefined ||
       this.#client?.deallocatingPortal !== undefined;
-    if (!intake.hasStatements && !isInside) return intake.outgoing.flushTo(server);
+    if (!intake.hasStatements && !isInside) {
+      // A Query takes the unnamed statement away.
+      if (intake.hasQuery) this.#client?.dropUnnamed();
+      return intake.outgoing.flushTo(server);
+    }
     const client = this.#client ??= rewriter.newClient();
     const sending = intake.outgoing.flushTo(this.#rewriterFor(client, server));
     if (sending === undefined && this.#isSegment(client, server)) {

@@ -8,6 +8,9 @@ import { AnswerPlan } from "./answer_plan.ts";
 import { BytesMap } from "./bytes_map.ts";
 import type { Registration, StatementBook } from "./statement_book.ts";
 
+/** What PostgreSQL cuts names of statements to. Source: NAMEDATALEN in pg_config_manual.h. */
+export const MAX_NAME_BYTES = 63;
+
 /** Names of one client; a program that makes new ones for ever would take all memory. */
 const MAX_NAMES = 65_536;
 
@@ -27,6 +30,10 @@ export class ClientStatements {
   link = 0;
   /** The segment in which the unnamed statement was sent to the present server; -1 if it was not. */
   unnamedSegment: number = -1;
+  /** Its place in that segment. */
+  unnamedIndex = 0;
+  /** Whether it was sent by us, since another server had it. */
+  isUnnamedRepeated = false;
   /** The name that running the unnamed statement takes away. */
   unnamedDeallocates: Uint8Array | undefined;
   /** The portal that runs a DEALLOCATE, and what it takes away. */
@@ -50,9 +57,12 @@ export class ClientStatements {
     return this.#names.size;
   }
 
-  /** The statement of a name. HOT: asked at every Bind. */
+  /**
+   * The statement of a name, of which only so much counts as in PostgreSQL. HOT: asked at every
+   * Bind.
+   */
   find(buffer: Uint8Array, start: number, end: number): Registration | undefined {
-    return this.#names.get(buffer, start, end);
+    return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
   /**
@@ -112,6 +122,11 @@ export class ClientStatements {
     this.forgetAll(Infinity);
   }
 
+  /** The unnamed statement is too long to be kept: it stays where it is. */
+  forgetUnnamed(): void {
+    this.#unnamedCount = 0;
+  }
+
   /** Keeps the Parse of the unnamed statement, the bytes from `start` to `end`. HOT. */
   keepUnnamed(buffer: Uint8Array, start: number, end: number): void {
     const count = end - start;
@@ -123,9 +138,19 @@ export class ClientStatements {
     this.#unnamedCount = count;
   }
 
-  /** The client has no unnamed statement, or none that could be kept. */
-  forgetUnnamed(): void {
+  /** The client takes its unnamed statement away. */
+  dropUnnamed(): void {
     this.#unnamedCount = 0;
+    this.unnamedSegment = -1;
+  }
+
+  /**
+   * What was sent last as its Parse failed or was skipped. If that was the client's, one from before
+   * may still be there: not to have it is safer than to take the one for the other.
+   */
+  loseUnnamed(): void {
+    if (!this.isUnnamedRepeated) this.#unnamedCount = 0;
+    this.unnamedSegment = -1;
   }
 
   /** The Parse of the unnamed statement; empty if there is none. */

@@ -13,9 +13,6 @@ const RETURN = 0x0d;
 const WHOLE =
   /^\s*deallocate\b\s*(?:prepare\b\s*)?(?:"((?:[^"]|"")+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*;?\s*$/i;
 
-/** The length that PostgreSQL cuts names in SQL to, in bytes. */
-const MAX_NAME_BYTES = 63;
-
 /**
  * Whether the SQL from `start` to `end` begins as DEALLOCATE and DISCARD do. HOT: asked of every
  * Query and Parse.
@@ -30,7 +27,7 @@ export function mayDeallocate(buffer: Uint8Array, start: number, end: number): b
 
 /**
  * The name in SQL that is nothing but `DEALLOCATE [PREPARE] name`, or undefined: so too for ALL.
- * Source: PostgreSQL, "DEALLOCATE"; names without quotes are folded to lower case and cut.
+ * Source: PostgreSQL, "DEALLOCATE"; names without quotes are folded to lower case.
  */
 export function deallocatedName(
   buffer: Uint8Array,
@@ -40,16 +37,12 @@ export function deallocatedName(
   const match = WHOLE.exec(decodeText(buffer, start, end));
   if (match === null) return undefined;
   const [, quoted, bare] = match;
-  if (quoted !== undefined) return nameBytes(quoted.replaceAll('""', '"'));
+  const encoder = new TextEncoder();
+  if (quoted !== undefined) return encoder.encode(quoted.replaceAll('""', '"'));
   const name = bare!.toLowerCase();
-  return name === "all" ? undefined : nameBytes(name);
+  return name === "all" ? undefined : encoder.encode(name);
 }
 
 function isSpace(byte: number): boolean {
   return byte === SPACE || byte >= TAB && byte <= RETURN;
-}
-
-function nameBytes(name: string): Uint8Array<ArrayBuffer> {
-  const bytes = new TextEncoder().encode(name);
-  return bytes.length <= MAX_NAME_BYTES ? bytes : bytes.slice(0, MAX_NAME_BYTES);
 }

@@ -50,6 +50,7 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
       if (isStill(planned.one, "pending", planned)) planned.one.presence = "present";
       return planned.registration === undefined;
     case "parsed_before":
+      if (type === Backend.ParseComplete) return false;
       say(toClient, parseComplete());
       return true;
     case "cleared":
@@ -81,7 +82,7 @@ export function onError(
   { index, segment }: { readonly segment: number; readonly index: number },
   error: PgError,
 ): boolean {
-  if (client.unnamedSegment === segment) client.unnamedSegment = -1;
+  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
   if (isOutdated(error)) server.doubtAll();
   const planned = client.plan.takeSegment(segment);
   undo(planned, { client, server }, "skipped");

@@ -11,8 +11,9 @@
  */
 
 import type { PoolStats } from "../stats/pool_stats.ts";
+import { TransactionStatus } from "../wire/backend_messages.ts";
 import { decodeText } from "../wire/body_reader.ts";
-import { closeStatement, Target } from "../wire/extended_messages.ts";
+import { closeStatement, parse, Target } from "../wire/extended_messages.ts";
 import { query } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Frontend } from "../wire/message_type.ts";
@@ -20,7 +21,7 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import type { RangeTarget, RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { PlannedAnswer } from "./answer_plan.ts";
-import { ClientStatements } from "./client_statements.ts";
+import { ClientStatements, MAX_NAME_BYTES } from "./client_statements.ts";
 import { deallocatedName, mayDeallocate } from "./deallocation.ts";
 import { type ServerStatement, ServerStatements } from "./server_statements.ts";
 import type { Registration, Statement, StatementBook } from "./statement_book.ts";
@@ -36,6 +37,9 @@ const NO_STATEMENT = new TextEncoder().encode("PGBOUNCER_0\0");
 
 /** Has no effect, is allowed wherever DEALLOCATE is, and says in the server's log what it is for. */
 const INSTEAD_OF_DEALLOCATE = 'UNLISTEN "deallocated by the pooler"';
+
+/** The name of the unnamed statement. */
+const NO_NAME = new Uint8Array(1);
 
 const NOTHING_INSPECTED = new Uint8Array(256);
 
@@ -53,6 +57,8 @@ export interface ChunkPlace {
 
 /** A server as the rewriter needs it. */
 export interface StatementServer extends RangeTarget {
+  /** As of the last ReadyForQuery. */
+  readonly transactionStatus: number;
   readonly statements: ServerStatements;
 }
 
@@ -259,15 +265,15 @@ export class StatementRewriter implements RangeTarget {
     const client = this.#client;
     client.unnamedDeallocates = undefined;
     client.unnamedSegment = this.#segment;
+    client.unnamedIndex = this.#index;
+    client.isUnnamedRepeated = false;
     if (isWhole && mayDeallocate(buffer, content, end)) {
       const deallocates = this.#knownDeallocation(buffer, content, end);
       if (deallocates !== undefined) {
-        const parse = new Uint8Array(HEADER_BYTES + 1 + this.#deallocationContent.length);
-        parse.set(this.#headerOf(Frontend.Parse, parse.length));
-        parse.set(this.#deallocationContent, HEADER_BYTES + 1);
+        const message = parse(NO_NAME, this.#deallocationContent);
         client.unnamedDeallocates = deallocates;
-        client.keepUnnamed(parse, 0, parse.length);
-        this.#out.append(parse, 0, parse.length);
+        client.keepUnnamed(message, 0, message.length);
+        this.#out.append(message, 0, message.length);
         this.#index += 1;
         this.#stats.serverParseCount += 1;
         return;
@@ -283,14 +289,30 @@ export class StatementRewriter implements RangeTarget {
   #parseNamed(buffer: Uint8Array, name: number, end: number): void {
     const content = this.#afterText(buffer, name, end);
     const known = this.#client.find(buffer, name, content - 1);
-    if (known !== undefined) return this.#parseAgain(known);
+    if (known !== undefined) return this.#parseAgain(known, { buffer, name, content, end });
     const registration = this.#register(buffer, name, content, end);
     const { statement } = registration;
-    if (this.#isReady(this.#statements.find(statement))) {
-      this.#plan({ ...this.#here(), kind: "parsed_before", registration });
-      return this.#sendCloseOfNothing();
+    if (!this.#isReady(this.#statements.find(statement))) {
+      return this.#prepare(statement, registration);
     }
-    this.#prepare(statement, registration);
+    if (this.#isTransactionFailed()) return this.#parseInVain(registration);
+    this.#plan({ ...this.#here(), kind: "parsed_before", registration });
+    this.#sendCloseOfNothing();
+  }
+
+  /** Whether the server is known to be in a failed transaction, so that it refuses a Parse. */
+  #isTransactionFailed(): boolean {
+    return this.#server.transactionStatus === TransactionStatus.Failed &&
+      this.#segment === this.#place.answeringSegment;
+  }
+
+  /** Has the server refuse a Parse of what it has; if it does not, there is nothing to undo. */
+  #parseInVain(registration: Registration): void {
+    this.#sendOurs({ ...this.#here(), kind: "cleared" }, this.#closeOfNothing);
+    this.#plan({ ...this.#here(), kind: "parsed_before", registration });
+    const message = parse(NO_STATEMENT, registration.statement.content);
+    this.#out.append(message, 0, message.length);
+    this.#index += 1;
   }
 
   #register(buffer: Uint8Array, name: number, content: number, end: number): Registration {
@@ -305,21 +327,32 @@ export class StatementRewriter implements RangeTarget {
       : book.hold(instead, 0, instead.length);
     return this.#client.register({
       ...{ statement, deallocates, link: this.#client.link, segment: this.#segment },
-      name: buffer.slice(name, content - 1),
+      name: buffer.slice(name, Math.min(content - 1, name + MAX_NAME_BYTES)),
     });
   }
 
-  /** The server refuses a second Parse of the name that the statement has there. */
-  #parseAgain({ name, statement }: Registration): void {
+  /** The server refuses a second Parse of the name that the first statement has there. */
+  #parseAgain(
+    { statement }: Registration,
+    { buffer, content, end, name }: {
+      buffer: Uint8Array;
+      name: number;
+      content: number;
+      end: number;
+    },
+  ): void {
     this.#ensure(statement);
-    const text = decodeText(name, 0, name.length);
     const error = new PgError(
       SQLSTATE.duplicatePreparedStatement,
-      `prepared statement "${text}" already exists`,
+      `prepared statement "${decodeText(buffer, name, content - 1)}" already exists`,
       { severity: "ERROR" },
     );
     this.#plan({ ...this.#here(), kind: "refused", error });
-    this.#out.append(statement.parse, 0, statement.parse.length);
+    const { nameBytes } = statement;
+    const bytes = HEADER_BYTES + nameBytes.length + end - content;
+    this.#out.append(this.#headerOf(Frontend.Parse, bytes), 0, HEADER_BYTES);
+    this.#out.append(nameBytes, 0, nameBytes.length);
+    this.#out.append(buffer, content, end);
     this.#index += 1;
   }
 
@@ -378,8 +411,7 @@ export class StatementRewriter implements RangeTarget {
     if (buffer[name - 1] !== Target.Statement) return this.#passExtended(cursor);
     const rest = this.#afterText(buffer, name, end);
     if (rest === name + 1) {
-      this.#client.forgetUnnamed();
-      this.#client.unnamedSegment = -1;
+      this.#client.dropUnnamed();
       return this.#passExtended(cursor);
     }
     const registration = this.#client.find(buffer, name, rest - 1);
@@ -396,8 +428,7 @@ export class StatementRewriter implements RangeTarget {
     const { buffer, end, isWhole, start } = cursor;
     const text = start + HEADER_BYTES;
     // A Query takes the unnamed statement away.
-    this.#client.forgetUnnamed();
-    this.#client.unnamedSegment = -1;
+    this.#client.dropUnnamed();
     if (mayDeallocate(buffer, text, end)) {
       const name = isWhole ? this.#knownDeallocation(buffer, text, end) : undefined;
       if (name !== undefined) {
@@ -496,6 +527,8 @@ export class StatementRewriter implements RangeTarget {
     const parse = client.unnamedParse;
     if (parse.length === 0) return false;
     client.unnamedSegment = this.#segment;
+    client.unnamedIndex = this.#index;
+    client.isUnnamedRepeated = true;
     this.#stats.serverParseCount += 1;
     this.#sendOurs({ ...this.#here(), kind: "unnamed" }, parse);
     return true;
