@@ -20,6 +20,7 @@ import {
   type SessionDesk,
 } from "../client/client_session.ts";
 import type { LoginInput } from "../client/login_input.ts";
+import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
@@ -65,6 +66,8 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
+  /** One for all clients: each has a watch. */
+  readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -128,12 +131,19 @@ export class Reception implements LoginDesk, SessionDesk {
       maxMessageBytes: live.settings.maxPacketSizeBytes,
       poolMode: () => pool.rules.poolMode,
       rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
+      features: this.#featureWatch(pool),
       closesFast: () => live.settings.serverFastClose,
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;
     operations.adoptClient(client);
     return relay;
+  }
+
+  #featureWatch(pool: ServerPool): FeatureWatch | undefined {
+    const { countSessionFeatures, warnSessionFeatures } = this.settings();
+    if (!countSessionFeatures && !warnSessionFeatures) return undefined;
+    return new FeatureWatch(pool, this.#warnsOfFeatures);
   }
 
   openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission {

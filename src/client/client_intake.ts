@@ -17,6 +17,7 @@ import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { FeatureWatch } from "./feature_watch.ts";
 
 /** Where statements are not shared, no message of a client has to be looked into. */
 const NOTHING_INSPECTED = typeTable([]);
@@ -31,6 +32,9 @@ const STATEMENTS_INSPECTED = typeTable([
   Frontend.Query,
 ]);
 
+/** Those with SQL. */
+const SQL_INSPECTED = typeTable([Frontend.Parse, Frontend.Query]);
+
 /** What an intake is made of. */
 export interface ClientIntakeOptions {
   /** Longest message let through (`max_packet_size`). */
@@ -38,6 +42,8 @@ export interface ClientIntakeOptions {
   readonly stats: PoolStats;
   /** Whether prepared statements may have to be shared with other clients. */
   readonly looksForStatements: boolean;
+  /** Shown all SQL, where somebody wants to see it. */
+  readonly features: FeatureWatch | undefined;
   /** Called for a Sync that no server will see: it is answered with ReadyForQuery at once. */
   readonly answerSync: () => void;
 }
@@ -70,7 +76,7 @@ export class ClientIntake {
   constructor(options: ClientIntakeOptions) {
     this.#options = options;
     this.#cursor = new MessageCursor({
-      inspected: options.looksForStatements ? STATEMENTS_INSPECTED : NOTHING_INSPECTED,
+      inspected: inspectedBy(options),
       maxInspectedBytes: MAX_LOOKED_AT_BYTES,
       maxMessageBytes: options.maxMessageBytes,
     });
@@ -159,6 +165,7 @@ export class ClientIntake {
         return true;
       case Frontend.Parse:
         stats.clientParseCount += 1;
+        if (this.#options.features !== undefined) this.#lookAtParse(this.#options.features);
         return this.#noteExtended();
       case Frontend.Bind:
         stats.bindCount += 1;
@@ -200,10 +207,19 @@ export class ClientIntake {
   }
 
   #lookAtQuery(): void {
-    if (!this.#options.looksForStatements) return;
-    this.hasQuery = true;
+    const { features, looksForStatements } = this.#options;
     const { buffer, end, start } = this.#cursor;
+    features?.look(buffer, start + HEADER_BYTES, end);
+    if (!looksForStatements) return;
+    this.hasQuery = true;
     if (mayDeallocate(buffer, start + HEADER_BYTES, end)) this.hasStatements = true;
+  }
+
+  #lookAtParse(features: FeatureWatch): void {
+    const { buffer, end, start } = this.#cursor;
+    let text = start + HEADER_BYTES;
+    while (text < end && buffer[text] !== 0) text += 1;
+    features.look(buffer, text + 1, end);
   }
 
   #skipToSync(type: number): boolean {
@@ -227,4 +243,10 @@ export class ClientIntake {
     if (this.requests.isUnsynced) answer.bytes(error);
     return answer.take();
   }
+}
+
+/** Held, so that names and first words are there when a message is looked at. */
+function inspectedBy({ features, looksForStatements }: ClientIntakeOptions): Uint8Array {
+  if (looksForStatements) return STATEMENTS_INSPECTED;
+  return features === undefined ? NOTHING_INSPECTED : SQL_INSPECTED;
 }

@@ -21,6 +21,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
+import type { FeatureWatch } from "./feature_watch.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
 import { RelayStatements } from "./relay_statements.ts";
 import { RequestClock } from "./request_clock.ts";
@@ -69,6 +70,8 @@ export interface RelayOptions {
   readonly poolMode: () => PoolMode;
   /** Where prepared statements are shared; undefined if they are not (`max_prepared_statements`). */
   readonly rewriter: StatementRewriter | undefined;
+  /** Watches what the client uses that its servers do not keep; undefined if nobody asks. */
+  readonly features: FeatureWatch | undefined;
   /** Whether a session ends with its transaction once its server is to be closed. */
   readonly closesFast: () => boolean;
   /** Told of a server that was closed while it was running something for the client. */
@@ -120,6 +123,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       maxMessageBytes: options.maxMessageBytes,
       stats,
       looksForStatements: options.rewriter !== undefined,
+      features: options.features,
       answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
     const { rewriter } = options;
@@ -169,6 +173,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** How many prepared statements the client has, where they are shared. */
   get statementCount(): number {
     return this.#statements?.count ?? 0;
+  }
+
+  /** How often the client used what its servers do not keep for it. */
+  get featureUses(): ReadonlyMap<string, number> {
+    return this.#options.features?.uses ?? new Map<string, number>();
   }
 
   /** When the running query set out, or undefined. */
@@ -579,6 +588,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       return this.#statements.repeat(this.#server!);
     }
     const { requests } = this.#intake;
+    this.#options.features?.tell(this.#toClient);
     this.#statements?.onReady(this.#server!);
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;

@@ -3,8 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format`, `readiness_file`
- * and `server_protocol` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
+ * `log_format`, `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
 import {
@@ -144,6 +144,11 @@ export const POOLER_TABLE = [
     { exceptions: ENFORCED_TLS },
   )),
   optionalText("conffile", "Path of the file that the next reload reads; this one if not set."),
+  boolean(
+    "count_session_features",
+    true,
+    "Count what clients in transaction and statement mode use that their servers do not keep.",
+  ),
   integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
   later(restart(boolean("disable_pqexec", false, "Refuse the simple query protocol."))),
   later(seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept.")),
@@ -303,6 +308,11 @@ export const POOLER_TABLE = [
   restart(mode("unix_socket_mode", "0777", "Mode of the unix socket, in octal digits.")),
   restart(optionalText("user", "Unix user to become when started as root.")),
   integer("verbose", 0, "How much to log: 0 to 3.", { max: 3 }),
+  boolean(
+    "warn_session_features",
+    false,
+    "Warn clients in transaction and statement mode of what their servers do not keep for them.",
+  ),
 ] as const;
 
 /** Every setting of `[pooler]`, in the order of SHOW CONFIG. */

@@ -4,11 +4,7 @@
  */
 
 import { decodeText } from "../wire/body_reader.ts";
-
-/** As whitespace counts in PostgreSQL's scanner: blank, and from tab to carriage return. */
-const SPACE = 0x20;
-const TAB = 0x09;
-const RETURN = 0x0d;
+import { afterSpaces } from "./sql_spaces.ts";
 
 const WHOLE =
   /^\s*deallocate\b\s*(?:prepare\b\s*)?(?:"((?:[^"]|"")+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*;?\s*$/i;
@@ -18,8 +14,7 @@ const WHOLE =
  * Query and Parse.
  */
 export function mayDeallocate(buffer: Uint8Array, start: number, end: number): boolean {
-  let at = start;
-  while (at < end && isSpace(buffer[at]!)) at += 1;
+  const at = afterSpaces(buffer, start, end);
   if (at + 1 >= end || (buffer[at]! | 0x20) !== 0x64) return false;
   const second = buffer[at + 1]! | 0x20;
   return second === 0x65 || second === 0x69;
@@ -41,8 +36,4 @@ export function deallocatedName(
   if (quoted !== undefined) return encoder.encode(quoted.replaceAll('""', '"'));
   const name = bare!.toLowerCase();
   return name === "all" ? undefined : encoder.encode(name);
-}
-
-function isSpace(byte: number): boolean {
-  return byte === SPACE || byte >= TAB && byte <= RETURN;
 }

@@ -95,6 +95,8 @@ export class Pool<S extends PooledServer<E>, E> {
   readonly servers = new ServerLists<S>();
   readonly waiting = new WaitingQueue<ServerRequest<S, E>>();
   readonly loggingIn = new WaitingQueue<WelcomeRequest<E>>();
+  /** How often clients used what their servers do not keep for them, by name. */
+  readonly featureUses = new Map<string, number>();
   /** Clients of this pool, in whatever state; kept by the clients' registry. */
   clientCount = 0;
   /** When it last had a client or a server. */

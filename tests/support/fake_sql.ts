@@ -80,6 +80,7 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
   [/^discard all$/i, () => ({ kind: "discard_all" })],
   [/^deallocate all$/i, () => ({ kind: "deallocate", name: undefined })],
   [/^deallocate (\w+)$/i, ([, name]) => ({ kind: "deallocate", name: name!.toLowerCase() })],
+  [/^listen \w+$/i, () => ({ kind: "unlisten" })],
   [/^unlisten "[^"]*"$/i, () => ({ kind: "unlisten" })],
   [/^show (\w+)$/i, ([, name]) => ({ kind: "show", name: name! })],
   [/^copy t from stdin(?: failing after (\d+))?$/i, ([, after]) => ({

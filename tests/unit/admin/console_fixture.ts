@@ -333,6 +333,7 @@ export class ConsoleFixture implements ConsoleContext {
       onAbandoned: () => {},
       poolMode: () => "transaction",
       rewriter: undefined,
+      features: undefined,
       closesFast: () => false,
     });
     client.setService(client.relay);

@@ -313,7 +313,9 @@ Deno.test("CancelDesk answers by the same messages wherever what the client send
     );
     for (let cut = 5; cut < bytes.length; cut += 3) {
       // Else nothing is asked before a message is whole.
-      await using world = await oneServer("max_prepared_statements = 0");
+      await using world = await oneServer(
+        "max_prepared_statements = 0\ncount_session_features = false",
+      );
       const holder = await sleeper(world);
       const client = await waiter(world, bytes.subarray(0, cut));
       await world.cancel(client.cancelKey!);
