@@ -159,6 +159,7 @@ export class ServerPools {
       address: hosts.next(),
       network,
       clock,
+      random,
       log,
       logsConnections: settings.logConnections,
       logsDisconnections: settings.logDisconnections,

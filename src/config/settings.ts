@@ -3,8 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format` and
- * `readiness_file` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format`,
+ * `on_client_loss` and `readiness_file` are Sluice's own.
  */
 
 import {
@@ -211,6 +211,12 @@ export const POOLER_TABLE = [
     "min_pool_size",
     0,
     "Servers a pool keeps open while it has clients, or always if its user is forced.",
+  ),
+  choice(
+    "on_client_loss",
+    ["recover", "close"],
+    "recover",
+    "What becomes of the server of a client that leaves amid a transaction or a reply.",
   ),
   later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
     max: 16383,
