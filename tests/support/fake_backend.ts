@@ -76,6 +76,8 @@ export class FakeBackend {
   received = "";
   status: "I" | "T" | "E" = "I";
   isClosed = false;
+  /** Whether the signal of a cancel request is late: the next statement is hit by it. */
+  isSignalDue = false;
   /** Sent in one piece with the next ReadyForQuery, behind it. */
   postscript: Uint8Array | undefined;
   /** Whether the client said goodbye. */
@@ -312,6 +314,10 @@ export class FakeBackend {
     this.ran.push({ processId, sql: statement, sender, status });
     this.#sender = sender;
     this.#noteOwner(sender);
+    if (this.isSignalDue) {
+      this.isSignalDue = false;
+      throw new StatementError("57014", "canceling statement due to user request");
+    }
     this.#refuseInFailedTransaction(command);
     const columns = columnsOf(command);
     if (columns !== undefined && !isDescribed) this.#put(say.rowDescription(columns));
@@ -396,6 +402,7 @@ export class FakeBackend {
 
   async #sleepNow(): Promise<void> {
     await this.#flush();
+    if (this.stream.isClosed) throw new BackendEnd();
     this.#sleep = Promise.withResolvers<boolean>();
     const isDone = await this.#sleep.promise;
     this.#sleep = undefined;

@@ -13,7 +13,17 @@ import { PoolWorld, STARTING_UP, TestClient, type TestRules } from "./pool_world
 const HABITS = ["keep", "keep", "give back", "ask again", "abandon", "cancel another"] as const;
 
 const OPERATIONS = [
-  ...["ask", "ask", "ask", "give back", "give back", "reset", "being canceled", "recover", "abandon"],
+  ...[
+    "ask",
+    "ask",
+    "ask",
+    "give back",
+    "give back",
+    "reset",
+    "being canceled",
+    "recover",
+    "abandon",
+  ],
   ...["cancel", "log in", "log in", "refuse", "unreachable", "starting up", "ready", "fail check"],
   ...[
     "crash",

@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { NEXT_SERVER_STATES, type ServerStateKind } from "../../../src/server/server_state.ts";
 
 const KINDS: readonly ServerStateKind[] = [
-  ...["login", "idle", "used", "tested", "active", "being_canceled", "recovering", "closed"] as const,
+  ...[
+    "login",
+    "idle",
+    "used",
+    "tested",
+    "active",
+    "being_canceled",
+    "recovering",
+    "closed",
+  ] as const,
 ];
 
 /** Every change that is allowed, and why there is no other. */
