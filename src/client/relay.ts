@@ -382,14 +382,17 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return;
-    const isClean = this.#isAtRest(server) && !this.#isInDoubt;
+    const wasSession = this.#mode === "session";
+    if (this.#isAtRest(server) && !this.#isInDoubt) {
+      this.#unlink();
+      return server.release(wasSession);
+    }
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
     const obstacle = wasLost && this.#options.recovers() ? this.#obstacleToRecovery() : "";
     const requests = this.#intake.requests.moveOut();
     this.#unlink();
-    if (isClean) return server.release(this.#mode === "session");
-    if (obstacle === undefined) server.recover(requests, this.#mode === "session");
+    if (obstacle === undefined) server.recover(requests, wasSession);
     else server.discard(obstacle === "" ? NOT_READY : `${NOT_READY}: ${obstacle}`);
     if (isAbandoned) this.#options.onAbandoned(server);
   }
