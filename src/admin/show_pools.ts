@@ -97,7 +97,7 @@ function clientCounts(clients: ClientRegistry): Map<ServerPool, ClientCounts> {
 
 function poolRow(pool: ServerPool, clients: ClientCounts, context: ConsoleContext): PoolRow {
   const config = context.config();
-  const { active, beingCanceled, idle, login, tested, used } = pool.servers;
+  const { active, beingCanceled, idle, login, recovering, tested, used } = pool.servers;
   return {
     database: pool.database,
     user: pool.user,
@@ -108,7 +108,8 @@ function poolRow(pool: ServerPool, clients: ClientCounts, context: ConsoleContex
       beingCanceledCount: beingCanceled.size,
       idleCount: idle.length,
       usedCount: used.length,
-      testedCount: tested.size,
+      // PgBouncer has no column for those that recover.
+      testedCount: tested.size + recovering.size,
       loginCount: login.size,
     },
     maxWaitMs: maxWaitMs(pool, context.clock.nowMs()),

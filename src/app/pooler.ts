@@ -386,7 +386,8 @@ export class Pooler {
   #activeCount(): number {
     let count = 0;
     for (const { servers } of this.pools.registry.all()) {
-      count += servers.active.size + servers.tested.size + servers.beingCanceled.size;
+      count += servers.active.size + servers.tested.size + servers.beingCanceled.size +
+        servers.recovering.size;
     }
     return count;
   }

@@ -54,7 +54,7 @@ export interface ReceptionOptions {
   readonly ownUid: number | undefined;
   readonly isShuttingDown: () => boolean;
   readonly operations: DatabaseOperations;
-  /** Told of a server that was closed while it was running something. */
+  /** Told of a server that was running something when its client was lost. */
   readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
   readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
 }
@@ -133,6 +133,7 @@ export class Reception implements LoginDesk, SessionDesk {
       rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
       features: this.#featureWatch(pool),
       closesFast: () => live.settings.serverFastClose,
+      recovers: () => live.settings.onClientLoss === "recover",
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;

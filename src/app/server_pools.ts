@@ -164,6 +164,7 @@ export class ServerPools {
       address,
       network,
       clock,
+      random,
       log,
       logsConnections: settings.logConnections,
       logsDisconnections: settings.logDisconnections,

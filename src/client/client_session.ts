@@ -30,8 +30,8 @@ export interface ClientService {
   readonly isMidReply?: boolean;
   /** Ends what is being waited for, at the client's request; returns whether there was anything. */
   cancel?(): boolean;
-  /** The client is gone. */
-  detach(): void;
+  /** The client is gone: it was lost or has left, or it was ended here. */
+  detach(wasLost: boolean): void;
 }
 
 /** What a client session asks of the rest of the pooler. */
@@ -159,12 +159,12 @@ export class ClientSession implements RelayHost {
     if (error === undefined || service?.isMidReply === true) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
-      service?.detach();
+      service?.detach(error === undefined);
       this.stream.close();
       return;
     }
     this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
-    service?.detach();
+    service?.detach(false);
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
     this.stream.finishWriting();

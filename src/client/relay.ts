@@ -5,7 +5,8 @@
  * HOT PATH. Budget per chunk: one write; per message nothing; per transaction the two states.
  * Invariants: a server is released only when it is idle, nothing is outstanding and both
  * directions stand between two messages; what a link leaves in doubt is closed; a server is never
- * released before its last reply was handed to the client's stream.
+ * released before its last reply was handed to the client's stream. A server whose client is lost
+ * is recovered where it is known what is outstanding.
  */
 
 import { assert } from "../base/assert.ts";
@@ -17,6 +18,7 @@ import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
 import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
+import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
@@ -74,7 +76,9 @@ export interface RelayOptions {
   readonly features: FeatureWatch | undefined;
   /** Whether a session ends with its transaction once its server is to be closed. */
   readonly closesFast: () => boolean;
-  /** Told of a server that was closed while it was running something for the client. */
+  /** Whether a server is recovered whose client was lost (`on_client_loss`); else it is closed. */
+  readonly recovers: () => boolean;
+  /** Told of a server that was running something when the client was lost. */
   readonly onAbandoned: (server: ServerSession) => void;
 }
 
@@ -358,6 +362,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   async #receiveFrozenReply(cursor: MessageCursor, freeze: LinkFreeze): Promise<void> {
     const server = this.#server;
+    this.#isReplyHeld = true;
     if (this.#isMidReply && cursor.next()) {
       this.#toClient.add(cursor.buffer, cursor.start, cursor.end);
       this.#isMidReply = cursor.isMidMessage;
@@ -365,9 +370,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       await this.#flushToClient();
       this.#isReplyUnsent = false;
       // The chunk was not enough: it is used up.
-      if (this.#isMidReply) return;
+      if (this.#isMidReply) {
+        this.#isReplyHeld = false;
+        return;
+      }
     }
-    this.#isReplyHeld = true;
     await freeze.thawed;
     this.#isReplyHeld = false;
     if (this.#server !== server) cursor.abandonChunk();
@@ -389,8 +396,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     else host.end(end.reason, new PgError(end.error.sqlstate, end.error.message));
   }
 
-  /** The client is gone: gives back what is clean, closes what is not. */
-  detach(): void {
+  /**
+   * The client is gone: gives back what is clean; what is not is recovered or closed.
+   * @param wasLost Whether it has left or vanished; else it was ended here, and its server with it.
+   */
+  detach(wasLost: boolean): void {
     this.#isDetached = true;
     this.#options.pool.cancel(this.#place);
     this.#freeze?.drop();
@@ -399,14 +409,36 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return this.#statements?.end();
-    const isClean = this.#isAtRest(server) && !this.#isInDoubt;
+    const wasSession = this.#mode === "session";
+    if (this.#isAtRest(server) && !this.#isInDoubt) {
+      this.#unlink();
+      this.#statements?.end();
+      return server.release(wasSession);
+    }
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
+    const obstacle = wasLost && this.#options.recovers() ? this.#obstacleToRecovery() : "";
+    const requests = this.#intake.requests.moveOut();
     this.#unlink();
     this.#statements?.end();
-    if (isClean) return server.release(this.#mode === "session");
-    server.discard("client disconnect while server was not ready");
+    if (obstacle === undefined) {
+      // What was on its way may have taken away any.
+      server.statements.doubtAll();
+      server.recover(requests, wasSession);
+    } else {
+      server.discard(obstacle === "" ? NOT_READY : `${NOT_READY}: ${obstacle}`);
+    }
     if (isAbandoned) this.#options.onAbandoned(server);
+  }
+
+  /** Why the server cannot be recovered, if there is a reason. */
+  #obstacleToRecovery(): string | undefined {
+    if (this.#intake.isMidMessage) return "a request was sent in part";
+    if (this.#isInDoubt) return "answers out of step with requests";
+    // What the client asked was noted, but is not sent yet.
+    if (this.#isSettingParameters) return "its session parameters were being set";
+    // The chunk will not be looked at by anybody.
+    return this.#isReplyHeld ? "its reply was held back" : undefined;
   }
 
   /**

@@ -4,7 +4,8 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
+ * `log_format`, `on_client_loss`, `readiness_file`, `server_protocol` and `warn_session_features`
+ * are Sluice's own.
  */
 
 import {
@@ -209,6 +210,12 @@ export const POOLER_TABLE = [
     "min_pool_size",
     0,
     "Servers a pool keeps open while it has clients, or always if its user is forced.",
+  ),
+  choice(
+    "on_client_loss",
+    ["recover", "close"],
+    "recover",
+    "What becomes of the server of a client that leaves amid a transaction or a reply.",
   ),
   later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
     max: 16383,

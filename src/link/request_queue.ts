@@ -93,6 +93,35 @@ export class RequestQueue {
     return this.#isDoubtful;
   }
 
+  /** Whether the server awaits CopyData from the client. */
+  get isCopyingIn(): boolean {
+    return this.#isCopyingIn;
+  }
+
+  /** Whether there are requests of which a COPY that fails leaves open whether they are answered. */
+  get hasIgnored(): boolean {
+    return this.#ignoredCount > 0;
+  }
+
+  /** Gives away what is outstanding, and is empty itself. */
+  moveOut(): RequestQueue {
+    const moved = new RequestQueue();
+    moved.#ring = this.#ring;
+    moved.#head = this.#head;
+    moved.#count = this.#count;
+    moved.#isUnsynced = this.#isUnsynced;
+    moved.#isCopyingIn = this.#isCopyingIn;
+    moved.#ignoredCount = this.#ignoredCount;
+    moved.#isDoubtful = this.#isDoubtful;
+    moved.#readyCount = this.#readyCount;
+    moved.#askedSegments = this.#askedSegments;
+    moved.#askedInSegment = this.#askedInSegment;
+    moved.#answeredInSegment = this.#answeredInSegment;
+    this.#ring = [0, 0, 0, 0];
+    this.clear();
+    return moved;
+  }
+
   /** The client sent Query. */
   noteQuery(): void {
     // If a message before it fails, the server skips the Query as well and answers once, not twice.

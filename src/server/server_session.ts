@@ -10,8 +10,10 @@
 import { assert, AssertionError } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
 import type { ServerAuthentication } from "../auth/server_authentication.ts";
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { RequestQueue } from "../link/request_queue.ts";
 import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
@@ -25,6 +27,7 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
+import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
 import {
   logInToServer,
   type ServerLoginResult,
@@ -44,6 +47,9 @@ const INSPECTED = typeTable([
   // May come at any time: held, so that no link begins in the middle of one.
   Backend.NotificationResponse,
 ]);
+
+/** A mark that nobody guesses, in bytes. */
+const MARK_BYTES = 16;
 
 /** Parameters and errors of ordinary length are held; a longer error is passed on in pieces. */
 const MAX_INSPECTED_BYTES = 65_536;
@@ -77,6 +83,7 @@ export interface ServerSessionOptions {
   readonly address: ServerAddress;
   readonly network: Network;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** Whether each new connection is worth a line (`log_connections`). */
   readonly logsConnections: boolean;
@@ -177,6 +184,11 @@ export class ServerSession {
     return this.#cancelKey;
   }
 
+  /** What brings it back after the loss of its client, while that goes on. */
+  get recovery(): Recovery | undefined {
+    return this.#state.kind === "recovering" ? this.#state.recovery : undefined;
+  }
+
   /** Whether the last byte received was the end of a message. */
   get isBetweenMessages(): boolean {
     return this.#cursor.isAtBoundary;
@@ -236,15 +248,24 @@ export class ServerSession {
    */
   release(wasSession: boolean): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
-    if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    const upkeep = this.#upkeep;
-    if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
     this.#wasSession = wasSession;
-    if (this.#cancelsInFlight > 0) {
-      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
-    } else {
-      this.#reset(upkeep);
-    }
+    this.#handBack();
+  }
+
+  /**
+   * The client was lost without having finished: what it left is brought to its end, and then the
+   * server is on to the next one, or is closed.
+   * @param requests What is outstanding; the server's own from here on.
+   * @param wasSession As for `release()`.
+   */
+  recover(requests: RequestQueue, wasSession: boolean): void {
+    assert(this.#state.kind === "active", "Only a linked server can be recovered");
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    this.#wasSession = wasSession;
+    const mark = this.#options.random.bytes(MARK_BYTES).toHex();
+    const recovery = new Recovery({ requests, status: this.transactionStatus, mark });
+    this.#enter({ kind: "recovering", sinceMs: this.#nowMs(), recovery });
+    this.#advance(recovery, recovery.begin());
   }
 
   /** Closes the server, whatever it is doing. A linked client hears of it. */
@@ -300,7 +321,10 @@ export class ServerSession {
   /** A cancel request has ended, whatever became of it. */
   endCancel(): void {
     this.#cancelsInFlight -= 1;
-    if (this.#cancelsInFlight > 0 || this.#state.kind !== "being_canceled") return;
+    if (this.#cancelsInFlight > 0) return;
+    const { recovery } = this;
+    if (recovery !== undefined) return this.#advance(recovery, undefined);
+    if (this.#state.kind !== "being_canceled") return;
     if (this.#doubt !== undefined) this.discard(this.#doubt);
     else this.#reset(this.#upkeep);
   }
@@ -402,17 +426,18 @@ export class ServerSession {
   #receiveUnlinked(): void | Promise<void> {
     const cursor = this.#cursor;
     while (cursor.next() && !this.#isClosed()) {
-      if (this.#ownQuery === undefined) {
+      if (this.#state.kind === "recovering") this.#receiveInRecovery(this.#state.recovery);
+      else if (this.#ownQuery === undefined) {
         if (!this.#isHarmless()) return this.#receiveUnasked();
         if (cursor.type === Backend.ParameterStatus) this.takeParameterStatus(cursor);
       } else if (cursor.type === Backend.ParameterStatus) {
         if (!cursor.isContinuation) this.takeParameterStatus(cursor);
       } else {
-        const isLast = this.#receiveAnswer(this.#ownQuery);
-        // A client is being served from here on: what follows is for it.
-        if (isLast && this.#ownQuery === undefined && this.#state.kind === "active") {
-          return this.#state.taker.onServerChunk(cursor);
-        }
+        this.#receiveAnswer(this.#ownQuery);
+      }
+      // A client is being served from here on: what follows is for it.
+      if (this.#ownQuery === undefined && this.#state.kind === "active") {
+        return this.#state.taker.onServerChunk(cursor);
       }
     }
     if (this.#isClosed()) cursor.abandonChunk();
@@ -424,14 +449,53 @@ export class ServerSession {
     return isWhole && (type === Backend.ParameterStatus || type === Backend.NotificationResponse);
   }
 
-  /** Returns whether the answer is complete. */
-  #receiveAnswer(ownQuery: OwnQuery): boolean {
+  #receiveAnswer(ownQuery: OwnQuery): void {
     const isLast = ownQuery.receive(this.#cursor);
-    if (!isLast) return false;
+    if (!isLast) return;
     this.#ownQuery = undefined;
     this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
     ownQuery.finish(this.transactionStatus);
-    return true;
+  }
+
+  /** What was meant for a client that is lost, or answers what is asked to end it. */
+  #receiveInRecovery(recovery: Recovery): void {
+    const cursor = this.#cursor;
+    const isParameter = cursor.type === Backend.ParameterStatus && !cursor.isContinuation;
+    if (isParameter) this.takeParameterStatus(cursor);
+    const step = recovery.receive(cursor);
+    this.transactionStatus = recovery.status;
+    this.#advance(recovery, step);
+  }
+
+  /** Takes a step of a recovery, and the next one if that can follow at once. */
+  #advance(recovery: Recovery, step: RecoveryStep | undefined): void {
+    switch (step?.kind) {
+      case "send":
+        // Held by nobody: the answer is awaited, and the stream keeps the order of its writes.
+        void this.#stream!.write(step.message, 0, step.message.length);
+        break;
+      case "failed":
+        return this.discard(`${NOT_READY}: ${step.reason}`);
+      case "done":
+        this.#options.log.debug(`${this.#label()} recovered from the loss of its client`);
+        return this.#handBack();
+    }
+    // A cancel request on its way is not to meet what is sent now.
+    if (!recovery.isDrained || this.#cancelsInFlight > 0) return;
+    if (this.#doubt !== undefined) this.discard(this.#doubt);
+    else this.#advance(recovery, recovery.goOn());
+  }
+
+  /** Nothing of the client is left: on to the next one, by way of the reset query if one is due. */
+  #handBack(): void {
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    const upkeep = this.#upkeep;
+    if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
+    if (this.#cancelsInFlight > 0) {
+      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
+    } else {
+      this.#reset(upkeep);
+    }
   }
 
   /** A server that speaks without being asked is closed, and the log says what it said. */

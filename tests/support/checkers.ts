@@ -54,6 +54,7 @@ function checkLists({ servers }: ServerPool): void {
     ["tested", servers.tested],
     ["active", servers.active],
     ["being_canceled", servers.beingCanceled],
+    ["recovering", servers.recovering],
   ];
   const seen = new Set<ServerSession>();
   for (const [kind, list] of lists) {

@@ -82,6 +82,8 @@ export class FakeBackend {
   received = "";
   status: "I" | "T" | "E" = "I";
   isClosed = false;
+  /** Whether the signal of a cancel request is late: the next statement is hit by it. */
+  isSignalDue = false;
   /** Sent in one piece with the next ReadyForQuery, behind it. */
   postscript: Uint8Array | undefined;
   /** The statement whose result has changed; it has to be closed and parsed anew. */
@@ -335,6 +337,10 @@ export class FakeBackend {
     this.ran.push({ processId, sql: statement, sender, status });
     this.#sender = sender;
     this.#noteOwner(sender);
+    if (this.isSignalDue) {
+      this.isSignalDue = false;
+      throw new StatementError("57014", "canceling statement due to user request");
+    }
     this.#refuseInFailedTransaction(command);
     const columns = columnsOf(command);
     if (columns !== undefined && !isDescribed) this.#put(say.rowDescription(columns));
@@ -433,6 +439,7 @@ export class FakeBackend {
 
   async #sleepNow(): Promise<void> {
     await this.#flush();
+    if (this.stream.isClosed) throw new BackendEnd();
     this.#sleep = Promise.withResolvers<boolean>();
     const isDone = await this.#sleep.promise;
     this.#sleep = undefined;

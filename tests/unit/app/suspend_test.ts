@@ -254,3 +254,25 @@ Deno.test("a shutdown lets go what is suspended", async () => {
   assert.deepEqual((await client.result()).rows, [["1"]]);
   client.close();
 });
+
+Deno.test("a reply of which a part comes while all is suspended, and its end later, gives the server back", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  await client.send(frontend.query("select pg_sleep(1)"));
+  await world.settle();
+  const [peer] = world.postgres.backends;
+  const row = backend.dataRow(["x".repeat(3_000)]);
+  await peer!.speak(row.subarray(0, 1_000));
+  await world.settle();
+  const { operations } = world.pooler;
+  suspend(operations);
+  await peer!.speak(row.subarray(1_000, 2_000));
+  await world.settle();
+  operations.resume(undefined);
+  await peer!.speak(row.subarray(2_000));
+  world.postgres.wakeAll();
+  assert.equal((await client.result()).status, "I");
+  await world.settle();
+  assert.deepEqual([world.pool().servers.active.size, world.pool().servers.idle.length], [0, 1]);
+  client.close();
+});

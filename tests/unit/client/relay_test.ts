@@ -157,8 +157,8 @@ for (const [what, first, last] of HELD) {
     other.close();
   });
 
-  Deno.test(`Relay closes the server of a client that vanishes after ${what}`, async () => {
-    await using world = await oneServer("transaction");
+  Deno.test(`Relay closes the server of a client that vanishes after ${what}, if told so`, async () => {
+    await using world = await oneServer("transaction", 'on_client_loss = "close"');
     const client = await world.login();
     await linkedAfter(world, client, ...first);
     client.close();
@@ -314,8 +314,8 @@ Deno.test("Relay ends a client that says Terminate, and keeps a clean server", a
   client.close();
 });
 
-Deno.test("Relay closes the server of a client that says Terminate in a transaction", async () => {
-  await using world = await oneServer("session");
+Deno.test("Relay closes the server of a client that says Terminate in a transaction, if told so", async () => {
+  await using world = await oneServer("session", 'on_client_loss = "close"');
   const client = await world.login();
   await client.query("begin");
   await client.terminate();

@@ -592,3 +592,20 @@ Deno.test("a notice amid the answers does not put them out of step", async () =>
   assert.equal(backend?.isClosed ?? false, false);
   client.close();
 });
+
+Deno.test("a server that is recovered from a lost client is not trusted to have its statements", async () => {
+  await using pooler = await world(1);
+  const [lost, next] = [await pooler.login(), await pooler.login()];
+  for (const client of [lost, next]) await prepare(client, "s", "select 's'");
+  await lost.query("begin");
+  // What it takes away is seen by nobody.
+  await lost.send(frontend.query("select pg_sleep(1)"), frontend.query("rollback"));
+  await lost.send(frontend.parse("deallocate all"), frontend.bind(), frontend.execute());
+  await lost.send(frontend.sync());
+  lost.close();
+  pooler.postgres.wakeAll();
+  await pooler.settle();
+  assert.equal(pooler.postgres.live.length, 1);
+  assert.equal(await run(next, "s"), "2DCZ s");
+  next.close();
+});

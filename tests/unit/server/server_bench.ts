@@ -165,6 +165,7 @@ export class ServerBench implements AsyncDisposable {
       address: ADDRESS,
       network,
       clock: this.clock,
+      random: new SeededRandom(1),
       log: new Logger({
         clock: this.clock,
         processId: 1,
