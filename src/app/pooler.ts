@@ -38,6 +38,7 @@ import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
+import { streamCount } from "./stream_count.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
@@ -366,17 +367,23 @@ export class Pooler {
     return true;
   }
 
-  /** Clients that are being served by a pool or log in to one; those of the console do not count. */
+  /**
+   * Clients that are being served by a pool or log in to one; those of the console do not count, nor
+   * do streams, which would be waited for for ever.
+   */
   #servedCount(): number {
     let count = 0;
-    for (const { isOpen, pool } of this.clients.all()) if (isOpen && pool !== undefined) count += 1;
+    for (const { isOpen, pool, relay } of this.clients.all()) {
+      if (isOpen && pool !== undefined && relay?.server?.isStreaming !== true) count += 1;
+    }
     return count;
   }
 
   #activeCount(): number {
     let count = 0;
-    for (const { servers } of this.pools.registry.all()) {
-      count += servers.active.size + servers.tested.size + servers.beingCanceled.size;
+    for (const pool of this.pools.registry.all()) {
+      const { active, beingCanceled, tested } = pool.servers;
+      count += active.size + tested.size + beingCanceled.size - streamCount(pool);
     }
     return count;
   }

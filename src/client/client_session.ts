@@ -12,6 +12,7 @@ import type { ByteStream, SinkAnswer } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import { receiveOpening } from "./client_startup.ts";
@@ -68,6 +69,8 @@ export class ClientSession implements RelayHost {
   user: string | undefined;
   database: string | undefined;
   parameters: ParameterCache | undefined;
+  /** What it asked to be connected for. */
+  replication: Replication = "none";
   cancelKey: Uint8Array | undefined;
   /** Set with the login; undefined for a client of the console. */
   pool: ServerPool | undefined;

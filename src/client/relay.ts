@@ -17,7 +17,7 @@ import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts"
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import type { ServerEnd } from "../server/server_end.ts";
+import { databaseChanged, type ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
@@ -196,6 +196,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#acquire();
   }
 
+  /**
+   * Links the client to its own server, which is there, before it has asked for anything: else
+   * nobody would look after the server until it does.
+   */
+  takeOwnServer(): void {
+    const server = this.#options.pool.servers.nextIdle(false);
+    if (server === undefined) return this.refuse(serverLost());
+    this.#take(server);
+  }
+
   /** The pool has a server: the wait is over. */
   serve(server: ServerSession): void {
     this.#clock.waited(this.#place.sinceMs);
@@ -372,12 +382,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
     if (server === undefined) return;
-    const isClean = this.#isAtRest(server) && !this.#isInDoubt;
+    const isClean = server.isPrivate
+      ? !this.#intake.isMidMessage
+      : this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
     this.#unlink();
-    if (isClean) return server.release(this.#mode === "session");
-    server.discard("client disconnect while server was not ready");
+    if (isClean) server.release(this.#mode === "session");
+    else server.discard("client disconnect while server was not ready");
     if (isAbandoned) this.#options.onAbandoned(server);
   }
 
@@ -509,6 +521,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       }
       case Backend.CopyInResponse:
         return this.#intake.requests.onCopyIn();
+      case Backend.CopyBothResponse:
+        this.#server!.isStreaming = true;
+        return;
       case Backend.ErrorResponse: {
         this.#intake.requests.onError();
         const error = errorOf(cursor);
@@ -525,6 +540,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
       throw new ProtocolError("bad ReadyForQuery");
     }
+    if (this.#server!.isStreaming) this.#endStream();
     const { requests } = this.#intake;
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
@@ -539,6 +555,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         "transaction blocks not allowed in statement pooling mode",
       );
     }
+  }
+
+  /** A stream is no query: its hours would drown the averages. */
+  #endStream(): void {
+    this.#server!.isStreaming = false;
+    this.#clock.forget();
   }
 
   /** Ends the link if it may end. Called whenever one of its conditions may have come true. */
@@ -631,9 +653,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 }
 
-/** What a client is told whose servers are no longer those of the configuration. */
-export function databaseChanged(): PgError {
-  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
+/** What a client is told whose own server has gone within the moment between their two logins. */
+function serverLost(): PgError {
+  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
 }
 
 /** Whether a message may not come from a server that was asked nothing. */

@@ -3,8 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format` and
- * `readiness_file` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format`,
+ * `max_replication_connections` and `readiness_file` are Sluice's own.
  */
 
 import {
@@ -205,6 +205,11 @@ export const POOLER_TABLE = [
     ),
     PASS_THROUGH,
   ),
+  integer(
+    "max_replication_connections",
+    10,
+    "Replication connections in total, each with a server of its own; 0 = no limit; Sluice's own.",
+  ),
   later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
   later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
   integer(
@@ -382,6 +387,10 @@ export const DATABASE_SETTINGS = [
     "max_db_client_connections",
     "Clients this database may have; 0 = no limit.",
   )),
+  optionalInteger(
+    "max_replication_connections",
+    "Of all replication connections, those this database may have; 0 = no limit of its own.",
+  ),
   optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
   optionalText("client_encoding", "client_encoding given to the server at login."),
   optionalText("datestyle", "datestyle given to the server at login."),

@@ -406,6 +406,7 @@ export class ConsoleFixture implements ConsoleContext {
       connectTimeoutMs: 0,
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,
+      replication: "none",
       startupParameters: new Map([["user", pool.user]]),
       authentication: new ServerAuthentication({
         userName: pool.user,
@@ -472,6 +473,7 @@ export class ConsoleFixture implements ConsoleContext {
           : undefined,
       isOwnProcess: (_client, user) => user === "pgbouncer",
       poolFor: refuse,
+      openOwnPool: refuse,
       openRelay: refuse,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: this, isOwnProcess }),

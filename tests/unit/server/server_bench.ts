@@ -173,6 +173,7 @@ export class ServerBench implements AsyncDisposable {
       connectTimeoutMs: 15_000,
       maxMessageBytes: 1_000_000,
       tracked: new TrackedParameters([]),
+      replication: "none",
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       authentication: authentication(),
       connectQuery: undefined,
