@@ -41,6 +41,7 @@ function clientRow(
     type: "C",
     user: client.user ?? canceled?.user ?? "",
     database: client.database ?? canceled?.database ?? "",
+    replication: client.replication,
     state,
     remote: client.stream.remote,
     local: client.stream.local,

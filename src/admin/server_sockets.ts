@@ -64,6 +64,7 @@ function serverRow(
     type: "S",
     user: server.user,
     database: server.database,
+    replication: server.replication,
     state,
     remote: server.stream?.remote ?? target(server),
     local: server.stream?.local ?? { host: "", port: 0 },

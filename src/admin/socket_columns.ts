@@ -1,5 +1,6 @@
 /** The 21 columns that SHOW CLIENTS and SHOW SERVERS have in common. */
 
+import type { Replication } from "../wire/replication.ts";
 import { int4, type ShowColumn, text } from "./result_set.ts";
 import { restMicroseconds, wholeSeconds } from "./shown_time.ts";
 
@@ -8,6 +9,7 @@ export interface SocketRow {
   readonly type: "C" | "S";
   readonly user: string;
   readonly database: string;
+  readonly replication: Replication;
   readonly state: string;
   readonly remote: ShownEndpoint;
   readonly local: ShownEndpoint;
@@ -37,8 +39,7 @@ export const SOCKET_COLUMNS: readonly ShowColumn<SocketRow>[] = [
   text("type", ({ type }) => type),
   text("user", ({ user }) => user),
   text("database", ({ database }) => database),
-  // Connections for replication are refused at login.
-  text("replication", () => "none"),
+  text("replication", ({ replication }) => replication),
   text("state", ({ state }) => state),
   text("addr", ({ remote }) => remote.host),
   int4("port", ({ remote }) => remote.port),

@@ -40,6 +40,7 @@ import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
+import { streamCount } from "./stream_count.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
@@ -376,18 +377,24 @@ export class Pooler {
     return true;
   }
 
-  /** Clients that are being served by a pool or log in to one; those of the console do not count. */
+  /**
+   * Clients that are being served by a pool or log in to one; those of the console do not count, nor
+   * do streams, which would be waited for for ever.
+   */
   #servedCount(): number {
     let count = 0;
-    for (const { isOpen, pool } of this.clients.all()) if (isOpen && pool !== undefined) count += 1;
+    for (const { isOpen, pool, relay } of this.clients.all()) {
+      if (isOpen && pool !== undefined && relay?.server?.isStreaming !== true) count += 1;
+    }
     return count;
   }
 
   #activeCount(): number {
     let count = 0;
-    for (const { servers } of this.pools.registry.all()) {
-      count += servers.active.size + servers.tested.size + servers.beingCanceled.size +
-        servers.recovering.size;
+    for (const pool of this.pools.registry.all()) {
+      const { active, beingCanceled, recovering, tested } = pool.servers;
+      count += active.size + tested.size + beingCanceled.size + recovering.size -
+        streamCount(pool);
     }
     return count;
   }

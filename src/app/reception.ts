@@ -1,5 +1,6 @@
 /** Lets clients in: what a login asks of the rest of the pooler. */
 
+import { assert } from "../base/assert.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -22,6 +23,7 @@ import {
 import type { LoginInput } from "../client/login_input.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
+import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
@@ -33,6 +35,7 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
+import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 
 const MOCK_SECRET_BYTES = 32;
@@ -120,7 +123,16 @@ export class Reception implements LoginDesk, SessionDesk {
     return this.#options.pools.poolFor(user, database);
   }
 
-  openRelay(client: ClientSession, pool: ServerPool): ClientService {
+  openOwnPool({ database, passed, replication, user }: ClientIntent): ServerPool {
+    assert(replication !== "none", "Who does not replicate shares a pool");
+    const { clients, live, operations, pools } = this.#options;
+    const refusal = operations.refusal(database) ??
+      replicationRefusal(database, { clients: clients.all(), live });
+    if (refusal !== undefined) throw refusal;
+    return pools.openPrivatePool(user, database, { replication, startupParameters: passed });
+  }
+
+  openRelay(client: ClientSession, pool: ServerPool): Relay {
     const { clock, live, onAbandoned, operations, rewriter } = this.#options;
     const relay = new Relay({
       host: client,
@@ -165,7 +177,10 @@ export class Reception implements LoginDesk, SessionDesk {
 
   forget(client: ClientSession): void {
     this.#options.clients.remove(client);
-    if (client.pool !== undefined) client.pool.clientCount -= 1;
+    const { pool } = client;
+    if (pool === undefined) return;
+    pool.clientCount -= 1;
+    if (pool.isPrivate) this.#options.pools.closePrivatePool(pool);
   }
 
   noteLogin(client: ClientSession): void {
@@ -178,8 +193,10 @@ export class Reception implements LoginDesk, SessionDesk {
   noteAttempt(client: ClientSession): void {
     const { live, log } = this.#options;
     if (!live.settings.logConnections) return;
+    const { database, replication, user } = client;
+    const purpose = replication === "none" ? "" : ` replication=${replication}`;
     log.log(
-      `${clientLabel(client)} login attempt: db=${client.database} user=${client.user} tls=no`,
+      `${clientLabel(client)} login attempt: db=${database} user=${user} tls=no${purpose}`,
     );
   }
 }

@@ -31,7 +31,7 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
 import type { LoginInput } from "./login_input.ts";
-import type { ServerPool } from "./relay.ts";
+import type { Relay, ServerPool } from "./relay.ts";
 import { type ClientIntent, readIntent } from "./startup_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
 
@@ -50,6 +50,8 @@ export interface Admission {
   readonly parameters: Iterable<readonly [string, string]>;
   /** The client's own values, which go before those. */
   readonly own?: ParameterCache;
+  /** Called when the client counts as logged in, before it is told so. */
+  readonly begin?: () => void;
 }
 
 /** What a login asks of the rest of the pooler. */
@@ -71,8 +73,13 @@ export interface LoginDesk {
    * @throws {PgError} If there is no such database, or the client may not have it.
    */
   poolFor(user: string, database: string): ServerPool;
+  /**
+   * A pool for one client that replicates and has proved who it is; it goes with the client.
+   * @throws {PgError} As `poolFor()`, or if there are too many of them.
+   */
+  openOwnPool(intent: ClientIntent): ServerPool;
   /** Serves a client from a pool. */
-  openRelay(client: ClientSession, pool: ServerPool): ClientService;
+  openRelay(client: ClientSession, pool: ServerPool): Relay;
   /**
    * Serves a client with the console.
    * @throws {PgError} If the user has no rights there.
@@ -110,6 +117,7 @@ export class ClientLogin {
     });
     this.#client.enterLogin(intent.user, intent.database);
     this.#client.parameters = intent.parameters;
+    this.#client.replication = intent.replication;
     this.#desk.noteAttempt(this.#client);
     const refusal = this.#desk.refusal(this.#client, intent.database);
     if (refusal !== undefined) throw refusal;
@@ -162,6 +170,7 @@ export class ClientLogin {
   }
 
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
+    if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
       return await this.#welcome(admission, authenticationOk());
@@ -182,6 +191,23 @@ export class ClientLogin {
     return await this.#welcome(admission, isWelcomeKnown ? authenticationOk() : NO_BYTES);
   }
 
+  /** A client that replicates gets a server of its own, and sees that one's parameters. */
+  async #admitToOwnServer(intent: ClientIntent): Promise<ClientService | undefined> {
+    if (intent.database === CONSOLE_DATABASE) {
+      throw new PgError(SQLSTATE.featureNotSupported, "the console has nothing to replicate");
+    }
+    const pool = this.#desk.openOwnPool(intent);
+    this.#client.pool = pool;
+    pool.clientCount += 1;
+    await this.#client.send(authenticationOk());
+    if (!this.#client.isOpen) return undefined;
+    const parameters = await this.#serverParameters(pool);
+    if (parameters === undefined || !this.#client.isOpen) return undefined;
+    intent.parameters.adopt(parameters);
+    const service = this.#desk.openRelay(this.#client, pool);
+    return await this.#welcome({ service, parameters, begin: () => service.takeOwnServer() });
+  }
+
   /** What the first server of the pool reported; waits for it if there was none yet. */
   async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
     const wait = new WelcomeWait(pool);
@@ -193,8 +219,8 @@ export class ClientLogin {
   }
 
   async #welcome(
-    { own, parameters, service }: Admission,
-    before: Uint8Array,
+    { begin, own, parameters, service }: Admission,
+    before: Uint8Array = NO_BYTES,
   ): Promise<ClientService> {
     const writer = new MessageWriter(WELCOME_BYTES).bytes(before);
     for (const [name, value] of parameters) {
@@ -204,6 +230,8 @@ export class ClientLogin {
       .bytes(readyForQuery(TransactionStatus.Idle));
     this.#client.enterIdle();
     this.#client.setService(service);
+    begin?.();
+    if (!this.#client.isOpen) return service;
     this.#desk.noteLogin(this.#client);
     await this.#client.send(writer.take());
     return service;

@@ -12,6 +12,7 @@ import type { ByteStream, SinkAnswer } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import { receiveOpening } from "./client_startup.ts";
@@ -70,6 +71,8 @@ export class ClientSession implements RelayHost {
   parameters: ParameterCache | undefined;
   /** Minor version of protocol 3 that is spoken, from the login on. */
   protocolMinor = 0;
+  /** What it asked to be connected for. */
+  replication: Replication = "none";
   cancelKey: Uint8Array | undefined;
   /** Set with the login; undefined for a client of the console. */
   pool: ServerPool | undefined;

@@ -20,7 +20,7 @@ import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import type { ServerEnd } from "../server/server_end.ts";
+import { databaseChanged, type ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import type { FeatureWatch } from "./feature_watch.ts";
@@ -226,6 +226,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#acquire();
   }
 
+  /**
+   * Links the client to its own server, which is there, before it has asked for anything: else
+   * nobody would look after the server until it does.
+   */
+  takeOwnServer(): void {
+    const server = this.#options.pool.servers.nextIdle(false);
+    if (server === undefined) return this.refuse(serverLost());
+    this.#take(server);
+  }
+
   /** The pool has a server: the wait is over. */
   serve(server: ServerSession): void {
     this.#clock.waited(this.#place.sinceMs);
@@ -410,18 +420,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const server = this.#server;
     if (server === undefined) return this.#statements?.end();
     const wasSession = this.#mode === "session";
-    if (this.#isAtRest(server) && !this.#isInDoubt) {
-      this.#unlink();
-      this.#statements?.end();
-      return server.release(wasSession);
-    }
+    const isClean = server.isPrivate
+      ? !this.#intake.isMidMessage
+      : this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
-    const obstacle = wasLost && this.#options.recovers() ? this.#obstacleToRecovery() : "";
+    const recovers = wasLost && !server.isPrivate && this.#options.recovers();
+    const obstacle = recovers ? this.#obstacleToRecovery() : "";
     const requests = this.#intake.requests.moveOut();
     this.#unlink();
     this.#statements?.end();
-    if (obstacle === undefined) {
+    if (isClean) {
+      server.release(wasSession);
+    } else if (obstacle === undefined) {
       // What was on its way may have taken away any.
       server.statements.doubtAll();
       server.recover(requests, wasSession);
@@ -595,6 +606,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       }
       case Backend.CopyInResponse:
         return this.#intake.requests.onCopyIn();
+      case Backend.CopyBothResponse:
+        this.#server!.isStreaming = true;
+        return;
       case Backend.ErrorResponse: {
         this.#intake.requests.onError();
         const error = errorOf(cursor);
@@ -619,6 +633,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       this.#isWithheld = true;
       return this.#statements.repeat(this.#server!);
     }
+    if (this.#server!.isStreaming) this.#endStream();
     const { requests } = this.#intake;
     this.#options.features?.tell(this.#toClient);
     this.#statements?.onReady(this.#server!);
@@ -635,6 +650,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         "transaction blocks not allowed in statement pooling mode",
       );
     }
+  }
+
+  /** A stream is no query: its hours would drown the averages. */
+  #endStream(): void {
+    this.#server!.isStreaming = false;
+    this.#clock.forget();
   }
 
   /** Ends the link if it may end. Called whenever one of its conditions may have come true. */
@@ -731,9 +752,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 }
 
-/** What a client is told whose servers are no longer those of the configuration. */
-export function databaseChanged(): PgError {
-  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
+/** What a client is told whose own server has gone within the moment between their two logins. */
+function serverLost(): PgError {
+  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
 }
 
 /** Whether a message may not come from a server that was asked nothing. */

@@ -4,8 +4,8 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `on_client_loss`, `readiness_file`, `server_protocol` and `warn_session_features`
- * are Sluice's own.
+ * `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
+ * `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
 import {
@@ -204,6 +204,11 @@ export const POOLER_TABLE = [
     200,
     "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
   ),
+  integer(
+    "max_replication_connections",
+    10,
+    "Replication connections in total, each with a server of its own; 0 = no limit; Sluice's own.",
+  ),
   later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
   later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
   integer(
@@ -398,6 +403,10 @@ export const DATABASE_SETTINGS = [
     "max_db_client_connections",
     "Clients this database may have; 0 = no limit.",
   )),
+  optionalInteger(
+    "max_replication_connections",
+    "Of all replication connections, those this database may have; 0 = no limit of its own.",
+  ),
   optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
   optionalText("client_encoding", "client_encoding given to the server at login."),
   optionalText("datestyle", "datestyle given to the server at login."),

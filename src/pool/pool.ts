@@ -78,6 +78,8 @@ export interface PoolOptions<S, E> {
   readonly rules: () => PoolRules;
   readonly nowMs: () => number;
   readonly stats: PoolStats;
+  /** Whether it belongs to one client and ends with it, and with the one server it has. */
+  readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
   readonly openServer: () => S;
   /** Whether an error of the server only asks for patience (57P03): then everybody waits. */
@@ -90,6 +92,7 @@ export interface PoolOptions<S, E> {
 export class Pool<S extends PooledServer<E>, E> {
   readonly database: string;
   readonly user: string;
+  readonly isPrivate: boolean;
   readonly stats: PoolStats;
   readonly histograms = new PoolHistograms();
   readonly servers = new ServerLists<S>();
@@ -116,6 +119,7 @@ export class Pool<S extends PooledServer<E>, E> {
     this.#options = options;
     this.database = options.database;
     this.user = options.user;
+    this.isPrivate = options.isPrivate === true;
     this.stats = options.stats;
     this.usedAtMs = options.nowMs();
   }

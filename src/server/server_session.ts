@@ -25,6 +25,7 @@ import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Backend, typeTable } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { versionText } from "../wire/protocol_version.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
@@ -34,7 +35,7 @@ import {
   ServerRefusal,
   VersionRefusal,
 } from "./server_login.ts";
-import type { ServerEnd } from "./server_end.ts";
+import { databaseChanged, type ServerEnd } from "./server_end.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
@@ -97,6 +98,8 @@ export interface ServerSessionOptions {
   readonly statements: ServerStatements;
   /** Of the StartupMessage. */
   readonly startupParameters: ReadonlyMap<string, string>;
+  /** As they ask for. With replication it is one client's own, and never used again. */
+  readonly replication: Replication;
   readonly authentication: ServerAuthentication;
   /** Minor version of protocol 3 to ask for. */
   readonly protocolMinor: number;
@@ -124,6 +127,8 @@ export class ServerSession {
   readonly reported = new Map<string, string>();
   /** As of the last ReadyForQuery. */
   transactionStatus: number = TransactionStatus.Idle;
+  /** Whether COPY runs in both directions, which goes on until somebody ends it. */
+  isStreaming = false;
   /** When a client last asked it something. */
   requestedAtMs: number;
   /** Where it stands in a list of its pool's; the pool's own note. */
@@ -177,6 +182,15 @@ export class ServerSession {
 
   get user(): string {
     return this.#options.user;
+  }
+
+  get replication(): Replication {
+    return this.#options.replication;
+  }
+
+  /** Whether no other client gets it, whatever becomes of the one it has. */
+  get isPrivate(): boolean {
+    return this.#options.replication !== "none";
   }
 
   /** Process ID and secret of the backend. */
@@ -243,11 +257,16 @@ export class ServerSession {
   }
 
   /**
-   * The client is done with the server, which is clean: on to the next one.
+   * The client is done with the server, which is clean: on to the next one. A private one ends; of
+   * that it is only asked that it stands between two messages from the client.
    * @param wasSession Whether the link was for a session: what counts is the mode it was made in.
    */
   release(wasSession: boolean): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
+    if (this.isPrivate) {
+      this.#sayGoodbye();
+      return this.discard("replication client was closed");
+    }
     this.#wasSession = wasSession;
     this.#handBack();
   }
@@ -290,12 +309,18 @@ export class ServerSession {
 
   /** Closes the server once it is free: at once, or when it is released. */
   doom(reason: string): void {
+    // Nobody comes after its client, whom the doubt could concern.
+    if (this.isPrivate && this.#state.kind === "active") return;
     this.#doubt ??= reason;
     if (this.#state.kind === "idle" || this.#state.kind === "used") this.discard(reason);
   }
 
-  /** Closes the server once it is free, since its time is over, not since it is in doubt. */
+  /**
+   * Closes the server once it is free, since its time is over, not since it is in doubt; a private
+   * one at once, since a stream is never over.
+   */
   tag(reason: string): void {
+    if (this.isPrivate) return this.discard(reason, databaseChanged());
     this.#isObsolete = true;
     this.doom(reason);
   }
@@ -577,11 +602,14 @@ export class ServerSession {
     this.#ended.abort();
     const stream = this.#stream;
     if (stream === undefined) return;
-    if (before.kind !== "login" && before.kind !== "active") {
-      const message = terminate();
-      void stream.write(message, 0, message.length);
-    }
+    if (before.kind !== "login" && before.kind !== "active") this.#sayGoodbye();
     stream.close();
+  }
+
+  #sayGoodbye(): void {
+    const message = terminate();
+    // Held by nobody: if it cannot be sent at once, the end of the connection says the same.
+    void this.#stream!.write(message, 0, message.length);
   }
 
   #enter(next: ServerState): void {

@@ -83,7 +83,7 @@ const REFUSED: readonly (readonly [
     "08P01",
     "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
   ],
-  [{ replication: "true" }, "42704", "unsupported startup parameter: replication"],
+  [{ replication: "maybe" }, "22023", 'invalid value for parameter "replication": "maybe"'],
 ];
 
 for (const [parameters, sqlstate, message] of REFUSED) {

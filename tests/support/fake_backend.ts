@@ -28,6 +28,8 @@ export interface FakeBackendOptions {
   readonly user: string;
   readonly database: string;
   readonly parameters: FakeSessionParameters;
+  /** Of the StartupMessage. */
+  readonly asked: ReadonlyMap<string, string>;
 }
 
 /** A statement that was run, for tests that ask what reached a server. */
@@ -72,6 +74,8 @@ export class FakeBackend {
   readonly database: string;
   readonly stream: ByteStream;
   readonly parameters: FakeSessionParameters;
+  /** What its StartupMessage asked for. */
+  readonly asked: ReadonlyMap<string, string>;
   /** Every statement run, in order. */
   readonly ran: RunStatement[] = [];
   /** What COPY brought in, a text for each CopyData. */
@@ -111,6 +115,7 @@ export class FakeBackend {
     this.database = options.database;
     this.stream = options.stream;
     this.parameters = options.parameters;
+    this.asked = options.asked;
     this.#chunks = options.chunks;
     this.#splitter = options.splitter;
   }
@@ -393,6 +398,8 @@ export class FakeBackend {
         return await this.#copyIn(command.failAfter);
       case "copy_out":
         return this.#copyOut(command);
+      case "copy_both":
+        return await this.#copyBoth();
       case "notice":
         return this.#put(say.notice(command.text), say.complete("DO"));
       case "misbehave":
@@ -480,6 +487,29 @@ export class FakeBackend {
     this.#put(say.copyOut());
     for (let i = 0; i < count; i++) this.#put(say.copyData(text));
     this.#put(say.copyDone(), say.complete(`COPY ${count}`));
+  }
+
+  async #copyBoth(): Promise<void> {
+    this.#put(say.copyBoth());
+    await this.#flush();
+    for (;;) {
+      const received = await this.#next();
+      if (received === undefined) throw new BackendEnd();
+      switch (received.type) {
+        case "d":
+          this.copied.push(textOf(received.body));
+          break;
+        case "c":
+          return this.#put(say.copyDone(), say.complete("START_REPLICATION"));
+        case "X":
+          this.isTerminated = true;
+          throw new BackendEnd();
+        default:
+          this.#put(say.error("08P01", `invalid standby message type ${received.type}`, "FATAL"));
+          await this.#flush();
+          throw new BackendEnd();
+      }
+    }
   }
 
   async #misbehave({ how }: Extract<Command, { kind: "misbehave" }>): Promise<void> {

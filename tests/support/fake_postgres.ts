@@ -30,6 +30,9 @@ export type { FakeBackend, RunStatement } from "./fake_backend.ts";
 const CANCEL_REQUEST = 80_877_102;
 const SSL_REQUEST = 80_877_103;
 
+/** What a StartupMessage may say besides settings; `options` are taken note of, and not read. */
+const NOT_SETTINGS: readonly string[] = ["user", "database", "replication", "options"];
+
 /** Rounds of SCRAM: few, so that a test takes no time. */
 const ROUNDS = 3;
 
@@ -208,7 +211,7 @@ export class FakePostgres {
       const text = `database "${database}" does not exist`;
       return await arrival.refuse({ severity: "FATAL", sqlstate: "3D000", message: text });
     }
-    const settings = [...asked].filter(([name]) => !["user", "database"].includes(name));
+    const settings = [...asked].filter(([name]) => !NOT_SETTINGS.includes(name));
     let parameters: FakeSessionParameters;
     try {
       parameters = new FakeSessionParameters(settings, { reportsSearchPath });
@@ -217,7 +220,7 @@ export class FakePostgres {
       const { message, sqlstate } = error;
       return await arrival.refuse({ severity: "FATAL", sqlstate, message });
     }
-    return await this.#admit(arrival, { user, database, parameters, minor });
+    return await this.#admit(arrival, { user, database, parameters, minor, asked });
   }
 
   /** Returns the minor version that is spoken; undefined if none is. */
@@ -264,7 +267,8 @@ export class FakePostgres {
 
   async #admit(
     arrival: Arrival,
-    { database, minor, parameters, user }: {
+    { asked, database, minor, parameters, user }: {
+      asked: ReadonlyMap<string, string>;
       database: string;
       minor: number;
       parameters: FakeSessionParameters;
@@ -277,7 +281,7 @@ export class FakePostgres {
     const { chunks, splitter, stream } = arrival;
     const backend = new FakeBackend({
       ...{ chunks, splitter, stream, processId, secret },
-      ...{ user, database, parameters },
+      ...{ user, database, parameters, asked },
     });
     this.backends.push(backend);
     await arrival.send(

@@ -27,6 +27,8 @@ export type Command =
   /** `failAfter`: fails after so many CopyData. */
   | { readonly kind: "copy_in"; readonly failAfter: number | undefined }
   | { readonly kind: "copy_out"; readonly count: number; readonly text: string }
+  /** COPY in both directions, until the client ends it. */
+  | { readonly kind: "copy_both" }
   | { readonly kind: "notice"; readonly text: string }
   | { readonly kind: "misbehave"; readonly how: Misbehaviour };
 
@@ -92,6 +94,7 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     count: Number(count),
     text: unquote(text!),
   })],
+  [/^start_replication$/i, () => ({ kind: "copy_both" })],
   [/^raise notice ('.*')$/is, ([, text]) => ({ kind: "notice", text: unquote(text!) })],
 ];
 

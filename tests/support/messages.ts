@@ -187,6 +187,7 @@ export const backend = {
   portalSuspended: (): Uint8Array<ArrayBuffer> => message("s"),
   parameterDescription: (): Uint8Array<ArrayBuffer> => message("t", int16(0)),
   copyIn: (): Uint8Array<ArrayBuffer> => message("G", new Uint8Array([0, 0, 0])),
+  copyBoth: (): Uint8Array<ArrayBuffer> => message("W", new Uint8Array([0, 0, 0])),
   copyOut: (): Uint8Array<ArrayBuffer> => message("H", new Uint8Array([0, 0, 0])),
   copyData: (data: string): Uint8Array<ArrayBuffer> => message("d", utf8(data)),
   copyDone: (): Uint8Array<ArrayBuffer> => message("c"),

@@ -414,6 +414,7 @@ export class ConsoleFixture implements ConsoleContext {
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,
       statements: new ServerStatements(this.book),
+      replication: "none",
       startupParameters: new Map([["user", pool.user]]),
       authentication: new ServerAuthentication({
         userName: pool.user,
@@ -482,6 +483,7 @@ export class ConsoleFixture implements ConsoleContext {
           : undefined,
       isOwnProcess: (_client, user) => user === "pgbouncer",
       poolFor: refuse,
+      openOwnPool: refuse,
       openRelay: refuse,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: this, isOwnProcess }),

@@ -177,6 +177,7 @@ export class ServerBench implements AsyncDisposable {
       maxMessageBytes: 1_000_000,
       tracked: new TrackedParameters([]),
       statements: new ServerStatements(new StatementBook()),
+      replication: "none",
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       authentication: authentication(),
       protocolMinor: 0,
