@@ -116,6 +116,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #freeze: LinkFreeze | undefined;
   /** What the client is told when its transaction has ended. */
   #farewell: PgError | undefined;
+  /** Takes the chunk with which the client's loop is held, until a request has been repeated. */
+  #afterRepeat: (() => SinkAnswer) | undefined;
   #isDetached = false;
 
   constructor(options: RelayOptions) {
@@ -210,6 +212,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
+    if (this.#statements?.isRepeating === true) {
+      this.#afterRepeat = () => this.onClientChunk(buffer, length);
+      return HOLD;
+    }
     this.#intake.take(buffer, length, this.#server !== undefined);
     return this.#afterTaking();
   }
@@ -345,7 +351,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Holds the client's loop until what was sent on has been taken, and until the thaw. */
   #holdRequest(sending: void | Promise<void>, goOn: () => SinkAnswer): SinkAnswer {
     const { stream } = this.#options;
-    const request = { goOn: () => this.#goOnAfterThaw(goOn), letGo: () => stream.resume() };
+    const request = { goOn: () => this.#goOnHeld(goOn), letGo: () => stream.resume() };
     if (sending === undefined) this.#freeze!.holdRequest(request);
     else this.#afterSending(sending, () => this.#holdOn(request));
     return HOLD;
@@ -358,7 +364,13 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     else this.#freeze.holdRequest(request);
   }
 
-  #goOnAfterThaw(goOn: () => SinkAnswer): void {
+  #goOnAfterRepeat(): void {
+    const goOn = this.#afterRepeat;
+    this.#afterRepeat = undefined;
+    if (goOn !== undefined) this.#goOnHeld(goOn);
+  }
+
+  #goOnHeld(goOn: () => SinkAnswer): void {
     const { host, stream } = this.#options;
     try {
       const answer = goOn();
@@ -613,7 +625,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         this.#intake.requests.onError();
         const error = errorOf(cursor);
         if (this.#statements !== undefined) {
-          this.#isWithheld = this.#statements.onError(this.#server!, error, cursor.unreadCount);
+          this.#isWithheld = this.#statements.onError(this.#server!, error);
         }
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
@@ -631,7 +643,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (this.#statements?.isRepeating === true) {
       if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
       this.#isWithheld = true;
-      return this.#statements.repeat(this.#server!);
+      this.#statements.repeat(this.#server!);
+      return this.#goOnAfterRepeat();
     }
     if (this.#server!.isStreaming) this.#endStream();
     const { requests } = this.#intake;

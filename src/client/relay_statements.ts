@@ -19,14 +19,11 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
-import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import type { MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import type { PgError } from "../wire/pg_error.ts";
 import type { RangeWriter } from "../wire/range_writer.ts";
 import type { ClientIntake } from "./client_intake.ts";
-
-/** A whole ReadyForQuery. */
-const READY_BYTES = HEADER_BYTES + 1;
 
 /** What the statements of a client are made of. */
 export interface RelayStatementsOptions {
@@ -108,10 +105,10 @@ export class RelayStatements {
 
   /**
    * The server reported an error. Returns whether the client is told something else, or is not to
-   * know at all.
-   * @param unreadCount Bytes that came behind it.
+   * know at all: then what was refused is sent again at the next ReadyForQuery, and nothing may be
+   * sent before.
    */
-  onError(server: ServerSession, error: PgError, unreadCount: number): boolean {
+  onError(server: ServerSession, error: PgError): boolean {
     const client = this.#client;
     if (client === undefined) return false;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
@@ -119,12 +116,11 @@ export class RelayStatements {
     if (isChanged || index > 0 || this.#repeatableBytes === 0 || !isOutdated(error)) {
       return isChanged;
     }
-    // Between the error and a ReadyForQuery that is still to come the client could send more.
-    this.#isRepeating = unreadCount === READY_BYTES;
-    return this.#isRepeating;
+    this.#isRepeating = true;
+    return true;
   }
 
-  /** Whether what was refused is to be sent again at the ReadyForQuery that has come. */
+  /** Whether what was refused is to be sent again at the next ReadyForQuery. */
   get isRepeating(): boolean {
     return this.#isRepeating;
   }

@@ -90,6 +90,8 @@ export class FakeBackend {
   isSignalDue = false;
   /** Sent in one piece with the next ReadyForQuery, behind it. */
   postscript: Uint8Array | undefined;
+  /** Whether the next ReadyForQuery waits, once, until it is woken; what is before it is sent. */
+  pausesBeforeReady = false;
   /** The statement whose result has changed; it has to be closed and parsed anew. */
   outdated: string | undefined;
   /** Whether the client said goodbye. */
@@ -434,6 +436,13 @@ export class FakeBackend {
     this.#put(say.complete("DISCARD ALL"));
   }
 
+  async #pause(): Promise<void> {
+    await this.#flush();
+    this.#sleep = Promise.withResolvers<boolean>();
+    await this.#sleep.promise;
+    this.#sleep = undefined;
+  }
+
   #deallocate(name: string | undefined): void {
     if (name === undefined) {
       for (const each of this.statementNames) if (each !== "") this.#statements.delete(each);
@@ -556,6 +565,10 @@ export class FakeBackend {
 
   /** Reports what has changed, then says that the next request may come. */
   async #ready(): Promise<void> {
+    if (this.pausesBeforeReady) {
+      this.pausesBeforeReady = false;
+      await this.#pause();
+    }
     for (const [name, value] of this.parameters.takeNews()) {
       this.#put(say.parameterStatus(name, value));
     }
