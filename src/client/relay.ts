@@ -22,6 +22,7 @@ import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
 import { RequestClock } from "./request_clock.ts";
+import { setParameters } from "./set_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
   isTransactionStatus,
@@ -435,8 +436,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Brings the server's session parameters to what this client expects; the client waits. */
   #setParameters(server: ServerSession): void {
     this.#isSettingParameters = true;
-    const sql = server.parameters.statementsFor(this.#options.parameters);
-    server.runOwnQuery(sql, (result) => this.#onParametersSet(server, result));
+    setParameters(
+      server,
+      this.#options.parameters,
+      (result) => this.#onParametersSet(server, result),
+    );
   }
 
   #onParametersSet(server: ServerSession, { error, status }: OwnQueryResult): void {

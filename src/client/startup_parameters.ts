@@ -92,10 +92,13 @@ class ParameterReader {
   }
 
   #readOther(name: string, value: string, complaint: string): void {
-    if (this.parameters.set(name, value)) this.asked.set(name, value);
-    else if (!this.#isIgnored(name)) {
+    const { tracked } = this.#rules;
+    if (this.#isIgnored(name) && !tracked.isUsual(name)) return;
+    if (!tracked.mayBeAsked(name)) {
       throw new PgError(SQLSTATE.undefinedObject, `${complaint}: ${name}`);
     }
+    this.parameters.set(name, value);
+    this.asked.set(name, value);
   }
 
   #isIgnored(name: string): boolean {

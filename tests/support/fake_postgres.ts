@@ -42,8 +42,10 @@ export interface FakePostgresOptions {
   readonly auth?: ClientAuthenticationMethod;
   /** Secrets by user name: plain, md5… or SCRAM-SHA-256$…. */
   readonly users?: Readonly<Record<string, string>>;
-  /** Whether changes of search_path are reported, as since PostgreSQL 18. */
+  /** Whether changes of search_path and scram_iterations are reported, as since PostgreSQL 18. */
   readonly reportsSearchPath?: boolean;
+  /** Reported parameters of an extension, which only the superuser may set. */
+  readonly extension?: Readonly<Record<string, string>>;
   /** Databases that exist; any if not given. */
   readonly databases?: readonly string[];
 }
@@ -181,7 +183,7 @@ export class FakePostgres {
     arrival: Arrival,
     asked: ReadonlyMap<string, string>,
   ): Promise<FakeBackend | undefined> {
-    const { databases, reportsSearchPath = true } = this.#options;
+    const { databases, extension = {}, reportsSearchPath = true } = this.#options;
     const user = asked.get("user") ?? "";
     const database = asked.get("database") ?? user;
     if (this.garbage !== undefined) {
@@ -197,7 +199,11 @@ export class FakePostgres {
     const settings = [...asked].filter(([name]) => !["user", "database"].includes(name));
     let parameters: FakeSessionParameters;
     try {
-      parameters = new FakeSessionParameters(settings, { reportsSearchPath });
+      parameters = new FakeSessionParameters(settings, {
+        user,
+        isOld: !reportsSearchPath,
+        extension,
+      });
     } catch (error) {
       if (!(error instanceof BadParameter)) throw error;
       const { message, sqlstate } = error;

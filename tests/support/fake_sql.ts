@@ -66,16 +66,23 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     count: Number(count),
     text: unquote(text!),
   })],
-  [/^set (?:session )?(\w+) *(?:=|to) *(.*)$/is, ([, name, value]) => ({
+  [/^set session authorization '?(\w+)'?$/i, ([, value]) => ({
+    kind: "set",
+    name: "session_authorization",
+    value: value!,
+    rows: false,
+  })],
+  [/^reset session authorization$/i, () => ({ kind: "reset", name: "session_authorization" })],
+  [/^set (?:session )?([\w.]+) *(?:=|to) *(.*)$/is, ([, name, value]) => ({
     kind: "set",
     name: name!,
     value: unquote(value!),
     rows: false,
   })],
   [/^reset all$/i, () => ({ kind: "reset_all" })],
-  [/^reset (\w+)$/i, ([, name]) => ({ kind: "reset", name: name! })],
+  [/^reset ([\w.]+)$/i, ([, name]) => ({ kind: "reset", name: name! })],
   [/^discard all$/i, () => ({ kind: "discard_all" })],
-  [/^show (\w+)$/i, ([, name]) => ({ kind: "show", name: name! })],
+  [/^show ([\w.]+)$/i, ([, name]) => ({ kind: "show", name: name! })],
   [/^copy t from stdin(?: failing after (\d+))?$/i, ([, after]) => ({
     kind: "copy_in",
     failAfter: after === undefined ? undefined : Number(after),

@@ -434,7 +434,7 @@ Deno.test("Relay takes a second ReadyForQuery of a server for a reason not to pa
 /** What a server may add to its last answer, cut from it or in one piece. */
 for (
   const [what, bytes, isKept] of [
-    ["ParameterStatus", say.parameterStatus("session_authorization", "eve"), true],
+    ["ParameterStatus", say.parameterStatus("in_hot_standby", "on"), true],
     ["NotificationResponse", say.notification("news", "hear"), true],
     ["ErrorResponse", say.error("57P01", "going down", "FATAL"), false],
     ["DataRow", say.dataRow(["stray"]), false],
