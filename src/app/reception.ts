@@ -122,6 +122,7 @@ export class Reception implements LoginDesk, SessionDesk {
       parameters: client.parameters!,
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
+      refusesQueries: live.settings.disablePqexec,
       poolMode: () => pool.rules.poolMode,
       closesFast: () => live.settings.serverFastClose,
       onAbandoned: (server) => onAbandoned(server, pool),

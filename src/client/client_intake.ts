@@ -23,6 +23,8 @@ const NOTHING_INSPECTED = typeTable([]);
 export interface ClientIntakeOptions {
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
+  /** Whether the simple query protocol is refused (`disable_pqexec`). */
+  readonly refusesQueries: boolean;
   readonly stats: PoolStats;
   /** Called for a Sync that no server will see: it is answered with ReadyForQuery at once. */
   readonly answerSync: () => void;
@@ -48,6 +50,7 @@ export class ClientIntake {
       inspected: NOTHING_INSPECTED,
       maxInspectedBytes: 0,
       maxMessageBytes: options.maxMessageBytes,
+      limitName: "max_packet_size",
     });
   }
 
@@ -65,6 +68,7 @@ export class ClientIntake {
    * Walks a chunk. Data that comes after its COPY has failed is dropped, by a server as well as
    * here: it must not make a client without a server wait for one.
    * @throws {ProtocolError} If it is not what a client may send.
+   * @throws {PgError} If it is what this pooler refuses; then nothing of the chunk is to be sent on.
    */
   take(buffer: Uint8Array, length: number, hasServer: boolean): void {
     this.#options.stats.bytesReceived += length;
@@ -80,7 +84,7 @@ export class ClientIntake {
     if (cursor.next()) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);
   }
 
-  /** Walks on from where a chunk was left. @throws {ProtocolError} As `take()`. */
+  /** Walks on from where a chunk was left. Throws as `take()` does. */
   takeOn(hasServer: boolean): void {
     const cursor = this.#cursor;
     while (cursor.next()) {
@@ -112,6 +116,9 @@ export class ClientIntake {
     const { stats } = this.#options;
     switch (type) {
       case Frontend.Query:
+        if (this.#options.refusesQueries) {
+          throw new PgError(SQLSTATE.featureNotSupported, "PQexec disallowed");
+        }
         requests.noteQuery();
         return true;
       case Frontend.Parse:

@@ -64,6 +64,8 @@ export interface RelayOptions {
   readonly clock: Clock;
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
+  /** Whether the simple query protocol is refused (`disable_pqexec`). */
+  readonly refusesQueries: boolean;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
   /** Whether a session ends with its transaction once its server is to be closed. */
@@ -112,6 +114,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#clock = new RequestClock(options.clock, { stats, histograms });
     this.#intake = new ClientIntake({
       maxMessageBytes: options.maxMessageBytes,
+      refusesQueries: options.refusesQueries,
       stats,
       answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
@@ -178,6 +181,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /**
    * Takes what the client sent: the sink of its receive loop.
    * @throws {ProtocolError} If it is not what a client may send.
+   * @throws {PgError} If it is what this pooler refuses.
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
@@ -326,6 +330,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       if (answer === undefined) stream.resume();
       else if (answer !== HOLD) this.#afterSending(answer, () => stream.resume());
     } catch (error) {
+      if (error instanceof PgError) return host.end(error.message, error);
       if (!(error instanceof ProtocolError)) throw error;
       host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
     }

@@ -8,7 +8,8 @@ import type { OwnQueryResult } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
 
-type OnDone = (result: OwnQueryResult) => void;
+/** Told how it went. */
+export type OnDone = (result: OwnQueryResult) => void;
 
 /**
  * Sets what differs. What the client never asked for, and no other client has changed, it can do

@@ -1,6 +1,7 @@
 /** What a StartupMessage asks for, judged against what is supported. Pure. */
 
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { Endpoint } from "../net/byte_stream.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { readStartupOptions } from "../wire/startup_options.ts";
@@ -13,6 +14,12 @@ const PROTOCOL_OPTION_PREFIX = "_pq_.";
 
 /** Values of `replication` that mean an ordinary session. */
 const NO_REPLICATION: readonly string[] = ["false", "off", "no", "0"];
+
+/** Longest application_name; PostgreSQL's (`NAMEDATALEN - 1`), which cuts off what is beyond. */
+const MAX_APPLICATION_NAME_BYTES = 63;
+
+/** Stands for the name of a client that has none; PgBouncer's. */
+const NAMELESS = "app";
 
 /** What a client wants to be. */
 export interface ClientIntent {
@@ -56,6 +63,20 @@ export function readIntent(
   for (const [name, value] of startup) reader.read(name, value);
   const { asked, parameters, protocolOptions } = reader;
   return { user, database, parameters, asked, protocolOptions };
+}
+
+/**
+ * The `application_name` of a client with its address appended (`application_name_add_host`):
+ * `psql - 10.0.0.7:53412`, `app - unix:6432`. As long as PostgreSQL keeps it: what is cut is the
+ * name, since the address is what is asked for.
+ */
+export function nameWithHost(name: string | undefined, { host, port }: Endpoint): string {
+  const suffix = ` - ${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const room = new Uint8Array(Math.max(0, MAX_APPLICATION_NAME_BYTES - suffix.length));
+  const text = name || NAMELESS;
+  // Tells how much fits without cutting a character.
+  const { read } = new TextEncoder().encodeInto(text, room);
+  return text.slice(0, read) + suffix;
 }
 
 class ParameterReader {

@@ -142,6 +142,7 @@ export class ServerSession {
       inspected: INSPECTED,
       maxInspectedBytes: MAX_INSPECTED_BYTES,
       maxMessageBytes: options.maxMessageBytes,
+      limitName: "max_packet_size",
     });
   }
 

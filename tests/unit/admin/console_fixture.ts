@@ -327,6 +327,7 @@ export class ConsoleFixture implements ConsoleContext {
       parameters,
       clock: this.clock,
       maxMessageBytes: 1_000_000,
+      refusesQueries: false,
       onAbandoned: () => {},
       poolMode: () => "transaction",
       closesFast: () => false,
