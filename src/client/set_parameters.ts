@@ -24,6 +24,26 @@ export function setParameters(
   onDone: OnDone,
 ): void {
   const changes = server.parameters.changesFor(client);
+  const [first, ...others] = changes;
+  if (first === undefined || !mustGoAhead(first, others)) return setAll(server, changes, onDone);
+  server.runOwnQuery(first.sql, (result) => {
+    setAll(server, isDone(result) ? others : changes, onDone);
+  });
+}
+
+/**
+ * Whether a change needs a query of its own. A server reports in an order of its own, all in the
+ * encoding of the end: what is not ASCII can only be read once the encoding is known.
+ */
+function mustGoAhead({ name }: ParameterChange, others: readonly ParameterChange[]): boolean {
+  return name === "client_encoding" && others.some(({ isAscii }) => !isAscii);
+}
+
+function setAll(
+  server: ServerSession,
+  changes: readonly ParameterChange[],
+  onDone: OnDone,
+): void {
   server.runOwnQuery(sqlOf(changes), (result) => {
     if (isDone(result)) return onDone(result);
     const needed = changes.filter(({ cause }) => cause !== "adopted");

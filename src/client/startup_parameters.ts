@@ -68,15 +68,20 @@ export function readIntent(
 /**
  * The `application_name` of a client with its address appended (`application_name_add_host`):
  * `psql - 10.0.0.7:53412`, `app - unix:6432`. As long as PostgreSQL keeps it: what is cut is the
- * name, since the address is what is asked for.
+ * name, since the address is what is asked for. What is not printable ASCII is written as
+ * PostgreSQL would (`\xc3\xa9`, since 16), or it would come to more than fits after all.
  */
 export function nameWithHost(name: string | undefined, { host, port }: Endpoint): string {
   const suffix = ` - ${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const room = new Uint8Array(Math.max(0, MAX_APPLICATION_NAME_BYTES - suffix.length));
-  const text = name || NAMELESS;
-  // Tells how much fits without cutting a character.
-  const { read } = new TextEncoder().encodeInto(text, room);
-  return text.slice(0, read) + suffix;
+  let shown = "";
+  for (const byte of new TextEncoder().encode(name || NAMELESS)) {
+    const next = byte < 0x20 || byte > 0x7e
+      ? `\\x${byte.toString(16).padStart(2, "0")}`
+      : String.fromCharCode(byte);
+    if (shown.length + next.length + suffix.length > MAX_APPLICATION_NAME_BYTES) break;
+    shown += next;
+  }
+  return shown + suffix;
 }
 
 class ParameterReader {

@@ -296,7 +296,7 @@ export const POOLER_TABLE = [
   restart(list(
     "track_extra_parameters",
     "IntervalStyle",
-    "Parameters, besides the usual ones, that are kept for each client.",
+    "Parameters, besides those that servers report, that are kept for each client.",
   )),
   seconds("transaction_timeout", 0, "Close a client whose transaction takes longer."),
   restart(text("unix_socket_dir", "/tmp", "Directory of the unix socket; empty = none.")),

@@ -130,7 +130,10 @@ export class TrackedParameters {
 /** What has to be done on a server before a client may have it. */
 export interface ParameterChange {
   readonly index: number;
+  readonly name: string;
   readonly sql: string;
+  /** Whether the value is, and so reads the same in any encoding. */
+  readonly isAscii: boolean;
   /**
    * Why: the client has asked for it itself (`asked`); the client was told so at its login, and the
    * server was set up otherwise (`adopted`); another client has left its own (`foreign`).
@@ -288,7 +291,7 @@ export class ParameterCache {
     this.#defaults = withAt(this.#defaults, index, this.#values[index]);
   }
 
-  /** What makes a server with these values fit for `client`. */
+  /** What makes a server with these values fit for `client`; `client_encoding` comes first. */
   changesFor(client: ParameterCache): ParameterChange[] {
     const changes: ParameterChange[] = [];
     for (const [index, name] of this.#tracked.names.entries()) {
@@ -298,11 +301,13 @@ export class ParameterCache {
       const isDefault = present === this.#defaults[index];
       if (wanted === undefined) {
         const isOver = present !== undefined && !(isReported && isDefault);
-        if (isOver) changes.push({ index, sql: `RESET ${name}`, cause: "foreign" });
+        const sql = `RESET ${name}`;
+        if (isOver) changes.push({ index, name, sql, isAscii: true, cause: "foreign" });
       } else if (wanted !== present || !isReported) {
         if (this.#isDispensable(index, client)) continue;
         const cause = client.#isOwn[index] ? "asked" : isDefault ? "adopted" : "foreign";
-        changes.push({ index, sql: setStatement(name, wanted), cause });
+        const isAscii = !/[\u0080-\u{10ffff}]/u.test(wanted);
+        changes.push({ index, name, sql: setStatement(name, wanted), isAscii, cause });
       }
     }
     return changes;

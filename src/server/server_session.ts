@@ -307,7 +307,10 @@ export class ServerSession {
       return undefined;
     }
     const start = cursor.start + HEADER_BYTES;
-    const parameter = readParameterStatus(new BodyReader(cursor.buffer, start, cursor.end));
+    const parameter = readParameterStatus(
+      new BodyReader(cursor.buffer, start, cursor.end),
+      this.parameters.get("client_encoding"),
+    );
     this.#noteParameter(parameter.name, parameter.value);
     return parameter;
   }

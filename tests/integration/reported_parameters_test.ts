@@ -219,6 +219,28 @@ for (const { flavour, ignore, version } of VERSIONS) {
   });
 }
 
+/** Client encodings, and a schema that has a name in each. */
+const ENCODED = [["LATIN1", "schéma"], ["WIN1251", "схема"], ["SJIS", "ソ"]] as const;
+
+for (const [encoding, schema] of ENCODED) {
+  Deno.test(`PostgreSQL 18: a search_path of a client with client_encoding = ${encoding} is followed`, async () => {
+    await using postgres = await startPostgres({ auth: "trust" });
+    await using world = await startWorld(postgres, {
+      pooler: { pool_mode: "transaction", default_pool_size: 1 },
+    });
+    await world.direct(`create schema "${schema}"; create table "${schema}".here (x int);
+      grant usage on schema "${schema}" to public; grant select on "${schema}".here to public`);
+    const [client, other] = await world.connectMany(2);
+    await client!.query(`set client_encoding = '${encoding}'`);
+    await set(client!, "search_path", `"${schema}"`);
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await shown(other!, "search_path"), '"$user", public');
+      const got = await client!.query("select count(*) from here");
+      assert.deepEqual([got.errors, got.rows], [[], [["0"]]]);
+    }
+  });
+}
+
 Deno.test(
   "PostgreSQL 15: who asks for what only newer servers know is told so, and nobody else is hurt",
   {

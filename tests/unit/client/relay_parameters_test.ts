@@ -295,6 +295,8 @@ Deno.test("Relay does not shut a client out for a parameter that it never set, a
   const other = await world.login({ parameters: { TimeZone: "Asia/Seoul" } });
   assert.equal(await show(other, "ext.level"), "2");
   assert.equal(other.parameters.get("ext.level"), "2");
+  const attempts = world.postgres.ran.filter(({ sql }) => sql === "SET ext.level='1'");
+  assert.equal(attempts.length, 2, "with the rest, then alone, and never again on this server");
   client.close();
   other.close();
 });

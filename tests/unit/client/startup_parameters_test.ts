@@ -136,13 +136,14 @@ const NAMES_WITH_HOST: readonly (readonly [string | undefined, string, string])[
   ["psql", "::1", "psql - [::1]:53412"],
   ["psql", "unix", "psql - unix:53412"],
   ["x".repeat(1_000), "10.0.0.7", `${"x".repeat(46)} - 10.0.0.7:53412`],
-  ["é".repeat(40), "10.0.0.71", `${"é".repeat(22)} - 10.0.0.71:53412`],
+  ["é".repeat(40), "10.0.0.71", `${"\\xc3\\xa9".repeat(5)}\\xc3 - 10.0.0.71:53412`],
+  ["a\nb", "10.0.0.7", "a\\x0ab - 10.0.0.7:53412"],
 ];
 
 for (const [name, host, expected] of NAMES_WITH_HOST) {
   Deno.test(`nameWithHost() makes ${expected.slice(-30)} of ${name?.slice(0, 10)} at ${host}`, () => {
     const made = nameWithHost(name, { host, port: 53_412 });
     assert.equal(made, expected);
-    assert.ok(new TextEncoder().encode(made).length <= 63);
+    assert.ok(made.length <= 63);
   });
 }
