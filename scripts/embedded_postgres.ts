@@ -10,7 +10,7 @@ import { cached, copyTree, exists, openTree } from "./cache_dir.ts";
 const VERSION = "18.4.0-beta.17";
 
 /** Where Debian's `postgresql-15` puts its programs. */
-const DEBIAN_BIN = "/usr/lib/postgresql/15/bin";
+export const DEBIAN_BIN = "/usr/lib/postgresql/15/bin";
 
 /** Which PostgreSQL: the npm package's 18, or Debian 12's 15. */
 export type Flavour = "embedded" | "debian";

@@ -42,6 +42,7 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["query_wait_timeout", '"30s"'],
   ["load_balance_hosts", '"round-robin"'],
   ["max_db_connections", "50"],
+  ["max_replication_connections", "5"],
   ["max_db_client_connections", "500"],
   ["server_lifetime", '"1h"'],
   ["client_encoding", '"UTF8"'],

@@ -153,7 +153,8 @@ ${markdownTable(rows)}
   when there are more clients than servers. With a new connection for each transaction they are the whole
   cycle: connect, log in, select, leave; there pgbench's own part of SCRAM (4,096 rounds of hashing for each
   login) limits the throughput, since both poolers are given PostgreSQL's verifier and hash little.
-- **Prepared** statements run in session pooling: Debian's PgBouncer 1.18 has none in transaction pooling.
+- **Prepared** statements run in session pooling first, where all have them. In transaction pooling, shared by more
+  clients than there are servers, Debian's PgBouncer 1.18 has none: beside Sluice's it runs the extended protocol.
 - **COPY** is read by psql, with all output thrown away. What limits it is PostgreSQL making the rows, on cores
   that it shares with the pooler and psql.
 - **Memory** is the growth of the process's Pss (its private pages and its share of shared ones) when 5,000 more

@@ -136,6 +136,18 @@ const prepared: Scenario = {
   },
 };
 
+const sharedStatements: Scenario = {
+  name: "shared-statements",
+  title: "select-only, 100 clients, 5 servers; Sluice prepared, PgBouncer extended protocol",
+  figures: loadFigures({ cpu: atMost(1.15) }),
+  async measure(kind, { server, seconds, warmUpSeconds }) {
+    const settings = { ...settingsFor(server, "transaction", "trust"), poolSize: 5 };
+    // Debian's PgBouncer has no prepared statements here: it is the price of those that is asked.
+    const protocol = kind === "pgbouncer" ? "extended" : "prepared";
+    return await measureLoad(kind, settings, { clients: 100, seconds, protocol, warmUpSeconds });
+  },
+};
+
 function connect(
   { authType, clients, goals = {}, name, title }: {
     name: string;
@@ -312,6 +324,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...([1, 50, 500].map((clients) => selectOnly("simple", clients))),
   ...([1, 50, 500].map((clients) => selectOnly("extended", clients))),
   prepared,
+  sharedStatements,
   ...CONNECTS,
   copyOut,
   idle,

@@ -30,6 +30,7 @@ export const SHOW_THINGS = [
   "totals",
   "histograms",
   "prepared",
+  "session_features",
   "sockets",
   "active_sockets",
   "peers",

@@ -41,6 +41,7 @@ function clientRow(
     type: "C",
     user: client.user ?? canceled?.user ?? "",
     database: client.database ?? canceled?.database ?? "",
+    replication: client.replication,
     state,
     remote: client.stream.remote,
     local: client.stream.local,
@@ -54,6 +55,7 @@ function clientRow(
     remotePid: 0,
     applicationName: client.parameters?.get("application_name") ?? "",
     heldBytes: client.relay?.heldBytes ?? 0,
+    statementCount: client.relay?.statementCount ?? 0,
   };
 }
 

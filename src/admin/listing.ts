@@ -14,3 +14,8 @@ export function byName(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }
+
+/** The counts of all, added up. */
+export function sum<T>(all: readonly T[], countOf: (each: T) => number): number {
+  return all.reduce((total, each) => total + countOf(each), 0);
+}

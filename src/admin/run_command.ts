@@ -21,6 +21,7 @@ import { showPeerPools, showPeers } from "./show_peers.ts";
 import { showPools } from "./show_pools.ts";
 import { showPrepared } from "./show_prepared.ts";
 import { showServers } from "./show_servers.ts";
+import { showSessionFeatures } from "./show_session_features.ts";
 import { showActiveSockets, showSockets } from "./show_sockets.ts";
 import { showState } from "./show_state.ts";
 import { showStats } from "./show_stats.ts";
@@ -76,6 +77,7 @@ const TABLES: Readonly<
   totals: showTotals,
   histograms: showHistograms,
   prepared: showPrepared,
+  session_features: showSessionFeatures,
   sockets: showSockets,
   active_sockets: showActiveSockets,
   peers: showPeers,

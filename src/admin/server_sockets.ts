@@ -64,6 +64,7 @@ function serverRow(
     type: "S",
     user: server.user,
     database: server.database,
+    replication: server.replication,
     state,
     remote: server.stream?.remote ?? target(server),
     local: server.stream?.local ?? { host: "", port: 0 },
@@ -77,6 +78,7 @@ function serverRow(
     applicationName: server.parameters.get("application_name") ?? "",
     // What a server says is handed to the client's connection at once.
     heldBytes: 0,
+    statementCount: server.statements.count,
   };
 }
 

@@ -5,10 +5,9 @@
 
 import { databaseConfigOf } from "../config/effective_settings.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
-import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { byName, loadBalanceOf } from "./listing.ts";
+import { byName, loadBalanceOf, sum } from "./listing.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { consoleClientCount } from "./shown_client.ts";
 
@@ -126,8 +125,4 @@ function consoleRow(context: ConsoleContext): DatabaseRow {
     isPaused: false,
     isDisabled: false,
   };
-}
-
-function sum(pools: readonly ServerPool[], countOf: (pool: ServerPool) => number): number {
-  return pools.reduce((total, pool) => total + countOf(pool), 0);
 }

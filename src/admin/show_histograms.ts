@@ -1,4 +1,7 @@
-/** SHOW HISTOGRAMS: how long clients of each pool waited, and their transactions and queries took. */
+/**
+ * SHOW HISTOGRAMS: how long clients of each pool waited, and their transactions and queries took;
+ * without those who replicate, whose pools are their own.
+ */
 
 import type { ServerPool } from "../client/relay.ts";
 import type { Histogram } from "../stats/histogram.ts";
@@ -25,7 +28,7 @@ const COLUMNS: readonly ShowColumn<HistogramRow>[] = [
 
 /** Answers SHOW HISTOGRAMS. */
 export function showHistograms({ pools }: ConsoleContext): ShownTable {
-  return table(COLUMNS, rows(poolsInOrder(pools)));
+  return table(COLUMNS, rows(poolsInOrder(pools).filter(({ isPrivate }) => !isPrivate)));
 }
 
 function* rows(pools: readonly ServerPool[]): Generator<HistogramRow, void, void> {

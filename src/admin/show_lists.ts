@@ -1,6 +1,7 @@
 /** SHOW LISTS: how many there are of everything. */
 
 import type { ConsoleContext } from "./console_context.ts";
+import { poolsByName } from "./pools_in_order.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { shownDatabaseNames } from "./show_databases.ts";
 import { shownUserNames } from "./show_users.ts";
@@ -14,11 +15,8 @@ const COLUMNS: readonly ShowColumn<readonly [string, number]>[] = [
 /** Answers SHOW LISTS. */
 export function showLists(context: ConsoleContext): ShownTable {
   const { cancels, clients, pools } = context;
-  let [poolCount, serverCount] = [0, 0];
-  for (const { servers } of pools.all()) {
-    poolCount += 1;
-    serverCount += servers.count;
-  }
+  let serverCount = 0;
+  for (const { servers } of pools.all()) serverCount += servers.count;
   let [usedCount, loginCount] = [0, 0];
   for (const client of clients.all()) {
     if (shownClientState(client) !== undefined) usedCount += 1;
@@ -30,7 +28,7 @@ export function showLists(context: ConsoleContext): ShownTable {
     ["users", shownUserNames(context).size],
     ["peers", context.config().peers.size],
     // The console's own counts, as it does in SHOW POOLS.
-    ["pools", poolCount + 1],
+    ["pools", poolsByName(pools).length + 1],
     // No cancel request is passed on.
     ["peer_pools", 0],
     // What is not in use is not kept: there are no lists of free clients and servers.

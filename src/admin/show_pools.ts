@@ -6,8 +6,8 @@ import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { ConsoleContext } from "./console_context.ts";
-import { loadBalanceOf } from "./listing.ts";
-import { poolsInOrder } from "./pools_in_order.ts";
+import { loadBalanceOf, sum } from "./listing.ts";
+import { type PoolGroup, poolsByName } from "./pools_in_order.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { consoleClientCount, shownClientState } from "./shown_client.ts";
 import { restMicroseconds, wholeSeconds } from "./shown_time.ts";
@@ -71,9 +71,7 @@ const COLUMNS: readonly ShowColumn<PoolRow>[] = [
 /** Answers SHOW POOLS. */
 export function showPools(context: ConsoleContext): ShownTable {
   const counts = clientCounts(context.clients);
-  const rows = poolsInOrder(context.pools).map((pool) => {
-    return poolRow(pool, counts.get(pool) ?? { activeCount: 0, waitingCount: 0 }, context);
-  });
+  const rows = poolsByName(context.pools).map((group) => poolRow(group, counts, context));
   const at = rows.findIndex(({ database }) => database > CONSOLE_DATABASE);
   rows.splice(at < 0 ? rows.length : at, 0, consoleRow(context));
   return table(COLUMNS, rows);
@@ -95,25 +93,38 @@ function clientCounts(clients: ClientRegistry): Map<ServerPool, ClientCounts> {
   return counts;
 }
 
-function poolRow(pool: ServerPool, clients: ClientCounts, context: ConsoleContext): PoolRow {
+function poolRow(
+  { database, pools, user }: PoolGroup,
+  counts: ReadonlyMap<ServerPool, ClientCounts>,
+  context: ConsoleContext,
+): PoolRow {
   const config = context.config();
-  const { active, beingCanceled, idle, login, tested, used } = pool.servers;
+  const nowMs = context.clock.nowMs();
+  const clients = pools.map((pool) => counts.get(pool) ?? { activeCount: 0, waitingCount: 0 });
+  const cancels = pools.map((pool) => context.cancels.countsOf(pool));
   return {
-    database: pool.database,
-    user: pool.user,
-    clients,
-    cancels: context.cancels.countsOf(pool),
-    servers: {
-      activeCount: active.size,
-      beingCanceledCount: beingCanceled.size,
-      idleCount: idle.length,
-      usedCount: used.length,
-      testedCount: tested.size,
-      loginCount: login.size,
+    database,
+    user,
+    clients: {
+      activeCount: sum(clients, ({ activeCount }) => activeCount),
+      waitingCount: sum(clients, ({ waitingCount }) => waitingCount),
     },
-    maxWaitMs: maxWaitMs(pool, context.clock.nowMs()),
-    poolMode: poolModeOf(config, pool),
-    loadBalance: loadBalanceOf(databaseConfigOf(config, pool.database)),
+    cancels: {
+      activeCount: sum(cancels, ({ activeCount }) => activeCount),
+      waitingCount: sum(cancels, ({ waitingCount }) => waitingCount),
+    },
+    servers: {
+      activeCount: sum(pools, ({ servers }) => servers.active.size),
+      beingCanceledCount: sum(pools, ({ servers }) => servers.beingCanceled.size),
+      idleCount: sum(pools, ({ servers }) => servers.idle.length),
+      usedCount: sum(pools, ({ servers }) => servers.used.length),
+      // PgBouncer has no column for those that recover.
+      testedCount: sum(pools, ({ servers }) => servers.tested.size + servers.recovering.size),
+      loginCount: sum(pools, ({ servers }) => servers.login.size),
+    },
+    maxWaitMs: Math.max(...pools.map((pool) => maxWaitMs(pool, nowMs))),
+    poolMode: poolModeOf(config, { database, user }),
+    loadBalance: loadBalanceOf(databaseConfigOf(config, database)),
   };
 }
 

@@ -13,5 +13,6 @@ export function showServers(context: ConsoleContext): ShownTable {
 
 /** PgBouncer's word for a state. */
 function stateText(kind: ServerStateKind): string {
-  return kind === "login" ? "new" : kind;
+  if (kind === "login") return "new";
+  return kind === "recovering" ? "tested" : kind;
 }

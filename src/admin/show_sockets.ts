@@ -76,5 +76,5 @@ function clientStateText({ pool, state: { kind } }: ClientSession): string | und
 }
 
 function serverStateText(kind: ServerStateKind): string {
-  return `sv_${kind}`;
+  return kind === "recovering" ? "sv_tested" : `sv_${kind}`;
 }

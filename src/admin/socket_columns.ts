@@ -1,5 +1,6 @@
 /** The 21 columns that SHOW CLIENTS and SHOW SERVERS have in common. */
 
+import type { Replication } from "../wire/replication.ts";
 import { int4, type ShowColumn, text } from "./result_set.ts";
 import { restMicroseconds, wholeSeconds } from "./shown_time.ts";
 
@@ -8,6 +9,7 @@ export interface SocketRow {
   readonly type: "C" | "S";
   readonly user: string;
   readonly database: string;
+  readonly replication: Replication;
   readonly state: string;
   readonly remote: ShownEndpoint;
   readonly local: ShownEndpoint;
@@ -22,6 +24,8 @@ export interface SocketRow {
   readonly applicationName: string;
   /** Received and walked, and not sent on yet. */
   readonly heldBytes: number;
+  /** Names that a client has given to statements, statements that are on a server. */
+  readonly statementCount: number;
 }
 
 /** One end of a connection; of one that is not there yet nothing is known. */
@@ -35,8 +39,7 @@ export const SOCKET_COLUMNS: readonly ShowColumn<SocketRow>[] = [
   text("type", ({ type }) => type),
   text("user", ({ user }) => user),
   text("database", ({ database }) => database),
-  // Connections for replication are refused at login.
-  text("replication", () => "none"),
+  text("replication", ({ replication }) => replication),
   text("state", ({ state }) => state),
   text("addr", ({ remote }) => remote.host),
   int4("port", ({ remote }) => remote.port),
@@ -53,8 +56,7 @@ export const SOCKET_COLUMNS: readonly ShowColumn<SocketRow>[] = [
   // Connections are in plain text.
   text("tls", () => ""),
   text("application_name", ({ applicationName }) => applicationName),
-  // None is kept for a client: named statements pass through.
-  int4("prepared_statements", () => 0),
+  int4("prepared_statements", ({ statementCount }) => statementCount),
   int4("id", ({ id }) => id),
 ];
 

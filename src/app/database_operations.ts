@@ -21,6 +21,7 @@ import type { PoolRegistry } from "../pool/pool_registry.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
+import { streamCount } from "./stream_count.ts";
 
 /** What the operations work on. */
 export interface DatabaseOperationsOptions {
@@ -293,7 +294,7 @@ export class DatabaseOperations implements Operations {
   }
 
   #hasServers(database: string | undefined): boolean {
-    return this.#poolsOf(database).some(({ servers }) => servers.count > 0);
+    return this.#poolsOf(database).some((pool) => pool.servers.count > streamCount(pool));
   }
 
   #hasDoomedServers(database: string | undefined): boolean {

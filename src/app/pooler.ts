@@ -17,6 +17,8 @@ import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import type { Config } from "../config/config.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
+import { StatementBook } from "../link/statement_book.ts";
+import { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
@@ -38,6 +40,7 @@ import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
+import { streamCount } from "./stream_count.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
@@ -90,6 +93,8 @@ export class Pooler {
   readonly pools: ServerPools;
   readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
+  /** The prepared statements that clients share. */
+  readonly statements = new StatementBook();
   readonly janitor: Janitor;
 
   readonly #options: PoolerOptions;
@@ -121,6 +126,10 @@ export class Pooler {
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
     this.stats.open(CONSOLE_DATABASE);
     const tracked = new TrackedParameters(this.live.settings.trackExtraParameters);
+    const rewriter = new StatementRewriter({
+      book: this.statements,
+      limit: () => this.live.settings.maxPreparedStatements,
+    });
     const derivation = new KeyDerivation();
     this.pools = new ServerPools({
       clock,
@@ -129,6 +138,7 @@ export class Pooler {
       live: this.live,
       network,
       tracked,
+      rewriter,
       derivation,
       stats: this.stats,
       nextId: () => this.clients.nextId(),
@@ -193,6 +203,7 @@ export class Pooler {
       random,
       derivation,
       tracked,
+      rewriter,
       live: this.live,
       clients: this.clients,
       pools: this.pools,
@@ -366,17 +377,24 @@ export class Pooler {
     return true;
   }
 
-  /** Clients that are being served by a pool or log in to one; those of the console do not count. */
+  /**
+   * Clients that are being served by a pool or log in to one; those of the console do not count, nor
+   * do streams, which would be waited for for ever.
+   */
   #servedCount(): number {
     let count = 0;
-    for (const { isOpen, pool } of this.clients.all()) if (isOpen && pool !== undefined) count += 1;
+    for (const { isOpen, pool, relay } of this.clients.all()) {
+      if (isOpen && pool !== undefined && relay?.server?.isStreaming !== true) count += 1;
+    }
     return count;
   }
 
   #activeCount(): number {
     let count = 0;
-    for (const { servers } of this.pools.registry.all()) {
-      count += servers.active.size + servers.tested.size + servers.beingCanceled.size;
+    for (const pool of this.pools.registry.all()) {
+      const { active, beingCanceled, recovering, tested } = pool.servers;
+      count += active.size + tested.size + beingCanceled.size + recovering.size -
+        streamCount(pool);
     }
     return count;
   }

@@ -375,18 +375,10 @@ function noteStart(log: Logger, { config }: LoadedConfig): void {
       if (user === undefined) log.warning(`database "${name}": auth_type any needs a forced user`);
     }
   }
-  const { maxPreparedStatements, poolMode, serverTlsSslmode } = config.settings;
+  const { serverTlsSslmode } = config.settings;
   if (serverTlsSslmode !== "disable") {
     log.log(
       `server_tls_sslmode = ${serverTlsSslmode}: no TLS yet, servers are reached in plain text`,
-    );
-  }
-  const modes = [poolMode, ...[...config.databases.values()].map((database) => database.poolMode)];
-  const isShared = modes.some((mode) => mode === "transaction" || mode === "statement");
-  if (isShared && maxPreparedStatements > 0) {
-    log.log(
-      "named prepared statements are passed through as they are in transaction and statement " +
-        "pooling (as with max_prepared_statements = 0): clients there should not use them",
     );
   }
 }

@@ -1,5 +1,6 @@
 /** Lets clients in: what a login asks of the rest of the pooler. */
 
+import { assert } from "../base/assert.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -20,16 +21,21 @@ import {
   type SessionDesk,
 } from "../client/client_session.ts";
 import type { LoginInput } from "../client/login_input.ts";
+import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
+import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
+import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 
 const MOCK_SECRET_BYTES = 32;
@@ -41,6 +47,8 @@ export interface ReceptionOptions {
   readonly random: Random;
   readonly derivation: KeyDerivation;
   readonly tracked: TrackedParameters;
+  /** Prepared statements are shared through it. */
+  readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
@@ -49,7 +57,7 @@ export interface ReceptionOptions {
   readonly ownUid: number | undefined;
   readonly isShuttingDown: () => boolean;
   readonly operations: DatabaseOperations;
-  /** Told of a server that was closed while it was running something. */
+  /** Told of a server that was running something when its client was lost. */
   readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
   readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
 }
@@ -61,6 +69,8 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
+  /** One for all clients: each has a watch. */
+  readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -113,8 +123,17 @@ export class Reception implements LoginDesk, SessionDesk {
     return this.#options.pools.poolFor(user, database);
   }
 
-  openRelay(client: ClientSession, pool: ServerPool): ClientService {
-    const { clock, live, onAbandoned, operations } = this.#options;
+  openOwnPool({ database, passed, replication, user }: ClientIntent): ServerPool {
+    assert(replication !== "none", "Who does not replicate shares a pool");
+    const { clients, live, operations, pools } = this.#options;
+    const refusal = operations.refusal(database) ??
+      replicationRefusal(database, { clients: clients.all(), live });
+    if (refusal !== undefined) throw refusal;
+    return pools.openPrivatePool(user, database, { replication, startupParameters: passed });
+  }
+
+  openRelay(client: ClientSession, pool: ServerPool): Relay {
+    const { clock, live, onAbandoned, operations, rewriter } = this.#options;
     const relay = new Relay({
       host: client,
       stream: client.stream,
@@ -124,12 +143,21 @@ export class Reception implements LoginDesk, SessionDesk {
       maxMessageBytes: live.settings.maxPacketSizeBytes,
       refusesQueries: live.settings.disablePqexec,
       poolMode: () => pool.rules.poolMode,
+      rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
+      features: this.#featureWatch(pool),
       closesFast: () => live.settings.serverFastClose,
+      recovers: () => live.settings.onClientLoss === "recover",
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;
     operations.adoptClient(client);
     return relay;
+  }
+
+  #featureWatch(pool: ServerPool): FeatureWatch | undefined {
+    const { countSessionFeatures, warnSessionFeatures } = this.settings();
+    if (!countSessionFeatures && !warnSessionFeatures) return undefined;
+    return new FeatureWatch(pool, this.#warnsOfFeatures);
   }
 
   openConsole(client: ClientSession, options: { isOwnProcess: boolean }): Admission {
@@ -138,8 +166,8 @@ export class Reception implements LoginDesk, SessionDesk {
 
   giveCancelKey(client: ClientSession): Uint8Array {
     const { clients, live, random } = this.#options;
-    const key = makeCancelKey(random, live.settings.peerId);
-    client.cancelKey = key;
+    const { peerId } = live.settings;
+    const key = makeCancelKey(random, { isLong: hasLongKeys(client.protocolMinor), peerId });
     clients.addCancelKey(key, client);
     return key;
   }
@@ -150,18 +178,26 @@ export class Reception implements LoginDesk, SessionDesk {
 
   forget(client: ClientSession): void {
     this.#options.clients.remove(client);
-    if (client.pool !== undefined) client.pool.clientCount -= 1;
+    const { pool } = client;
+    if (pool === undefined) return;
+    pool.clientCount -= 1;
+    if (pool.isPrivate) this.#options.pools.closePrivatePool(pool);
   }
 
   noteLogin(client: ClientSession): void {
     if (client.pool !== undefined) client.pool.stats.clientLoginCount += 1;
+    const { log } = this.#options;
+    if (!log.isNoisy) return;
+    log.noise(`${clientLabel(client)} speaks protocol ${versionText(client.protocolMinor)}`);
   }
 
   noteAttempt(client: ClientSession): void {
     const { live, log } = this.#options;
     if (!live.settings.logConnections) return;
+    const { database, replication, user } = client;
+    const purpose = replication === "none" ? "" : ` replication=${replication}`;
     log.log(
-      `${clientLabel(client)} login attempt: db=${client.database} user=${client.user} tls=no`,
+      `${clientLabel(client)} login attempt: db=${database} user=${user} tls=no${purpose}`,
     );
   }
 }

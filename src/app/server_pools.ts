@@ -9,6 +9,7 @@ import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
@@ -17,12 +18,26 @@ import { ServerHosts } from "../server/server_hosts.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { NEWEST_MINOR } from "../wire/protocol_version.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 
 /** Where PostgreSQL puts its socket when nothing else is said. */
 const FALLBACK_SOCKET_DIRECTORY = "/tmp";
+
+/** The name is of no use to the server, but it is by the name that the pooler finds the server. */
+const PHYSICAL_NEEDS_ENTRY =
+  'Physical replication needs a database of the configuration too; most programs ask for "replication".';
+
+/** What is other in a pool that has one client and one server. */
+const RULES_FOR_ONE = {
+  poolSize: 1,
+  minPoolSize: 0,
+  reservePoolSize: 0,
+  poolMode: "session",
+} as const;
 
 /** First receive buffer of a server; it grows under bulk load. */
 const SERVER_RECEIVE_BYTES = 16_384;
@@ -35,6 +50,7 @@ export interface ServerPoolsOptions {
   readonly live: LiveConfig;
   readonly network: Network;
   readonly tracked: TrackedParameters;
+  readonly rewriter: StatementRewriter;
   readonly derivation: KeyDerivation;
   readonly stats: StatsBook;
   /** Numbers for servers; no client has the same, so that SHOW tells them apart. */
@@ -45,6 +61,13 @@ export interface ServerPoolsOptions {
   readonly onNewPool: (pool: ServerPool) => void;
   /** Told of each server that has gone. */
   readonly onServerGone: () => void;
+}
+
+/** How a server is opened for one client alone. */
+export interface PrivateServer {
+  readonly replication: Exclude<Replication, "none">;
+  /** The client's, besides user and database; they go before those of the configuration. */
+  readonly startupParameters: ReadonlyMap<string, string>;
 }
 
 /** Finds and makes pools. */
@@ -67,21 +90,30 @@ export class ServerPools {
    * @throws {PgError} If there is no such database, or no user for its servers.
    */
   poolFor(user: string, database: string): ServerPool {
-    const { live } = this.#options;
-    const config = live.databaseConfig(database);
-    if (config === undefined) {
-      throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`);
-    }
-    if (config.user === undefined && live.settings.authType === "any") {
-      this.#options.log.error(`database "${database}": auth_type=any requires a forced user`);
-      throw new PgError(SQLSTATE.internalError, "bouncer config error");
-    }
-    const serverUser = config.user ?? user;
+    const serverUser = this.#serverUserFor(user, database);
     return this.registry.findOrMake(
       database,
       serverUser,
       () => this.#makePool(serverUser, database),
     );
+  }
+
+  /**
+   * A pool for one client alone, with one server, which is never used again.
+   * @throws {PgError} As `poolFor()`.
+   */
+  openPrivatePool(user: string, database: string, own: PrivateServer): ServerPool {
+    const hint = own.replication === "physical" ? PHYSICAL_NEEDS_ENTRY : undefined;
+    const pool = this.#makePool(this.#serverUserFor(user, database, hint), database, own);
+    this.registry.addPrivate(pool);
+    return pool;
+  }
+
+  /** Ends such a pool, whose client is gone. */
+  closePrivatePool(pool: ServerPool): void {
+    const reason = "replication client was closed";
+    pool.close(new PgError(SQLSTATE.adminShutdown, reason), reason);
+    this.free(pool);
   }
 
   /** Frees a pool that has neither clients nor servers. */
@@ -119,23 +151,46 @@ export class ServerPools {
     }
   }
 
-  #makePool(user: string, database: string): ServerPool {
+  /** @throws {PgError} If there is no such database, with the hint; or no user for its servers. */
+  #serverUserFor(user: string, database: string, hint?: string): string {
+    const { live, log } = this.#options;
+    const config = live.databaseConfig(database);
+    if (config === undefined) {
+      throw new PgError(
+        SQLSTATE.invalidCatalogName,
+        `no such database: ${database}`,
+        hint === undefined ? {} : { hint },
+      );
+    }
+    if (config.user === undefined && live.settings.authType === "any") {
+      log.error(`database "${database}": auth_type=any requires a forced user`);
+      throw new PgError(SQLSTATE.internalError, "bouncer config error");
+    }
+    return config.user ?? user;
+  }
+
+  #makePool(user: string, database: string, own?: PrivateServer): ServerPool {
     const { clock, live, stats } = this.#options;
-    let rules = poolRules(live, user, database);
+    const rulesNow = () => {
+      const rules = poolRules(live, user, database);
+      return own === undefined ? rules : { ...rules, ...RULES_FOR_ONE };
+    };
+    let rules = rulesNow();
     let rulesOf = live.config;
     const pool: ServerPool = new Pool<ServerSession, PgError>({
       database,
       user,
+      isPrivate: own !== undefined,
       stats: stats.open(database),
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
-          rules = poolRules(live, user, database);
+          rules = rulesNow();
           rulesOf = live.config;
         }
         return rules;
       },
-      openServer: () => this.#openServer(pool),
+      openServer: () => this.#openServer(pool, own),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
       onServerGone: this.#options.onServerGone,
     });
@@ -143,22 +198,25 @@ export class ServerPools {
     return pool;
   }
 
-  #openServer(pool: ServerPool): ServerSession {
-    const { clock, derivation, live, log, network, nextId, random, servers, tracked } =
+  #openServer(pool: ServerPool, own: PrivateServer | undefined): ServerSession {
+    const { clock, derivation, live, log, network, nextId, random, rewriter, servers, tracked } =
       this.#options;
     const { database, user } = pool;
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
+    const address = hosts.next();
+    const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
     let upkeep: ServerUpkeep | undefined;
     const server = new ServerSession({
       id: nextId(),
       owner: pool,
       database,
       user,
-      address: hosts.next(),
+      address,
       network,
       clock,
+      random,
       log,
       logsConnections: settings.logConnections,
       logsDisconnections: settings.logDisconnections,
@@ -166,17 +224,25 @@ export class ServerPools {
       connectTimeoutMs: settings.serverConnectTimeoutMs,
       maxMessageBytes: settings.maxPacketSizeBytes,
       tracked,
-      startupParameters: startupParameters(user, database, config),
+      statements: rewriter.newServer(),
+      startupParameters: new Map([
+        ...startupParameters(user, database, config),
+        ...own?.startupParameters ?? [],
+      ]),
+      replication: own?.replication ?? "none",
       authentication: new ServerAuthentication({
         userName: user,
         credential: this.#serverCredential(user, config),
         random,
         derivation,
       }),
-      connectQuery: config?.connectQuery,
+      protocolMinor: isOld ? 0 : NEWEST_MINOR,
+      // With physical replication a server takes no SQL.
+      connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       onUnreachable: (address) => hosts.noteFailure(address),
       onReached: () => hosts.noteSuccess(),
+      onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
     servers.spawn(() => server.run());
     return server;

@@ -11,6 +11,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
+import type { Recovery } from "../server/recovery.ts";
 import { serverLabel, type ServerSession } from "../server/server_session.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
 import type { ClientRegistry } from "./client_registry.ts";
@@ -119,11 +120,15 @@ export class CancelDesk {
     }
   }
 
-  /** Cancels what a backend is running whose server has been closed here: nobody gets it any more. */
+  /**
+   * Cancels what a backend is running whose server has lost its client: it has been closed here, so
+   * that nobody gets it any more, or is recovering, and kept until the request has ended.
+   */
   async cancelAbandoned(server: ServerSession, pool: ServerPool): Promise<void> {
-    if (server.cancelKey === undefined || !await this.#takePlace(pool)) return;
+    const { cancelKey, recovery } = server;
+    if (cancelKey === undefined || !await this.#takePlace(pool)) return;
     try {
-      await this.#sendAbandoned(server, server.cancelKey);
+      await this.#sendAbandoned(server, { key: cancelKey, recovery });
     } catch (error) {
       const { log } = this.#options;
       log.warning(`${serverLabel(server)} its query was not canceled: ${errorText(error)}`);
@@ -132,9 +137,14 @@ export class CancelDesk {
     }
   }
 
-  async #sendAbandoned(server: ServerSession, key: Uint8Array): Promise<void> {
+  async #sendAbandoned(
+    server: ServerSession,
+    { key, recovery }: { key: Uint8Array; recovery: Recovery | undefined },
+  ): Promise<void> {
     const stream = await this.#dial(server);
     try {
+      // It may have come to its end by itself, and the server may be another client's by now.
+      if (recovery?.isDraining === false) return;
       await this.#send(server, { stream, key });
     } finally {
       stream.close();

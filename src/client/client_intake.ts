@@ -5,19 +5,35 @@
  * HOT PATH. Budget: no allocation per message.
  */
 
+import { mayDeallocate } from "../link/deallocation.ts";
 import { RequestQueue } from "../link/request_queue.ts";
+import { type ChunkPlace, MAX_LOOKED_AT_BYTES } from "../link/statement_rewriter.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
 import { errorResponse } from "../wire/error_response.ts";
-import { MessageCursor } from "../wire/message_cursor.ts";
+import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Frontend, typeTable } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { FeatureWatch } from "./feature_watch.ts";
 
-/** Of the client's messages none has to be looked into. */
+/** Where statements are not shared, no message of a client has to be looked into. */
 const NOTHING_INSPECTED = typeTable([]);
+
+/** Those with names of statements and portals, or with SQL that may deallocate. */
+const STATEMENTS_INSPECTED = typeTable([
+  Frontend.Parse,
+  Frontend.Bind,
+  Frontend.Describe,
+  Frontend.Execute,
+  Frontend.Close,
+  Frontend.Query,
+]);
+
+/** Those with SQL. */
+const SQL_INSPECTED = typeTable([Frontend.Parse, Frontend.Query]);
 
 /** What an intake is made of. */
 export interface ClientIntakeOptions {
@@ -26,6 +42,10 @@ export interface ClientIntakeOptions {
   /** Whether the simple query protocol is refused (`disable_pqexec`). */
   readonly refusesQueries: boolean;
   readonly stats: PoolStats;
+  /** Whether prepared statements may have to be shared with other clients. */
+  readonly looksForStatements: boolean;
+  /** Shown all SQL, where somebody wants to see it. */
+  readonly features: FeatureWatch | undefined;
   /** Called for a Sync that no server will see: it is answered with ReadyForQuery at once. */
   readonly answerSync: () => void;
 }
@@ -36,6 +56,17 @@ export class ClientIntake {
   readonly requests = new RequestQueue();
   /** What is to be sent to a server. */
   readonly outgoing = new RangeWriter();
+  /** Where that stands in the conversation. */
+  readonly place: ChunkPlace = {
+    continuedBytes: 0,
+    segment: 0,
+    askedInSegment: 0,
+    answeringSegment: 0,
+  };
+  /** Whether it has a message that concerns prepared statements. */
+  hasStatements = false;
+  /** Whether it has a Query; asked for where it has nothing else of interest. */
+  hasQuery = false;
   readonly #options: ClientIntakeOptions;
   readonly #cursor: MessageCursor;
   /** Whether the pieces to come of a message in parts are sent on. */
@@ -47,8 +78,8 @@ export class ClientIntake {
   constructor(options: ClientIntakeOptions) {
     this.#options = options;
     this.#cursor = new MessageCursor({
-      inspected: NOTHING_INSPECTED,
-      maxInspectedBytes: 0,
+      inspected: inspectedBy(options),
+      maxInspectedBytes: MAX_LOOKED_AT_BYTES,
       maxMessageBytes: options.maxMessageBytes,
       limitName: "max_packet_size",
     });
@@ -72,13 +103,15 @@ export class ClientIntake {
    */
   take(buffer: Uint8Array, length: number, hasServer: boolean): void {
     this.#options.stats.bytesReceived += length;
+    this.#notePlace();
     this.#cursor.feed(buffer, length);
-    this.takeOn(hasServer);
+    this.#walk(hasServer);
   }
 
   /** Takes of a chunk only what belongs to the message that is under way; the rest by `takeOn()`. */
   takeRest(buffer: Uint8Array, length: number): void {
     this.#options.stats.bytesReceived += length;
+    this.#notePlace();
     const cursor = this.#cursor;
     cursor.feed(buffer, length);
     if (cursor.next()) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);
@@ -86,6 +119,21 @@ export class ClientIntake {
 
   /** Walks on from where a chunk was left. Throws as `take()` does. */
   takeOn(hasServer: boolean): void {
+    this.#notePlace();
+    this.#walk(hasServer);
+  }
+
+  #notePlace(): void {
+    const { place, requests } = this;
+    // The rest of what is dropped does not come into it.
+    place.continuedBytes = this.#isForwarding ? this.#cursor.restBytes : 0;
+    place.segment = requests.askingSegment;
+    place.askedInSegment = requests.askedInSegment;
+    this.hasStatements = false;
+    this.hasQuery = false;
+  }
+
+  #walk(hasServer: boolean): void {
     const cursor = this.#cursor;
     while (cursor.next()) {
       if (!cursor.isContinuation) this.#isForwarding = this.#note(cursor.type, hasServer);
@@ -120,18 +168,19 @@ export class ClientIntake {
           throw new PgError(SQLSTATE.featureNotSupported, "PQexec disallowed");
         }
         requests.noteQuery();
+        this.#lookAtQuery();
         return true;
       case Frontend.Parse:
         stats.clientParseCount += 1;
-        requests.noteExtended();
-        return true;
+        if (this.#options.features !== undefined) this.#lookAtParse(this.#options.features);
+        return this.#noteExtended();
       case Frontend.Bind:
         stats.bindCount += 1;
-        requests.noteExtended();
-        return true;
+        return this.#noteExtended();
       case Frontend.Describe:
-      case Frontend.Execute:
       case Frontend.Close:
+        return this.#noteExtended();
+      case Frontend.Execute:
         requests.noteExtended();
         return true;
       case Frontend.Sync:
@@ -158,6 +207,28 @@ export class ClientIntake {
     }
   }
 
+  #noteExtended(): boolean {
+    this.requests.noteExtended();
+    this.hasStatements = this.#options.looksForStatements;
+    return true;
+  }
+
+  #lookAtQuery(): void {
+    const { features, looksForStatements } = this.#options;
+    const { buffer, end, start } = this.#cursor;
+    features?.look(buffer, start + HEADER_BYTES, end);
+    if (!looksForStatements) return;
+    this.hasQuery = true;
+    if (mayDeallocate(buffer, start + HEADER_BYTES, end)) this.hasStatements = true;
+  }
+
+  #lookAtParse(features: FeatureWatch): void {
+    const { buffer, end, start } = this.#cursor;
+    let text = start + HEADER_BYTES;
+    while (text < end && buffer[text] !== 0) text += 1;
+    features.look(buffer, text + 1, end);
+  }
+
   #skipToSync(type: number): boolean {
     if (type === Frontend.Terminate) this.#isTerminating = true;
     if (type === Frontend.Sync) {
@@ -179,4 +250,10 @@ export class ClientIntake {
     if (this.requests.isUnsynced) answer.bytes(error);
     return answer.take();
   }
+}
+
+/** Held, so that names and first words are there when a message is looked at. */
+function inspectedBy({ features, looksForStatements }: ClientIntakeOptions): Uint8Array {
+  if (looksForStatements) return STATEMENTS_INSPECTED;
+  return features === undefined ? NOTHING_INSPECTED : SQL_INSPECTED;
 }

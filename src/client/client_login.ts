@@ -27,19 +27,17 @@ import { noticeResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { negotiatedMinor } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
 import type { LoginInput } from "./login_input.ts";
-import type { ServerPool } from "./relay.ts";
+import type { Relay, ServerPool } from "./relay.ts";
 import { type ClientIntent, nameWithHost, readIntent } from "./startup_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
 
 /** The database name that means the console; PgBouncer's, as are the tools that use it. */
 export const CONSOLE_DATABASE = "pgbouncer";
-
-/** Minor version of protocol 3 that is spoken. */
-const NEWEST_MINOR = 0;
 
 /** Room for an ordinary welcome. */
 const WELCOME_BYTES = 640;
@@ -55,6 +53,8 @@ export interface Admission {
   readonly own?: ParameterCache;
   /** Told by a NOTICE; empty = nothing. */
   readonly notice?: string;
+  /** Called when the client counts as logged in, before it is told so. */
+  readonly begin?: () => void;
 }
 
 /** What a login asks of the rest of the pooler. */
@@ -76,8 +76,13 @@ export interface LoginDesk {
    * @throws {PgError} If there is no such database, or the client may not have it.
    */
   poolFor(user: string, database: string): ServerPool;
+  /**
+   * A pool for one client that replicates and has proved who it is; it goes with the client.
+   * @throws {PgError} As `poolFor()`, or if there are too many of them.
+   */
+  openOwnPool(intent: ClientIntent): ServerPool;
   /** Serves a client from a pool. */
-  openRelay(client: ClientSession, pool: ServerPool): ClientService;
+  openRelay(client: ClientSession, pool: ServerPool): Relay;
   /**
    * Serves a client with the console.
    * @throws {PgError} If the user has no rights there.
@@ -116,6 +121,7 @@ export class ClientLogin {
     if (settings.applicationNameAddHost) this.#addHost(intent.parameters);
     this.#client.enterLogin(intent.user, intent.database);
     this.#client.parameters = intent.parameters;
+    this.#client.replication = intent.replication;
     this.#desk.noteAttempt(this.#client);
     const refusal = this.#desk.refusal(this.#client, intent.database);
     if (refusal !== undefined) throw refusal;
@@ -131,10 +137,13 @@ export class ClientLogin {
     parameters.set("application_name", nameWithHost(name, this.#client.stream.remote));
   }
 
-  /** Says once which of the asked-for protocol is not spoken. */
-  async #negotiate(startup: StartupMessage, intent: ClientIntent): Promise<void> {
-    if (startup.minor <= NEWEST_MINOR && intent.protocolOptions.length === 0) return;
-    await this.#client.send(negotiateProtocolVersion(NEWEST_MINOR, intent.protocolOptions));
+  /** Settles which version is spoken; says once what of that asked for is not spoken. */
+  async #negotiate({ minor }: StartupMessage, { protocolOptions }: ClientIntent): Promise<void> {
+    const spoken = negotiatedMinor(minor);
+    this.#client.protocolMinor = spoken;
+    if (minor === spoken && protocolOptions.length === 0) return;
+    // Never newer than asked for, which a client must refuse.
+    await this.#client.send(negotiateProtocolVersion(spoken, protocolOptions));
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */
@@ -170,6 +179,7 @@ export class ClientLogin {
   }
 
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
+    if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
       return await this.#welcome(admission, authenticationOk());
@@ -191,6 +201,23 @@ export class ClientLogin {
     return await this.#welcome(admission, isWelcomeKnown ? authenticationOk() : NO_BYTES);
   }
 
+  /** A client that replicates gets a server of its own, and sees that one's parameters. */
+  async #admitToOwnServer(intent: ClientIntent): Promise<ClientService | undefined> {
+    if (intent.database === CONSOLE_DATABASE) {
+      throw new PgError(SQLSTATE.featureNotSupported, "the console has nothing to replicate");
+    }
+    const pool = this.#desk.openOwnPool(intent);
+    this.#client.pool = pool;
+    pool.clientCount += 1;
+    await this.#client.send(authenticationOk());
+    if (!this.#client.isOpen) return undefined;
+    const parameters = await this.#serverParameters(pool);
+    if (parameters === undefined || !this.#client.isOpen) return undefined;
+    intent.parameters.adopt(parameters);
+    const service = this.#desk.openRelay(this.#client, pool);
+    return await this.#welcome({ service, parameters, begin: () => service.takeOwnServer() });
+  }
+
   /** What the first server of the pool reported; waits for it if there was none yet. */
   async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
     const wait = new WelcomeWait(pool);
@@ -202,8 +229,8 @@ export class ClientLogin {
   }
 
   async #welcome(
-    { notice = "", own, parameters, service }: Admission,
-    before: Uint8Array,
+    { begin, notice = "", own, parameters, service }: Admission,
+    before: Uint8Array = NO_BYTES,
   ): Promise<ClientService> {
     const writer = new MessageWriter(WELCOME_BYTES).bytes(before);
     for (const [name, value] of parameters) {
@@ -214,6 +241,8 @@ export class ClientLogin {
     writer.bytes(readyForQuery(TransactionStatus.Idle));
     this.#client.enterIdle();
     this.#client.setService(service);
+    begin?.();
+    if (!this.#client.isOpen) return service;
     this.#desk.noteLogin(this.#client);
     await this.#client.send(writer.take());
     return service;

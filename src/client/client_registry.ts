@@ -1,13 +1,17 @@
 /** All clients of one pooler: by number, and by the key with which they may cancel. */
 
 import { assert } from "../base/assert.ts";
-import { cancelKeyText } from "./cancel_key.ts";
+import { cancelKeyProcessId, isSameCancelKey } from "./cancel_key.ts";
 import type { ClientSession } from "./client_session.ts";
 
 /** Knows every client from its first byte to its last. */
 export class ClientRegistry {
   readonly #clients = new Set<ClientSession>();
-  readonly #byCancelKey = new Map<string, ClientSession>();
+  /**
+   * Found by the part of the key that is no secret; the rest is compared in constant time, which a
+   * table of whole keys would not promise.
+   */
+  readonly #byProcessId = new Map<number, ClientSession[]>();
   #lastId = 0;
 
   /** Sockets, those still logging in and those on their way out included. */
@@ -40,21 +44,33 @@ export class ClientRegistry {
     this.#clients.add(client);
   }
 
-  /** Lets a client be found by its cancel key. */
+  /** Gives a client its cancel key, and lets it be found by that. */
   addCancelKey(key: Uint8Array, client: ClientSession): void {
-    this.#byCancelKey.set(cancelKeyText(key), client);
+    client.cancelKey = key;
+    const processId = cancelKeyProcessId(key);
+    const known = this.#byProcessId.get(processId);
+    // A part of a key is not always one client's alone.
+    if (known === undefined) this.#byProcessId.set(processId, [client]);
+    else known.push(client);
   }
 
-  /** The client whose key it is. */
+  /** The client whose key it is; a key of another length is nobody's. */
   findByCancelKey(key: Uint8Array): ClientSession | undefined {
-    return this.#byCancelKey.get(cancelKeyText(key));
+    const known = this.#byProcessId.get(cancelKeyProcessId(key));
+    return known?.find(({ cancelKey }) => isSameCancelKey(cancelKey!, key));
   }
 
   /** Forgets a client that has gone. */
   remove(client: ClientSession): void {
     const wasThere = this.#clients.delete(client);
     assert(wasThere, "A client is removed once");
-    const { cancelKey } = client;
-    if (cancelKey !== undefined) this.#byCancelKey.delete(cancelKeyText(cancelKey));
+    if (client.cancelKey !== undefined) this.#removeCancelKey(client.cancelKey, client);
+  }
+
+  #removeCancelKey(key: Uint8Array, client: ClientSession): void {
+    const processId = cancelKeyProcessId(key);
+    const known = this.#byProcessId.get(processId)!;
+    if (known.length === 1) this.#byProcessId.delete(processId);
+    else known.splice(known.indexOf(client), 1);
   }
 }

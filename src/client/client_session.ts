@@ -12,6 +12,7 @@ import type { ByteStream, SinkAnswer } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import { receiveOpening } from "./client_startup.ts";
@@ -30,8 +31,8 @@ export interface ClientService {
   readonly isMidReply?: boolean;
   /** Ends what is being waited for, at the client's request; returns whether there was anything. */
   cancel?(): boolean;
-  /** The client is gone. */
-  detach(): void;
+  /** The client is gone: it was lost or has left, or it was ended here. */
+  detach(wasLost: boolean): void;
 }
 
 /** What a client session asks of the rest of the pooler. */
@@ -68,6 +69,10 @@ export class ClientSession implements RelayHost {
   user: string | undefined;
   database: string | undefined;
   parameters: ParameterCache | undefined;
+  /** Minor version of protocol 3 that is spoken, from the login on. */
+  protocolMinor = 0;
+  /** What it asked to be connected for. */
+  replication: Replication = "none";
   cancelKey: Uint8Array | undefined;
   /** Set with the login; undefined for a client of the console. */
   pool: ServerPool | undefined;
@@ -157,12 +162,12 @@ export class ClientSession implements RelayHost {
     if (error === undefined || service?.isMidReply === true) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
-      service?.detach();
+      service?.detach(error === undefined);
       this.stream.close();
       return;
     }
     this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
-    service?.detach();
+    service?.detach(false);
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
     this.stream.finishWriting();

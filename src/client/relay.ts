@@ -5,22 +5,27 @@
  * HOT PATH. Budget per chunk: one write; per message nothing; per transaction the two states.
  * Invariants: a server is released only when it is idle, nothing is outstanding and both
  * directions stand between two messages; what a link leaves in doubt is closed; a server is never
- * released before its last reply was handed to the client's stream.
+ * released before its last reply was handed to the client's stream. A server whose client is lost
+ * is recovered where it is known what is outstanding.
  */
 
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { PoolMode } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
 import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
+import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import type { ServerEnd } from "../server/server_end.ts";
+import { databaseChanged, type ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
+import type { FeatureWatch } from "./feature_watch.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
+import { RelayStatements } from "./relay_statements.ts";
 import { RequestClock } from "./request_clock.ts";
 import { setParameters } from "./set_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
@@ -68,9 +73,15 @@ export interface RelayOptions {
   readonly refusesQueries: boolean;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
+  /** Where prepared statements are shared; undefined if they are not (`max_prepared_statements`). */
+  readonly rewriter: StatementRewriter | undefined;
+  /** Watches what the client uses that its servers do not keep; undefined if nobody asks. */
+  readonly features: FeatureWatch | undefined;
   /** Whether a session ends with its transaction once its server is to be closed. */
   readonly closesFast: () => boolean;
-  /** Told of a server that was closed while it was running something for the client. */
+  /** Whether a server is recovered whose client was lost (`on_client_loss`); else it is closed. */
+  readonly recovers: () => boolean;
+  /** Told of a server that was running something when the client was lost. */
   readonly onAbandoned: (server: ServerSession) => void;
 }
 
@@ -81,6 +92,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #intake: ClientIntake;
   readonly #clock: RequestClock;
   readonly #toClient = new RangeWriter();
+  readonly #statements: RelayStatements | undefined;
   #server: ServerSession | undefined;
   #mode: PoolMode = "session";
   #linkCount = 0;
@@ -95,6 +107,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Whether the client has asked for something since the last ReadyForQuery. */
   #hasAskedSince = false;
   #isMidReply = false;
+  /** Whether the client is not to see the server's present message. */
+  #isWithheld = false;
   /** Nothing is outstanding: what the server says now it says to nobody. */
   #isLinkOver = false;
   /** Whether the client has not taken yet what was handed to its stream. */
@@ -116,8 +130,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       maxMessageBytes: options.maxMessageBytes,
       refusesQueries: options.refusesQueries,
       stats,
+      looksForStatements: options.rewriter !== undefined,
+      features: options.features,
       answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
+    const { rewriter } = options;
+    if (rewriter === undefined) return;
+    const toClient = this.#toClient;
+    this.#statements = new RelayStatements({ rewriter, intake: this.#intake, toClient, stats });
   }
 
   /** The server the client is linked to. */
@@ -156,6 +176,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
     return this.#isMidReply;
+  }
+
+  /** How many prepared statements the client has, where they are shared. */
+  get statementCount(): number {
+    return this.#statements?.count ?? 0;
+  }
+
+  /** How often the client used what its servers do not keep for it. */
+  get featureUses(): ReadonlyMap<string, number> {
+    return this.#options.features?.uses ?? new Map<string, number>();
   }
 
   /** When the running query set out, or undefined. */
@@ -201,6 +231,16 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#acquire();
   }
 
+  /**
+   * Links the client to its own server, which is there, before it has asked for anything: else
+   * nobody would look after the server until it does.
+   */
+  takeOwnServer(): void {
+    const server = this.#options.pool.servers.nextIdle(false);
+    if (server === undefined) return this.refuse(serverLost());
+    this.#take(server);
+  }
+
   /** The pool has a server: the wait is over. */
   serve(server: ServerSession): void {
     this.#clock.waited(this.#place.sinceMs);
@@ -226,9 +266,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       }
       if (!cursor.isContinuation) this.#observe(cursor);
       if (this.#violation !== undefined) return this.#endBoth(cursor, this.#violation);
-      toClient.add(cursor.buffer, cursor.start, cursor.end);
+      if (!this.#isWithheld) toClient.add(cursor.buffer, cursor.start, cursor.end);
     }
-    this.#isMidReply = cursor.isMidMessage;
+    this.#isMidReply = cursor.isMidMessage && !this.#isWithheld;
     const sending = this.#flushToClient();
     if (sending === undefined) return this.#settle();
     this.#isReplyUnsent = true;
@@ -338,6 +378,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   async #receiveFrozenReply(cursor: MessageCursor, freeze: LinkFreeze): Promise<void> {
     const server = this.#server;
+    this.#isReplyHeld = true;
     if (this.#isMidReply && cursor.next()) {
       this.#toClient.add(cursor.buffer, cursor.start, cursor.end);
       this.#isMidReply = cursor.isMidMessage;
@@ -345,9 +386,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       await this.#flushToClient();
       this.#isReplyUnsent = false;
       // The chunk was not enough: it is used up.
-      if (this.#isMidReply) return;
+      if (this.#isMidReply) {
+        this.#isReplyHeld = false;
+        return;
+      }
     }
-    this.#isReplyHeld = true;
     await freeze.thawed;
     this.#isReplyHeld = false;
     if (this.#server !== server) cursor.abandonChunk();
@@ -355,6 +398,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #flushToClient(): void | Promise<void> {
+    if (this.#toClient.length === 0) return;
     this.#options.pool.stats.bytesSent += this.#toClient.length;
     return this.#toClient.flushTo(this.#options.stream);
   }
@@ -368,8 +412,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     else host.end(end.reason, new PgError(end.error.sqlstate, end.error.message));
   }
 
-  /** The client is gone: gives back what is clean, closes what is not. */
-  detach(): void {
+  /**
+   * The client is gone: gives back what is clean; what is not is recovered or closed.
+   * @param wasLost Whether it has left or vanished; else it was ended here, and its server with it.
+   */
+  detach(wasLost: boolean): void {
     this.#isDetached = true;
     this.#options.pool.cancel(this.#place);
     this.#freeze?.drop();
@@ -377,14 +424,38 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     // A chunk that is still being sent is borrowed until the server has it or is closed.
     if (!this.#isForwardingHeld) this.#options.stream.resume();
     const server = this.#server;
-    if (server === undefined) return;
-    const isClean = this.#isAtRest(server) && !this.#isInDoubt;
+    if (server === undefined) return this.#statements?.end();
+    const wasSession = this.#mode === "session";
+    const isClean = server.isPrivate
+      ? !this.#intake.isMidMessage
+      : this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
+    const recovers = wasLost && !server.isPrivate && this.#options.recovers();
+    const obstacle = recovers ? this.#obstacleToRecovery() : "";
+    const requests = this.#intake.requests.moveOut();
     this.#unlink();
-    if (isClean) return server.release(this.#mode === "session");
-    server.discard("client disconnect while server was not ready");
+    this.#statements?.end();
+    if (isClean) {
+      server.release(wasSession);
+    } else if (obstacle === undefined) {
+      // What was on its way may have taken away any.
+      server.statements.doubtAll();
+      server.recover(requests, wasSession);
+    } else {
+      server.discard(obstacle === "" ? NOT_READY : `${NOT_READY}: ${obstacle}`);
+    }
     if (isAbandoned) this.#options.onAbandoned(server);
+  }
+
+  /** Why the server cannot be recovered, if there is a reason. */
+  #obstacleToRecovery(): string | undefined {
+    if (this.#intake.isMidMessage) return "a request was sent in part";
+    if (this.#isInDoubt) return "answers out of step with requests";
+    // What the client asked was noted, but is not sent yet.
+    if (this.#isSettingParameters) return "its session parameters were being set";
+    // The chunk will not be looked at by anybody.
+    return this.#isReplyHeld ? "its reply was held back" : undefined;
   }
 
   /**
@@ -491,11 +562,25 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   #forward(server: ServerSession): void | Promise<void> {
     server.requestedAtMs = this.#clock.queryStartMs ?? server.requestedAtMs;
-    const sending = this.#intake.outgoing.flushTo(server);
+    const sending = this.#send(server);
     if (sending === undefined) return this.#afterForwarding();
     // An ordinary request is followed up when its answer comes.
     const isOrdinary = !this.#intake.isTerminating && !this.#intake.requests.isEmpty;
     return isOrdinary ? sending : sending.then(() => this.#afterForwarding());
+  }
+
+  #send(server: ServerSession): void | Promise<void> {
+    const { outgoing } = this.#intake;
+    if (this.#statements === undefined || this.#mode === "session") return outgoing.flushTo(server);
+    try {
+      return this.#statements.send(server);
+    } catch (error) {
+      if (!(error instanceof ProtocolError) && !(error instanceof PgError)) throw error;
+      // Not thrown on: it may be the pool that called, in the middle of giving out its servers.
+      const isOurs = error instanceof PgError;
+      const sqlstate = isOurs ? error.sqlstate : SQLSTATE.protocolViolation;
+      this.#options.host.end(error.message, new PgError(sqlstate, error.message));
+    }
   }
 
   #afterForwarding(): void {
@@ -506,7 +591,19 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Takes note of a server's message. */
   #observe(cursor: MessageCursor): void {
+    this.#isWithheld = false;
     switch (cursor.type) {
+      case Backend.ParseComplete:
+      case Backend.BindComplete:
+      case Backend.CloseComplete:
+      case Backend.RowDescription:
+      case Backend.NoData:
+      case Backend.CommandComplete:
+      case Backend.EmptyQueryResponse:
+      case Backend.PortalSuspended:
+        if (this.#statements === undefined) return;
+        this.#isWithheld = this.#statements.onAnswer(this.#server!, cursor);
+        return;
       case Backend.ReadyForQuery:
         return this.#onReadyForQuery(cursor);
       case Backend.ParameterStatus: {
@@ -518,9 +615,15 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       }
       case Backend.CopyInResponse:
         return this.#intake.requests.onCopyIn();
+      case Backend.CopyBothResponse:
+        this.#server!.isStreaming = true;
+        return;
       case Backend.ErrorResponse: {
         this.#intake.requests.onError();
         const error = errorOf(cursor);
+        if (this.#statements !== undefined) {
+          this.#isWithheld = this.#statements.onError(this.#server!, error, cursor.unreadCount);
+        }
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
         this.#server!.noteFatal(error);
@@ -534,7 +637,15 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
       throw new ProtocolError("bad ReadyForQuery");
     }
+    if (this.#statements?.isRepeating === true) {
+      if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
+      this.#isWithheld = true;
+      return this.#statements.repeat(this.#server!);
+    }
+    if (this.#server!.isStreaming) this.#endStream();
     const { requests } = this.#intake;
+    this.#options.features?.tell(this.#toClient);
+    this.#statements?.onReady(this.#server!);
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
@@ -548,6 +659,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
         "transaction blocks not allowed in statement pooling mode",
       );
     }
+  }
+
+  /** A stream is no query: its hours would drown the averages. */
+  #endStream(): void {
+    this.#server!.isStreaming = false;
+    this.#clock.forget();
   }
 
   /** Ends the link if it may end. Called whenever one of its conditions may have come true. */
@@ -633,6 +750,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #unlink(): void {
+    const server = this.#server!;
+    // In a session names of the server's own may have been made, and any may have been taken away.
+    if (this.#mode === "session") server.statements.doubtAll();
+    this.#statements?.onLinkEnd(server);
     this.#server = undefined;
     this.#isSettingParameters = false;
     this.#intake.requests.clear();
@@ -640,9 +761,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 }
 
-/** What a client is told whose servers are no longer those of the configuration. */
-export function databaseChanged(): PgError {
-  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
+/** What a client is told whose own server has gone within the moment between their two logins. */
+function serverLost(): PgError {
+  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
 }
 
 /** Whether a message may not come from a server that was asked nothing. */

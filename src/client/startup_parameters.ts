@@ -3,6 +3,7 @@
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
 import type { Endpoint } from "../net/byte_stream.ts";
 import { PgError } from "../wire/pg_error.ts";
+import { readReplication, type Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { readStartupOptions } from "../wire/startup_options.ts";
 
@@ -12,8 +13,8 @@ const MAX_NAME_LENGTH = 127;
 /** Prefix of protocol options, which are negotiated rather than refused. */
 const PROTOCOL_OPTION_PREFIX = "_pq_.";
 
-/** Values of `replication` that mean an ordinary session. */
-const NO_REPLICATION: readonly string[] = ["false", "off", "no", "0"];
+/** Parameters that say who asks for what, and are not the session's. */
+const ADDRESS: readonly string[] = ["user", "database"];
 
 /** Longest application_name; PostgreSQL's (`NAMEDATALEN - 1`), which cuts off what is beyond. */
 const MAX_APPLICATION_NAME_BYTES = 63;
@@ -31,6 +32,9 @@ export interface ClientIntent {
   readonly asked: ReadonlyMap<string, string>;
   /** Protocol options that are not known. */
   readonly protocolOptions: readonly string[];
+  readonly replication: Replication;
+  /** With replication: all that the client's own server is given at login, as it was sent. */
+  readonly passed: ReadonlyMap<string, string>;
 }
 
 /** What may be asked for. */
@@ -41,7 +45,8 @@ export interface StartupRules {
 }
 
 /**
- * Reads the parameters of a StartupMessage.
+ * Reads the parameters of a StartupMessage. For replication all are taken: the server is the
+ * client's own, and judges them itself.
  * @throws {PgError} If something is asked for that is not supported.
  */
 export function readIntent(
@@ -59,10 +64,11 @@ export function readIntent(
   if (database.length > MAX_NAME_LENGTH) {
     throw new PgError(SQLSTATE.invalidCatalogName, "database name too long");
   }
-  const reader = new ParameterReader(rules);
+  const replication = readReplication(startup.get("replication"));
+  const reader = new ParameterReader(rules, replication !== "none");
   for (const [name, value] of startup) reader.read(name, value);
-  const { asked, parameters, protocolOptions } = reader;
-  return { user, database, parameters, asked, protocolOptions };
+  const { asked, parameters, passed, protocolOptions } = reader;
+  return { user, database, parameters, asked, protocolOptions, replication, passed };
 }
 
 /**
@@ -88,26 +94,29 @@ class ParameterReader {
   readonly parameters: ParameterCache;
   readonly asked = new Map<string, string>();
   readonly protocolOptions: string[] = [];
+  readonly passed = new Map<string, string>();
   readonly #rules: StartupRules;
+  readonly #isPassing: boolean;
 
-  constructor(rules: StartupRules) {
+  constructor(rules: StartupRules, isPassing: boolean) {
     this.#rules = rules;
+    this.#isPassing = isPassing;
     this.parameters = new ParameterCache(rules.tracked);
   }
 
   read(name: string, value: string): void {
-    switch (name) {
-      case "user":
-      case "database":
-        return;
-      case "options":
-        return this.#readOptions(value);
-      case "replication":
-        if (NO_REPLICATION.includes(value.toLowerCase())) return;
-        return this.#readOther(name, value, "unsupported startup parameter");
-    }
+    if (ADDRESS.includes(name)) return;
     if (name.startsWith(PROTOCOL_OPTION_PREFIX)) this.protocolOptions.push(name);
-    else this.#readOther(name, value, "unsupported startup parameter");
+    else if (this.#isPassing) this.#pass(name, value);
+    else if (name === "options") this.#readOptions(value);
+    else if (name !== "replication") {
+      this.#readOther(name, value, "unsupported startup parameter");
+    }
+  }
+
+  #pass(name: string, value: string): void {
+    this.passed.set(name, value);
+    if (this.parameters.set(name, value)) this.asked.set(name, value);
   }
 
   #readOptions(options: string): void {

@@ -62,6 +62,8 @@ export interface DatabaseConfig {
   readonly maxDbConnections: number | undefined;
   /** Most clients of this database. */
   readonly maxDbClientConnections: number | undefined;
+  /** Most clients that replicate from this database. */
+  readonly maxReplicationConnections: number | undefined;
   /** 0 = use a server once. */
   readonly serverLifetimeMs: number | undefined;
   /** client_encoding, datestyle, timezone, application_name, under these names. */

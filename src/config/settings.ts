@@ -3,8 +3,9 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `io_engine`, `log_format` and
- * `readiness_file` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
+ * `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
+ * `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
 import {
@@ -76,9 +77,6 @@ const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
   peer: { status: "refused", why: NO_METHOD },
 };
 
-const PASS_THROUGH =
-  "in transaction and statement mode named statements are passed through as they are, as with 0";
-
 const AUTH_QUERY =
   "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
 
@@ -147,6 +145,11 @@ export const POOLER_TABLE = [
     { exceptions: ENFORCED_TLS },
   )),
   optionalText("conffile", "Path of the file that the next reload reads; this one if not set."),
+  boolean(
+    "count_session_features",
+    true,
+    "Count what clients in transaction and statement mode use that their servers do not keep.",
+  ),
   integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
   restart(boolean("disable_pqexec", false, "Refuse the simple query protocol.")),
   later(seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept.")),
@@ -196,14 +199,15 @@ export const POOLER_TABLE = [
     min: 1024,
     max: 2147483647,
   }),
-  later(
-    integer(
-      "max_prepared_statements",
-      200,
-      "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
-      { exceptions: { "0": { status: "honoured" }, "200": { status: "later" } } },
-    ),
-    PASS_THROUGH,
+  integer(
+    "max_prepared_statements",
+    200,
+    "Named statements kept on each server in transaction and statement mode; 0 = not tracked.",
+  ),
+  integer(
+    "max_replication_connections",
+    10,
+    "Replication connections in total, each with a server of its own; 0 = no limit; Sluice's own.",
   ),
   later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
   later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
@@ -211,6 +215,12 @@ export const POOLER_TABLE = [
     "min_pool_size",
     0,
     "Servers a pool keeps open while it has clients, or always if its user is forced.",
+  ),
+  choice(
+    "on_client_loss",
+    ["recover", "close"],
+    "recover",
+    "What becomes of the server of a client that leaves amid a transaction or a reply.",
   ),
   later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
     max: 16383,
@@ -247,6 +257,12 @@ export const POOLER_TABLE = [
   seconds("server_idle_timeout", 600, "Close a server not used for so long, beyond min_pool_size."),
   seconds("server_lifetime", 3600, "Close a server this old once it is idle; 0 = use it once."),
   seconds("server_login_retry", 15, "How long to wait after a failed login to a server."),
+  choice(
+    "server_protocol",
+    ["3.2", "3.0"],
+    "3.2",
+    "Newest protocol asked of servers; who refuses 3.2 is asked again for 3.0.",
+  ),
   text("server_reset_query", "DISCARD ALL", "Query run at release in session mode; empty = none."),
   boolean("server_reset_query_always", false, "Run it in transaction and statement mode too."),
   boolean("server_round_robin", false, "Take the server idle for longest, not the last used."),
@@ -304,6 +320,11 @@ export const POOLER_TABLE = [
   restart(mode("unix_socket_mode", "0777", "Mode of the unix socket, in octal digits.")),
   restart(optionalText("user", "Unix user to become when started as root.")),
   integer("verbose", 0, "How much to log: 0 to 3.", { max: 3 }),
+  boolean(
+    "warn_session_features",
+    false,
+    "Warn clients in transaction and statement mode of what their servers do not keep for them.",
+  ),
 ] as const;
 
 /** Every setting of `[pooler]`, in the order of SHOW CONFIG. */
@@ -382,6 +403,10 @@ export const DATABASE_SETTINGS = [
     "max_db_client_connections",
     "Clients this database may have; 0 = no limit.",
   )),
+  optionalInteger(
+    "max_replication_connections",
+    "Of all replication connections, those this database may have; 0 = no limit of its own.",
+  ),
   optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
   optionalText("client_encoding", "client_encoding given to the server at login."),
   optionalText("datestyle", "datestyle given to the server at login."),

@@ -152,7 +152,9 @@ function parseChoice(spec: SettingSpec, raw: RawValue, dialect: Dialect): Parsed
   const choices = spec.choices ?? [];
   const word = dialect === "ini" && typeof raw === "string" ? raw.toLowerCase() : raw;
   if (typeof word === "string" && choices.includes(word)) return { value: word };
-  return { problem: `expected one of ${choices.join(", ")}, found ${shown(raw)}` };
+  // The word may look like a number, which TOML would not give back as it was written.
+  const how = typeof raw === "number" ? ", in quotes" : "";
+  return { problem: `expected one of ${choices.join(", ")}${how}, found ${shown(raw)}` };
 }
 
 function parseMode(raw: RawValue): Parsed {

@@ -8,6 +8,10 @@
  * taken back. Should it then fail, nobody can tell which of them the server had read by then: the
  * count is in doubt, and stays so.
  *
+ * What lies between two ReadyForQuery is a *segment*: an error makes the server skip the rest of
+ * one, never more. Each message of the extended protocol has one answer, so a message is known by
+ * its segment and by its place among the messages there; `AnswerPlan` relies on it.
+ *
  * HOT PATH. Budget: no allocation.
  * Source: PostgreSQL, "Message Flow"; the ignored Sync in src/backend/commands/copyfromparse.c.
  */
@@ -37,6 +41,34 @@ export class RequestQueue {
   /** Requests the server ignores because of a COPY, unless the COPY fails before it reads them. */
   #ignoredCount = 0;
   #isDoubtful = false;
+  /** Entries of the ring that ReadyForQuery answers. */
+  #readyCount = 0;
+  /** Segments that were begun and ended by what the client sent. */
+  #askedSegments = 0;
+  /** Extended messages sent since the last request that ReadyForQuery answers. */
+  #askedInSegment = 0;
+  /** Answers to those that came since the last ReadyForQuery. */
+  #answeredInSegment = 0;
+
+  /** The segment to which the next message of the client will belong. */
+  get askingSegment(): number {
+    return this.#askedSegments;
+  }
+
+  /** Extended messages that the client has sent in that segment. */
+  get askedInSegment(): number {
+    return this.#askedInSegment;
+  }
+
+  /** The segment to which the next message of the server belongs. */
+  get answeringSegment(): number {
+    return this.#askedSegments - this.#readyCount;
+  }
+
+  /** Answers that the server has completed in that segment. */
+  get answeredInSegment(): number {
+    return this.#answeredInSegment;
+  }
 
   /** Whether nothing at all is outstanding. */
   get isEmpty(): boolean {
@@ -45,9 +77,7 @@ export class RequestQueue {
 
   /** How many ReadyForQuery are due. */
   get dueCount(): number {
-    let due = 0;
-    for (let i = 0; i < this.#count; i++) if (!this.#isCopyEndAt(i)) due += 1;
-    return due;
+    return this.#readyCount;
   }
 
   /** Whether extended messages wait for their Sync. */
@@ -63,25 +93,55 @@ export class RequestQueue {
     return this.#isDoubtful;
   }
 
+  /** Whether the server awaits CopyData from the client. */
+  get isCopyingIn(): boolean {
+    return this.#isCopyingIn;
+  }
+
+  /** Whether there are requests of which a COPY that fails leaves open whether they are answered. */
+  get hasIgnored(): boolean {
+    return this.#ignoredCount > 0;
+  }
+
+  /** Gives away what is outstanding, and is empty itself. */
+  moveOut(): RequestQueue {
+    const moved = new RequestQueue();
+    moved.#ring = this.#ring;
+    moved.#head = this.#head;
+    moved.#count = this.#count;
+    moved.#isUnsynced = this.#isUnsynced;
+    moved.#isCopyingIn = this.#isCopyingIn;
+    moved.#ignoredCount = this.#ignoredCount;
+    moved.#isDoubtful = this.#isDoubtful;
+    moved.#readyCount = this.#readyCount;
+    moved.#askedSegments = this.#askedSegments;
+    moved.#askedInSegment = this.#askedInSegment;
+    moved.#answeredInSegment = this.#answeredInSegment;
+    this.#ring = [0, 0, 0, 0];
+    this.clear();
+    return moved;
+  }
+
   /** The client sent Query. */
   noteQuery(): void {
     // If a message before it fails, the server skips the Query as well and answers once, not twice.
     if (this.#isUnsynced) this.#isDoubtful = true;
     this.#noteIntoCopy();
-    this.#push(QueryReadyDue);
+    this.#pushReady(QueryReadyDue);
   }
 
   /** The client sent FunctionCall. */
   noteFunctionCall(): void {
     if (this.#isUnsynced) this.#isDoubtful = true;
     this.#noteIntoCopy();
-    this.#push(ReadyDue);
+    this.#pushReady(ReadyDue);
   }
 
   /** The client sent Parse, Bind, Describe, Execute or Close. */
   noteExtended(): void {
     this.#noteIntoCopy();
     this.#isUnsynced = true;
+    this.#askedInSegment += 1;
   }
 
   /** The client sent Sync. */
@@ -90,7 +150,7 @@ export class RequestQueue {
       this.#ignoredCount += 1;
     } else {
       this.#isUnsynced = false;
-      this.#push(ReadyDue);
+      this.#pushReady(ReadyDue);
     }
   }
 
@@ -99,6 +159,16 @@ export class RequestQueue {
     if (this.#isCopyingIn) this.#isCopyingIn = false;
     else if (this.#isUnsynced) this.#push(CopyEndBefore);
     else if (this.#count > 0) this.#push(CopyEndAfter);
+  }
+
+  /** The server completed the answer to an extended message. */
+  onAnswer(): void {
+    this.#answeredInSegment += 1;
+  }
+
+  /** What lies before the next ReadyForQuery is asked again: all its answers are still to come. */
+  restartSegment(): void {
+    this.#answeredInSegment = 0;
   }
 
   /** The server sent CopyInResponse: it ignores Syncs up to the end of the COPY. */
@@ -129,6 +199,7 @@ export class RequestQueue {
   /** The server sent ReadyForQuery. Returns whether one was due. */
   onReadyForQuery(): boolean {
     this.#ignoredCount = 0;
+    this.#answeredInSegment = 0;
     while (this.#count > 0 && this.#isCopyEndAt(0)) this.#remove(0, 1);
     if (this.#count === 0) return false;
     this.#remove(0, 1);
@@ -144,6 +215,10 @@ export class RequestQueue {
     this.#isCopyingIn = false;
     this.#ignoredCount = 0;
     this.#isDoubtful = false;
+    this.#readyCount = 0;
+    this.#askedSegments = 0;
+    this.#askedInSegment = 0;
+    this.#answeredInSegment = 0;
   }
 
   /** A request in a COPY makes it fail; whether it comes in time to do so is not known. */
@@ -159,6 +234,13 @@ export class RequestQueue {
     return this.#kindAt(index) >= CopyEndAfter;
   }
 
+  #pushReady(kind: number): void {
+    this.#push(kind);
+    this.#readyCount += 1;
+    this.#askedSegments += 1;
+    this.#askedInSegment = 0;
+  }
+
   #push(kind: number): void {
     if (this.#count === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#count) & (this.#ring.length - 1)] = kind;
@@ -169,6 +251,7 @@ export class RequestQueue {
   #remove(kept: 0 | 1, count: number): void {
     if (count === 0) return;
     const first = this.#kindAt(0);
+    for (let i = kept; i < kept + count; i++) if (!this.#isCopyEndAt(i)) this.#readyCount -= 1;
     this.#head = (this.#head + count) & (this.#ring.length - 1);
     this.#count -= count;
     if (kept === 1) this.#ring[this.#head] = first;

@@ -88,11 +88,12 @@ function judgeWaiting(
 }
 
 function judgeActive(
-  { relay, state }: ClientSession,
+  { relay, replication, state }: ClientSession,
   timeouts: ClientTimeouts,
   nowMs: number,
 ): ClientVerdict {
-  if (relay === undefined) return KEEP;
+  // A stream is a query without end, and what a slot shows is gone when its session ends.
+  if (relay === undefined || replication !== "none") return KEEP;
   const { lastReadyMs, queryStartMs, transactionStartMs } = relay;
   if (transactionStartMs === undefined) {
     // Linked for a session, with nothing going on.

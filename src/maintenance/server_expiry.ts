@@ -1,7 +1,11 @@
 /** Which servers of a pool have had their time. Closes nothing: a pool and the clock go in. */
 
 import type { ServerPool } from "../client/relay.ts";
+import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
+
+/** How long the recovery of a server may take that has lost its client. */
+export const RECOVERY_LIMIT_MS = 10_000;
 
 /** The limits of one pool's servers; 0 means none, as in the settings. */
 export interface ServerExpiryRules {
@@ -18,7 +22,10 @@ export type ServerVerdict =
   | { readonly kind: "retire"; readonly server: ServerSession }
   | { readonly kind: "discard"; readonly server: ServerSession; readonly reason: string };
 
-/** Judges every server that no client has; those in reset or check by the time for a connect. */
+/**
+ * Judges every server that no client has; those in reset or check by the time for a connect, those
+ * that recover by a limit of their own.
+ */
 export function judgeServers(
   pool: ServerPool,
   rules: ServerExpiryRules,
@@ -37,6 +44,10 @@ export function judgeServers(
     if (rules.connectTimeoutMs > 0 && testMs > rules.connectTimeoutMs) {
       verdicts.push({ kind: "discard", server, reason: "test query timed out" });
     }
+  }
+  for (const server of pool.servers.recovering) {
+    if (nowMs - server.state.sinceMs <= RECOVERY_LIMIT_MS) continue;
+    verdicts.push({ kind: "discard", server, reason: `${NOT_READY}: recovery timed out` });
   }
   const judge = new FreeServerJudge(pool, rules, nowMs);
   for (const server of pool.servers.used) judge.judge(server);

@@ -78,6 +78,8 @@ export interface PoolOptions<S, E> {
   readonly rules: () => PoolRules;
   readonly nowMs: () => number;
   readonly stats: PoolStats;
+  /** Whether it belongs to one client and ends with it, and with the one server it has. */
+  readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
   readonly openServer: () => S;
   /** Whether an error of the server only asks for patience (57P03): then everybody waits. */
@@ -90,11 +92,14 @@ export interface PoolOptions<S, E> {
 export class Pool<S extends PooledServer<E>, E> {
   readonly database: string;
   readonly user: string;
+  readonly isPrivate: boolean;
   readonly stats: PoolStats;
   readonly histograms = new PoolHistograms();
   readonly servers = new ServerLists<S>();
   readonly waiting = new WaitingQueue<ServerRequest<S, E>>();
   readonly loggingIn = new WaitingQueue<WelcomeRequest<E>>();
+  /** How often clients used what their servers do not keep for them, by name. */
+  readonly featureUses = new Map<string, number>();
   /** Clients of this pool, in whatever state; kept by the clients' registry. */
   clientCount = 0;
   /** When it last had a client or a server. */
@@ -114,6 +119,7 @@ export class Pool<S extends PooledServer<E>, E> {
     this.#options = options;
     this.database = options.database;
     this.user = options.user;
+    this.isPrivate = options.isPrivate === true;
     this.stats = options.stats;
     this.usedAtMs = options.nowMs();
   }

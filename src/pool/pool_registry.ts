@@ -1,4 +1,4 @@
-/** All pools of one pooler, found by database and user. */
+/** All pools of one pooler, found by database and user, and those that are some client's own. */
 
 /** What a registry holds. */
 export interface Registered {
@@ -9,6 +9,7 @@ export interface Registered {
 /** Finds pools by the names under which clients see them. */
 export class PoolRegistry<P extends Registered> {
   readonly #byDatabase = new Map<string, Map<string, P>>();
+  readonly #private = new Set<P>();
 
   /** The pool of a database and a user, made if there is none. */
   findOrMake(database: string, user: string, make: () => P): P {
@@ -25,18 +26,27 @@ export class PoolRegistry<P extends Registered> {
     return pool;
   }
 
-  /** The pools of a database. */
-  ofDatabase(database: string): P[] {
-    return [...this.#byDatabase.get(database)?.values() ?? []];
+  /** Takes in a pool that belongs to one client: it is listed, and found by nobody else. */
+  addPrivate(pool: P): void {
+    this.#private.add(pool);
   }
 
-  /** Every pool. */
+  /** The pools of a database, private ones last. */
+  ofDatabase(database: string): P[] {
+    const pools = [...this.#byDatabase.get(database)?.values() ?? []];
+    for (const pool of this.#private) if (pool.database === database) pools.push(pool);
+    return pools;
+  }
+
+  /** Every pool, private ones last. */
   *all(): Generator<P, void, void> {
     for (const byUser of this.#byDatabase.values()) yield* byUser.values();
+    yield* this.#private;
   }
 
   /** Forgets a pool. */
   remove(pool: P): void {
+    if (this.#private.delete(pool)) return;
     const byUser = this.#byDatabase.get(pool.database);
     if (byUser?.get(pool.user) !== pool) return;
     byUser.delete(pool.user);

@@ -1,6 +1,9 @@
 /** A server as a pool sees it. `ServerSession` has this shape; the pool does not know it. */
 
-/** The states by which a pool sorts its servers; SHOW POOLS has a column for each. */
+/**
+ * The states by which a pool sorts its servers; SHOW POOLS has a column for each, but counts those
+ * that recover among the tested.
+ */
 export type PooledServerKind =
   | "login"
   | "idle"
@@ -8,6 +11,7 @@ export type PooledServerKind =
   | "tested"
   | "active"
   | "being_canceled"
+  | "recovering"
   | "closed";
 
 /** Why a server was closed, as far as it matters here. */

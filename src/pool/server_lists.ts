@@ -26,6 +26,8 @@ export class ServerLists<S extends Listed> {
   readonly active = new ServerBag<S>();
   /** Kept from others until a cancel request has ended. */
   readonly beingCanceled = new ServerBag<S>();
+  /** Being brought back after the loss of their client. */
+  readonly recovering = new ServerBag<S>();
 
   /** All that exist, in whatever state. */
   get count(): number {
@@ -35,7 +37,7 @@ export class ServerLists<S extends Listed> {
   /** All that have logged in. */
   get usableCount(): number {
     return this.idle.length + this.used.length + this.tested.size + this.active.size +
-      this.beingCanceled.size;
+      this.beingCanceled.size + this.recovering.size;
   }
 
   /** Every server, in no order that matters. */
@@ -46,6 +48,7 @@ export class ServerLists<S extends Listed> {
     yield* this.tested;
     yield* this.active;
     yield* this.beingCanceled;
+    yield* this.recovering;
   }
 
   /** Adds a new server. */
@@ -74,6 +77,7 @@ export class ServerLists<S extends Listed> {
       case "login":
       case "tested":
       case "active":
+      case "recovering":
         this[kind].add(server);
         return;
       case "being_canceled":
@@ -94,6 +98,7 @@ export class ServerLists<S extends Listed> {
       case "login":
       case "tested":
       case "active":
+      case "recovering":
         return this[kind].delete(server);
       case "being_canceled":
         return this.beingCanceled.delete(server);

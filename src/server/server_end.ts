@@ -1,6 +1,7 @@
 /** How the life of a server ended. */
 
-import type { PgError } from "../wire/pg_error.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
 
 /** Why a server was closed. */
 export interface ServerEnd {
@@ -13,4 +14,9 @@ export interface ServerEnd {
    * but another of its database's hosts has not been tried yet; else it had served.
    */
   readonly kind: "refused" | "unreachable" | "elsewhere" | "served";
+}
+
+/** What a client is told whose servers are no longer those of the configuration. */
+export function databaseChanged(): PgError {
+  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
 }

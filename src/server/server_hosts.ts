@@ -1,4 +1,4 @@
-/** The addresses of one database: which one the next connection goes to. */
+/** The addresses of one database: which one the next connection goes to, and what is known of each. */
 
 import { type ServerAddress, unixSocketPath } from "../net/network.ts";
 
@@ -6,6 +6,8 @@ import { type ServerAddress, unixSocketPath } from "../net/network.ts";
 export class ServerHosts {
   readonly #addresses: readonly ServerAddress[];
   readonly #policy: "round-robin" | "disable";
+  /** Those that speak no protocol but 3.0. */
+  readonly #old = new Set<ServerAddress>();
   #next = 0;
   /** Connections that failed since one last came about. */
   #failureCount = 0;
@@ -36,11 +38,23 @@ export class ServerHosts {
    * there is one that has not failed since a connection last came about.
    */
   noteFailure(address: ServerAddress): boolean {
+    // What comes back may be another program.
+    this.#old.delete(address);
     if (this.#policy === "disable" && this.#addresses[this.#next] === address) this.#advance();
     this.#failureCount += 1;
     const isOtherLeft = this.#failureCount < this.#addresses.length;
     if (!isOtherLeft) this.#failureCount = 0;
     return isOtherLeft;
+  }
+
+  /** Takes note that an address refuses every protocol but 3.0, until it fails. */
+  noteOldProtocol(address: ServerAddress): void {
+    this.#old.add(address);
+  }
+
+  /** Whether an address is known to refuse every protocol but 3.0. */
+  isOldProtocol(address: ServerAddress): boolean {
+    return this.#old.has(address);
   }
 
   /** Takes note that a connection came about. */

@@ -10,8 +10,11 @@
 import { assert, AssertionError } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
 import type { ServerAuthentication } from "../auth/server_authentication.ts";
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { RequestQueue } from "../link/request_queue.ts";
+import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DialError, type Network, type ServerAddress, type StreamOptions } from "../net/network.ts";
@@ -21,10 +24,18 @@ import { query, terminate } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Backend, typeTable } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
+import { versionText } from "../wire/protocol_version.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
-import { logInToServer, ServerRefusal } from "./server_login.ts";
-import type { ServerEnd } from "./server_end.ts";
+import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
+import {
+  logInToServer,
+  type ServerLoginResult,
+  ServerRefusal,
+  VersionRefusal,
+} from "./server_login.ts";
+import { databaseChanged, type ServerEnd } from "./server_end.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
@@ -33,9 +44,13 @@ const INSPECTED = typeTable([
   Backend.ReadyForQuery,
   Backend.ParameterStatus,
   Backend.ErrorResponse,
+  Backend.CommandComplete,
   // May come at any time: held, so that no link begins in the middle of one.
   Backend.NotificationResponse,
 ]);
+
+/** A mark that nobody guesses, in bytes. */
+const MARK_BYTES = 16;
 
 /** Parameters and errors of ordinary length are held; a longer error is passed on in pieces. */
 const MAX_INSPECTED_BYTES = 65_536;
@@ -72,6 +87,7 @@ export interface ServerSessionOptions {
   readonly address: ServerAddress;
   readonly network: Network;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** Whether each new connection is worth a line (`log_connections`). */
   readonly logsConnections: boolean;
@@ -81,15 +97,23 @@ export interface ServerSessionOptions {
   readonly connectTimeoutMs: number;
   readonly maxMessageBytes: number;
   readonly tracked: TrackedParameters;
+  /** What is prepared on it: nothing yet. */
+  readonly statements: ServerStatements;
   /** Of the StartupMessage. */
   readonly startupParameters: ReadonlyMap<string, string>;
+  /** As they ask for. With replication it is one client's own, and never used again. */
+  readonly replication: Replication;
   readonly authentication: ServerAuthentication;
+  /** Minor version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
   readonly connectQuery: string | undefined;
   readonly upkeep: (createdAtMs: number) => ServerUpkeep;
   /** Told when no connection came about; returns whether the next one will be tried elsewhere. */
   readonly onUnreachable: (address: ServerAddress) => boolean;
   /** Told when a login succeeded. */
   readonly onReached: () => void;
+  /** Told when the server took 3.0 after it had refused what was asked for. */
+  readonly onOldProtocol: (address: ServerAddress) => void;
 }
 
 /** A server, as pool, relay and console see it. */
@@ -100,10 +124,14 @@ export class ServerSession {
   /** Wall clock, for SHOW SERVERS. */
   readonly createdWallMs: number;
   readonly parameters: ParameterCache;
+  /** The statements that clients share. */
+  readonly statements: ServerStatements;
   /** All that the server reported at login, `connect_query` included. */
   readonly reported = new Map<string, string>();
   /** As of the last ReadyForQuery. */
   transactionStatus: number = TransactionStatus.Idle;
+  /** Whether COPY runs in both directions, which goes on until somebody ends it. */
+  isStreaming = false;
   /** When a client last asked it something. */
   requestedAtMs: number;
   /** Where it stands in a list of its pool's; the pool's own note. */
@@ -137,6 +165,7 @@ export class ServerSession {
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;
     this.parameters = new ParameterCache(options.tracked);
+    this.statements = options.statements;
     this.#state = { kind: "login", sinceMs: this.createdAtMs };
     this.#cursor = new MessageCursor({
       inspected: INSPECTED,
@@ -162,9 +191,23 @@ export class ServerSession {
     return this.#options.user;
   }
 
+  get replication(): Replication {
+    return this.#options.replication;
+  }
+
+  /** Whether no other client gets it, whatever becomes of the one it has. */
+  get isPrivate(): boolean {
+    return this.#options.replication !== "none";
+  }
+
   /** Process ID and secret of the backend. */
   get cancelKey(): Uint8Array<ArrayBuffer> | undefined {
     return this.#cancelKey;
+  }
+
+  /** What brings it back after the loss of its client, while that goes on. */
+  get recovery(): Recovery | undefined {
+    return this.#state.kind === "recovering" ? this.#state.recovery : undefined;
   }
 
   /** Whether the last byte received was the end of a message. */
@@ -221,20 +264,34 @@ export class ServerSession {
   }
 
   /**
-   * The client is done with the server, which is clean: on to the next one.
+   * The client is done with the server, which is clean: on to the next one. A private one ends; of
+   * that it is only asked that it stands between two messages from the client.
    * @param wasSession Whether the link was for a session: what counts is the mode it was made in.
    */
   release(wasSession: boolean): void {
     assert(this.#state.kind === "active", "Only a linked server can be released");
-    if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    const upkeep = this.#upkeep;
-    if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
-    this.#wasSession = wasSession;
-    if (this.#cancelsInFlight > 0) {
-      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
-    } else {
-      this.#reset(upkeep);
+    if (this.isPrivate) {
+      this.#sayGoodbye();
+      return this.discard("replication client was closed");
     }
+    this.#wasSession = wasSession;
+    this.#handBack();
+  }
+
+  /**
+   * The client was lost without having finished: what it left is brought to its end, and then the
+   * server is on to the next one, or is closed.
+   * @param requests What is outstanding; the server's own from here on.
+   * @param wasSession As for `release()`.
+   */
+  recover(requests: RequestQueue, wasSession: boolean): void {
+    assert(this.#state.kind === "active", "Only a linked server can be recovered");
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    this.#wasSession = wasSession;
+    const mark = this.#options.random.bytes(MARK_BYTES).toHex();
+    const recovery = new Recovery({ requests, status: this.transactionStatus, mark });
+    this.#enter({ kind: "recovering", sinceMs: this.#nowMs(), recovery });
+    this.#advance(recovery, recovery.begin());
   }
 
   /** Closes the server, whatever it is doing. A linked client hears of it. */
@@ -259,12 +316,18 @@ export class ServerSession {
 
   /** Closes the server once it is free: at once, or when it is released. */
   doom(reason: string): void {
+    // Nobody comes after its client, whom the doubt could concern.
+    if (this.isPrivate && this.#state.kind === "active") return;
     this.#doubt ??= reason;
     if (this.#state.kind === "idle" || this.#state.kind === "used") this.discard(reason);
   }
 
-  /** Closes the server once it is free, since its time is over, not since it is in doubt. */
+  /**
+   * Closes the server once it is free, since its time is over, not since it is in doubt; a private
+   * one at once, since a stream is never over.
+   */
   tag(reason: string): void {
+    if (this.isPrivate) return this.discard(reason, databaseChanged());
     this.#isObsolete = true;
     this.doom(reason);
   }
@@ -290,7 +353,10 @@ export class ServerSession {
   /** A cancel request has ended, whatever became of it. */
   endCancel(): void {
     this.#cancelsInFlight -= 1;
-    if (this.#cancelsInFlight > 0 || this.#state.kind !== "being_canceled") return;
+    if (this.#cancelsInFlight > 0) return;
+    const { recovery } = this;
+    if (recovery !== undefined) return this.#advance(recovery, undefined);
+    if (this.#state.kind !== "being_canceled") return;
     if (this.#doubt !== undefined) this.discard(this.#doubt);
     else this.#reset(this.#upkeep);
   }
@@ -316,8 +382,44 @@ export class ServerSession {
   }
 
   async #connect(): Promise<ByteStream | undefined> {
-    const { address, clock, connectTimeoutMs, network, startupParameters, streamOptions } =
-      this.#options;
+    const login = await this.#logInByVersion();
+    if (login === undefined || this.#isClosed()) return undefined;
+    const { clock, log } = this.#options;
+    if (log.isNoisy) log.noise(`${this.#label()} speaks protocol ${versionText(login.minor)}`);
+    this.#cancelKey = login.cancelKey;
+    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
+    this.requestedAtMs = clock.nowMs();
+    await this.#sink(login.rest, login.rest.length);
+    if (this.#isClosed()) return undefined;
+    this.#options.onReached();
+    this.#afterLogin();
+    return this.#stream;
+  }
+
+  /**
+   * Logs in; where the version may have been what the server did not understand, again with 3.0,
+   * which everybody understands. That it was the version shows when this succeeds.
+   */
+  async #logInByVersion(): Promise<ServerLoginResult | undefined> {
+    const { log, onOldProtocol, protocolMinor } = this.#options;
+    try {
+      return await this.#logIn(protocolMinor);
+    } catch (error) {
+      if (!(error instanceof VersionRefusal)) throw error;
+      this.#stream?.close();
+      if (this.#isClosed()) return undefined;
+      const login = await this.#logIn(0);
+      if (login === undefined) return undefined;
+      const asked = versionText(protocolMinor);
+      log.log(`${this.#label()} speaks no protocol ${asked}, only 3.0 (${error.message})`);
+      onOldProtocol(this.address);
+      return login;
+    }
+  }
+
+  /** Returns undefined if the server was closed meanwhile. */
+  async #logIn(minor: number): Promise<ServerLoginResult | undefined> {
+    const { address, authentication, connectTimeoutMs, network, streamOptions } = this.#options;
     const stream = await network.dial(address, {
       ...streamOptions,
       timeoutMs: connectTimeoutMs,
@@ -326,19 +428,8 @@ export class ServerSession {
     this.#stream = stream;
     if (this.#isClosed()) return undefined;
     this.#logConnection(stream);
-    const login = await logInToServer(stream, {
-      parameters: startupParameters,
-      authentication: this.#options.authentication,
-    });
-    if (this.#isClosed()) return undefined;
-    this.#cancelKey = login.cancelKey;
-    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
-    this.requestedAtMs = clock.nowMs();
-    await this.#sink(login.rest, login.rest.length);
-    if (this.#isClosed()) return undefined;
-    this.#options.onReached();
-    this.#afterLogin();
-    return stream;
+    const parameters = this.#options.startupParameters;
+    return await logInToServer(stream, { parameters, authentication, minor });
   }
 
   #noteParameter(name: string, value: string): void {
@@ -347,11 +438,16 @@ export class ServerSession {
     if (name === "session_authorization") {
       this.#authorization = value;
       if (isLogin) this.#loginAuthorization = value;
-    } else if (this.#state.kind === "active") {
+    } else if (this.#mayBeSomebodys) {
       this.parameters.report(name, value);
     } else {
       this.parameters.reportDefault(name, value);
     }
+  }
+
+  /** Whether what it reports may come of what a client has asked. */
+  get #mayBeSomebodys(): boolean {
+    return ["active", "recovering", "being_canceled"].includes(this.#state.kind);
   }
 
   /** Whether a client has made it run as another user, and left it so. */
@@ -383,17 +479,18 @@ export class ServerSession {
   #receiveUnlinked(): void | Promise<void> {
     const cursor = this.#cursor;
     while (cursor.next() && !this.#isClosed()) {
-      if (this.#ownQuery === undefined) {
+      if (this.#state.kind === "recovering") this.#receiveInRecovery(this.#state.recovery);
+      else if (this.#ownQuery === undefined) {
         if (!this.#isHarmless()) return this.#receiveUnasked();
         if (cursor.type === Backend.ParameterStatus) this.#takeUnaskedStatus();
       } else if (cursor.type === Backend.ParameterStatus) {
         if (!cursor.isContinuation) this.takeParameterStatus(cursor);
       } else {
-        const isLast = this.#receiveAnswer(this.#ownQuery);
-        // A client is being served from here on: what follows is for it.
-        if (isLast && this.#ownQuery === undefined && this.#state.kind === "active") {
-          return this.#state.taker.onServerChunk(cursor);
-        }
+        this.#receiveAnswer(this.#ownQuery);
+      }
+      // A client is being served from here on: what follows is for it.
+      if (this.#ownQuery === undefined && this.#state.kind === "active") {
+        return this.#state.taker.onServerChunk(cursor);
       }
     }
     if (this.#isClosed()) cursor.abandonChunk();
@@ -410,14 +507,53 @@ export class ServerSession {
     return isWhole && (type === Backend.ParameterStatus || type === Backend.NotificationResponse);
   }
 
-  /** Returns whether the answer is complete. */
-  #receiveAnswer(ownQuery: OwnQuery): boolean {
+  #receiveAnswer(ownQuery: OwnQuery): void {
     const isLast = ownQuery.receive(this.#cursor);
-    if (!isLast) return false;
+    if (!isLast) return;
     this.#ownQuery = undefined;
     this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
     ownQuery.finish(this.transactionStatus);
-    return true;
+  }
+
+  /** What was meant for a client that is lost, or answers what is asked to end it. */
+  #receiveInRecovery(recovery: Recovery): void {
+    const cursor = this.#cursor;
+    const isParameter = cursor.type === Backend.ParameterStatus && !cursor.isContinuation;
+    if (isParameter) this.takeParameterStatus(cursor);
+    const step = recovery.receive(cursor);
+    this.transactionStatus = recovery.status;
+    this.#advance(recovery, step);
+  }
+
+  /** Takes a step of a recovery, and the next one if that can follow at once. */
+  #advance(recovery: Recovery, step: RecoveryStep | undefined): void {
+    switch (step?.kind) {
+      case "send":
+        // Held by nobody: the answer is awaited, and the stream keeps the order of its writes.
+        void this.#stream!.write(step.message, 0, step.message.length);
+        break;
+      case "failed":
+        return this.discard(`${NOT_READY}: ${step.reason}`);
+      case "done":
+        this.#options.log.debug(`${this.#label()} recovered from the loss of its client`);
+        return this.#handBack();
+    }
+    // A cancel request on its way is not to meet what is sent now.
+    if (!recovery.isDrained || this.#cancelsInFlight > 0) return;
+    if (this.#doubt !== undefined) this.discard(this.#doubt);
+    else this.#advance(recovery, recovery.goOn());
+  }
+
+  /** Nothing of the client is left: on to the next one, by way of the reset query if one is due. */
+  #handBack(): void {
+    if (this.#doubt !== undefined) return this.discard(this.#doubt);
+    const upkeep = this.#upkeep;
+    if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
+    if (this.#cancelsInFlight > 0) {
+      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
+    } else {
+      this.#reset(upkeep);
+    }
   }
 
   /** A server that speaks without being asked is closed, and the log says what it said. */
@@ -458,6 +594,7 @@ export class ServerSession {
       if (error !== undefined) return this.discard(`${failure}: ${error.message}`);
       if (status !== TransactionStatus.Idle) return this.discard(failure);
       if (/\b(discard|reset)\s+all\b/i.test(sql)) this.parameters.resetUnreported();
+      if (/\b(discard|deallocate)\s+all\b/i.test(sql)) this.statements.clear();
       goOn();
     });
   }
@@ -507,17 +644,21 @@ export class ServerSession {
     this.#enter({ kind: "closed", sinceMs: this.#nowMs(), end });
     this.#hangUp(before);
     if (before.kind === "active") before.taker.onServerClosed(end);
+    this.statements.clear();
   }
 
   #hangUp(before: ServerState): void {
     this.#ended.abort();
     const stream = this.#stream;
     if (stream === undefined) return;
-    if (before.kind !== "login" && before.kind !== "active") {
-      const message = terminate();
-      void stream.write(message, 0, message.length);
-    }
+    if (before.kind !== "login" && before.kind !== "active") this.#sayGoodbye();
     stream.close();
+  }
+
+  #sayGoodbye(): void {
+    const message = terminate();
+    // Held by nobody: if it cannot be sent at once, the end of the connection says the same.
+    void this.#stream!.write(message, 0, message.length);
   }
 
   #enter(next: ServerState): void {

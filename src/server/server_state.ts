@@ -1,8 +1,10 @@
 /**
  * The states of a connection to PostgreSQL, named as SHOW POOLS names them, and which may follow
- * which. Only `ServerSession.#enter()` changes a state.
+ * which. Only `ServerSession.#enter()` changes a state. PgBouncer has no word for `recovering`: the
+ * console counts it among the tested.
  */
 
+import type { Recovery } from "./recovery.ts";
 import type { ServerEnd } from "./server_end.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
@@ -20,6 +22,8 @@ export type ServerState =
   | { readonly kind: "active"; readonly sinceMs: number; readonly taker: ServerTaker }
   /** Released, but a cancel request is still on its way to it. */
   | { readonly kind: "being_canceled"; readonly sinceMs: number }
+  /** Its client was lost amid something, of which nothing may be left for the next one. */
+  | { readonly kind: "recovering"; readonly sinceMs: number; readonly recovery: Recovery }
   | { readonly kind: "closed"; readonly sinceMs: number; readonly end: ServerEnd };
 
 /** The name of a state. */
@@ -31,7 +35,8 @@ export const NEXT_SERVER_STATES: Readonly<Record<ServerStateKind, readonly Serve
   idle: ["active", "used", "tested", "closed"],
   used: ["idle", "tested", "closed"],
   tested: ["idle", "closed"],
-  active: ["idle", "tested", "being_canceled", "closed"],
+  active: ["idle", "tested", "being_canceled", "recovering", "closed"],
   being_canceled: ["idle", "tested", "closed"],
+  recovering: ["idle", "tested", "closed"],
   closed: [],
 };

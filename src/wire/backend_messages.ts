@@ -4,6 +4,9 @@ import { type BodyReader, decodeText } from "./body_reader.ts";
 import { textReaderOf } from "./client_encoding.ts";
 import { Backend } from "./message_type.ts";
 import { MessageWriter } from "./message_writer.ts";
+import { ProtocolError } from "./pg_error.ts";
+import { MAJOR } from "./protocol_version.ts";
+import { isCancelKeyLength } from "./startup_packet.ts";
 
 /** Transaction status of ReadyForQuery: idle, in a transaction, in a failed transaction. */
 export const TransactionStatus = { Idle: 0x49, InTransaction: 0x54, Failed: 0x45 } as const;
@@ -52,16 +55,45 @@ export function backendKeyData(key: Uint8Array): Uint8Array<ArrayBuffer> {
   return new MessageWriter(16).begin(Backend.BackendKeyData).bytes(key).end().take();
 }
 
-/** Builds NegotiateProtocolVersion: the newest minor version and the options not known. */
+/**
+ * Reads the body of BackendKeyData: process ID and secret.
+ * @throws {ProtocolError} If it has a length that no key has.
+ */
+export function readBackendKeyData(reader: BodyReader): Uint8Array<ArrayBuffer> {
+  const count = reader.remaining;
+  if (!isCancelKeyLength(count)) throw new ProtocolError(`bad cancel key: ${count} bytes`);
+  return reader.bytes(count);
+}
+
+/** What a server says when it does not speak all that it was asked for. */
+export interface ProtocolNegotiation {
+  /** Major version in the upper half, minor in the lower. */
+  readonly version: number;
+  /** The protocol options that it does not know. */
+  readonly unknownOptions: readonly string[];
+}
+
+/** Builds NegotiateProtocolVersion: the minor version spoken and the options not known. */
 export function negotiateProtocolVersion(
-  newestMinor: number,
+  minor: number,
   unknownOptions: readonly string[],
 ): Uint8Array<ArrayBuffer> {
   // The word is the whole version, major in the upper half, as PostgreSQL sends it.
   const writer = new MessageWriter().begin(Backend.NegotiateProtocolVersion)
-    .int32(3 << 16 | newestMinor).int32(unknownOptions.length);
+    .int32(MAJOR << 16 | minor).int32(unknownOptions.length);
   for (const option of unknownOptions) writer.cstring(option);
   return writer.end().take();
+}
+
+/** Reads the body of NegotiateProtocolVersion. @throws {ProtocolError} If it is none. */
+export function readNegotiateProtocolVersion(reader: BodyReader): ProtocolNegotiation {
+  const version = reader.int32();
+  const count = reader.int32();
+  const unknownOptions: string[] = [];
+  // A count that is a lie ends with the bytes: each name takes one at least.
+  for (let i = 0; i < count; i++) unknownOptions.push(reader.cstring());
+  if (count < 0 || reader.remaining > 0) throw new ProtocolError("failed to parse packet");
+  return { version, unknownOptions };
 }
 
 /** Builds CommandComplete. */

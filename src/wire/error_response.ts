@@ -16,6 +16,7 @@ const FIELD = {
   message: 0x4d, // M
   detail: 0x44, // D
   hint: 0x48, // H
+  routine: 0x52, // R
 } as const;
 
 const SEVERITIES: readonly string[] = [
@@ -68,6 +69,7 @@ export function readErrorResponse(reader: BodyReader): PgError {
   const severity = fields.get(FIELD.severityNonlocalized) ?? fields.get(FIELD.severity);
   const detail = fields.get(FIELD.detail);
   const hint = fields.get(FIELD.hint);
+  const routine = fields.get(FIELD.routine);
   return new PgError(
     fields.get(FIELD.sqlstate) ?? SQLSTATE.internalError,
     fields.get(FIELD.message) ?? "error without a message",
@@ -75,6 +77,7 @@ export function readErrorResponse(reader: BodyReader): PgError {
       severity: SEVERITIES.includes(severity ?? "") ? severity as Severity : "ERROR",
       ...(detail === undefined ? {} : { detail }),
       ...(hint === undefined ? {} : { hint }),
+      ...(routine === undefined ? {} : { routine }),
     },
   );
 }

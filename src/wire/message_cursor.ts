@@ -6,9 +6,10 @@
  * split between chunks.
  *
  * Two kinds of message. One whose type is *inspected*, and that is not too long to be held, is
- * yielded once, whole, however it arrived. All others are yielded as soon as their header is known,
- * with as much of the body as is there, and again (`isContinuation`) for each later piece: a large
- * row is never held back or buffered.
+ * yielded once, whole, however it arrived; of a longer one as much as may be held is there when it
+ * is first yielded. All others are yielded as soon as their header is known, with as much of the
+ * body as is there, and again (`isContinuation`) for each later piece: a large row is never held
+ * back or buffered.
  *
  * Invariant: [start, end) of `buffer` is a piece of exactly one message; the pieces, in order, are
  * the bytes received.
@@ -32,7 +33,7 @@ const EVERY_TYPE = new Uint8Array(256).fill(1);
 export interface CursorLimits {
   /** 1 at the type bytes whose messages are yielded whole. */
   readonly inspected: Uint8Array;
-  /** Longest message that is held to be yielded whole, in bytes, type byte included. */
+  /** Most of an inspected message that is held before it is yielded, in bytes, type byte included. */
   readonly maxInspectedBytes: number;
   /** Longest message of any type, in bytes. */
   readonly maxMessageBytes: number;
@@ -85,6 +86,11 @@ export class MessageCursor {
     return this.#streamRemaining > 0;
   }
 
+  /** Bytes still to come of the message of which a part was yielded. */
+  get restBytes(): number {
+    return this.#streamRemaining;
+  }
+
   /** Bytes of the chunk that `next()` has not yet yielded; for a hand-over to another reader. */
   get unreadCount(): number {
     return this.#chunkLength - this.#position;
@@ -96,6 +102,17 @@ export class MessageCursor {
     this.#chunk = chunk;
     this.#chunkLength = length;
     this.#position = 0;
+  }
+
+  /**
+   * Gives the cursor a part of a chunk that another cursor has walked; it begins with the last
+   * `restBytes` of a message.
+   */
+  feedWalked(restBytes: number, chunk: Uint8Array, start: number, end: number): void {
+    assert(this.#carriedCount === 0, "Nothing may be held of what came before");
+    this.#streamRemaining = restBytes;
+    this.feed(chunk, end);
+    this.#position = start;
   }
 
   /** Drops what was not walked yet, after a message that ends the conversation. */
@@ -117,7 +134,7 @@ export class MessageCursor {
     const type = chunk[position]!;
     const total = this.#totalBytes(chunk, position);
     this.isWhole = total <= available;
-    if (!this.isWhole && this.#isHeldWhole(type, total)) return this.#carryRest();
+    if (!this.isWhole && this.#neededBytes(type, total) > available) return this.#carryRest();
     this.type = type;
     this.isContinuation = false;
     this.buffer = chunk;
@@ -147,8 +164,10 @@ export class MessageCursor {
     return limitName === undefined ? "" : ` (${length} bytes, ${limitName} is ${maxMessageBytes})`;
   }
 
-  #isHeldWhole(type: number, total: number): boolean {
-    return this.#limits.inspected[type] === 1 && total <= this.#limits.maxInspectedBytes;
+  /** How much of a message has to be there before it is yielded. */
+  #neededBytes(type: number, total: number): number {
+    if (this.#limits.inspected[type] === 0) return HEADER_BYTES;
+    return Math.max(HEADER_BYTES, Math.min(total, this.#limits.maxInspectedBytes));
   }
 
   #continueStream(): boolean {
@@ -176,7 +195,7 @@ export class MessageCursor {
     if (!this.#carryUpTo(HEADER_BYTES)) return false;
     const total = this.#totalBytes(this.#carry, 0);
     const type = this.#carry[0]!;
-    if (this.#isHeldWhole(type, total) && !this.#carryUpTo(total)) return false;
+    if (!this.#carryUpTo(this.#neededBytes(type, total))) return false;
     this.type = type;
     this.isContinuation = false;
     this.isWhole = this.#carriedCount === total;

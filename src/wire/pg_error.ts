@@ -16,6 +16,8 @@ export interface PgErrorFields {
   readonly severity?: Severity;
   readonly detail?: string;
   readonly hint?: string;
+  /** The function of the server's that reported it. */
+  readonly routine?: string;
 }
 
 /** An error that can be sent to a client, or that a server sent. */
@@ -26,6 +28,7 @@ export class PgError extends Error {
   readonly sqlstate: string;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
+  readonly routine: string | undefined;
 
   /** FATAL unless `fields` says otherwise. */
   constructor(sqlstate: string, message: string, fields: PgErrorFields = {}) {
@@ -34,6 +37,7 @@ export class PgError extends Error {
     this.sqlstate = sqlstate;
     this.detail = fields.detail;
     this.hint = fields.hint;
+    this.routine = fields.routine;
   }
 }
 

@@ -3,10 +3,14 @@
  * one range and cost no copy; only where something was left out or put in are they copied together.
  * Pure: whoever has the stream sends what is gathered.
  *
- * HOT PATH. Budget: no allocation while everything is one range.
+ * HOT PATH. Budget: no allocation while everything is one range, nor where pieces were copied if
+ * the target takes them at once.
  */
 
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+/** Below this a loop is faster than a call of `set()`, which needs a view. */
+const LOOP_BYTES = 96;
 
 /** Copied pieces up to this size keep their buffer for the next time. */
 const KEPT_BYTES = 16_384;
@@ -23,8 +27,19 @@ export class RangeWriter {
   #start = 0;
   #end = 0;
   /** Earlier pieces that the range above does not continue. */
-  #copied: Uint8Array = NO_BYTES;
+  #copied: Uint8Array<ArrayBuffer> = NO_BYTES;
   #copiedCount = 0;
+  #sentCount = 0;
+
+  /** Bytes of the last flush that are still there, since they were copied and taken at once. */
+  get sentCount(): number {
+    return this.#sentCount;
+  }
+
+  /** Those bytes. */
+  copyOfSent(): Uint8Array<ArrayBuffer> {
+    return this.#copied.slice(0, this.#sentCount);
+  }
 
   /** Bytes gathered. */
   get length(): number {
@@ -43,6 +58,18 @@ export class RangeWriter {
     }
   }
 
+  /** Adds a copy of a piece, which may change at once. */
+  append(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#end > this.#start) this.#copyRange();
+    this.#buffer = bytes;
+    this.#start = start;
+    this.#end = end;
+    this.#copyRange();
+    this.#buffer = NO_BYTES;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
   /** Drops everything. */
   clear(): void {
     this.#buffer = NO_BYTES;
@@ -54,6 +81,7 @@ export class RangeWriter {
 
   /** Sends all, with one write, and is empty again. Answers as `write()` does. */
   flushTo(target: RangeTarget): void | Promise<void> {
+    this.#sentCount = 0;
     if (this.#copiedCount === 0) {
       const buffer = this.#buffer;
       const start = this.#start;
@@ -62,12 +90,18 @@ export class RangeWriter {
       return target.write(buffer, start, end);
     }
     this.#copyRange();
-    const copied = this.#copied.slice(0, this.#copiedCount);
+    const copied = this.#copied;
+    const count = this.#copiedCount;
     this.clear();
-    return target.write(copied, 0, copied.length);
+    const sending = target.write(copied, 0, count);
+    // Lent until it was sent: what comes next needs a buffer of its own.
+    if (sending !== undefined) this.#copied = NO_BYTES;
+    else if (count <= this.#copied.length) this.#sentCount = count;
+    return sending;
   }
 
   #copyRange(): void {
+    this.#sentCount = 0;
     const count = this.#end - this.#start;
     const needed = this.#copiedCount + count;
     if (needed > this.#copied.length) {
@@ -75,7 +109,15 @@ export class RangeWriter {
       grown.set(this.#copied.subarray(0, this.#copiedCount));
       this.#copied = grown;
     }
-    this.#copied.set(this.#buffer.subarray(this.#start, this.#end), this.#copiedCount);
+    if (count > LOOP_BYTES) {
+      this.#copied.set(this.#buffer.subarray(this.#start, this.#end), this.#copiedCount);
+    } else {
+      const from = this.#buffer;
+      const to = this.#copied;
+      const start = this.#start;
+      const at = this.#copiedCount;
+      for (let i = 0; i < count; i++) to[at + i] = from[start + i]!;
+    }
     this.#copiedCount = needed;
   }
 }

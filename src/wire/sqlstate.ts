@@ -1,6 +1,7 @@
 /** The SQLSTATEs that Sluice sends, under PostgreSQL's condition names (`errcodes.txt`). */
 export const SQLSTATE = {
   successfulCompletion: "00000",
+  warning: "01000",
   connectionException: "08000",
   sqlclientUnableToEstablishSqlconnection: "08001",
   connectionFailure: "08006",

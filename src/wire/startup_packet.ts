@@ -7,6 +7,7 @@
 import { BodyReader } from "./body_reader.ts";
 import { MessageWriter } from "./message_writer.ts";
 import { ProtocolError } from "./pg_error.ts";
+import { MAJOR } from "./protocol_version.ts";
 
 /** Longest startup packet taken; enough for any parameters, too little to fill memory with. */
 export const MAX_STARTUP_BYTES = 65_536;
@@ -18,8 +19,11 @@ const CANCEL_REQUEST_CODE = 80_877_102;
 const SSL_REQUEST_CODE = 80_877_103;
 const GSSENC_REQUEST_CODE = 80_877_104;
 
-/** Cancel keys of protocol 3.0 are 4 bytes, of 3.2 up to 256; the process ID comes before it. */
-const MAX_CANCEL_SECRET_BYTES = 256;
+/** Shortest cancel key: a process ID and a secret of 4 bytes, as in protocol 3.0. */
+const MIN_CANCEL_KEY_BYTES = 8;
+
+/** Longest cancel key: in protocol 3.2 the secret may have 256 bytes. */
+const MAX_CANCEL_KEY_BYTES = 260;
 
 /** What a connection may open with. */
 export type StartupPacket =
@@ -65,15 +69,18 @@ export function readStartupPacket(packet: Uint8Array): StartupPacket {
     case GSSENC_REQUEST_CODE:
       return { kind: "gssenc_request" };
     case CANCEL_REQUEST_CODE:
-      if (reader.remaining < 8 || reader.remaining > 4 + MAX_CANCEL_SECRET_BYTES) {
-        throw new ProtocolError("bad cancel request");
-      }
+      if (!isCancelKeyLength(reader.remaining)) throw new ProtocolError("bad cancel request");
       return { kind: "cancel_request", key: reader.bytes(reader.remaining) };
   }
   const major = code >>> 16;
-  if (major < 3) return { kind: "old_protocol", major };
-  if (major > 3) throw new ProtocolError(`unknown pkt: startup code ${code}`);
+  if (major < MAJOR) return { kind: "old_protocol", major };
+  if (major > MAJOR) throw new ProtocolError(`unknown pkt: startup code ${code}`);
   return { kind: "startup_message", minor: code & 0xffff, parameters: readParameters(reader) };
+}
+
+/** Whether a key, process ID and secret, may have so many bytes. */
+export function isCancelKeyLength(count: number): boolean {
+  return count >= MIN_CANCEL_KEY_BYTES && count <= MAX_CANCEL_KEY_BYTES;
 }
 
 function readParameters(reader: BodyReader): ReadonlyMap<string, string> {
@@ -92,9 +99,12 @@ function badLayout(): ProtocolError {
   return new ProtocolError("invalid startup packet layout: expected terminator as last byte");
 }
 
-/** Builds a StartupMessage of protocol 3.0. */
-export function startupMessage(parameters: Iterable<readonly [string, string]>): Uint8Array {
-  const writer = new MessageWriter().beginUntyped().int32(3 << 16);
+/** Builds a StartupMessage that asks for a minor version of protocol 3. */
+export function startupMessage(
+  parameters: Iterable<readonly [string, string]>,
+  minor = 0,
+): Uint8Array {
+  const writer = new MessageWriter().beginUntyped().int32(MAJOR << 16 | minor);
   for (const [name, value] of parameters) writer.cstring(name).cstring(value);
   return writer.int8(0).end().take();
 }

@@ -5,7 +5,12 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { readParameterStatus } from "../../src/wire/backend_messages.ts";
+import {
+  backendKeyData,
+  readBackendKeyData,
+  readNegotiateProtocolVersion,
+  readParameterStatus,
+} from "../../src/wire/backend_messages.ts";
 import { BodyReader } from "../../src/wire/body_reader.ts";
 import { readErrorResponse } from "../../src/wire/error_response.ts";
 import { type CursorLimits, HEADER_BYTES, MessageCursor } from "../../src/wire/message_cursor.ts";
@@ -13,6 +18,7 @@ import { PgError, ProtocolError } from "../../src/wire/pg_error.ts";
 import { RangeWriter } from "../../src/wire/range_writer.ts";
 import { readStartupOptions } from "../../src/wire/startup_options.ts";
 import {
+  cancelRequest,
   readStartupPacket,
   startupMessage,
   startupPacketBytes,
@@ -225,6 +231,26 @@ Deno.test("the readers of messages take any body, with nothing worse than Protoc
       const error = readsOrRefuses(() => readErrorResponse(reader()));
       assert.ok(error === undefined || error instanceof PgError);
       readsOrRefuses(() => readParameterStatus(reader()));
+      readsOrRefuses(() => readNegotiateProtocolVersion(reader()));
+      readsOrRefuses(() => readBackendKeyData(reader()));
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+Deno.test("a cancel key goes through BackendKeyData and CancelRequest unchanged, or through neither", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300, size: "max" }), (key) => {
+      const body = backendKeyData(key).subarray(5);
+      const given = readsOrRefuses(() => readBackendKeyData(new BodyReader(body, 0, body.length)));
+      const packet = cancelRequest(key);
+      assert.equal(startupPacketBytes(packet), packet.length);
+      const asked = readsOrRefuses(() => readStartupPacket(packet));
+      assert.equal(given === undefined, key.length < 8 || key.length > 260);
+      assert.equal(asked === undefined, given === undefined);
+      if (given === undefined) return;
+      assert.deepEqual(given, new Uint8Array(key));
+      assert.deepEqual(asked, { kind: "cancel_request", key: given });
     }),
     { numRuns: 2_000 },
   );

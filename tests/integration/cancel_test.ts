@@ -117,7 +117,7 @@ Deno.test("the query of a client that vanishes is cancelled", async () => {
   await client.send(frontend.query(ENDLESS));
   await untilRunning(world);
   client.close();
-  await world.untilBackendCount(0);
+  await world.untilBackends("an idle server", ([backend]) => backend?.state === "idle");
   assert.equal(valueOf(await (await world.connect()).query("select 'next'")), "next");
 });
 

@@ -181,6 +181,9 @@ for (const poolMode of MODES) {
   });
 }
 
+/** With a server that is closed where its client was lost. */
+const CLOSING = { ...SHARED, on_client_loss: "close" } as const;
+
 /** Ways to leave without having finished. */
 const DEPARTURES:
   readonly (readonly [name: string, leave: (client: TestClient) => Promise<void>])[] = [
@@ -190,9 +193,9 @@ const DEPARTURES:
 
 for (const poolMode of ["session", "transaction"] as const) {
   for (const [name, leave] of DEPARTURES) {
-    Deno.test(`a client that ${name} in a transaction takes its server along in ${poolMode} pooling`, async () => {
+    Deno.test(`a client that ${name} in a transaction takes its server along in ${poolMode} pooling, if told so`, async () => {
       await using world = await startWorld(postgres, {
-        pooler: { ...SHARED, pool_mode: poolMode },
+        pooler: { ...CLOSING, pool_mode: poolMode },
       });
       const client = await world.connect();
       await client.query("create table t (x int); insert into t values (1)");
@@ -209,8 +212,8 @@ for (const poolMode of ["session", "transaction"] as const) {
   }
 }
 
-Deno.test("a client that vanishes with a reply due never puts its server back", async () => {
-  await using world = await startWorld(postgres, { pooler: SHARED });
+Deno.test("a client that vanishes with a reply due never puts its server back, if told so", async () => {
+  await using world = await startWorld(postgres, { pooler: CLOSING });
   const client = await world.connect();
   const gate = await world.gate();
   await client.send(frontend.query(gate.query(token())));
@@ -223,8 +226,8 @@ Deno.test("a client that vanishes with a reply due never puts its server back", 
   assert.equal((await world.backends()).length, 1);
 });
 
-Deno.test("a client that vanishes with a Sync due never puts its server back", async () => {
-  await using world = await startWorld(postgres, { pooler: SHARED });
+Deno.test("a client that vanishes with a Sync due never puts its server back, if told so", async () => {
+  await using world = await startWorld(postgres, { pooler: CLOSING });
   const client = await world.connect();
   const pid = await pidOf(client);
   await client.send(...unsynced("select 1"), frontend.flush());
@@ -234,8 +237,8 @@ Deno.test("a client that vanishes with a Sync due never puts its server back", a
   assert.notEqual(await pidOf(next), pid);
 });
 
-Deno.test("a client that vanishes before it has read its result never puts its server back", async () => {
-  await using world = await startWorld(postgres, { pooler: SHARED });
+Deno.test("a client that vanishes before it has read its result never puts its server back, if told so", async () => {
+  await using world = await startWorld(postgres, { pooler: CLOSING });
   const client = await world.connect();
   const pid = await pidOf(client);
   await client.send(

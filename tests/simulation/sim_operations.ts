@@ -89,6 +89,65 @@ async function extended(session: SimSession): Promise<void> {
   session.expect(await session.answer(), "12TDCZ", { values: [token] });
 }
 
+/** Named statements, some of them the same for all clients, several groups in flight at once. */
+async function prepared(session: SimSession): Promise<void> {
+  const { random } = session;
+  const expected: (() => Promise<void>)[] = [];
+  // Who sends on behind an error uses what may never have been prepared.
+  let fails = false;
+  for (let count = random.between(1, 4); count > 0 && !fails; count--) {
+    const name = random.pick(["p1", "p2", "p3"]);
+    fails = random.chance(0.2);
+    const check = !fails && random.chance(0.1)
+      ? await deallocate(session, name)
+      : await runPrepared(session, name, fails);
+    expected.push(check);
+    if (random.chance(0.3)) await session.park();
+  }
+  for (const check of expected) await check();
+}
+
+async function runPrepared(
+  session: SimSession,
+  name: string,
+  fails: boolean,
+): Promise<() => Promise<void>> {
+  const { random } = session;
+  const token = session.client.token();
+  const failing = frontend.parse(`error 22012 ${token} /* ${token} */`);
+  const messages = fails ? [failing, frontend.bind(), frontend.execute()] : [];
+  let one = session.prepared.get(name);
+  let types = "";
+  if (one === undefined) {
+    one = random.chance(0.3)
+      ? { sql: `select '${token}' /* ${token} */`, value: token }
+      : { sql: random.pick(["select $1", " select $1", "  select $1"]) };
+    messages.push(frontend.parse(one.sql, name));
+    types = "1";
+    if (!fails) session.prepared.set(name, one);
+  }
+  const bind = frontend.bind({ statement: name, values: [token] });
+  messages.push(bind, frontend.execute());
+  types += "2DC";
+  if (random.chance(0.2)) {
+    messages.push(frontend.close("S", name));
+    types += "3";
+    if (!fails) session.prepared.delete(name);
+  }
+  await session.send(...messages, frontend.sync());
+  const values = [one.value ?? token];
+  return async () => {
+    if (fails) session.expect(await session.answer(), "12EZ");
+    else session.expect(await session.answer(), `${types}Z`, { values });
+  };
+}
+
+async function deallocate(session: SimSession, name: string): Promise<() => Promise<void>> {
+  const isKnown = session.prepared.delete(name);
+  await session.send(frontend.query(`deallocate ${name}`));
+  return async () => session.expect(await session.answer(), isKnown ? "CZ" : "EZ");
+}
+
 async function extendedTransaction(session: SimSession): Promise<void> {
   const { sql, token } = session.echo();
   await session.send(...[session.signed("begin"), sql, session.signed("commit")].flatMap((each) => [
@@ -319,37 +378,63 @@ async function vanish(session: SimSession): Promise<void> {
   session.client.hasBrokenOff = true;
   const { random } = session;
   const isMulti = session.client.stage.plan.mode !== "statement";
-  switch (random.below(isMulti ? 6 : 4)) {
-    case 0: {
-      // The pooler may cancel what nobody waits for any more.
-      const token = session.client.token();
-      session.client.cancelable.add(token);
-      await session.send(frontend.query(`select pg_sleep(1) /* ${token} */`));
-      break;
-    }
-    case 1:
-      await session.send(frontend.query(session.echo().sql).subarray(0, random.between(1, 20)));
-      break;
-    case 2:
-      await session.send(frontend.parse(session.echo().sql), frontend.bind(), frontend.execute());
-      break;
-    case 3:
-      await session.send(frontend.query(session.signed("copy t from stdin")));
-      await session.until("G");
-      await session.send(frontend.copyData("half of this is missing").subarray(0, 12));
-      break;
-    case 4:
-      await session.query(session.signed("begin"));
-      break;
-    case 5:
-      await session.query(session.signed("begin"));
-      await session.send(frontend.query(`rows 40 '${"v".repeat(400)}'`));
-      break;
+  if (isMulti && random.chance(0.5)) {
+    await session.query(session.signed("begin"));
+    if (random.chance(0.3)) await session.query(session.signed("set TimeZone = 'Zone/Lost'"));
+    if (random.chance(0.2)) await session.query(session.signed("error 22012"));
   }
+  await beginSomething(session);
   if (random.chance(0.7)) await session.park();
+  if (random.chance(0.2)) await session.send(frontend.terminate());
   if (random.chance(0.5)) session.client.stream?.reset();
   else session.connection.close();
   throw new Gone(undefined);
+}
+
+/** Sends something of which the end is not waited for. */
+async function beginSomething(session: SimSession): Promise<void> {
+  const { random } = session;
+  const token = session.client.token();
+  const begin = random.pick<() => Promise<void>>([
+    () => Promise.resolve(),
+    () => session.send(...sleeps(session, random.between(1, 3)).map(frontend.query)),
+    () => session.send(...sleeps(session, random.between(1, 4)).flatMap(synced)),
+    () => session.send(frontend.query(session.echo().sql).subarray(0, random.between(1, 20))),
+    () => session.send(...synced(session.echo().sql).slice(0, random.between(1, 3))),
+    () => session.send(...synced(session.signed("copy t from stdin"))),
+    () =>
+      session.send(...synced(session.signed("copy t from stdin")).slice(0, 3), frontend.flush()),
+    () => session.send(frontend.query(`rows 40 '${token}${"v".repeat(400)}' /* ${token} */`)),
+    () => session.send(frontend.query(`copy t to stdout 40 '${token} v' /* ${token} */`)),
+    () => session.send(...Array.from({ length: 30 }, () => frontend.query(session.echo().sql))),
+    () => copyInHalf(session),
+  ]);
+  await begin();
+}
+
+/** Begins a COPY and sends some data, perhaps not to the end of a message. */
+async function copyInHalf(session: SimSession): Promise<void> {
+  const { client, random } = session;
+  await session.send(frontend.query(session.signed("copy t from stdin")));
+  // In a transaction that has failed there is none.
+  const isHeard = session.connection.status !== "E" && random.chance(0.7);
+  if (isHeard) await session.until("G");
+  const data = frontend.copyData(`${client.token()} and more`);
+  await session.send(random.chance(0.5) ? data : data.subarray(0, 12));
+}
+
+/** One statement in the extended protocol. */
+function synced(sql: string): Uint8Array[] {
+  return [frontend.parse(sql), frontend.bind(), frontend.execute(), frontend.sync()];
+}
+
+/** Statements that the pooler may cancel, since nobody waits for them any more. */
+function sleeps(session: SimSession, count: number): string[] {
+  return Array.from({ length: count }, () => {
+    const token = session.client.token();
+    session.client.cancelable.add(token);
+    return `select pg_sleep(1) /* ${token} */`;
+  });
 }
 
 /** Says goodbye in the same breath as a query. */
@@ -403,6 +488,7 @@ async function sabotage(session: SimSession): Promise<void> {
 
 const ANYWHERE: readonly Operation[] = [
   ...[simple, simple, simple, twoStatements, empty, failing, manyRows, bigQuery, severalAtOnce],
+  ...[prepared, prepared, prepared],
   ...[extended, extended, pipeline, flushed, loneSync, loneFlush, functionCall],
   ...[copyIn, failingCopyIn, extendedCopyIn, copyOut],
   ...[sessionId, sessionId, setParameter, showParameters],
@@ -420,9 +506,15 @@ const CANCELING: readonly Operation[] = [
   ...[simple, sleep, sleep, sleep, canceled, canceledLate, canceledLate, canceledLate, vanish],
 ];
 
+const LOSING: readonly Operation[] = [
+  ...[vanish, vanish, vanish, vanish, vanish, queryAndTerminate],
+  ...[simple, simple, extended, sessionId, setParameter, showParameters, sleep],
+];
+
 /** What a client of this run chooses from. */
 export function operationsFor({ isCalm, mode, theme }: SimPlan): readonly Operation[] {
   if (theme === "cancel") return CANCELING;
+  if (theme === "loss") return LOSING;
   const operations = mode === "statement" ? [...ANYWHERE, forbiddenTransaction] : WITH_TRANSACTIONS;
   return isCalm ? operations : [...operations, sabotage];
 }

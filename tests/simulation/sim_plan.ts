@@ -12,7 +12,7 @@ export interface SimPlan {
   readonly isCalm: boolean;
   readonly mode: "session" | "transaction" | "statement";
   /** What clients do above all. */
-  readonly theme: "anything" | "cancel";
+  readonly theme: "anything" | "cancel" | "loss";
   readonly clientCount: number;
   /** Logins of each client, one after the other. */
   readonly sessionCount: number;
@@ -25,11 +25,11 @@ export interface SimPlan {
 /** Draws a run. */
 export function drawPlan(random: SeededRandom, seed: number): SimPlan {
   const isCalm = random.chance(0.5);
-  const theme = random.pick(["anything", "anything", "anything", "cancel"] as const);
+  const theme = random.pick(["anything", "anything", "anything", "cancel", "loss"] as const);
   const mode = random.pick(
     ["transaction", "transaction", "transaction", "session", "statement"] as const,
   );
-  const most = theme === "cancel" ? 2 : 4;
+  const most = theme === "anything" ? 4 : 2;
   const auth = random.pick(["trust", "plain", "md5"] as const);
   return {
     isCalm,
@@ -50,6 +50,8 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
         auth: random.pick(["trust", "plain", "md5"] as const),
         users: { ada: "secret", bob: "secret" },
         reportsSearchPath: random.chance(0.8),
+        newestMinor: random.pick([0, 2]),
+        onNewerVersion: random.pick(["negotiate", "negotiate", "refuse", "hang up"] as const),
       },
     },
   };
@@ -72,6 +74,7 @@ server_round_robin = ${random.chance(0.3)}
 server_lifetime = ${random.pick([0, 1, 3600])}
 server_idle_timeout = ${random.pick([1, 600])}
 server_check_delay = ${random.pick([0, 1, 30])}
+on_client_loss = "${random.pick(["recover", "recover", "recover", "close"])}"
 server_reset_query_always = ${random.chance(0.2)}
 server_login_retry = ${random.pick([0, 1])}
 server_connect_timeout = ${random.pick([2, 15])}
@@ -80,6 +83,7 @@ query_wait_timeout = ${timeout(5)}
 query_wait_notify = ${random.pick([0, 1])}
 query_timeout = ${timeout(10)}
 idle_transaction_timeout = ${timeout(10)}
+max_prepared_statements = ${random.pick([1, 2, 200])}
 pkt_buf = ${random.pick([512, 4096])}
 log_stats = false
 `;

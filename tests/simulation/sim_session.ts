@@ -70,6 +70,8 @@ export class SimSession {
   readonly client: SimActor;
   readonly connection: TestClient;
   readonly random: SeededRandom;
+  /** The statements it has prepared, by name: their SQL, and what they answer if it is not `$1`. */
+  readonly prepared = new Map<string, { readonly sql: string; readonly value?: string }>();
   /** What SHOW must answer. */
   readonly parameters = new Map<string, string>();
   readonly #user: string;
@@ -112,6 +114,7 @@ export class SimSession {
     try {
       await this.connection.login({
         user: this.#user,
+        minor: this.random.pick([0, 2, 2, 9_999]),
         database: "app",
         ...(password === undefined ? {} : { password }),
         parameters: this.#asked,

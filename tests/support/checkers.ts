@@ -5,7 +5,7 @@ import type { Pooler } from "../../src/app/pooler.ts";
 import type { ClientSession } from "../../src/client/client_session.ts";
 import type { ServerPool } from "../../src/client/relay.ts";
 import type { ServerSession } from "../../src/server/server_session.ts";
-import type { FakePostgres } from "./fake_postgres.ts";
+import type { FakeBackend, FakePostgres } from "./fake_postgres.ts";
 import { readInt32 } from "./messages.ts";
 
 /** Asserts every invariant. */
@@ -54,6 +54,7 @@ function checkLists({ servers }: ServerPool): void {
     ["tested", servers.tested],
     ["active", servers.active],
     ["being_canceled", servers.beingCanceled],
+    ["recovering", servers.recovering],
   ];
   const seen = new Set<ServerSession>();
   for (const [kind, list] of lists) {
@@ -91,4 +92,20 @@ function checkFree(server: ServerSession, postgres: FakePostgres): void {
   if (backend === undefined || backend.isClosed) return;
   assert.equal(backend.status, "I", "The backend of a free server is in no transaction");
   assert.ok(!backend.isSleeping, "The backend of a free server runs nothing");
+  checkStatements(server, backend);
+}
+
+/** What is shared is where it is thought to be, and nothing of it is anywhere else. */
+function checkStatements({ statements }: ServerSession, { statementNames }: FakeBackend): void {
+  const known = new Set<string>();
+  for (const { presence, statement } of statements.all()) {
+    assert.ok(presence === "present" || presence === "doubtful", "Nothing is on its way");
+    if (presence === "present") {
+      assert.ok(statementNames.includes(statement.name), `${statement.name} is prepared`);
+    }
+    known.add(statement.name);
+  }
+  for (const name of statementNames) {
+    assert.ok(!name.startsWith("PGBOUNCER_") || known.has(name), `${name} is known to be there`);
+  }
 }

@@ -24,10 +24,12 @@ export interface FakeBackendOptions {
   readonly splitter: MessageSplitter;
   readonly chunks: AsyncIterator<Uint8Array, void, void>;
   readonly processId: number;
-  readonly secret: number;
+  readonly secret: Uint8Array;
   readonly user: string;
   readonly database: string;
   readonly parameters: FakeSessionParameters;
+  /** Of the StartupMessage. */
+  readonly asked: ReadonlyMap<string, string>;
 }
 
 /** A statement that was run, for tests that ask what reached a server. */
@@ -39,6 +41,12 @@ export interface RunStatement {
   /** Transaction status before it ran. */
   readonly status: string;
 }
+
+/** Found when a statement is parsed; other errors when it runs. */
+const SYNTAX_ERROR = "42601";
+
+/** What a statement is answered with whose result has changed. */
+const OUTDATED = "0A000";
 
 interface Portal {
   readonly sql: string;
@@ -61,11 +69,13 @@ class BackendEnd extends Error {}
 /** One session of the fake PostgreSQL. */
 export class FakeBackend {
   readonly processId: number;
-  readonly secret: number;
+  readonly secret: Uint8Array;
   readonly user: string;
   readonly database: string;
   readonly stream: ByteStream;
   readonly parameters: FakeSessionParameters;
+  /** What its StartupMessage asked for. */
+  readonly asked: ReadonlyMap<string, string>;
   /** Every statement run, in order. */
   readonly ran: RunStatement[] = [];
   /** What COPY brought in, a text for each CopyData. */
@@ -76,8 +86,12 @@ export class FakeBackend {
   received = "";
   status: "I" | "T" | "E" = "I";
   isClosed = false;
+  /** Whether the signal of a cancel request is late: the next statement is hit by it. */
+  isSignalDue = false;
   /** Sent in one piece with the next ReadyForQuery, behind it. */
   postscript: Uint8Array | undefined;
+  /** The statement whose result has changed; it has to be closed and parsed anew. */
+  outdated: string | undefined;
   /** Whether the client said goodbye. */
   isTerminated = false;
 
@@ -101,6 +115,7 @@ export class FakeBackend {
     this.database = options.database;
     this.stream = options.stream;
     this.parameters = options.parameters;
+    this.asked = options.asked;
     this.#chunks = options.chunks;
     this.#splitter = options.splitter;
   }
@@ -118,6 +133,11 @@ export class FakeBackend {
   /** Prepared statements by name. */
   get statementNames(): readonly string[] {
     return [...this.#statements.keys()];
+  }
+
+  /** Loses a prepared statement, as by a DEALLOCATE inside a function. */
+  forget(name: string): void {
+    this.#statements.delete(name);
   }
 
   /** Serves until the client leaves. */
@@ -205,6 +225,7 @@ export class FakeBackend {
   }
 
   async #simple(sql: string): Promise<void> {
+    this.#statements.delete("");
     const statements = splitStatements(sql);
     if (statements.length === 0) this.#put(say.empty());
     try {
@@ -238,7 +259,9 @@ export class FakeBackend {
         return await this.#execute(body);
       case "C": {
         const names = String.fromCharCode(body[0]!) === "S" ? this.#statements : this.#portals;
-        names.delete(readCstrings(body.subarray(1))[0] ?? "");
+        const name = readCstrings(body.subarray(1))[0] ?? "";
+        names.delete(name);
+        if (name === this.outdated) this.outdated = undefined;
         return this.#put(say.closeComplete());
       }
       case "F":
@@ -253,8 +276,13 @@ export class FakeBackend {
 
   #parse(body: Uint8Array): void {
     const [name = "", sql = ""] = readCstrings(body);
+    if (name === "") this.#statements.delete("");
     this.#noteOwner(commentOf(sql));
     this.#refuseInFailedTransaction(readCommand(sql));
+    const command = readCommand(sql);
+    if (command.kind === "error" && command.sqlstate === SYNTAX_ERROR) {
+      throw new StatementError(command.sqlstate, command.text);
+    }
     if (name !== "" && this.#statements.has(name)) {
       throw new StatementError("42P05", `prepared statement "${name}" already exists`);
     }
@@ -291,8 +319,10 @@ export class FakeBackend {
   #statement(name: string): string {
     const sql = this.#statements.get(name);
     if (sql === undefined) {
-      throw new StatementError("26000", `prepared statement "${name}" does not exist`);
+      const which = name === "" ? "unnamed prepared statement" : `prepared statement "${name}"`;
+      throw new StatementError("26000", `${which} does not exist`);
     }
+    if (name === this.outdated) throw new StatementError(OUTDATED, "cached plan");
     return sql;
   }
 
@@ -312,6 +342,10 @@ export class FakeBackend {
     this.ran.push({ processId, sql: statement, sender, status });
     this.#sender = sender;
     this.#noteOwner(sender);
+    if (this.isSignalDue) {
+      this.isSignalDue = false;
+      throw new StatementError("57014", "canceling statement due to user request");
+    }
     this.#refuseInFailedTransaction(command);
     const columns = columnsOf(command);
     if (columns !== undefined && !isDescribed) this.#put(say.rowDescription(columns));
@@ -354,12 +388,18 @@ export class FakeBackend {
         return this.#put(say.complete("RESET"));
       case "discard_all":
         return this.#discardAll();
+      case "deallocate":
+        return this.#deallocate(command.name);
+      case "unlisten":
+        return this.#put(say.complete("UNLISTEN"));
       case "sleep":
         return await this.#sleepNow();
       case "copy_in":
         return await this.#copyIn(command.failAfter);
       case "copy_out":
         return this.#copyOut(command);
+      case "copy_both":
+        return await this.#copyBoth();
       case "notice":
         return this.#put(say.notice(command.text), say.complete("DO"));
       case "misbehave":
@@ -394,8 +434,19 @@ export class FakeBackend {
     this.#put(say.complete("DISCARD ALL"));
   }
 
+  #deallocate(name: string | undefined): void {
+    if (name === undefined) {
+      for (const each of this.statementNames) if (each !== "") this.#statements.delete(each);
+      return this.#put(say.complete("DEALLOCATE ALL"));
+    }
+    this.#statement(name);
+    this.#statements.delete(name);
+    this.#put(say.complete("DEALLOCATE"));
+  }
+
   async #sleepNow(): Promise<void> {
     await this.#flush();
+    if (this.stream.isClosed) throw new BackendEnd();
     this.#sleep = Promise.withResolvers<boolean>();
     const isDone = await this.#sleep.promise;
     this.#sleep = undefined;
@@ -438,6 +489,29 @@ export class FakeBackend {
     this.#put(say.copyDone(), say.complete(`COPY ${count}`));
   }
 
+  async #copyBoth(): Promise<void> {
+    this.#put(say.copyBoth());
+    await this.#flush();
+    for (;;) {
+      const received = await this.#next();
+      if (received === undefined) throw new BackendEnd();
+      switch (received.type) {
+        case "d":
+          this.copied.push(textOf(received.body));
+          break;
+        case "c":
+          return this.#put(say.copyDone(), say.complete("START_REPLICATION"));
+        case "X":
+          this.isTerminated = true;
+          throw new BackendEnd();
+        default:
+          this.#put(say.error("08P01", `invalid standby message type ${received.type}`, "FATAL"));
+          await this.#flush();
+          throw new BackendEnd();
+      }
+    }
+  }
+
   async #misbehave({ how }: Extract<Command, { kind: "misbehave" }>): Promise<void> {
     switch (how) {
       case "close":
@@ -476,7 +550,8 @@ export class FakeBackend {
     if (!isKnown) throw error;
     if (this.status === "I") this.parameters.settle(false);
     else this.status = "E";
-    this.#put(say.error(error.sqlstate, error.message));
+    const isOutdated = error instanceof StatementError && error.sqlstate === OUTDATED;
+    this.#put(isOutdated ? say.outdated() : say.error(error.sqlstate, error.message));
   }
 
   /** Reports what has changed, then says that the next request may come. */

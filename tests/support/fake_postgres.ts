@@ -30,6 +30,9 @@ export type { FakeBackend, RunStatement } from "./fake_backend.ts";
 const CANCEL_REQUEST = 80_877_102;
 const SSL_REQUEST = 80_877_103;
 
+/** What a StartupMessage may say besides settings; `options` are taken note of, and not read. */
+const NOT_SETTINGS: readonly string[] = ["user", "database", "replication", "options"];
+
 /** Rounds of SCRAM: few, so that a test takes no time. */
 const ROUNDS = 3;
 
@@ -48,7 +51,14 @@ export interface FakePostgresOptions {
   readonly extension?: Readonly<Record<string, string>>;
   /** Databases that exist; any if not given. */
   readonly databases?: readonly string[];
+  /** Newest minor version of protocol 3 that it speaks; 2, as since PostgreSQL 18, if not given. */
+  readonly newestMinor?: number;
+  /** What it does with who asks for a newer one; as PostgreSQL does, if not given. */
+  readonly onNewerVersion?: NewerVersionAnswer;
 }
+
+/** Speaks the one it knows; says that it does not know the other; or closes the connection. */
+export type NewerVersionAnswer = "negotiate" | "refuse" | "hang up";
 
 /** Where the fake PostgreSQL listens unless told otherwise. */
 export const POSTGRES_ADDRESS = {
@@ -72,6 +82,10 @@ export class FakePostgres {
   holdsCancels = false;
   /** Cancel requests received, right or wrong. */
   cancelRequestCount = 0;
+  /** The minor version that each login asked for, those refused included. */
+  readonly askedMinors: number[] = [];
+  /** Whether a newer version than its own is refused or negotiated; may be changed. */
+  onNewerVersion: NewerVersionAnswer;
   readonly #options: FakePostgresOptions;
   readonly #listener: Listener;
   readonly #derivation = new KeyDerivation();
@@ -86,6 +100,7 @@ export class FakePostgres {
   private constructor(options: FakePostgresOptions, listener: Listener) {
     this.#options = options;
     this.#listener = listener;
+    this.onNewerVersion = options.onNewerVersion ?? "negotiate";
     this.#accepting = this.#accept();
   }
 
@@ -161,7 +176,7 @@ export class FakePostgres {
         await arrival.send(new Uint8Array([0x4e]));
         continue;
       }
-      const backend = await this.#login(arrival, readPairs(packet.subarray(4)));
+      const backend = await this.#login(arrival, packet);
       return backend === undefined ? stream.close() : await backend.run();
     }
   }
@@ -169,9 +184,9 @@ export class FakePostgres {
   #cancel(packet: Uint8Array, stream: ByteStream): void {
     this.cancelRequestCount += 1;
     const processId = readInt32(packet, 4);
-    const secret = readInt32(packet, 8);
+    const secret = packet.subarray(8).join();
     const target = this.live.find((backend) =>
-      backend.processId === processId && backend.secret === secret
+      backend.processId === processId && backend.secret.join() === secret
     );
     const sender = target?.sender;
     if (target?.cancel() === true) this.canceled.push({ processId, sender });
@@ -179,11 +194,11 @@ export class FakePostgres {
     else stream.close();
   }
 
-  async #login(
-    arrival: Arrival,
-    asked: ReadonlyMap<string, string>,
-  ): Promise<FakeBackend | undefined> {
+  async #login(arrival: Arrival, packet: Uint8Array): Promise<FakeBackend | undefined> {
     const { databases, extension = {}, reportsSearchPath = true } = this.#options;
+    const asked = readPairs(packet.subarray(4));
+    const askedMinor = readInt32(packet) & 0xffff;
+    this.askedMinors.push(askedMinor);
     const user = asked.get("user") ?? "";
     const database = asked.get("database") ?? user;
     if (this.garbage !== undefined) {
@@ -191,12 +206,14 @@ export class FakePostgres {
       return undefined;
     }
     if (this.refusal !== undefined) return await arrival.refuse(this.refusal);
+    const minor = await this.#negotiate(arrival, askedMinor);
+    if (minor === undefined) return undefined;
     if (!await this.#authenticate(arrival, user)) return undefined;
     if (databases?.includes(database) === false) {
       const text = `database "${database}" does not exist`;
       return await arrival.refuse({ severity: "FATAL", sqlstate: "3D000", message: text });
     }
-    const settings = [...asked].filter(([name]) => !["user", "database"].includes(name));
+    const settings = [...asked].filter(([name]) => !NOT_SETTINGS.includes(name));
     let parameters: FakeSessionParameters;
     try {
       parameters = new FakeSessionParameters(settings, {
@@ -209,7 +226,20 @@ export class FakePostgres {
       const { message, sqlstate } = error;
       return await arrival.refuse({ severity: "FATAL", sqlstate, message });
     }
-    return await this.#admit(arrival, { user, database, parameters });
+    return await this.#admit(arrival, { user, database, parameters, minor, asked });
+  }
+
+  /** Returns the minor version that is spoken; undefined if none is. */
+  async #negotiate(arrival: Arrival, asked: number): Promise<number | undefined> {
+    const { newestMinor = 2 } = this.#options;
+    if (asked <= newestMinor) return asked;
+    if (this.onNewerVersion === "hang up") return undefined;
+    if (this.onNewerVersion === "negotiate") {
+      await arrival.send(say.negotiate(3 << 16 | newestMinor));
+      return newestMinor;
+    }
+    const message = `unsupported frontend protocol 3.${asked}: server supports 2.0 to 3.0`;
+    return await arrival.refuse({ severity: "FATAL", sqlstate: "0A000", message });
   }
 
   async #authenticate(arrival: Arrival, user: string): Promise<boolean> {
@@ -243,19 +273,21 @@ export class FakePostgres {
 
   async #admit(
     arrival: Arrival,
-    { database, parameters, user }: {
+    { asked, database, minor, parameters, user }: {
+      asked: ReadonlyMap<string, string>;
       database: string;
+      minor: number;
       parameters: FakeSessionParameters;
       user: string;
     },
   ): Promise<FakeBackend> {
     this.#lastProcessId += 1;
     const processId = this.#lastProcessId;
-    const secret = this.#options.random.uint32() | 0;
+    const secret = this.#options.random.bytes(minor >= 2 ? 32 : 4);
     const { chunks, splitter, stream } = arrival;
     const backend = new FakeBackend({
       ...{ chunks, splitter, stream, processId, secret },
-      ...{ user, database, parameters },
+      ...{ user, database, parameters, asked },
     });
     this.backends.push(backend);
     await arrival.send(

@@ -18,12 +18,17 @@ export type Command =
   | { readonly kind: "reset"; readonly name: string }
   | { readonly kind: "reset_all" }
   | { readonly kind: "discard_all" }
+  /** Without a name: all of them. */
+  | { readonly kind: "deallocate"; readonly name: string | undefined }
+  | { readonly kind: "unlisten" }
   | { readonly kind: "show"; readonly name: string }
   /** Goes on when the test says so, or fails when it is cancelled. */
   | { readonly kind: "sleep" }
   /** `failAfter`: fails after so many CopyData. */
   | { readonly kind: "copy_in"; readonly failAfter: number | undefined }
   | { readonly kind: "copy_out"; readonly count: number; readonly text: string }
+  /** COPY in both directions, until the client ends it. */
+  | { readonly kind: "copy_both" }
   | { readonly kind: "notice"; readonly text: string }
   | { readonly kind: "misbehave"; readonly how: Misbehaviour };
 
@@ -82,6 +87,10 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
   [/^reset all$/i, () => ({ kind: "reset_all" })],
   [/^reset ([\w.]+)$/i, ([, name]) => ({ kind: "reset", name: name! })],
   [/^discard all$/i, () => ({ kind: "discard_all" })],
+  [/^deallocate all$/i, () => ({ kind: "deallocate", name: undefined })],
+  [/^deallocate (\w+)$/i, ([, name]) => ({ kind: "deallocate", name: name!.toLowerCase() })],
+  [/^listen \w+$/i, () => ({ kind: "unlisten" })],
+  [/^unlisten "[^"]*"$/i, () => ({ kind: "unlisten" })],
   [/^show ([\w.]+)$/i, ([, name]) => ({ kind: "show", name: name! })],
   [/^copy t from stdin(?: failing after (\d+))?$/i, ([, after]) => ({
     kind: "copy_in",
@@ -92,6 +101,7 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     count: Number(count),
     text: unquote(text!),
   })],
+  [/^start_replication$/i, () => ({ kind: "copy_both" })],
   [/^raise notice ('.*')$/is, ([, text]) => ({ kind: "notice", text: unquote(text!) })],
 ];
 

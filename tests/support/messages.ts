@@ -124,16 +124,19 @@ export interface ReportFields {
   readonly sqlstate: string;
   readonly message: string;
   readonly detail?: string;
+  /** The function of the server's that reported it. */
+  readonly routine?: string;
 }
 
 function report(type: "E" | "N", fields: ReportFields): Uint8Array<ArrayBuffer> {
-  const { detail, message: text, severity, sqlstate } = fields;
+  const { detail, message: text, routine, severity, sqlstate } = fields;
   const detailField = detail === undefined ? [] : [cstring(`D${detail}`)];
   return message(
     type,
     ...[cstring(`S${severity}`), cstring(`V${severity}`), cstring(`C${sqlstate}`)],
     cstring(`M${text}`),
     ...detailField,
+    ...(routine === undefined ? [] : [cstring(`R${routine}`)]),
     new Uint8Array(1),
   );
 }
@@ -152,8 +155,11 @@ export const backend = {
     message("R", int32(code), data),
   parameterStatus: (name: string, value: string): Uint8Array<ArrayBuffer> =>
     message("S", cstring(name), cstring(value)),
-  keyData: (processId: number, secret: number): Uint8Array<ArrayBuffer> =>
-    message("K", int32(processId), int32(secret)),
+  keyData: (processId: number, secret: number | Uint8Array): Uint8Array<ArrayBuffer> =>
+    message("K", int32(processId), typeof secret === "number" ? int32(secret) : secret),
+  /** `version` is the whole one, as PostgreSQL sends it. */
+  negotiate: (version: number, options: readonly string[] = []): Uint8Array<ArrayBuffer> =>
+    message("v", int32(version), int32(options.length), ...options.map(cstring)),
   ready: (status: "I" | "T" | "E" = "I"): Uint8Array<ArrayBuffer> => message("Z", utf8(status)),
   rowDescription: (names: readonly string[]): Uint8Array<ArrayBuffer> =>
     message("T", columns(names)),
@@ -163,6 +169,13 @@ export const backend = {
   empty: (): Uint8Array<ArrayBuffer> => message("I"),
   error: (sqlstate: string, text: string, severity = "ERROR"): Uint8Array<ArrayBuffer> =>
     report("E", { severity, sqlstate, message: text }),
+  outdated: (): Uint8Array<ArrayBuffer> =>
+    report("E", {
+      severity: "ERROR",
+      sqlstate: "0A000",
+      message: "cached plan must not change result type",
+      routine: "RevalidateCachedQuery",
+    }),
   notice: (text: string): Uint8Array<ArrayBuffer> =>
     report("N", { severity: "NOTICE", sqlstate: "00000", message: text }),
   notification: (channel: string, payload: string): Uint8Array<ArrayBuffer> =>
@@ -174,6 +187,7 @@ export const backend = {
   portalSuspended: (): Uint8Array<ArrayBuffer> => message("s"),
   parameterDescription: (): Uint8Array<ArrayBuffer> => message("t", int16(0)),
   copyIn: (): Uint8Array<ArrayBuffer> => message("G", new Uint8Array([0, 0, 0])),
+  copyBoth: (): Uint8Array<ArrayBuffer> => message("W", new Uint8Array([0, 0, 0])),
   copyOut: (): Uint8Array<ArrayBuffer> => message("H", new Uint8Array([0, 0, 0])),
   copyData: (data: string): Uint8Array<ArrayBuffer> => message("d", utf8(data)),
   copyDone: (): Uint8Array<ArrayBuffer> => message("c"),

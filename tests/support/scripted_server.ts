@@ -21,8 +21,9 @@ const NEXT: Readonly<Record<PooledServerKind, readonly PooledServerKind[]>> = {
   idle: ["active", "used", "closed"],
   used: ["idle", "tested", "closed"],
   tested: ["idle", "closed"],
-  active: ["idle", "tested", "being_canceled", "closed"],
+  active: ["idle", "tested", "being_canceled", "recovering", "closed"],
   being_canceled: ["idle", "tested", "closed"],
+  recovering: ["idle", "tested", "closed"],
   closed: [],
 };
 
@@ -100,8 +101,8 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.#enter({ kind: "active", sinceMs: this.#options.nowMs() });
   }
 
-  /** A client gives it back: at once free, or to be reset, or with a cancel request on its way. */
-  release(next: "idle" | "tested" | "being_canceled" = "idle"): void {
+  /** A client gives it back: at once free, or to be reset, or with a cancel request on its way… */
+  release(next: "idle" | "tested" | "being_canceled" | "recovering" = "idle"): void {
     this.#expect("active");
     this.onLost = undefined;
     if (this.doubt !== undefined) this.discard(this.doubt);
@@ -109,9 +110,9 @@ export class ScriptedServer implements PooledServer<TestError> {
     else this.#enter({ kind: next, sinceMs: this.#options.nowMs() });
   }
 
-  /** The last cancel request has ended, or the reset or check query has been answered. */
+  /** The last cancel request has ended, the reset or check query was answered, or it has recovered. */
   ready(): void {
-    assert.ok(this.#state.kind === "tested" || this.#state.kind === "being_canceled");
+    assert.ok(["tested", "being_canceled", "recovering"].includes(this.#state.kind));
     this.#becomeFree();
   }
 

@@ -15,6 +15,7 @@ import {
   MessageSplitter,
   type RawMessage,
   readCstrings,
+  readInt32,
   readReport,
   readValues,
   type ReportFields,
@@ -61,6 +62,8 @@ export class TestClient {
   /** As last reported by the server. */
   readonly parameters = new Map<string, string>();
   cancelKey: Uint8Array | undefined;
+  /** What each NegotiateProtocolVersion said: the whole version, and the options. */
+  readonly negotiations: { readonly version: number; readonly options: readonly string[] }[] = [];
   /** As of the last ReadyForQuery. */
   status: string | undefined;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
@@ -215,6 +218,12 @@ export class TestClient {
         this.parameters.set(name, value);
         return;
       }
+      case "v":
+        this.negotiations.push({
+          version: readInt32(body),
+          options: readCstrings(body.subarray(8)),
+        });
+        return;
       case "K":
         this.cancelKey = body.slice();
         return;

@@ -36,6 +36,8 @@ export interface WorldOptions {
   readonly database?: Section;
   /** For the section of the world's user. */
   readonly user?: Section;
+  /** For further databases, by name. */
+  readonly databases?: Readonly<Record<string, Section>>;
 }
 
 /** A server of the world's, as PostgreSQL sees it. */
@@ -92,9 +94,11 @@ function configText(
     ...options.pooler,
   };
   const database = { host: postgres.host, port: postgres.port, ...options.database };
+  const others = Object.entries(options.databases ?? {});
   return [
     section("pooler", pooler),
     section(`databases.${DATABASE}`, database),
+    ...others.map(([name, own]) => section(`databases.${name}`, { ...database, ...own })),
     section(`users.${user}`, { password, ...options.user }),
     section(`users.${WATCHER}`, { password }),
   ].join("\n");

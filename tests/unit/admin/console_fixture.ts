@@ -22,6 +22,8 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { ServerStatements } from "../../../src/link/server_statements.ts";
+import { StatementBook } from "../../../src/link/statement_book.ts";
 import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
@@ -204,6 +206,7 @@ export class NotedOperations implements Operations {
 export class ConsoleFixture implements ConsoleContext {
   readonly clock = new FakeClock();
   readonly clients = new ClientRegistry();
+  readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
   readonly engine = "portable";
@@ -328,8 +331,11 @@ export class ConsoleFixture implements ConsoleContext {
       clock: this.clock,
       maxMessageBytes: 1_000_000,
       refusesQueries: false,
+      recovers: () => false,
       onAbandoned: () => {},
       poolMode: () => "transaction",
+      rewriter: undefined,
+      features: undefined,
       closesFast: () => false,
     });
     client.setService(client.relay);
@@ -402,11 +408,14 @@ export class ConsoleFixture implements ConsoleContext {
       address: { kind: "tcp", host: "db.example", port: 5432 },
       network: this.#network,
       clock: this.clock,
+      random: new SeededRandom(1),
       log: this.#log,
       streamOptions: { receiveBytes: 1024, maxBusyReads: 0, tcp: SYSTEM_TCP },
       connectTimeoutMs: 0,
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,
+      statements: new ServerStatements(this.book),
+      replication: "none",
       startupParameters: new Map([["user", pool.user]]),
       authentication: new ServerAuthentication({
         userName: pool.user,
@@ -414,6 +423,8 @@ export class ConsoleFixture implements ConsoleContext {
         random: this.#random,
         derivation: this.#derivation,
       }),
+      protocolMinor: 0,
+      onOldProtocol: () => {},
       connectQuery: undefined,
       upkeep: () => ({
         resetQuery: undefined,
@@ -473,6 +484,7 @@ export class ConsoleFixture implements ConsoleContext {
           : undefined,
       isOwnProcess: (_client, user) => user === "pgbouncer",
       poolFor: refuse,
+      openOwnPool: refuse,
       openRelay: refuse,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: this, isOwnProcess }),

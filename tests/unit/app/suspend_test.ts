@@ -54,7 +54,7 @@ Deno.test("suspend_timeout drops all who owe something, however many they are", 
   const count = 1_500;
   const pooler = `suspend_timeout = 10\ndefault_pool_size = ${count}\nmax_client_conn = ${count}`;
   await using world = await PoolerWorld.open({ pooler });
-  const owed = frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 100);
+  const owed = frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 5_000);
   const clients: TestClient[] = [];
   for (let i = 0; i < count; i++) {
     const client = await world.login();
@@ -103,7 +103,7 @@ Deno.test("a server that is lost while all is suspended is not replaced before R
 Deno.test("who logs in while SUSPEND waits for others does not have to owe anything to be kept", async () => {
   await using world = await PoolerWorld.open({ pooler: "suspend_timeout = 10" });
   const stuck = await world.login();
-  await stuck.send(frontend.query("select 1").subarray(0, 8));
+  await stuck.send(frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 5_000));
   await world.settle();
   const { operations } = world.pooler;
   const suspending = suspend(operations);
@@ -252,5 +252,27 @@ Deno.test("a shutdown lets go what is suspended", async () => {
   await world.settle();
   world.pooler.shutdown("wait_for_clients");
   assert.deepEqual((await client.result()).rows, [["1"]]);
+  client.close();
+});
+
+Deno.test("a reply of which a part comes while all is suspended, and its end later, gives the server back", async () => {
+  await using world = await PoolerWorld.open();
+  const client = await world.login();
+  await client.send(frontend.query("select pg_sleep(1)"));
+  await world.settle();
+  const [peer] = world.postgres.backends;
+  const row = backend.dataRow(["x".repeat(3_000)]);
+  await peer!.speak(row.subarray(0, 1_000));
+  await world.settle();
+  const { operations } = world.pooler;
+  suspend(operations);
+  await peer!.speak(row.subarray(1_000, 2_000));
+  await world.settle();
+  operations.resume(undefined);
+  await peer!.speak(row.subarray(2_000));
+  world.postgres.wakeAll();
+  assert.equal((await client.result()).status, "I");
+  await world.settle();
+  assert.deepEqual([world.pool().servers.active.size, world.pool().servers.idle.length], [0, 1]);
   client.close();
 });

@@ -1,48 +1,69 @@
 import assert from "node:assert/strict";
-import { cancelKeyText, makeCancelKey } from "../../../src/client/cancel_key.ts";
+import {
+  cancelKeyProcessId,
+  isSameCancelKey,
+  makeCancelKey,
+} from "../../../src/client/cancel_key.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
-function keys(count: number, peerId: number): Uint8Array[] {
+/** Both kinds of key, with their length. */
+const KINDS = [{ isLong: false, length: 8 }, { isLong: true, length: 32 }] as const;
+
+function keys(count: number, { isLong, peerId = 0 }: { isLong: boolean; peerId?: number }) {
   const random = new SeededRandom(1);
-  return Array.from({ length: count }, () => makeCancelKey(random, peerId));
+  return Array.from({ length: count }, () => makeCancelKey(random, { isLong, peerId }));
 }
 
-Deno.test("makeCancelKey() gives 8 bytes with the sign bit clear and all forwards left", () => {
-  for (const key of keys(100, 0)) {
-    assert.equal(key.length, 8);
-    assert.equal(key[0]! & 0x80, 0);
-    assert.equal(key[7]! & 3, 3);
-  }
-});
+for (const { isLong, length } of KINDS) {
+  Deno.test(`makeCancelKey() gives ${length} bytes with the sign bit clear and all forwards left`, () => {
+    for (const key of keys(100, { isLong })) {
+      assert.equal(key.length, length);
+      assert.equal(key[0]! & 0x80, 0);
+      assert.equal(key[7]! & 3, 3);
+    }
+  });
 
-Deno.test("makeCancelKey() puts the peer's number into bytes 1 and 2", () => {
-  assert.deepEqual([...keys(1, 0)[0]!.subarray(1, 3)], [0, 0]);
-  assert.deepEqual([...keys(1, 0x2345)[0]!.subarray(1, 3)], [0x45, 0x23]);
-});
+  Deno.test(`makeCancelKey() puts the peer's number into bytes 1 and 2 of ${length}`, () => {
+    const peerOf = (peerId: number) => [...keys(1, { isLong, peerId })[0]!.subarray(1, 3)];
+    assert.deepEqual(peerOf(0), [0, 0]);
+    assert.deepEqual(peerOf(0x2345), [0x45, 0x23]);
+  });
 
-Deno.test("makeCancelKey() draws the rest at random", () => {
-  const seen = new Set(keys(1_000, 0).map(cancelKeyText));
-  assert.equal(seen.size, 1_000);
-  for (const at of [0, 3, 4, 5, 6]) {
-    assert.ok(new Set(keys(200, 0).map((key) => key[at])).size > 50, `byte ${at}`);
-  }
-});
+  Deno.test(`makeCancelKey() draws the rest of ${length} bytes at random`, () => {
+    const drawn = keys(1_000, { isLong });
+    assert.equal(new Set(drawn.map((key) => key.join())).size, 1_000);
+    for (let at = 0; at < length; at++) {
+      if (at === 1 || at === 2) continue;
+      assert.ok(new Set(drawn.slice(0, 200).map((key) => key[at])).size > 40, `byte ${at}`);
+    }
+  });
 
-Deno.test("cancelKeyText() is the same however often the request was forwarded", () => {
-  const [key] = keys(1, 0);
-  const forwarded = Uint8Array.from(key!);
-  for (let left = 3; left >= 0; left--) {
-    forwarded[7] = (key![7]! & ~3) | left;
-    assert.equal(cancelKeyText(forwarded), cancelKeyText(key!));
-  }
-});
+  Deno.test(`isSameCancelKey() does not mind how often a key of ${length} bytes was forwarded`, () => {
+    const [key] = keys(1, { isLong });
+    const forwarded = Uint8Array.from(key!);
+    for (let left = 3; left >= 0; left--) {
+      forwarded[7] = (key![7]! & ~3) | left;
+      assert.equal(isSameCancelKey(key!, forwarded), true);
+    }
+  });
 
-Deno.test("cancelKeyText() differs for keys that differ anywhere else, also in length", () => {
-  const [key] = keys(1, 0);
-  for (let at = 0; at < 8; at++) {
-    const other = Uint8Array.from(key!);
-    other[at]! ^= 4;
-    assert.notEqual(cancelKeyText(other), cancelKeyText(key!));
-  }
-  assert.notEqual(cancelKeyText(key!.subarray(0, 7)), cancelKeyText(key!));
+  Deno.test(`isSameCancelKey() sees every other bit of ${length} bytes, and the length`, () => {
+    const [key] = keys(1, { isLong });
+    for (let bit = 0; bit < 8 * length; bit++) {
+      const other = Uint8Array.from(key!);
+      other[bit >> 3]! ^= 1 << (bit & 7);
+      const isForward = bit === 56 || bit === 57;
+      assert.equal(isSameCancelKey(key!, other), isForward, `bit ${bit}`);
+    }
+    for (let count = 0; count <= 300; count++) {
+      const other = new Uint8Array(count);
+      other.set(key!.subarray(0, count));
+      assert.equal(isSameCancelKey(key!, other), count === length, `${count} bytes`);
+    }
+  });
+}
+
+Deno.test("cancelKeyProcessId() is what a client shows as the process ID, and positive", () => {
+  assert.equal(cancelKeyProcessId(Uint8Array.of(0x12, 0x34, 0x56, 0x78, 9, 9, 9, 9)), 0x12345678);
+  for (const key of keys(100, { isLong: true })) assert.ok(cancelKeyProcessId(key) >= 0);
 });

@@ -249,14 +249,19 @@ Deno.test("ClientLogin that takes too long is ended", async () => {
 Deno.test("ClientLogin answers a newer minor version and protocol options once, before anything else", async () => {
   await using world = await PoolerWorld.open();
   for (
-    const [minor, options] of [[2, {}], [0, { "_pq_.x": "1" }], [9, { "_pq_.x": "1" }]] as const
+    const [minor, options, spoken] of [
+      [9, {}, 2],
+      [0, { "_pq_.x": "1" }, 0],
+      [2, { "_pq_.x": "1" }, 2],
+      [9, { "_pq_.x": "1" }, 2],
+    ] as const
   ) {
     const client = await world.connect();
     await client.send(frontend.startup({ user: "ada", database: "app", ...options }, minor));
     const messages = await client.receiveUntilReady();
     assert.match(messages.map(({ type }) => type).join(""), /^vRS+KZ$/);
     const body = [...messages[0]!.body];
-    assert.deepEqual(body.slice(0, 8), [0, 3, 0, 0, 0, 0, 0, Object.keys(options).length]);
+    assert.deepEqual(body.slice(0, 8), [0, 3, 0, spoken, 0, 0, 0, Object.keys(options).length]);
     client.close();
   }
 });

@@ -43,6 +43,33 @@ Deno.test("ClientRegistry finds a client by its key, however often that was forw
   assert.equal(registry.findByCancelKey(other), undefined);
 });
 
+Deno.test("ClientRegistry tells clients apart whose keys begin alike, whatever their length", () => {
+  const registry = new ClientRegistry();
+  const long = new Uint8Array(32).fill(9);
+  long.set(KEY);
+  const lastByte = Uint8Array.from(long);
+  lastByte[31]! ^= 1;
+  const keys = [KEY, long, lastByte];
+  const clients = keys.map((key) => {
+    const each = client();
+    registry.add(each);
+    registry.addCancelKey(key, each);
+    return each;
+  });
+  const found = () => keys.map((key) => registry.findByCancelKey(key));
+  assert.deepEqual(found(), clients);
+  for (const length of [0, 4, 7, 9, 31, 33, 260]) {
+    const other = new Uint8Array(length);
+    other.set(long.subarray(0, length));
+    assert.equal(registry.findByCancelKey(other), undefined, `${length} bytes`);
+  }
+  registry.remove(clients[1]!);
+  assert.deepEqual(found(), [clients[0], undefined, clients[2]]);
+  registry.remove(clients[0]!);
+  registry.remove(clients[2]!);
+  assert.deepEqual(found(), [undefined, undefined, undefined]);
+});
+
 Deno.test("ClientRegistry forgets a client's key with the client", () => {
   const registry = new ClientRegistry();
   const a = client(KEY);

@@ -354,3 +354,44 @@ Deno.test("Relay sets what the client asked for though the server refuses what i
   assert.equal(world.pool().servers.idle.length, 1);
   bad.close();
 });
+
+Deno.test("Relay gives nobody what a client left that vanished amid a transaction", async () => {
+  await using world = await oneServer({
+    pooler: 'pool_mode = "session"\nserver_reset_query = ""',
+    postgres: { extension: EXTENSION },
+  });
+  const client = await world.login();
+  await client.query("set session authorization root; set ext.level = '9'");
+  await client.query("begin");
+  client.close();
+  await world.settle();
+  const other = await world.login();
+  assert.equal(await show(other, "session_authorization"), "ada");
+  assert.equal(await show(other, "ext.level"), "1");
+  assert.equal(world.postgres.backends.length, 1, "Recovered and put back");
+  other.close();
+});
+
+Deno.test("Relay takes nothing for a server's own that it reports to a client that is lost", async () => {
+  await using world = await oneServer({
+    pooler: 'pool_mode = "session"\nserver_reset_query = ""',
+    postgres: { extension: EXTENSION },
+  });
+  const client = await world.login();
+  await client.query("set session authorization root");
+  await client.send(
+    frontend.query("select pg_sleep(1)"),
+    frontend.query("set ext.level = '9'"),
+  );
+  await world.settle();
+  world.clients[0]!.end("test");
+  await world.settle();
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.ok(world.postgres.ran.some(({ sql }) => sql === "set ext.level = '9'"));
+  const other = await world.login();
+  assert.equal(await show(other, "ext.level"), "1");
+  assert.equal(await show(other, "session_authorization"), "ada");
+  client.close();
+  other.close();
+});

@@ -25,6 +25,9 @@ async function linkedAfter(
 
 const SELECT = frontend.query("select 1");
 
+/** Longer than what is held to be looked at. */
+const LONG_SELECT = frontend.query(`select '${"x".repeat(9_000)}'`);
+
 Deno.test("Relay in transaction mode gives the server back when a query outside a transaction is done", async () => {
   await using world = await oneServer("transaction");
   const client = await world.login();
@@ -135,7 +138,9 @@ const HELD: readonly (readonly [string, readonly Uint8Array[], readonly Uint8Arr
   ],
   ["a running function", [frontend.query("select pg_sleep(1)"), frontend.functionCall(1)], []],
   ["BEGIN", [frontend.query("begin")], [frontend.query("commit")]],
-  ["a query that was not sent to its end", [SELECT.subarray(0, 8)], [SELECT.subarray(8)]],
+  ["a query that was not sent to its end", [LONG_SELECT.subarray(0, 5_000)], [
+    LONG_SELECT.subarray(5_000),
+  ]],
 ];
 
 for (const [what, first, last] of HELD) {
@@ -153,8 +158,8 @@ for (const [what, first, last] of HELD) {
     other.close();
   });
 
-  Deno.test(`Relay closes the server of a client that vanishes after ${what}`, async () => {
-    await using world = await oneServer("transaction");
+  Deno.test(`Relay closes the server of a client that vanishes after ${what}, if told so`, async () => {
+    await using world = await oneServer("transaction", 'on_client_loss = "close"');
     const client = await world.login();
     await linkedAfter(world, client, ...first);
     client.close();
@@ -310,8 +315,8 @@ Deno.test("Relay ends a client that says Terminate, and keeps a clean server", a
   client.close();
 });
 
-Deno.test("Relay closes the server of a client that says Terminate in a transaction", async () => {
-  await using world = await oneServer("session");
+Deno.test("Relay closes the server of a client that says Terminate in a transaction, if told so", async () => {
+  await using world = await oneServer("session", 'on_client_loss = "close"');
   const client = await world.login();
   await client.query("begin");
   await client.terminate();

@@ -61,8 +61,10 @@ const REFUSALS: readonly (readonly [Record<string, string>, string])[] = [
   [{ user: "u".repeat(128) }, "28000 username too long"],
   [{ user: "ada", database: "d".repeat(128) }, "3D000 database name too long"],
   [{ user: "ada", work_mem: "1GB" }, "42704 unsupported startup parameter: work_mem"],
-  [{ user: "ada", replication: "true" }, "42704 unsupported startup parameter: replication"],
-  [{ user: "ada", replication: "database" }, "42704 unsupported startup parameter: replication"],
+  [
+    { user: "ada", replication: "maybe" },
+    '22023 invalid value for parameter "replication": "maybe"',
+  ],
   [
     { user: "ada", options: "-c work_mem=1GB" },
     "42704 unsupported startup parameter in options: work_mem",
@@ -86,8 +88,27 @@ Deno.test("readIntent() takes names of 127 characters", () => {
 
 Deno.test("readIntent() takes replication that is switched off", () => {
   for (const value of ["false", "off", "no", "0", "FALSE"]) {
-    assert.equal(refusal({ user: "ada", replication: value }), "accepted", value);
+    const { passed, replication } = intent({ user: "ada", replication: value, options: "" });
+    assert.deepEqual([replication, passed.size], ["none", 0], value);
   }
+});
+
+Deno.test("readIntent() passes on for replication what was asked as it was sent, ignored or not", () => {
+  const asked = {
+    replication: "database",
+    options: "-c datestyle=ISO -c extra_float_digits=3",
+    application_name: "sub",
+    work_mem: "1GB",
+  };
+  const startup = { user: "ada", database: "app", "_pq_.x": "on", ...asked };
+  const { parameters, passed, protocolOptions, replication } = intent(startup, [
+    "options",
+    "work_mem",
+  ]);
+  assert.equal(replication, "logical");
+  assert.deepEqual(Object.fromEntries(passed), asked);
+  assert.deepEqual(protocolOptions, ["_pq_.x"]);
+  assert.equal(parameters.get("application_name"), "sub", "for SHOW CLIENTS");
 });
 
 Deno.test("readIntent() drops what is ignored, in any case, also within options", () => {

@@ -279,7 +279,6 @@ Deno.test("loadConfig() warns of settings that have no effect yet", async () => 
 dns_max_ttl = 20
 client_tls_sslmode = "prefer"
 peer_id = 1
-max_prepared_statements = 200
 [databases.a]
 max_db_connections = 5
 [users.b]
@@ -291,18 +290,15 @@ host = "x"
     'config.toml:2: Setting "dns_max_ttl" has no effect yet',
     'config.toml:3: Setting "client_tls_sslmode" has no effect yet',
     'config.toml:4: Setting "peer_id" has no effect yet',
-    'config.toml:5: Setting "max_prepared_statements" to "200" has no effect yet: in transaction ' +
-    "and statement mode named statements are passed through as they are, as with 0",
-    'config.toml:7: Setting "max_db_connections" of database "a" has no effect yet',
-    'config.toml:9: Setting "max_user_connections" of user "b" has no effect yet',
-    'config.toml:11: Setting "host" of peer "1" has no effect yet',
+    'config.toml:6: Setting "max_db_connections" of database "a" has no effect yet',
+    'config.toml:8: Setting "max_user_connections" of user "b" has no effect yet',
+    'config.toml:10: Setting "host" of peer "1" has no effect yet',
   ]);
 });
 
 Deno.test("loadConfig() does not warn of values that change nothing", async () => {
   const config = await loadToml(`[pooler]
 dns_max_ttl = "15s"
-max_prepared_statements = 0
 server_tls_sslmode = "disable"
 client_tls_sslmode = "disable"
 io_engine = "portable"

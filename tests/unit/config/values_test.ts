@@ -102,6 +102,12 @@ Deno.test("a word is one of those allowed, in the INI in any case", () => {
   assert.match(problem("pool_mode", "Transaction"), allowed);
 });
 
+Deno.test("a word that looks like a number is asked for in quotes", () => {
+  assert.equal(value("server_protocol", "3.0"), "3.0");
+  assert.equal(value("server_protocol", "3.0", "ini"), "3.0");
+  assert.match(problem("server_protocol", 3.2), /expected one of 3.2, 3.0, in quotes, found 3.2/);
+});
+
 Deno.test("a list is a text with commas or an array", () => {
   assert.deepEqual(value("listen_addr", "127.0.0.1, ::1"), ["127.0.0.1", "::1"]);
   assert.deepEqual(value("listen_addr", ["127.0.0.1", "::1"]), ["127.0.0.1", "::1"]);

@@ -372,3 +372,34 @@ Deno.test("RequestQueue refuses more requests than it has room for", () => {
   for (let i = 0; i < MAX_OUTSTANDING_REQUESTS; i++) queue.noteSync();
   assert.throws(() => queue.noteSync(), ProtocolError);
 });
+
+Deno.test("RequestQueue.moveOut() gives away everything, and leaves nothing", () => {
+  const queue = new RequestQueue();
+  for (let i = 0; i < 9; i++) queue.noteQuery();
+  for (let i = 0; i < 7; i++) queue.onReadyForQuery();
+  queue.noteExtended();
+  const moved = queue.moveOut();
+  assertClean(queue);
+  assert.equal(queue.dueCount, 0);
+  assert.deepEqual([moved.dueCount, moved.isUnsynced, moved.isDoubtful], [2, true, false]);
+  queue.noteQuery();
+  assert.equal(moved.dueCount, 2, "they share nothing");
+  for (const left of [1, 0]) {
+    assert.equal(moved.onReadyForQuery(), true);
+    assert.equal(moved.dueCount, left);
+  }
+});
+
+Deno.test("RequestQueue.moveOut() takes along a COPY and what it makes doubtful", () => {
+  const queue = new RequestQueue();
+  queue.noteExtended();
+  queue.noteSync();
+  queue.onCopyIn();
+  const moved = queue.moveOut();
+  assert.deepEqual([queue.isCopyingIn, queue.hasIgnored], [false, false]);
+  assert.deepEqual([moved.isCopyingIn, moved.hasIgnored, moved.isDoubtful], [true, true, false]);
+  moved.onError();
+  const doubtful = moved.moveOut();
+  assert.deepEqual([doubtful.isCopyingIn, doubtful.isDoubtful], [false, true]);
+  assertClean(moved);
+});

@@ -29,6 +29,7 @@ interface Fake {
   readonly failure?: string;
   /** A client of the console has none. */
   readonly hasRelay?: boolean;
+  readonly replication?: ClientSession["replication"];
 }
 
 function ago(ms: number | undefined): number | undefined {
@@ -38,6 +39,7 @@ function ago(ms: number | undefined): number | undefined {
 /** The verdict in words: "end SQLSTATE message (detail)", or its kind. */
 function verdict(fake: Fake, timeouts: Partial<ClientTimeouts>): string {
   const { connectedMs = 0, failure, hasRelay = true, hasWaitNotice = false, kind } = fake;
+  const { replication = "none" } = fake;
   const relay = {
     waitingSinceMs: ago(fake.waitingMs),
     queryStartMs: ago(fake.queryMs),
@@ -50,6 +52,7 @@ function verdict(fake: Fake, timeouts: Partial<ClientTimeouts>): string {
     relay: hasRelay ? relay : undefined,
     pool: failure === undefined ? {} : { failure: { error: { message: failure } } },
     hasWaitNotice,
+    replication,
   } as unknown as ClientSession;
   const found = judgeClient(client, { ...NO_LIMITS, ...timeouts }, NOW_MS);
   if (found.kind !== "end") return found.kind;
@@ -199,4 +202,16 @@ Deno.test("judgeClient() leaves what is closed, and the console's clients at wor
   const limits = { loginMs: 1, idleMs: 1, queryMs: 1 };
   assert.equal(verdict({ kind: "closed", sinceMs: 9_000, connectedMs: 9_000 }, limits), "keep");
   assert.equal(verdict({ kind: "active", sinceMs: 9_000, hasRelay: false }, limits), "keep");
+});
+
+Deno.test("judgeClient() lets one that replicates go on for ever, and not log in for ever", () => {
+  const limits = { idleMs: 5, queryMs: 5, idleTransactionMs: 5, transactionMs: 5, loginMs: 5 };
+  for (const replication of ["logical", "physical"] as const) {
+    const old = { replication, sinceMs: 900_000, connectedMs: 900_000, readyMs: 900_000 };
+    const active: Fake = { ...old, kind: "active" };
+    assert.equal(verdict(active, limits), "keep");
+    assert.equal(verdict({ ...active, transactionMs: 900_000 }, limits), "keep");
+    assert.equal(verdict({ ...active, queryMs: 900_000, transactionMs: 9 }, limits), "keep");
+    assert.equal(verdict({ ...old, kind: "login" }, limits), "end 57014 client_login_timeout");
+  }
 });

@@ -50,6 +50,7 @@ function verdicts(
       count: fakes.length,
       login: new Set(ofKind("login")),
       tested: new Set(ofKind("tested")),
+      recovering: new Set(ofKind("recovering")),
       used: ofKind("used"),
       idle: ofKind("idle"),
     },
@@ -86,6 +87,16 @@ Deno.test("judgeServers() closes a server that does not answer its test, by the 
   ];
   assert.deepEqual(verdicts(tested, { connectTimeoutMs: 5_000 }), [
     "discard mute: test query timed out",
+  ]);
+});
+
+Deno.test("judgeServers() closes a server whose recovery takes too long, whatever the settings", () => {
+  const recovering: Fake[] = [
+    { name: "soon done", kind: "recovering", ageMs: 900_000, sinceMs: 10_000 },
+    { name: "stuck", kind: "recovering", ageMs: 11_000, sinceMs: 10_001 },
+  ];
+  assert.deepEqual(verdicts(recovering, {}), [
+    "discard stuck: client disconnect while server was not ready: recovery timed out",
   ]);
 });
 

@@ -13,7 +13,17 @@ import { PoolWorld, STARTING_UP, TestClient, type TestRules } from "./pool_world
 const HABITS = ["keep", "keep", "give back", "ask again", "abandon", "cancel another"] as const;
 
 const OPERATIONS = [
-  ...["ask", "ask", "ask", "give back", "give back", "reset", "being canceled", "abandon"],
+  ...[
+    "ask",
+    "ask",
+    "ask",
+    "give back",
+    "give back",
+    "reset",
+    "being canceled",
+    "recover",
+    "abandon",
+  ],
   ...["cancel", "log in", "log in", "refuse", "unreachable", "starting up", "ready", "fail check"],
   ...[
     "crash",
@@ -81,6 +91,8 @@ class RandomWorld extends PoolWorld {
         return void pick(linked, choice)?.giveBack("tested");
       case "being canceled":
         return void pick(linked, choice)?.giveBack("being_canceled");
+      case "recover":
+        return void pick(linked, choice)?.giveBack("recovering");
       case "abandon":
         return void pick(linked, choice)?.abandon();
       case "cancel":
@@ -96,7 +108,8 @@ class RandomWorld extends PoolWorld {
       case "starting up":
         return this.#one("login", choice)?.refuseLogin(STARTING_UP);
       case "ready":
-        return (this.#one("tested", choice) ?? this.#one("being_canceled", choice))?.ready();
+        return (this.#one("tested", choice) ?? this.#one("being_canceled", choice) ??
+          this.#one("recovering", choice))?.ready();
       case "fail check":
         return this.#one("tested", choice)?.discard("test query failed");
       case "crash":
@@ -144,7 +157,7 @@ class RandomWorld extends PoolWorld {
       this.clock.advance(1_000);
       this.pool.maintain(false);
       for (const server of [...this.pool.servers.login]) server.loggedIn();
-      for (const kind of ["tested", "being_canceled"] as const) {
+      for (const kind of ["tested", "being_canceled", "recovering"] as const) {
         for (const server of this.#all(kind)) server.ready();
       }
       this.clients.find((client) => client.server !== undefined)?.giveBack();

@@ -56,3 +56,16 @@ Deno.test("PoolRegistry.remove() forgets a pool, and only that one", () => {
   registry.remove(old);
   assert.deepEqual([...registry.all()], [fresh], "the old pool's end does not take the new one");
 });
+
+Deno.test("PoolRegistry lists a private pool, and nobody finds it by its name", () => {
+  const registry = new PoolRegistry<NamedPool>();
+  const own = poolOf("a", "x");
+  registry.addPrivate(own);
+  const shared = registry.findOrMake("a", "x", () => poolOf("a", "x"));
+  assert.notEqual(shared, own);
+  assert.deepEqual(registry.ofDatabase("a"), [shared, own]);
+  assert.deepEqual(registry.ofDatabase("b"), []);
+  assert.deepEqual([...registry.all()], [shared, own]);
+  registry.remove(own);
+  assert.deepEqual([...registry.all()], [shared]);
+});

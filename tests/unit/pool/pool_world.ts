@@ -84,7 +84,7 @@ export class PoolWorld {
 
   /** How many servers are in each list, without the empty ones. */
   counts(): Partial<Record<PooledServerKind, number>> {
-    const { active, beingCanceled, idle, login, tested, used } = this.pool.servers;
+    const { active, beingCanceled, idle, login, recovering, tested, used } = this.pool.servers;
     const all: [PooledServerKind, number][] = [
       ["login", login.size],
       ["idle", idle.length],
@@ -92,6 +92,7 @@ export class PoolWorld {
       ["tested", tested.size],
       ["active", active.size],
       ["being_canceled", beingCanceled.size],
+      ["recovering", recovering.size],
     ];
     return Object.fromEntries(all.filter(([, count]) => count > 0));
   }
@@ -123,6 +124,7 @@ export class PoolWorld {
       tested: [...servers.tested],
       active: [...servers.active],
       beingCanceled: [...servers.beingCanceled],
+      recovering: [...servers.recovering],
     };
     for (const [kind, list] of Object.entries({ ...lists, being_canceled: beingCanceled })) {
       for (const server of list) assert.equal(server.state.kind, kind, "its list is its state");
@@ -216,7 +218,7 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
   }
 
   /** Gives its server back. */
-  giveBack(next: "idle" | "tested" | "being_canceled" = "idle"): ScriptedServer {
+  giveBack(next: "idle" | "tested" | "being_canceled" | "recovering" = "idle"): ScriptedServer {
     const server = this.#letGo();
     server.release(next);
     return server;

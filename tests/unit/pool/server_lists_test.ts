@@ -14,7 +14,7 @@ class Item {
 }
 
 const KINDS: readonly PooledServerKind[] = [
-  ...["login", "idle", "used", "tested", "active", "being_canceled"] as const,
+  ...["login", "idle", "used", "tested", "active", "being_canceled", "recovering"] as const,
 ];
 
 Deno.test("ServerLists.move() moves a server from any state to any other", () => {

@@ -6,6 +6,8 @@ import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { ServerStatements } from "../../../src/link/server_statements.ts";
+import { StatementBook } from "../../../src/link/statement_book.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import type { Listener, ServerAddress } from "../../../src/net/network.ts";
@@ -163,6 +165,7 @@ export class ServerBench implements AsyncDisposable {
       address: ADDRESS,
       network,
       clock: this.clock,
+      random: new SeededRandom(1),
       log: new Logger({
         clock: this.clock,
         processId: 1,
@@ -173,14 +176,18 @@ export class ServerBench implements AsyncDisposable {
       connectTimeoutMs: 15_000,
       maxMessageBytes: 1_000_000,
       tracked: new TrackedParameters([]),
+      statements: new ServerStatements(new StatementBook()),
+      replication: "none",
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       authentication: authentication(),
+      protocolMinor: 0,
       connectQuery: undefined,
       onUnreachable: (address) => {
         this.unreachable.push(address);
         return false;
       },
       onReached: () => {},
+      onOldProtocol: () => {},
       logsConnections: false,
       logsDisconnections: true,
       ...others,
@@ -201,11 +208,16 @@ export class ServerBench implements AsyncDisposable {
   /** Runs the session up to where the peer has its StartupMessage. */
   async connect(): Promise<Peer> {
     this.run();
-    const accepted = await this.#listener.connections().next();
-    assert.ok(!accepted.done);
-    const peer = new Peer(accepted.value);
+    const peer = await this.accept();
     await peer.startup();
     return peer;
+  }
+
+  /** The next connection of the session. */
+  async accept(): Promise<Peer> {
+    const accepted = await this.#listener.connections().next();
+    assert.ok(!accepted.done);
+    return new Peer(accepted.value);
   }
 
   /** Runs the session up to where it is logged in, idle. */

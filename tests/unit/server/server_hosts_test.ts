@@ -55,3 +55,15 @@ Deno.test("ServerHosts looks for PostgreSQL's socket when no host is named", () 
   const path = "/run/postgresql/.s.PGSQL.5432";
   assert.deepEqual(hosts([]).next(), { kind: "unix", path, port: 5432 });
 });
+
+Deno.test("ServerHosts remembers which host speaks no new protocol, until that host fails", () => {
+  const two = hosts(["a", "b"]);
+  const [a, b] = [two.next(), two.next()];
+  two.noteOldProtocol(a);
+  assert.deepEqual([two.isOldProtocol(a), two.isOldProtocol(b)], [true, false]);
+  two.noteFailure(b);
+  two.noteSuccess();
+  assert.equal(two.isOldProtocol(two.next()), true, "a is the next in turn");
+  two.noteFailure(a);
+  assert.equal(two.isOldProtocol(a), false);
+});

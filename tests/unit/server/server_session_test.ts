@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { eventTurn } from "../../support/event_turn.ts";
-import { backend as say, frontend, join, message, utf8 } from "../../support/messages.ts";
+import {
+  backend as say,
+  frontend,
+  join,
+  message,
+  readInt32,
+  utf8,
+} from "../../support/messages.ts";
 import { type Peer, RecordingTaker, ServerBench } from "./server_bench.ts";
 import { serverLabel } from "../../../src/server/server_session.ts";
 
@@ -113,6 +120,48 @@ for (
     assert.equal(error.sqlstate, sqlstate);
   });
 }
+
+const NOT_UNDERSTOOD = say.error("0A000", "unsupported frontend protocol 3.2", "FATAL");
+
+Deno.test("ServerSession hangs up on who refuses 3.2, and logs in with 3.0", async () => {
+  const old: string[] = [];
+  await using bench = await ServerBench.open({
+    protocolMinor: 2,
+    onOldProtocol: ({ kind }) => old.push(kind),
+  });
+  const first = await bench.connect();
+  await first.send(NOT_UNDERSTOOD);
+  const second = await bench.accept();
+  assert.equal(await first.receive(), undefined);
+  assert.equal(readInt32(await second.startup()), 3 << 16);
+  await second.send(say.authentication(0), say.keyData(17, 4711), say.ready());
+  await bench.settle();
+  assert.deepEqual([bench.states, old], [["idle"], ["tcp"]]);
+});
+
+Deno.test("ServerSession that has ended tries no other version", async () => {
+  await using bench = await ServerBench.open({ protocolMinor: 2 });
+  await bench.connect();
+  bench.server.expireLogin();
+  await bench.ended();
+  assert.equal(bench.network.connections.length, 1);
+  assert.equal(bench.end().reason, "connect timeout");
+});
+
+Deno.test("ServerSession reports the second answer when both versions come to nothing", async () => {
+  const old: string[] = [];
+  await using bench = await ServerBench.open({
+    protocolMinor: 2,
+    onOldProtocol: ({ kind }) => old.push(kind),
+  });
+  await (await bench.connect()).send(NOT_UNDERSTOOD);
+  const second = await bench.accept();
+  await second.startup();
+  await second.send(say.error("53300", "sorry, too many clients already", "FATAL"));
+  await bench.ended();
+  const { error, kind } = bench.end();
+  assert.deepEqual([kind, error.sqlstate, old], ["refused", "53300", []]);
+});
 
 Deno.test("ServerSession.expireLogin() gives up a login, also before there is a connection", async () => {
   for (const isConnected of [false, true]) {

@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { NEXT_SERVER_STATES, type ServerStateKind } from "../../../src/server/server_state.ts";
 
 const KINDS: readonly ServerStateKind[] = [
-  ...["login", "idle", "used", "tested", "active", "being_canceled", "closed"] as const,
+  ...[
+    "login",
+    "idle",
+    "used",
+    "tested",
+    "active",
+    "being_canceled",
+    "recovering",
+    "closed",
+  ] as const,
 ];
 
 /** Every change that is allowed, and why there is no other. */
@@ -21,10 +30,14 @@ const ALLOWED: readonly (readonly [ServerStateKind, ServerStateKind])[] = [
   ["active", "idle"],
   ["active", "tested"],
   ["active", "being_canceled"],
+  ["active", "recovering"],
   ["active", "closed"],
   ["being_canceled", "idle"],
   ["being_canceled", "tested"],
   ["being_canceled", "closed"],
+  ["recovering", "idle"],
+  ["recovering", "tested"],
+  ["recovering", "closed"],
 ];
 
 Deno.test("NEXT_SERVER_STATES allows these changes and none besides", () => {

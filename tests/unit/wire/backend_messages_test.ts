@@ -6,7 +6,9 @@ import {
   isTransactionStatus,
   negotiateProtocolVersion,
   parameterStatus,
+  readBackendKeyData,
   readCommandTag,
+  readNegotiateProtocolVersion,
   readParameterStatus,
   readyForQuery,
   rowDescription,
@@ -61,6 +63,28 @@ Deno.test("negotiateProtocolVersion() tells the whole version and the unknown op
     type: "v",
     body: [0, 3, 0, 2, 0, 0, 0, 2, ...new TextEncoder().encode("_pq_.a\0_pq_.b\0")],
   });
+});
+
+Deno.test("readBackendKeyData() reads what backendKeyData() writes, of any length that a key may have", () => {
+  for (let length = 0; length <= 300; length++) {
+    const key = Uint8Array.from({ length }, (_, at) => at & 0xff);
+    const body = backendKeyData(key).subarray(5);
+    const read = () => readBackendKeyData(new BodyReader(body, 0, body.length));
+    if (length >= 8 && length <= 260) assert.deepEqual(read(), key);
+    else assert.throws(read, ProtocolError);
+  }
+});
+
+Deno.test("readNegotiateProtocolVersion() reads what negotiateProtocolVersion() writes", () => {
+  for (const unknownOptions of [[], ["_pq_.a"], ["_pq_.a", "", "_pq_.b"]]) {
+    const body = negotiateProtocolVersion(2, unknownOptions).subarray(5);
+    const read = readNegotiateProtocolVersion(new BodyReader(body, 0, body.length));
+    assert.deepEqual(read, { version: 0x30002, unknownOptions });
+    for (let length = 0; length < body.length; length++) {
+      const cut = new BodyReader(body, 0, length);
+      assert.throws(() => readNegotiateProtocolVersion(cut), ProtocolError);
+    }
+  }
 });
 
 Deno.test("readCommandTag() reads what commandComplete() writes", () => {

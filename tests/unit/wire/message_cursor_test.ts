@@ -139,14 +139,26 @@ Deno.test("MessageCursor yields a message without a body whole, also when its he
   assert.equal(cursor.isAtBoundary, true);
 });
 
-Deno.test("MessageCursor passes an inspected message on in pieces when it is too long to hold", () => {
+Deno.test("MessageCursor passes on what an inspected message begins with when it is too long to hold", () => {
   const cursor = new MessageCursor(LIMITS);
   const fits = message(Z, "x".repeat(27));
   assert.deepEqual(pieces(cursor, fits.subarray(0, 10)), []);
   assert.equal(pieces(cursor, fits.subarray(10)).length, 1);
   const tooLong = message(Z, "x".repeat(28));
-  assert.equal(pieces(cursor, tooLong.subarray(0, 10)).length, 1);
-  assert.equal(pieces(cursor, tooLong.subarray(10))[0]!.isContinuation, true);
+  assert.deepEqual(pieces(cursor, tooLong.subarray(0, 10)), []);
+  const [begin, rest] = pieces(cursor, tooLong.subarray(10));
+  assert.deepEqual([begin!.text.length, begin!.isWhole, begin!.isContinuation], [32, false, false]);
+  assert.deepEqual([rest!.text.length, rest!.isContinuation], [1, true]);
+});
+
+Deno.test("MessageCursor goes on with a message that was begun elsewhere", () => {
+  const cursor = new MessageCursor(LIMITS);
+  const bytes = joined(message(D, "the rest of it"), message(Z, "I"));
+  cursor.feedWalked(12, bytes, 7, bytes.length);
+  assert.deepEqual([cursor.next(), cursor.isContinuation], [true, true]);
+  assert.deepEqual([cursor.start, cursor.end], [7, 19]);
+  assert.deepEqual([cursor.next(), cursor.type, cursor.isWhole], [true, Z, true]);
+  assert.deepEqual([cursor.next(), cursor.restBytes], [false, 0]);
 });
 
 Deno.test("MessageCursor yields a long inspected message whole if it arrived whole", () => {

@@ -1,13 +1,20 @@
 import assert from "node:assert/strict";
 import { RangeWriter } from "../../../src/wire/range_writer.ts";
 
-/** Takes what is written; each write as it came. */
+/** Takes what is written; each write as it came. What it takes at once it copies. */
 class Target {
   readonly writes: { buffer: Uint8Array; start: number; end: number }[] = [];
   answer: Promise<void> | undefined;
+  /** Whether it is to copy; a borrowed buffer is told by its identity. */
+  copies = true;
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
-    this.writes.push({ buffer, start, end });
+    const isTaken = this.answer === undefined && this.copies;
+    this.writes.push(
+      isTaken
+        ? { buffer: buffer.slice(start, end), start: 0, end: end - start }
+        : { buffer, start, end },
+    );
     return this.answer;
   }
 
@@ -25,6 +32,7 @@ function bytes(text: string): Uint8Array {
 Deno.test("RangeWriter sends pieces that lie side by side as one range of their own buffer", () => {
   const writer = new RangeWriter();
   const target = new Target();
+  target.copies = false;
   const buffer = bytes("0123456789");
   writer.add(buffer, 2, 4);
   writer.add(buffer, 4, 5);
@@ -74,8 +82,9 @@ Deno.test("RangeWriter answers as the target's write does", async () => {
   await target.answer;
 });
 
-Deno.test("what was joined stays as it is while later pieces are gathered", () => {
+Deno.test("what was joined stays as it is until it was sent, while later pieces are gathered", () => {
   const target = new Target();
+  target.answer = Promise.resolve();
   const writer = new RangeWriter();
   writer.add(bytes("ab"), 0, 2);
   writer.add(bytes("cd"), 0, 2);
@@ -83,6 +92,32 @@ Deno.test("what was joined stays as it is while later pieces are gathered", () =
   writer.add(bytes("XX"), 0, 2);
   writer.add(bytes("YY"), 0, 2);
   assert.deepEqual(target.texts(), ["abcd"]);
+});
+
+Deno.test("RangeWriter joins into the same buffer again when all was taken at once", () => {
+  const target = new Target();
+  target.copies = false;
+  const writer = new RangeWriter();
+  for (let i = 0; i < 2; i++) {
+    writer.add(bytes("ab"), 0, 2);
+    writer.add(bytes("cd"), 0, 2);
+    writer.flushTo(target);
+  }
+  assert.equal(target.writes[0]!.buffer, target.writes[1]!.buffer);
+});
+
+Deno.test("RangeWriter.append() takes a copy, at its place", () => {
+  const target = new Target();
+  const writer = new RangeWriter();
+  const buffer = bytes("0123456789");
+  const borrowed = bytes("abc");
+  writer.add(buffer, 0, 2);
+  writer.append(borrowed, 1, 3);
+  borrowed.fill(0x58);
+  writer.add(buffer, 2, 4);
+  assert.equal(writer.length, 6);
+  writer.flushTo(target);
+  assert.deepEqual(target.texts(), ["01bc23"]);
 });
 
 Deno.test("RangeWriter.clear() drops everything", () => {

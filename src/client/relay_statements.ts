@@ -1,0 +1,166 @@
+/**
+ * The prepared statements of one client as its relay deals with them, where they are shared with
+ * other clients. What they have in common is in `link/`; here is only when each of it is asked.
+ *
+ * HOT PATH. Budget: for an answer a count; nothing for a client that never prepares.
+ */
+
+import type { ClientStatements } from "../link/client_statements.ts";
+import {
+  type AnsweredLink,
+  isOutdated,
+  onAnswer,
+  onCommandComplete,
+  onError,
+  onLinkEnd,
+  onSegmentEnd,
+} from "../link/statement_answers.ts";
+import type { StatementRewriter } from "../link/statement_rewriter.ts";
+import type { ServerSession } from "../server/server_session.ts";
+import type { PoolStats } from "../stats/pool_stats.ts";
+import { TransactionStatus } from "../wire/backend_messages.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { Backend } from "../wire/message_type.ts";
+import type { PgError } from "../wire/pg_error.ts";
+import type { RangeWriter } from "../wire/range_writer.ts";
+import type { ClientIntake } from "./client_intake.ts";
+
+/** A whole ReadyForQuery. */
+const READY_BYTES = HEADER_BYTES + 1;
+
+/** What the statements of a client are made of. */
+export interface RelayStatementsOptions {
+  readonly rewriter: StatementRewriter;
+  readonly intake: ClientIntake;
+  readonly toClient: RangeWriter;
+  readonly stats: PoolStats;
+}
+
+/** The statements of one client. */
+export class RelayStatements {
+  readonly #options: RelayStatementsOptions;
+  /** There once the client has used the extended protocol. */
+  #client: ClientStatements | undefined;
+  /** What the server has to be sent again if it refuses its first message; 0 if it cannot be. */
+  #repeatableBytes = 0;
+  #isRepeating = false;
+
+  constructor(options: RelayStatementsOptions) {
+    this.#options = options;
+  }
+
+  /** How many names the client has given. */
+  get count(): number {
+    return this.#client?.count ?? 0;
+  }
+
+  /** Sends on what was gathered, changed on the way where it has to be. */
+  send(server: ServerSession): void | Promise<void> {
+    const { intake, rewriter } = this.#options;
+    this.#repeatableBytes = 0;
+    const isInside = this.#client?.parseInParts !== undefined ||
+      this.#client?.deallocatingPortal !== undefined;
+    if (!intake.hasStatements && !isInside) {
+      // A Query takes the unnamed statement away.
+      if (intake.hasQuery) this.#client?.dropUnnamed();
+      return intake.outgoing.flushTo(server);
+    }
+    const client = this.#client ??= rewriter.newClient();
+    const sending = intake.outgoing.flushTo(this.#rewriterFor(client, server));
+    if (sending === undefined && this.#isSegment(client, server)) {
+      this.#repeatableBytes = server.statements.outgoing.sentCount;
+    }
+    return sending;
+  }
+
+  #rewriterFor(client: ClientStatements, server: ServerSession): StatementRewriter {
+    const { intake, rewriter, stats } = this.#options;
+    const { place } = intake;
+    place.answeringSegment = intake.requests.answeringSegment;
+    return rewriter.for(client, { place, server, stats });
+  }
+
+  /**
+   * Whether what was sent is all that is under way, of one segment, without any effect as yet, and
+   * nothing of ours among it: then it can be sent again if the server refuses its first message.
+   */
+  #isSegment({ plan }: ClientStatements, server: ServerSession): boolean {
+    const { isMidMessage, place, requests } = this.#options.intake;
+    return plan.isEmpty && server.transactionStatus === TransactionStatus.Idle &&
+      place.continuedBytes === 0 && place.askedInSegment === 0 && !isMidMessage &&
+      requests.dueCount === 1 && !requests.isUnsynced;
+  }
+
+  /** The server completed an answer. Returns whether the client is not to see it. */
+  onAnswer(server: ServerSession, cursor: MessageCursor): boolean {
+    const { requests } = this.#options.intake;
+    const index = requests.answeredInSegment;
+    requests.onAnswer();
+    const client = this.#client;
+    if (client === undefined) return false;
+    const segment = requests.answeringSegment;
+    if (cursor.type === Backend.CommandComplete) {
+      onCommandComplete({ client, server: server.statements }, segment, cursor);
+    }
+    if (client.plan.isEmpty) return false;
+    return onAnswer(this.#link(client, server), { segment, index }, cursor);
+  }
+
+  /**
+   * The server reported an error. Returns whether the client is told something else, or is not to
+   * know at all.
+   * @param unreadCount Bytes that came behind it.
+   */
+  onError(server: ServerSession, error: PgError, unreadCount: number): boolean {
+    const client = this.#client;
+    if (client === undefined) return false;
+    const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
+    const isChanged = onError(this.#link(client, server), { segment, index }, error);
+    if (isChanged || index > 0 || this.#repeatableBytes === 0 || !isOutdated(error)) {
+      return isChanged;
+    }
+    // Between the error and a ReadyForQuery that is still to come the client could send more.
+    this.#isRepeating = unreadCount === READY_BYTES;
+    return this.#isRepeating;
+  }
+
+  /** Whether what was refused is to be sent again at the ReadyForQuery that has come. */
+  get isRepeating(): boolean {
+    return this.#isRepeating;
+  }
+
+  /** Sends again what was refused. The client does not notice. */
+  repeat(server: ServerSession): void {
+    this.#isRepeating = false;
+    const bytes = server.statements.outgoing.copyOfSent();
+    this.#repeatableBytes = 0;
+    this.#options.intake.requests.restartSegment();
+    this.#rewriterFor(this.#client!, server).repeat(bytes);
+  }
+
+  /** ReadyForQuery has come, to be noted by the requests after this. */
+  onReady(server: ServerSession): void {
+    const client = this.#client;
+    if (client === undefined || client.plan.isEmpty) return;
+    const segment = this.#options.intake.requests.answeringSegment;
+    onSegmentEnd({ client, server: server.statements }, segment);
+  }
+
+  /** The link is over. */
+  onLinkEnd(server: ServerSession): void {
+    const client = this.#client;
+    this.#repeatableBytes = 0;
+    this.#isRepeating = false;
+    if (client !== undefined) onLinkEnd({ client, server: server.statements });
+  }
+
+  /** The client is gone. */
+  end(): void {
+    this.#client?.end();
+    this.#client = undefined;
+  }
+
+  #link(client: ClientStatements, { statements }: ServerSession): AnsweredLink {
+    return { client, server: statements, toClient: this.#options.toClient };
+  }
+}

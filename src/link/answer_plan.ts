@@ -1,0 +1,83 @@
+/**
+ * Where a client's answers differ from its server's: a message that we put in has an answer that
+ * the client is not to see, one that we changed has an answer to be changed back. Each message has
+ * one answer, so each of these is known by its segment (see `RequestQueue`) and its place there.
+ * Nothing is ever made up for the client at a moment of our choice: the server's own answers keep
+ * the order. Pure.
+ */
+
+import type { PgError } from "../wire/pg_error.ts";
+import type { ServerStatement } from "./server_statements.ts";
+import type { Registration } from "./statement_book.ts";
+
+/** What becomes of one answer. */
+export type PlannedAnswer =
+  & {
+    readonly segment: number;
+    readonly index: number;
+  }
+  & (
+    /** A Parse of ours; `registration` is there if the client's own Parse is what was sent. */
+    | {
+      readonly kind: "parsed";
+      readonly one: ServerStatement;
+      /** Whether the server certainly had none of that name. */
+      readonly wasAbsent: boolean;
+      readonly registration: Registration | undefined;
+    }
+    /** The client's Parse of what the server has: a Close of nothing was sent for it. */
+    | { readonly kind: "parsed_before"; readonly registration: Registration }
+    /** A Close of ours, before a Parse of the same name. */
+    | { readonly kind: "cleared" }
+    /** A Close of ours, since the server has too many. */
+    | { readonly kind: "evicted"; readonly one: ServerStatement }
+    /** A Parse of the client's unnamed statement, which another server had. */
+    | { readonly kind: "unnamed" }
+    /** The client's Close: a Close of nothing was sent for it. */
+    | { readonly kind: "closed"; readonly registration: Registration }
+    /** The client's DEALLOCATE: another command without effect was sent for it. */
+    | { readonly kind: "deallocated"; readonly registration: Registration }
+    /** What the server is certain to refuse, with the error to be told. */
+    | { readonly kind: "refused"; readonly error: PgError }
+  );
+
+/** The planned answers of one link, in order. */
+export class AnswerPlan {
+  #answers: PlannedAnswer[] = [];
+  #head = 0;
+
+  /** HOT: asked at every answer. */
+  get isEmpty(): boolean {
+    return this.#answers.length === 0;
+  }
+
+  add(answer: PlannedAnswer): void {
+    this.#answers.push(answer);
+  }
+
+  /** Takes the one for an answer that has come. */
+  take(segment: number, index: number): PlannedAnswer | undefined {
+    const next = this.#answers[this.#head];
+    if (next === undefined || next.segment !== segment || next.index !== index) return undefined;
+    this.#head += 1;
+    this.#compact();
+    return next;
+  }
+
+  /** Takes all up to the end of a segment, whose answers will not come. */
+  takeSegment(segment: number): readonly PlannedAnswer[] {
+    const first = this.#head;
+    while (this.#head < this.#answers.length && this.#answers[this.#head]!.segment <= segment) {
+      this.#head += 1;
+    }
+    const taken = this.#answers.slice(first, this.#head);
+    this.#compact();
+    return taken;
+  }
+
+  #compact(): void {
+    if (this.#head < this.#answers.length) return;
+    this.#answers = [];
+    this.#head = 0;
+  }
+}

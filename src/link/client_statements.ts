@@ -1,0 +1,171 @@
+/**
+ * What one client has prepared, as if it had a server to itself: its names, and the text of its
+ * unnamed statement. Made when a client first uses the extended protocol. Pure.
+ */
+
+import { ProtocolError } from "../wire/pg_error.ts";
+import { AnswerPlan } from "./answer_plan.ts";
+import { BytesMap } from "./bytes_map.ts";
+import type { Registration, StatementBook } from "./statement_book.ts";
+
+/** What PostgreSQL cuts names of statements to. Source: NAMEDATALEN in pg_config_manual.h. */
+export const MAX_NAME_BYTES = 63;
+
+/** Names of one client; a program that makes new ones for ever would take all memory. */
+const MAX_NAMES = 65_536;
+
+/** Longest unnamed statement that is kept for another server, in bytes. */
+const MAX_UNNAMED_BYTES = 65_536;
+
+/** A longer buffer is not kept when a shorter unnamed statement follows. */
+const KEPT_UNNAMED_BYTES = 4_096;
+
+const NO_BYTES = new Uint8Array(0);
+
+/** The statements of one client. */
+export class ClientStatements {
+  /** Where its answers differ from the server's. */
+  readonly plan = new AnswerPlan();
+  /** Which link this is; names outlive links. */
+  link = 0;
+  /** The segment in which the unnamed statement was sent to the present server; -1 if it was not. */
+  unnamedSegment: number = -1;
+  /** Its place in that segment. */
+  unnamedIndex = 0;
+  /** Whether it was sent by us, since another server had it. */
+  isUnnamedRepeated = false;
+  /** The name that running the unnamed statement takes away. */
+  unnamedDeallocates: Uint8Array | undefined;
+  /** The portal that runs a DEALLOCATE, and what it takes away. */
+  deallocatingPortal: { readonly portal: Uint8Array; readonly name: Uint8Array } | undefined;
+  /** A named Parse that comes in parts. */
+  parseInParts: { bytes: Uint8Array; count: number } | undefined;
+
+  readonly #book: StatementBook;
+  readonly #names = new BytesMap<Registration>();
+  #unnamed: Uint8Array = NO_BYTES;
+  #unnamedCount = 0;
+  #addedSegment = -1;
+  #addedCount = 0;
+
+  constructor(book: StatementBook) {
+    this.#book = book;
+  }
+
+  /** How many names there are. */
+  get count(): number {
+    return this.#names.size;
+  }
+
+  /**
+   * The statement of a name, of which only so much counts as in PostgreSQL. HOT: asked at every
+   * Bind.
+   */
+  find(buffer: Uint8Array, start: number, end: number): Registration | undefined {
+    return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+  }
+
+  /**
+   * Gives a name to a statement, which the caller holds already.
+   * @throws {ProtocolError} If the client has too many.
+   */
+  register(registration: Registration): Registration {
+    if (this.#names.size >= MAX_NAMES) throw new ProtocolError("too many prepared statements");
+    this.#names.set(registration.name, registration);
+    return registration;
+  }
+
+  /** Takes a name away; its statement is held until `release()`, or given the name again. */
+  unregister({ name }: Registration): void {
+    this.#names.delete(name);
+  }
+
+  /** Gives a name back that was taken away, unless it has been given anew. */
+  restore(registration: Registration): void {
+    const { name } = registration;
+    if (this.#names.get(name, 0, name.length) === undefined) this.#names.set(name, registration);
+    else this.release(registration);
+  }
+
+  /** Lets go of a statement whose name was taken away. */
+  release({ statement }: Registration): void {
+    this.#book.release(statement);
+  }
+
+  /** Takes a name back whose Parse failed. */
+  withdraw(registration: Registration): void {
+    const { name } = registration;
+    if (this.#names.get(name, 0, name.length) === registration) this.#names.delete(name);
+    this.release(registration);
+  }
+
+  /** The client has deallocated all, in the given segment of this link. */
+  forgetAll(segment: number): void {
+    for (const registration of this.#names.values()) {
+      if (registration.link === this.link && registration.segment > segment) continue;
+      this.unregister(registration);
+      this.release(registration);
+    }
+  }
+
+  /** The link is over: only names and the text of the unnamed statement outlive it. */
+  leaveServer(): void {
+    this.link += 1;
+    this.unnamedSegment = -1;
+    this.deallocatingPortal = undefined;
+    this.parseInParts = undefined;
+    this.#addedSegment = -1;
+  }
+
+  /** The client is gone. */
+  end(): void {
+    this.forgetAll(Infinity);
+  }
+
+  /** The unnamed statement is too long to be kept: it stays where it is. */
+  forgetUnnamed(): void {
+    this.#unnamedCount = 0;
+  }
+
+  /** Keeps the Parse of the unnamed statement, the bytes from `start` to `end`. HOT. */
+  keepUnnamed(buffer: Uint8Array, start: number, end: number): void {
+    const count = end - start;
+    if (count > MAX_UNNAMED_BYTES) return this.forgetUnnamed();
+    const isTooLong = this.#unnamed.length > KEPT_UNNAMED_BYTES && count <= KEPT_UNNAMED_BYTES;
+    if (count > this.#unnamed.length || isTooLong) this.#unnamed = new Uint8Array(count);
+    const kept = this.#unnamed;
+    for (let i = 0; i < count; i++) kept[i] = buffer[start + i]!;
+    this.#unnamedCount = count;
+  }
+
+  /** The client takes its unnamed statement away. */
+  dropUnnamed(): void {
+    this.#unnamedCount = 0;
+    this.unnamedSegment = -1;
+  }
+
+  /**
+   * What was sent last as its Parse failed or was skipped. If that was the client's, one from before
+   * may still be there: not to have it is safer than to take the one for the other.
+   */
+  loseUnnamed(): void {
+    if (!this.isUnnamedRepeated) this.#unnamedCount = 0;
+    this.unnamedSegment = -1;
+  }
+
+  /** The Parse of the unnamed statement; empty if there is none. */
+  get unnamedParse(): Uint8Array {
+    return this.#unnamed.subarray(0, this.#unnamedCount);
+  }
+
+  /** Messages of ours among those of a segment. */
+  addedIn(segment: number): number {
+    return this.#addedSegment === segment ? this.#addedCount : 0;
+  }
+
+  /** Notes a message of ours. */
+  noteAdded(segment: number): void {
+    this.#addedCount = this.addedIn(segment) + 1;
+    this.#addedSegment = segment;
+  }
+}

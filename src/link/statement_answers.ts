@@ -1,0 +1,170 @@
+/**
+ * The way back of what `StatementRewriter` changed: which of a server's answers a client is to see,
+ * and what is known from them of the statements on the server. Pure.
+ *
+ * HOT PATH: `onAnswer()`. Budget: no allocation where nothing was changed.
+ */
+
+import { commandComplete, parseComplete, readCommandTag } from "../wire/backend_messages.ts";
+import { errorResponse } from "../wire/error_response.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { Backend } from "../wire/message_type.ts";
+import type { PgError } from "../wire/pg_error.ts";
+import type { RangeWriter } from "../wire/range_writer.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { PlannedAnswer } from "./answer_plan.ts";
+import type { ClientStatements } from "./client_statements.ts";
+import type { ServerStatement, ServerStatements } from "./server_statements.ts";
+
+/** D, with which the tags of interest begin. */
+const LETTER_D = 0x44;
+
+/** Tags of commands that close all prepared statements. */
+const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
+
+/** What the server says of a statement that it has not, or whose result has changed. */
+const OUTDATED_ROUTINE = "RevalidateCachedQuery";
+
+/** Both sides of a link, and where the server's answer stands. */
+export interface AnsweredLink {
+  readonly client: ClientStatements;
+  readonly server: ServerStatements;
+  /** What the client is going to get; an answer changed goes there. */
+  readonly toClient: RangeWriter;
+}
+
+/** Deals with the answer at a place. Returns whether the client is not to see it as it came. */
+export function onAnswer(
+  link: AnsweredLink,
+  { index, segment }: { readonly segment: number; readonly index: number },
+  cursor: MessageCursor,
+): boolean {
+  const planned = link.client.plan.take(segment, index);
+  return planned !== undefined && carryOut(planned, link, cursor);
+}
+
+function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageCursor): boolean {
+  const { client, server, toClient } = link;
+  switch (planned.kind) {
+    case "parsed":
+      if (isStill(planned.one, "pending", planned)) planned.one.presence = "present";
+      return planned.registration === undefined;
+    case "parsed_before":
+      if (type === Backend.ParseComplete) return false;
+      say(toClient, parseComplete());
+      return true;
+    case "cleared":
+    case "unnamed":
+      return true;
+    case "evicted":
+      if (isStill(planned.one, "closing", planned)) server.remove(planned.one);
+      return true;
+    case "closed":
+      client.release(planned.registration);
+      return false;
+    case "deallocated":
+      client.release(planned.registration);
+      if (type !== Backend.CommandComplete) return false;
+      say(toClient, commandComplete("DEALLOCATE"));
+      return true;
+    case "refused":
+      // Not refused, though it had to be: the client sees what the server says.
+      return false;
+  }
+}
+
+/**
+ * Deals with an error: what was planned for the rest of its segment will not come. Returns whether
+ * the client is told something else.
+ */
+export function onError(
+  { client, server, toClient }: AnsweredLink,
+  { index, segment }: { readonly segment: number; readonly index: number },
+  error: PgError,
+): boolean {
+  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  if (isOutdated(error)) server.doubtAll();
+  const planned = client.plan.takeSegment(segment);
+  undo(planned, { client, server }, "skipped");
+  const [first] = planned;
+  if (first?.kind !== "refused" || first.segment !== segment || first.index !== index) return false;
+  if (first.error.sqlstate !== error.sqlstate) return false;
+  say(toClient, errorResponse(first.error));
+  return true;
+}
+
+/** The server has come to the end of a segment. */
+export function onSegmentEnd(
+  link: Pick<AnsweredLink, "client" | "server">,
+  segment: number,
+): void {
+  undo(link.client.plan.takeSegment(segment), link, "unknown");
+}
+
+/** The link is over, whatever was still to come. */
+export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
+  undo(link.client.plan.takeSegment(Infinity), link, "unknown");
+  link.client.leaveServer();
+}
+
+/** Looks at a CommandComplete for commands that close all statements. HOT. */
+export function onCommandComplete(
+  { client, server }: Pick<AnsweredLink, "client" | "server">,
+  segment: number,
+  { buffer, end, isWhole, start }: MessageCursor,
+): void {
+  const tag = start + HEADER_BYTES;
+  if (buffer[tag] !== LETTER_D || !isWhole) return;
+  if (!CLOSES_ALL.includes(readCommandTag(buffer, tag, end))) return;
+  server.removePrepared();
+  client.forgetAll(segment);
+}
+
+/**
+ * Takes back, last first, what was done in the expectation of answers that will not come: because
+ * the server skips the messages, or for a reason that says nothing of what the server did.
+ */
+function undo(
+  planned: readonly PlannedAnswer[],
+  { client, server }: Pick<AnsweredLink, "client" | "server">,
+  fate: "skipped" | "unknown",
+): void {
+  for (const one of planned.toReversed()) {
+    switch (one.kind) {
+      case "parsed":
+        if (one.registration !== undefined) client.withdraw(one.registration);
+        if (!isStill(one.one, "pending", one)) continue;
+        if (one.wasAbsent && fate === "skipped") server.remove(one.one);
+        else server.doubt(one.one);
+        continue;
+      case "parsed_before":
+        client.withdraw(one.registration);
+        continue;
+      case "evicted":
+        if (isStill(one.one, "closing", one)) server.doubt(one.one);
+        continue;
+      case "closed":
+      case "deallocated":
+        client.restore(one.registration);
+    }
+  }
+}
+
+/** Whether what was sent at a place is still the last that was sent of a statement. */
+function isStill(
+  { presence, segment }: ServerStatement,
+  expected: "pending" | "closing",
+  planned: PlannedAnswer,
+): boolean {
+  return presence === expected && segment === planned.segment;
+}
+
+/** Whether an error says that a statement has to be prepared anew. */
+export function isOutdated({ routine, sqlstate }: PgError): boolean {
+  return sqlstate === SQLSTATE.invalidSqlStatementName ||
+    sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
+}
+
+function say(toClient: RangeWriter, message: Uint8Array): void {
+  toClient.append(message, 0, message.length);
+}

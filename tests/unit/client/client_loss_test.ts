@@ -1,0 +1,632 @@
+/** What becomes of the server of a client that is lost amid something. */
+
+import assert from "node:assert/strict";
+import { RECOVERY_LIMIT_MS } from "../../../src/maintenance/server_expiry.ts";
+import type { ServerSession } from "../../../src/server/server_session.ts";
+import { backend as say, frontend } from "../../support/messages.ts";
+import { PoolerWorld } from "../../support/pooler_world.ts";
+import type { TestClient } from "../../support/test_client.ts";
+
+const CHECK = /^SELECT '[0-9a-f]{32}'$/;
+
+/** More than the longest recovery, with the rounds of the janitor. */
+const TOO_LONG_MS = RECOVERY_LIMIT_MS + 1_000;
+
+const SLEEP = frontend.query("select pg_sleep(1)");
+
+const SELECT = frontend.query("select 1");
+
+/** A world with one server for all. */
+function oneServer(lines = "", mode = "transaction"): Promise<PoolerWorld> {
+  return PoolerWorld.open({ pooler: `pool_mode = "${mode}"\ndefault_pool_size = 1\n${lines}` });
+}
+
+/** The statements run so far; those of the check are called that. */
+function statements(world: PoolerWorld): string[] {
+  return world.postgres.ran.map(({ sql }) => CHECK.test(sql) ? "check" : sql);
+}
+
+/** A client that has sent this and got what there is to get. */
+async function loginAndSend(
+  world: PoolerWorld,
+  ...messages: readonly Uint8Array[]
+): Promise<TestClient> {
+  const client = await world.login();
+  await client.send(...messages);
+  await world.settle();
+  return client;
+}
+
+/** The only server of the pool. */
+function theServer(world: PoolerWorld): ServerSession {
+  const [server, ...others] = world.pool().servers.all();
+  assert.ok(server !== undefined && others.length === 0);
+  return server;
+}
+
+/** Asserts that a newcomer is served by the first backend, with nothing of anybody else's. */
+async function assertServedByFirst(world: PoolerWorld): Promise<void> {
+  const next = await world.login();
+  const result = await next.query("select session id");
+  assert.deepEqual([result.types, result.rows[0]?.[0], result.status], ["TDCZ", "1001", "I"]);
+  next.close();
+  await world.settle();
+}
+
+/** What a client may have sent before it leaves, and what is run in the end. */
+const LOSSES: readonly (readonly [string, readonly Uint8Array[], readonly string[]])[] = [
+  ["Parse without Sync", [frontend.parse("select 1")], ["ROLLBACK", "check"]],
+  [
+    "an executed statement without Sync",
+    [frontend.parse("select 1"), frontend.bind(), frontend.execute(), frontend.flush()],
+    ["select 1", "ROLLBACK", "check"],
+  ],
+  [
+    "Parse behind a Sync",
+    [frontend.sync(), frontend.parse("select 1")],
+    ["ROLLBACK", "check"],
+  ],
+  ["a message that fails without Sync", [frontend.describe("S", "x")], ["check"]],
+  [
+    "COPY from the client",
+    [frontend.query("copy t from stdin"), frontend.copyData("1")],
+    ["copy t from stdin", "check"],
+  ],
+  [
+    "an extended COPY without Sync",
+    [frontend.parse("copy t from stdin"), frontend.bind(), frontend.execute(), frontend.flush()],
+    ["copy t from stdin", "check"],
+  ],
+  ["BEGIN", [frontend.query("begin")], ["begin", "ROLLBACK", "check"]],
+  [
+    "a failed transaction",
+    [frontend.query("begin"), frontend.query("error 22012")],
+    ["begin", "error 22012", "ROLLBACK", "check"],
+  ],
+  [
+    "extended messages in a transaction",
+    [frontend.query("begin"), frontend.parse("select 1"), frontend.bind()],
+    ["begin", "ROLLBACK", "check"],
+  ],
+  [
+    "a COPY in a transaction",
+    [frontend.query("begin"), frontend.query("copy t from stdin")],
+    ["begin", "copy t from stdin", "ROLLBACK", "check"],
+  ],
+];
+
+for (const [what, messages, expected] of LOSSES) {
+  for (const how of ["vanishes", "says goodbye"] as const) {
+    Deno.test(`the server of a client that ${how} after ${what} is ready for the next one`, async () => {
+      await using world = await oneServer();
+      const client = await loginAndSend(world, ...messages);
+      if (how === "vanishes") client.close();
+      else await client.terminate();
+      await world.settle();
+      world.check();
+      assert.deepEqual(statements(world), expected);
+      assert.equal(theServer(world).state.kind, "idle");
+      await assertServedByFirst(world);
+    });
+  }
+}
+
+Deno.test("a recovery takes any chunking and any answer of writes, and the client that waits is served", async () => {
+  for (const chunking of ["whole", "bytes", "random"] as const) {
+    for (const writeAnswers of ["at_once", "later"] as const) {
+      await using world = await PoolerWorld.open({
+        pooler: "default_pool_size = 1",
+        ...{ chunking, writeAnswers },
+      });
+      const client = await loginAndSend(world, frontend.query("begin"), SLEEP, SELECT);
+      const next = await world.login();
+      await next.send(frontend.query("select session id"));
+      await world.settle();
+      assert.equal(world.pool().waiting.size, 1);
+      client.close();
+      const result = await next.result();
+      assert.deepEqual([result.types, result.rows[0]?.[0]], ["TDCZ", "1001"]);
+      next.close();
+    }
+  }
+});
+
+Deno.test("a pipeline of a hundred whose client never reads is read to its end", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 1",
+    bufferBytes: 70_000,
+  });
+  const rows = `rows 5 '${"x".repeat(500)}'`;
+  const request = [frontend.parse(rows), frontend.bind(), frontend.execute(), frontend.sync()];
+  const client = await loginAndSend(world, ...Array.from({ length: 100 }, () => request).flat());
+  assert.ok(world.postgres.ran.length < 100, "the server cannot say more, and reads no more");
+  client.close();
+  await world.settle();
+  assert.equal(statements(world).filter((sql) => sql === rows).length, 100);
+  await assertServedByFirst(world);
+});
+
+Deno.test("the rest of a row that the client had in part does not reach the next one", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 1",
+    bufferBytes: 1_000,
+  });
+  const client = await world.login();
+  const sending = client.send(frontend.query(`rows 20 '${"x".repeat(9_000)}'`));
+  await world.settle();
+  assert.equal(theServer(world).isBetweenMessages, false);
+  client.close();
+  await sending;
+  await world.settle();
+  await assertServedByFirst(world);
+});
+
+Deno.test("what is being run for a client that vanishes is cancelled, and nothing else", async () => {
+  await using world = await oneServer();
+  const client = await loginAndSend(world, frontend.query("begin"), SLEEP);
+  client.close();
+  await world.settle();
+  assert.equal(world.postgres.canceled.length, 1);
+  assert.deepEqual(statements(world), ["begin", "select pg_sleep(1)", "ROLLBACK", "check"]);
+  await assertServedByFirst(world);
+  const idle = await loginAndSend(world, frontend.query("begin"));
+  idle.close();
+  await world.settle();
+  assert.equal(world.postgres.cancelRequestCount, 1, "there was nothing to cancel");
+});
+
+Deno.test("nothing is asked of a server while a cancel request is on its way to it", async () => {
+  await using world = await oneServer();
+  world.postgres.holdsCancels = true;
+  const client = await loginAndSend(world, SLEEP);
+  client.close();
+  const next = await world.login();
+  await next.send(frontend.query("select session id"));
+  await world.settle();
+  world.check();
+  assert.deepEqual(statements(world), ["select pg_sleep(1)"]);
+  assert.deepEqual([theServer(world).state.kind, world.pool().waiting.size], ["recovering", 1]);
+  world.postgres.releaseCancels();
+  assert.equal((await next.result()).rows[0]?.[0], "1001");
+  assert.deepEqual(statements(world).slice(1), ["check", "select session id"]);
+  next.close();
+});
+
+Deno.test("a server is closed when the cancel request for a lost client was not answered", async () => {
+  await using world = await oneServer("cancel_wait_timeout = 1");
+  world.postgres.holdsCancels = true;
+  const client = await loginAndSend(world, frontend.query("begin"), SLEEP);
+  client.close();
+  await world.advance(1_500);
+  assert.equal(world.pool().servers.count, 0);
+  assert.ok(world.hasLogged("cancel request was not answered"));
+  assert.ok(!statements(world).includes("ROLLBACK"), "its end is the end of the transaction");
+});
+
+Deno.test("no cancel request is sent once the query of a lost client has ended by itself", async () => {
+  await using world = await oneServer();
+  const client = await loginAndSend(world, SLEEP);
+  world.network.obstruct(world.postgres.address, "black hole");
+  client.close();
+  await world.settle();
+  assert.equal(world.network.dialCount, 1);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(theServer(world).state.kind, "idle", "a request without a connection holds nobody");
+  const next = await loginAndSend(world, SLEEP);
+  world.network.obstruct(world.postgres.address, undefined);
+  await world.settle();
+  assert.equal(world.postgres.cancelRequestCount, 0);
+  world.postgres.wakeAll();
+  assert.equal((await next.result()).types, "TDCZ");
+  next.close();
+});
+
+Deno.test("a cancel request for a lost client does not reach what a later one lets run to its end", async () => {
+  await using world = await oneServer();
+  const client = await loginAndSend(world, SLEEP);
+  world.network.obstruct(world.postgres.address, "black hole");
+  client.close();
+  await world.settle();
+  world.postgres.wakeAll();
+  await world.settle();
+  const polite = await world.login();
+  await polite.send(SLEEP, frontend.terminate());
+  await world.settle();
+  assert.equal(theServer(world).state.kind, "recovering");
+  world.network.obstruct(world.postgres.address, undefined);
+  await world.settle();
+  assert.equal(world.postgres.cancelRequestCount, 0);
+  world.postgres.wakeAll();
+  await world.settle();
+  await assertServedByFirst(world);
+});
+
+Deno.test("a cancel request goes out for a server that was closed before it had recovered", async () => {
+  await using world = await oneServer();
+  const client = await loginAndSend(world, SLEEP);
+  world.network.obstruct(world.postgres.address, "black hole");
+  client.close();
+  await world.settle();
+  theServer(world).discard("test");
+  world.network.obstruct(world.postgres.address, undefined);
+  await world.settle();
+  assert.equal(world.postgres.cancelRequestCount, 1);
+});
+
+Deno.test("a signal that is late hits what Sluice asks, and not the next client", async () => {
+  for (const begin of [[], [frontend.query("begin")]]) {
+    await using world = await oneServer();
+    const client = await loginAndSend(world, ...begin, SLEEP);
+    world.network.obstruct(world.postgres.address, "black hole");
+    client.close();
+    await world.settle();
+    world.postgres.backends[0]!.isSignalDue = true;
+    world.postgres.wakeAll();
+    await world.settle();
+    assert.equal(world.postgres.backends[0]!.isSignalDue, false);
+    await assertServedByFirst(world);
+    world.network.obstruct(world.postgres.address, undefined);
+  }
+});
+
+Deno.test("the query of a client that says goodbye is run to its end, for a time", async () => {
+  await using world = await oneServer();
+  const client = await world.login();
+  await client.send(SLEEP, SELECT, frontend.terminate());
+  await world.settle();
+  assert.equal(theServer(world).state.kind, "recovering");
+  await world.advance(RECOVERY_LIMIT_MS - 1_000);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.deepEqual(statements(world), ["select pg_sleep(1)", "select 1", "check"]);
+  assert.equal(world.postgres.cancelRequestCount, 0);
+  client.close();
+  await assertServedByFirst(world);
+});
+
+Deno.test("a server that does not come to an end in time is closed, and the next client gets another", async () => {
+  await using world = await oneServer();
+  const client = await world.login();
+  await client.send(SLEEP, frontend.terminate());
+  await world.settle();
+  const next = await world.login();
+  await next.send(frontend.query("select session id"));
+  await world.advance(TOO_LONG_MS);
+  assert.ok(world.hasLogged("client disconnect while server was not ready: recovery timed out"));
+  assert.equal((await next.result()).rows[0]?.[0], "1002");
+  client.close();
+  next.close();
+});
+
+// --- modes ---
+
+Deno.test("a session's server is rolled back, checked and reset", async () => {
+  await using world = await oneServer("", "session");
+  const client = await loginAndSend(world, frontend.query("begin"));
+  client.close();
+  await world.settle();
+  assert.deepEqual(statements(world), ["begin", "ROLLBACK", "check", "DISCARD ALL"]);
+  await assertServedByFirst(world);
+});
+
+Deno.test("server_reset_query_always holds for a server that has recovered too", async () => {
+  await using world = await oneServer("server_reset_query_always = true");
+  const client = await loginAndSend(world, frontend.query("begin"));
+  client.close();
+  await world.settle();
+  assert.deepEqual(statements(world), ["begin", "ROLLBACK", "check", "DISCARD ALL"]);
+});
+
+Deno.test("a running statement in statement mode is cancelled, and its server checked", async () => {
+  await using world = await oneServer("", "statement");
+  const client = await loginAndSend(world, SLEEP);
+  client.close();
+  await world.settle();
+  assert.deepEqual(statements(world), ["select pg_sleep(1)", "check"]);
+  await assertServedByFirst(world);
+});
+
+Deno.test("parameters that a server reports while it recovers are known afterwards", async () => {
+  await using world = await oneServer();
+  const client = await world.login({ parameters: { TimeZone: "Zone/A" } });
+  await client.query("begin");
+  await client.send(SLEEP, frontend.query("set TimeZone = 'Zone/B'"), frontend.query("commit"));
+  await world.settle();
+  // Says goodbye, so that all of it is run.
+  await client.terminate();
+  await world.settle();
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(world.postgres.backends[0]!.parameters.get("TimeZone"), "Zone/B");
+  const next = await world.login({ parameters: { TimeZone: "Zone/A" } });
+  const result = await next.query("show TimeZone");
+  assert.deepEqual(result.rows, [["Zone/A"]]);
+  next.close();
+});
+
+Deno.test("parameters that a rollback takes back are those of before", async () => {
+  await using world = await oneServer();
+  const client = await world.login({ parameters: { TimeZone: "Zone/A" } });
+  await client.query("begin");
+  await client.query("set TimeZone = 'Zone/B'");
+  client.close();
+  await world.settle();
+  for (const zone of ["Zone/A", "Zone/B"]) {
+    const next = await world.login({ parameters: { TimeZone: zone } });
+    assert.deepEqual((await next.query("show TimeZone")).rows, [[zone]]);
+    next.close();
+  }
+});
+
+// --- what cannot be recovered, or is not to be ---
+
+/** Losses after which it is not certain what the server will answer. */
+const HOPELESS: readonly (readonly [string, readonly Uint8Array[], string])[] = [
+  [
+    "a query in part",
+    [frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 5_000)],
+    "a request was sent in part",
+  ],
+  [
+    "CopyData in part",
+    [frontend.query("copy t from stdin"), frontend.copyData("12345").subarray(0, 7)],
+    "a request was sent in part",
+  ],
+  [
+    "an extended COPY whose Sync is sent",
+    [
+      ...[frontend.parse("copy t from stdin"), frontend.bind(), frontend.execute()],
+      frontend.sync(),
+    ],
+    "answers out of step with requests",
+  ],
+  [
+    "a Query amid extended messages",
+    [frontend.parse("select 1"), SLEEP],
+    "answers out of step with requests",
+  ],
+];
+
+for (const [what, messages, reason] of HOPELESS) {
+  Deno.test(`the server of a client that vanishes after ${what} is closed`, async () => {
+    await using world = await oneServer();
+    const client = await loginAndSend(world, ...messages);
+    client.close();
+    await world.settle();
+    assert.equal(world.pool().servers.count, 0);
+    assert.ok(world.hasLogged(`client disconnect while server was not ready: ${reason} (age=`));
+    const next = await world.login();
+    assert.equal((await next.query("select session id")).rows[0]?.[0], "1002");
+    next.close();
+  });
+}
+
+Deno.test("a server that is given the parameters of a client that vanishes is closed", async () => {
+  await using world = await oneServer();
+  const first = await world.login({ parameters: { TimeZone: "Zone/A" } });
+  await first.query("begin");
+  const client = await world.login({ parameters: { TimeZone: "Zone/B" } });
+  await client.send(SELECT);
+  await world.settle();
+  const server = theServer(world);
+  const link = world.network.connections.find(({ dialer }) => dialer === server.stream);
+  await first.send(frontend.query("commit"));
+  while (world.clients[1]?.state.kind !== "active") {
+    world.network.step();
+    await Promise.resolve();
+  }
+  link!.acceptor.stall();
+  client.close();
+  await world.settle();
+  assert.ok(world.hasLogged("not ready: its session parameters were being set"));
+  assert.equal(server.state.kind, "closed");
+  first.close();
+});
+
+for (
+  const [what, end] of [
+    ["query_timeout", (world: PoolerWorld) => world.advance(2_000)],
+    ["KILL_CLIENT", (world: PoolerWorld) => {
+      world.pooler.operations.killClient(world.clients[0]!.id);
+      return world.settle();
+    }],
+    ["a message that is none", async (world: PoolerWorld, client: TestClient) => {
+      await client.send(new Uint8Array([0x21, 0, 0, 0, 4]));
+      await world.settle();
+    }],
+  ] as const
+) {
+  Deno.test(`the server of a client that is ended by ${what} is closed, and its query cancelled`, async () => {
+    await using world = await oneServer("query_timeout = 1");
+    const client = await loginAndSend(world, SLEEP);
+    const server = theServer(world);
+    await end(world, client);
+    assert.equal(server.state.kind, "closed");
+    assert.equal(world.postgres.cancelRequestCount, 1);
+    client.close();
+  });
+}
+
+Deno.test("a reload says anew whether servers are recovered", async () => {
+  await using world = await oneServer();
+  await world.reload({ pooler: 'default_pool_size = 1\non_client_loss = "close"' });
+  const client = await loginAndSend(world, frontend.query("begin"));
+  client.close();
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+  assert.ok(world.hasLogged("client disconnect while server was not ready (age="));
+  await world.reload({ pooler: "default_pool_size = 1" });
+  const other = await loginAndSend(world, frontend.query("begin"));
+  other.close();
+  await world.settle();
+  assert.equal(theServer(world).state.kind, "idle");
+});
+
+Deno.test("a server that dies while it recovers is closed, and the next client gets another", async () => {
+  await using world = await oneServer();
+  const client = await world.login();
+  await client.send(SLEEP, frontend.terminate());
+  await world.settle();
+  const next = await world.login();
+  await next.send(frontend.query("select session id"));
+  world.postgres.backends[0]!.close();
+  assert.equal((await next.result()).rows[0]?.[0], "1002");
+  client.close();
+  next.close();
+});
+
+Deno.test("a server that speaks on behind the last answer is closed", async () => {
+  await using world = await oneServer();
+  const client = await world.login();
+  await client.send(SLEEP, frontend.terminate());
+  await world.settle();
+  const [backend] = world.postgres.backends;
+  backend!.postscript = say.dataRow(["not asked for"]);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+  assert.ok(world.hasLogged("not ready: answers out of step with requests"));
+  client.close();
+});
+
+Deno.test("a reply that is held back while all is suspended costs the server", async () => {
+  await using world = await oneServer();
+  const client = await loginAndSend(world, SLEEP);
+  const { operations } = world.pooler;
+  operations.suspend(new AbortController().signal).catch(() => {});
+  world.postgres.wakeAll();
+  await world.settle();
+  client.close();
+  await world.settle();
+  assert.ok(world.hasLogged("not ready: its reply was held back"));
+  operations.resume(undefined);
+});
+
+Deno.test("a reply of which only the end of a row is passed on while all is suspended costs the server", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 1",
+    writeAnswers: "later",
+  });
+  const client = await loginAndSend(world, SLEEP);
+  const [session] = world.clients;
+  const [backend] = world.postgres.backends;
+  const row = say.dataRow(["x".repeat(2_000)]);
+  void backend!.speak(row.subarray(0, 1_000));
+  await world.settle();
+  world.pooler.operations.suspend(new AbortController().signal).catch(() => {});
+  void backend!.speak(row.subarray(1_000), say.complete("SELECT 1"), say.ready());
+  while (session!.relay!.isMidReply) {
+    world.network.step();
+    await Promise.resolve();
+  }
+  session!.end("client unexpected eof");
+  await world.settle();
+  assert.ok(world.hasLogged("not ready: its reply was held back"));
+  world.pooler.operations.resume(undefined);
+  client.close();
+});
+
+Deno.test("a session's server that has once spoken out of turn is closed", async () => {
+  await using world = await oneServer("", "session");
+  const client = await loginAndSend(world, frontend.query("misbehave second_ready"));
+  client.close();
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+  assert.ok(world.hasLogged("not ready: answers out of step with requests"));
+});
+
+// --- amid what operators do ---
+
+/** A server that recovers until everybody is woken. */
+async function recovering(world: PoolerWorld): Promise<ServerSession> {
+  const client = await world.login();
+  await client.query("begin");
+  await client.send(SLEEP, frontend.terminate());
+  await world.settle();
+  client.close();
+  const server = theServer(world);
+  assert.equal(server.state.kind, "recovering");
+  return server;
+}
+
+Deno.test("RECONNECT closes a server that recovers once nothing runs on it, and WAIT_CLOSE waits", async () => {
+  await using world = await oneServer();
+  const server = await recovering(world);
+  const { operations } = world.pooler;
+  operations.reconnect(undefined);
+  let isClosed = false;
+  void operations.waitClose(undefined, new AbortController().signal).then(() => isClosed = true);
+  await world.settle();
+  assert.deepEqual([server.state.kind, isClosed], ["recovering", false]);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.deepEqual([server.state.kind, isClosed], ["closed", true]);
+  assert.ok(!statements(world).includes("ROLLBACK"));
+});
+
+Deno.test("PAUSE waits for a server that recovers, and closes it then", async () => {
+  await using world = await oneServer();
+  const server = await recovering(world);
+  const { operations } = world.pooler;
+  let isPaused = false;
+  void operations.pause(undefined, new AbortController().signal).then(() => isPaused = true);
+  await world.settle();
+  assert.equal(isPaused, false);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.deepEqual([server.state.kind, isPaused], ["closed", true]);
+  assert.ok(statements(world).includes("ROLLBACK"));
+  operations.resume(undefined);
+});
+
+Deno.test("KILL closes a server that recovers at once", async () => {
+  await using world = await oneServer();
+  const server = await recovering(world);
+  world.pooler.operations.kill(undefined);
+  assert.equal(server.state.kind, "closed");
+  world.pooler.operations.resume(undefined);
+});
+
+Deno.test("SHUTDOWN WAIT_FOR_SERVERS waits for a server that recovers", async () => {
+  await using world = await oneServer();
+  await recovering(world);
+  let hasStopped = false;
+  void world.pooler.stopped.then(() => hasStopped = true);
+  world.pooler.shutdown("wait_for_servers");
+  await world.advance(1_000);
+  assert.equal(hasStopped, false);
+  world.postgres.wakeAll();
+  await world.advance(1_000);
+  assert.equal(hasStopped, true);
+});
+
+Deno.test("server_lifetime holds for a server that has recovered", async () => {
+  await using world = await oneServer("server_lifetime = 0");
+  const client = await loginAndSend(world, frontend.query("begin"));
+  client.close();
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+  assert.ok(world.hasLogged("server lifetime over"));
+});
+
+Deno.test("the console counts a server that recovers among the tested", async () => {
+  await using world = await oneServer('admin_users = "ada"');
+  await recovering(world);
+  const console_ = await world.login({ database: "pgbouncer" });
+  const cell = async (command: string, title: string) => {
+    await console_.send(frontend.query(command));
+    const messages = await console_.receiveUntilReady();
+    const titles = new TextDecoder().decode(messages[0]!.body);
+    const at = [...titles.matchAll(/([a-z_]+)\0/g)].findIndex(([, name]) => name === title);
+    return { at, messages };
+  };
+  const { rows } = await console_.query("show pools where database = 'app'");
+  const { at } = await cell("show pools", "sv_tested");
+  assert.deepEqual([rows.length, rows[0]?.[at]], [1, "1"]);
+  const servers = await console_.query("show servers");
+  assert.equal(servers.rows[0]?.[4], "tested");
+  const sockets = await console_.query("show sockets");
+  assert.ok(sockets.rows.some((row) => row[4] === "sv_tested"));
+  console_.close();
+});
