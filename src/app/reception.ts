@@ -141,6 +141,7 @@ export class Reception implements LoginDesk, SessionDesk {
       parameters: client.parameters!,
       clock,
       maxMessageBytes: live.settings.maxPacketSizeBytes,
+      refusesQueries: live.settings.disablePqexec,
       poolMode: () => pool.rules.poolMode,
       rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
       features: this.#featureWatch(pool),

@@ -39,6 +39,8 @@ const SQL_INSPECTED = typeTable([Frontend.Parse, Frontend.Query]);
 export interface ClientIntakeOptions {
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
+  /** Whether the simple query protocol is refused (`disable_pqexec`). */
+  readonly refusesQueries: boolean;
   readonly stats: PoolStats;
   /** Whether prepared statements may have to be shared with other clients. */
   readonly looksForStatements: boolean;
@@ -79,6 +81,7 @@ export class ClientIntake {
       inspected: inspectedBy(options),
       maxInspectedBytes: MAX_LOOKED_AT_BYTES,
       maxMessageBytes: options.maxMessageBytes,
+      limitName: "max_packet_size",
     });
   }
 
@@ -96,6 +99,7 @@ export class ClientIntake {
    * Walks a chunk. Data that comes after its COPY has failed is dropped, by a server as well as
    * here: it must not make a client without a server wait for one.
    * @throws {ProtocolError} If it is not what a client may send.
+   * @throws {PgError} If it is what this pooler refuses; then nothing of the chunk is to be sent on.
    */
   take(buffer: Uint8Array, length: number, hasServer: boolean): void {
     this.#options.stats.bytesReceived += length;
@@ -113,7 +117,7 @@ export class ClientIntake {
     if (cursor.next()) this.outgoing.add(cursor.buffer, cursor.start, cursor.end);
   }
 
-  /** Walks on from where a chunk was left. @throws {ProtocolError} As `take()`. */
+  /** Walks on from where a chunk was left. Throws as `take()` does. */
   takeOn(hasServer: boolean): void {
     this.#notePlace();
     this.#walk(hasServer);
@@ -160,6 +164,9 @@ export class ClientIntake {
     const { stats } = this.#options;
     switch (type) {
       case Frontend.Query:
+        if (this.#options.refusesQueries) {
+          throw new PgError(SQLSTATE.featureNotSupported, "PQexec disallowed");
+        }
         requests.noteQuery();
         this.#lookAtQuery();
         return true;

@@ -23,6 +23,7 @@ import {
   TransactionStatus,
   writeParameterStatus,
 } from "../wire/backend_messages.ts";
+import { noticeResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -32,7 +33,7 @@ import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
 import type { LoginInput } from "./login_input.ts";
 import type { Relay, ServerPool } from "./relay.ts";
-import { type ClientIntent, readIntent } from "./startup_parameters.ts";
+import { type ClientIntent, nameWithHost, readIntent } from "./startup_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
 
 /** The database name that means the console; PgBouncer's, as are the tools that use it. */
@@ -50,6 +51,8 @@ export interface Admission {
   readonly parameters: Iterable<readonly [string, string]>;
   /** The client's own values, which go before those. */
   readonly own?: ParameterCache;
+  /** Told by a NOTICE; empty = nothing. */
+  readonly notice?: string;
   /** Called when the client counts as logged in, before it is told so. */
   readonly begin?: () => void;
 }
@@ -115,6 +118,7 @@ export class ClientLogin {
       tracked: this.#desk.tracked,
       ignored: settings.ignoreStartupParameters,
     });
+    if (settings.applicationNameAddHost) this.#addHost(intent.parameters);
     this.#client.enterLogin(intent.user, intent.database);
     this.#client.parameters = intent.parameters;
     this.#client.replication = intent.replication;
@@ -126,6 +130,11 @@ export class ClientLogin {
       this.#desk.isOwnProcess(this.#client, intent.user);
     if (!isOwnProcess && !await this.#authenticate(intent.user)) return undefined;
     return await this.#admit(intent, isOwnProcess);
+  }
+
+  #addHost(parameters: ParameterCache): void {
+    const name = parameters.get("application_name");
+    parameters.set("application_name", nameWithHost(name, this.#client.stream.remote));
   }
 
   /** Settles which version is spoken; says once what of that asked for is not spoken. */
@@ -187,7 +196,8 @@ export class ClientLogin {
     if (reported === undefined || !this.#client.isOpen) return undefined;
     intent.parameters.adopt(reported);
     const service = this.#desk.openRelay(this.#client, pool);
-    const admission = { service, parameters: reported, own: intent.parameters };
+    const notice = this.#desk.settings().loginNotifyMessage;
+    const admission = { service, parameters: reported, own: intent.parameters, notice };
     return await this.#welcome(admission, isWelcomeKnown ? authenticationOk() : NO_BYTES);
   }
 
@@ -219,15 +229,16 @@ export class ClientLogin {
   }
 
   async #welcome(
-    { begin, own, parameters, service }: Admission,
+    { begin, notice = "", own, parameters, service }: Admission,
     before: Uint8Array = NO_BYTES,
   ): Promise<ClientService> {
     const writer = new MessageWriter(WELCOME_BYTES).bytes(before);
     for (const [name, value] of parameters) {
       writeParameterStatus(writer, name, own?.get(name) ?? value);
     }
-    writer.bytes(backendKeyData(this.#desk.giveCancelKey(this.#client)))
-      .bytes(readyForQuery(TransactionStatus.Idle));
+    writer.bytes(backendKeyData(this.#desk.giveCancelKey(this.#client)));
+    if (notice !== "") writer.bytes(loginNotice(notice));
+    writer.bytes(readyForQuery(TransactionStatus.Idle));
     this.#client.enterIdle();
     this.#client.setService(service);
     begin?.();
@@ -270,4 +281,10 @@ class WelcomeWait implements ClientService, WelcomeRequest<PgError> {
     this.#pool.cancelWelcome(this.place);
     this.#outcome.resolve(undefined);
   }
+}
+
+function loginNotice(text: string): Uint8Array {
+  return noticeResponse(
+    new PgError(SQLSTATE.successfulCompletion, text, { severity: "NOTICE" }),
+  );
 }

@@ -27,6 +27,7 @@ import type { FeatureWatch } from "./feature_watch.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
 import { RelayStatements } from "./relay_statements.ts";
 import { RequestClock } from "./request_clock.ts";
+import { setParameters } from "./set_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
 import {
   isTransactionStatus,
@@ -68,6 +69,8 @@ export interface RelayOptions {
   readonly clock: Clock;
   /** Longest message let through (`max_packet_size`). */
   readonly maxMessageBytes: number;
+  /** Whether the simple query protocol is refused (`disable_pqexec`). */
+  readonly refusesQueries: boolean;
   /** How the next link is shared; may change with a reload. */
   readonly poolMode: () => PoolMode;
   /** Where prepared statements are shared; undefined if they are not (`max_prepared_statements`). */
@@ -127,6 +130,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#clock = new RequestClock(options.clock, { stats, histograms });
     this.#intake = new ClientIntake({
       maxMessageBytes: options.maxMessageBytes,
+      refusesQueries: options.refusesQueries,
       stats,
       looksForStatements: options.rewriter !== undefined,
       features: options.features,
@@ -209,6 +213,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /**
    * Takes what the client sent: the sink of its receive loop.
    * @throws {ProtocolError} If it is not what a client may send.
+   * @throws {PgError} If it is what this pooler refuses.
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
@@ -377,6 +382,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       if (answer === undefined) stream.resume();
       else if (answer !== HOLD) this.#afterSending(answer, () => stream.resume());
     } catch (error) {
+      if (error instanceof PgError) return host.end(error.message, error);
       if (!(error instanceof ProtocolError)) throw error;
       host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
     }
@@ -518,8 +524,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Brings the server's session parameters to what this client expects; the client waits. */
   #setParameters(server: ServerSession): void {
     this.#isSettingParameters = true;
-    const sql = server.parameters.statementsFor(this.#options.parameters);
-    server.runOwnQuery(sql, (result) => this.#onParametersSet(server, result));
+    setParameters(
+      server,
+      this.#options.parameters,
+      (result) => this.#onParametersSet(server, result),
+    );
   }
 
   #onParametersSet(server: ServerSession, { error, status }: OwnQueryResult): void {

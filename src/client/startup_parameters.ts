@@ -1,6 +1,7 @@
 /** What a StartupMessage asks for, judged against what is supported. Pure. */
 
 import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { Endpoint } from "../net/byte_stream.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { readReplication, type Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -14,6 +15,12 @@ const PROTOCOL_OPTION_PREFIX = "_pq_.";
 
 /** Parameters that say who asks for what, and are not the session's. */
 const ADDRESS: readonly string[] = ["user", "database"];
+
+/** Longest application_name; PostgreSQL's (`NAMEDATALEN - 1`), which cuts off what is beyond. */
+const MAX_APPLICATION_NAME_BYTES = 63;
+
+/** Stands for the name of a client that has none; PgBouncer's. */
+const NAMELESS = "app";
 
 /** What a client wants to be. */
 export interface ClientIntent {
@@ -64,6 +71,25 @@ export function readIntent(
   return { user, database, parameters, asked, protocolOptions, replication, passed };
 }
 
+/**
+ * The `application_name` of a client with its address appended (`application_name_add_host`):
+ * `psql - 10.0.0.7:53412`, `app - unix:6432`. As long as PostgreSQL keeps it: what is cut is the
+ * name, since the address is what is asked for. What is not printable ASCII is written as
+ * PostgreSQL would (`\xc3\xa9`, since 16), or it would come to more than fits after all.
+ */
+export function nameWithHost(name: string | undefined, { host, port }: Endpoint): string {
+  const suffix = ` - ${host.includes(":") ? `[${host}]` : host}:${port}`;
+  let shown = "";
+  for (const byte of new TextEncoder().encode(name || NAMELESS)) {
+    const next = byte < 0x20 || byte > 0x7e
+      ? `\\x${byte.toString(16).padStart(2, "0")}`
+      : String.fromCharCode(byte);
+    if (shown.length + next.length + suffix.length > MAX_APPLICATION_NAME_BYTES) break;
+    shown += next;
+  }
+  return shown + suffix;
+}
+
 class ParameterReader {
   readonly parameters: ParameterCache;
   readonly asked = new Map<string, string>();
@@ -101,10 +127,13 @@ class ParameterReader {
   }
 
   #readOther(name: string, value: string, complaint: string): void {
-    if (this.parameters.set(name, value)) this.asked.set(name, value);
-    else if (!this.#isIgnored(name)) {
+    const { tracked } = this.#rules;
+    if (this.#isIgnored(name) && !tracked.isUsual(name)) return;
+    if (!tracked.mayBeAsked(name)) {
       throw new PgError(SQLSTATE.undefinedObject, `${complaint}: ${name}`);
     }
+    this.parameters.set(name, value);
+    this.asked.set(name, value);
   }
 
   #isIgnored(name: string): boolean {

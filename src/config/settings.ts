@@ -98,11 +98,11 @@ const SYSLOG_FACILITIES = [
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
   list("admin_users", "", "Users who may run every console command."),
-  later(boolean(
+  boolean(
     "application_name_add_host",
     false,
     "Append the client's address and port to its application_name at login.",
-  )),
+  ),
   later(optionalText(
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
@@ -151,7 +151,7 @@ export const POOLER_TABLE = [
     "Count what clients in transaction and statement mode use that their servers do not keep.",
   ),
   integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
-  later(restart(boolean("disable_pqexec", false, "Refuse the simple query protocol."))),
+  restart(boolean("disable_pqexec", false, "Refuse the simple query protocol.")),
   later(seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept.")),
   later(seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept.")),
   later(seconds("dns_zone_check_period", 0, "How often zone serials are compared; 0 = never.")),
@@ -191,7 +191,7 @@ export const POOLER_TABLE = [
   boolean("log_pooler_errors", true, "Log the errors that clients are told."),
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
-  later(text("login_notify_message", "", "Text of a NOTICE sent after each login.")),
+  text("login_notify_message", "", "Text of a NOTICE sent after each login."),
   integer("max_client_conn", 100, "Clients accepted in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
   later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
@@ -312,7 +312,7 @@ export const POOLER_TABLE = [
   restart(list(
     "track_extra_parameters",
     "IntervalStyle",
-    "Parameters, besides the usual ones, that are kept for each client.",
+    "Parameters, besides those that servers report, that are kept for each client.",
   )),
   seconds("transaction_timeout", 0, "Close a client whose transaction takes longer."),
   restart(text("unix_socket_dir", "/tmp", "Directory of the unix socket; empty = none.")),

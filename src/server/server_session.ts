@@ -55,6 +55,9 @@ const MARK_BYTES = 16;
 /** Parameters and errors of ordinary length are held; a longer error is passed on in pieces. */
 const MAX_INSPECTED_BYTES = 65_536;
 
+/** Why a server is closed whose user or parameters are not its own any more. */
+const NOT_PUT_BACK = "session of another client could not be taken back";
+
 /** Told of every change of state; keeps the lists and hands out what comes free. */
 export interface ServerOwner {
   /** The server left `before`; its new state is `server.state`. */
@@ -150,6 +153,9 @@ export class ServerSession {
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
   #wasSession = false;
+  /** As whom it runs what it is asked, as reported at login and last; undefined if it never was. */
+  #loginAuthorization: string | undefined;
+  #authorization: string | undefined;
 
   constructor(options: ServerSessionOptions) {
     this.#options = options;
@@ -165,6 +171,7 @@ export class ServerSession {
       inspected: INSPECTED,
       maxInspectedBytes: MAX_INSPECTED_BYTES,
       maxMessageBytes: options.maxMessageBytes,
+      limitName: "max_packet_size",
     });
   }
 
@@ -335,7 +342,7 @@ export class ServerSession {
   check(): void {
     const { checkQuery } = this.#upkeep;
     if (checkQuery === undefined) return this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
-    this.#test(checkQuery, "test query failed");
+    this.#test(checkQuery, { failure: "test query failed" });
   }
 
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
@@ -366,7 +373,10 @@ export class ServerSession {
       return undefined;
     }
     const start = cursor.start + HEADER_BYTES;
-    const parameter = readParameterStatus(new BodyReader(cursor.buffer, start, cursor.end));
+    const parameter = readParameterStatus(
+      new BodyReader(cursor.buffer, start, cursor.end),
+      this.parameters.get("client_encoding"),
+    );
     this.#noteParameter(parameter.name, parameter.value);
     return parameter;
   }
@@ -423,8 +433,26 @@ export class ServerSession {
   }
 
   #noteParameter(name: string, value: string): void {
-    this.parameters.report(name, value);
-    if (this.#state.kind === "login") this.reported.set(name, value);
+    const isLogin = this.#state.kind === "login";
+    if (isLogin) this.reported.set(name, value);
+    if (name === "session_authorization") {
+      this.#authorization = value;
+      if (isLogin) this.#loginAuthorization = value;
+    } else if (this.#mayBeSomebodys) {
+      this.parameters.report(name, value);
+    } else {
+      this.parameters.reportDefault(name, value);
+    }
+  }
+
+  /** Whether what it reports may come of what a client has asked. */
+  get #mayBeSomebodys(): boolean {
+    return ["active", "recovering", "being_canceled"].includes(this.#state.kind);
+  }
+
+  /** Whether a client has made it run as another user, and left it so. */
+  get #isSomebodyElse(): boolean {
+    return this.#authorization !== this.#loginAuthorization;
   }
 
   #afterLogin(): void {
@@ -454,7 +482,7 @@ export class ServerSession {
       if (this.#state.kind === "recovering") this.#receiveInRecovery(this.#state.recovery);
       else if (this.#ownQuery === undefined) {
         if (!this.#isHarmless()) return this.#receiveUnasked();
-        if (cursor.type === Backend.ParameterStatus) this.takeParameterStatus(cursor);
+        if (cursor.type === Backend.ParameterStatus) this.#takeUnaskedStatus();
       } else if (cursor.type === Backend.ParameterStatus) {
         if (!cursor.isContinuation) this.takeParameterStatus(cursor);
       } else {
@@ -466,6 +494,11 @@ export class ServerSession {
       }
     }
     if (this.#isClosed()) cursor.abandonChunk();
+  }
+
+  #takeUnaskedStatus(): void {
+    this.takeParameterStatus(this.#cursor);
+    if (this.#isSomebodyElse) this.doom(NOT_PUT_BACK);
   }
 
   /** What a server may say at any time; in parts, a client linked meanwhile would get the rest. */
@@ -533,25 +566,41 @@ export class ServerSession {
     this.#end({ reason: `idle server got dirty${said}`, error: crashed(), kind });
   }
 
-  /** Runs the reset query, if one is due; then the server is free. */
-  #reset({ resetQuery, resetsAlways }: ServerUpkeep): void {
-    const isDue = resetsAlways || this.#wasSession;
-    if (resetQuery === undefined || !isDue) return this.#becomeFree();
-    this.#test(resetQuery, "reset query failed");
+  /**
+   * Takes back what the reset query might not, runs that if one is due; then the server is free.
+   * RESET needs no rights, and the server's own report shows whether it worked: if not, the server
+   * is closed. What is kept so is a connection that is clean but for that.
+   */
+  #reset(upkeep: ServerUpkeep): void {
+    const { takingBack } = this.parameters;
+    if (!this.#isSomebodyElse && takingBack === "") return this.#runResetQuery(upkeep);
+    // Last, since who set the others may have had the right to only as the other user.
+    const sql = this.#isSomebodyElse ? `${takingBack};RESET SESSION AUTHORIZATION` : takingBack;
+    this.#test(sql, { failure: NOT_PUT_BACK, goOn: () => this.#runResetQuery(upkeep) });
   }
 
-  #test(sql: string, failure: string): void {
-    this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+  #runResetQuery({ resetQuery, resetsAlways }: ServerUpkeep): void {
+    const isDue = resetsAlways || this.#wasSession;
+    if (resetQuery === undefined || !isDue) return this.#becomeFree();
+    this.#test(resetQuery, { failure: "reset query failed" });
+  }
+
+  #test(
+    sql: string,
+    { failure, goOn = () => this.#becomeFree() }: { failure: string; goOn?: () => void },
+  ): void {
+    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
     this.runOwnQuery(sql, ({ error, status }) => {
       if (error !== undefined) return this.discard(`${failure}: ${error.message}`);
       if (status !== TransactionStatus.Idle) return this.discard(failure);
       if (/\b(discard|reset)\s+all\b/i.test(sql)) this.parameters.resetUnreported();
       if (/\b(discard|deallocate)\s+all\b/i.test(sql)) this.statements.clear();
-      this.#becomeFree();
+      goOn();
     });
   }
 
   #becomeFree(): void {
+    if (this.#isSomebodyElse || this.parameters.takingBack !== "") this.#doubt ??= NOT_PUT_BACK;
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
   }

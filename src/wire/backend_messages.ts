@@ -1,6 +1,7 @@
 /** The few backend messages that Sluice reads or makes itself. Pure. */
 
 import { type BodyReader, decodeText } from "./body_reader.ts";
+import { textReaderOf } from "./client_encoding.ts";
 import { Backend } from "./message_type.ts";
 import { MessageWriter } from "./message_writer.ts";
 import { ProtocolError } from "./pg_error.ts";
@@ -38,9 +39,15 @@ export function writeParameterStatus(
   return writer.begin(Backend.ParameterStatus).cstring(name).cstring(value).end();
 }
 
-/** Reads the body of ParameterStatus. @throws {ProtocolError} If it is not two texts. */
-export function readParameterStatus(reader: BodyReader): { name: string; value: string } {
-  return { name: reader.cstring(), value: reader.cstring() };
+/**
+ * Reads the body of ParameterStatus, whose value is in the session's `client_encoding`.
+ * @throws {ProtocolError} If it is not two texts.
+ */
+export function readParameterStatus(
+  reader: BodyReader,
+  encoding?: string,
+): { name: string; value: string } {
+  return { name: reader.cstring(), value: reader.cstring(textReaderOf(encoding)) };
 }
 
 /** Builds BackendKeyData; `key` is 4 bytes of process ID and the secret. */

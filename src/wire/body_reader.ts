@@ -45,11 +45,14 @@ export class BodyReader {
     return taken;
   }
 
-  /** The text up to the next zero byte. @throws {ProtocolError} If there is none. */
-  cstring(): string {
+  /**
+   * The text up to the next zero byte, which no encoding of PostgreSQL's has in a character.
+   * @throws {ProtocolError} If there is none.
+   */
+  cstring(read: (buffer: Uint8Array, start: number, end: number) => string = decodeText): string {
     const zero = this.#buffer.indexOf(0, this.#position);
     if (zero < 0 || zero >= this.#end) throw new ProtocolError("failed to parse packet");
-    const text = decodeText(this.#buffer, this.#position, zero);
+    const text = read(this.#buffer, this.#position, zero);
     this.#position = zero + 1;
     return text;
   }

@@ -35,8 +35,10 @@ export interface CursorLimits {
   readonly inspected: Uint8Array;
   /** Most of an inspected message that is held before it is yielded, in bytes, type byte included. */
   readonly maxInspectedBytes: number;
-  /** Longest message of any type, in bytes (`max_packet_size`). */
+  /** Longest message of any type, in bytes. */
   readonly maxMessageBytes: number;
+  /** The setting that says so, if one does; for the error. */
+  readonly limitName?: string;
 }
 
 /** A reader over one direction of one connection. */
@@ -151,10 +153,15 @@ export class MessageCursor {
   #totalBytes(bytes: Uint8Array, at: number): number {
     const length = (bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) |
       bytes[at + 4]!;
-    if (length < LENGTH_WORD_BYTES || length >= this.#limits.maxMessageBytes) {
-      throw badHeader(bytes, at);
-    }
+    if (length < LENGTH_WORD_BYTES) throw badHeader(bytes, at);
+    if (length >= this.#limits.maxMessageBytes) throw badHeader(bytes, at, this.#limitText(length));
     return length + 1;
+  }
+
+  /** What is wrong with a length, where a setting says so. */
+  #limitText(length: number): string {
+    const { limitName, maxMessageBytes } = this.#limits;
+    return limitName === undefined ? "" : ` (${length} bytes, ${limitName} is ${maxMessageBytes})`;
   }
 
   /** How much of a message has to be there before it is yielded. */
@@ -228,10 +235,10 @@ export class MessageCursor {
   }
 }
 
-function badHeader(bytes: Uint8Array, at: number): ProtocolError {
+function badHeader(bytes: Uint8Array, at: number, detail = ""): ProtocolError {
   const shown = Array.from(
     bytes.subarray(at, at + HEADER_BYTES),
     (byte) => byte.toString(16).padStart(2, "0"),
   );
-  return new ProtocolError(`bad packet header: '${shown.join("")}'`);
+  return new ProtocolError(`bad packet header: '${shown.join("")}'${detail}`);
 }

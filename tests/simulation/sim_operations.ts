@@ -271,10 +271,12 @@ async function sessionId(session: SimSession): Promise<void> {
 }
 
 async function setParameter(session: SimSession): Promise<void> {
-  const name = session.random.pick(["TimeZone", "application_name"]);
-  const value = name === "TimeZone"
-    ? `Zone/${session.client.token()}`.replace(":", "_")
-    : session.client.name;
+  const name = session.random.pick([
+    ...["TimeZone", "application_name", "IntervalStyle", "default_transaction_read_only"],
+  ]);
+  const value = name === "application_name"
+    ? session.client.name
+    : `Any/${session.client.token()}`.replace(":", "_");
   session.expect(await session.query(session.signed(`set ${name} = '${value}'`)), "CZ");
   session.parameters.set(name, value);
   assert.equal(session.connection.parameters.get(name), value);
@@ -289,6 +291,20 @@ async function setInTransaction(session: SimSession): Promise<void> {
   await session.park();
   session.expect(await session.query(session.signed(isKept ? "commit" : "rollback")), "CZ");
   if (isKept) session.parameters.set("TimeZone", value);
+}
+
+/** Whom a client makes of itself it is to the end of its transaction, and nobody after it. */
+async function becomeAnother(session: SimSession): Promise<void> {
+  await session.query(session.signed("begin"));
+  await session.query(session.signed("set session authorization root"));
+  await session.park();
+  session.expect(await session.query(session.signed("show is_superuser")), "TDCZ", {
+    values: ["on"],
+    status: "T",
+  });
+  session.expect(await session.query(session.signed("commit")), "CZ");
+  if (session.client.stage.plan.mode !== "session") return;
+  session.expect(await session.query(session.signed("reset session authorization")), "CZ");
 }
 
 async function showParameters(session: SimSession): Promise<void> {
@@ -483,6 +499,7 @@ const ANYWHERE: readonly Operation[] = [
 const WITH_TRANSACTIONS: readonly Operation[] = [
   ...ANYWHERE,
   ...[transaction, transaction, transaction, extendedTransaction, setInTransaction],
+  becomeAnother,
 ];
 
 const CANCELING: readonly Operation[] = [

@@ -74,11 +74,14 @@ export class SimSession {
   readonly prepared = new Map<string, { readonly sql: string; readonly value?: string }>();
   /** What SHOW must answer. */
   readonly parameters = new Map<string, string>();
+  readonly #user: string;
 
   private constructor(client: SimActor, connection: TestClient) {
     this.client = client;
     this.connection = connection;
     this.random = client.random;
+    this.#user = client.random.pick(["ada", "bob"]);
+    this.parameters.set("session_authorization", this.#user);
   }
 
   static async open(client: SimActor): Promise<SimSession> {
@@ -89,6 +92,8 @@ export class SimSession {
     session.parameters.set("application_name", client.name);
     if (random.chance(0.5)) session.parameters.set("TimeZone", `Zone/${client.name}`);
     if (random.chance(0.2)) session.parameters.set("search_path", `"${client.name}", public`);
+    if (random.chance(0.2)) session.parameters.set("IntervalStyle", `style of ${client.name}`);
+    if (random.chance(0.2)) session.parameters.set("default_transaction_read_only", "on");
     if (random.chance(0.1)) await session.#askForTls();
     await session.#logIn();
     return session;
@@ -108,11 +113,11 @@ export class SimSession {
     const { password } = stage.plan;
     try {
       await this.connection.login({
-        user: this.random.pick(["ada", "bob"]),
+        user: this.#user,
         minor: this.random.pick([0, 2, 2, 9_999]),
         database: "app",
         ...(password === undefined ? {} : { password }),
-        parameters: Object.fromEntries(this.parameters),
+        parameters: this.#asked,
       });
     } catch (error) {
       if (error instanceof LoginRefused) throw new Gone(undefined);
@@ -127,6 +132,12 @@ export class SimSession {
     }
     this.client.loginCount += 1;
     stage.note(`${this.client.name} logged in`);
+  }
+
+  /** What the StartupMessage asks for. */
+  get #asked(): Record<string, string> {
+    const { session_authorization: _, ...asked } = Object.fromEntries(this.parameters);
+    return asked;
   }
 
   get isIdle(): boolean {

@@ -45,8 +45,10 @@ export interface FakePostgresOptions {
   readonly auth?: ClientAuthenticationMethod;
   /** Secrets by user name: plain, md5… or SCRAM-SHA-256$…. */
   readonly users?: Readonly<Record<string, string>>;
-  /** Whether changes of search_path are reported, as since PostgreSQL 18. */
+  /** Whether changes of search_path and scram_iterations are reported, as since PostgreSQL 18. */
   readonly reportsSearchPath?: boolean;
+  /** Reported parameters of an extension, which only the superuser may set. */
+  readonly extension?: Readonly<Record<string, string>>;
   /** Databases that exist; any if not given. */
   readonly databases?: readonly string[];
   /** Newest minor version of protocol 3 that it speaks; 2, as since PostgreSQL 18, if not given. */
@@ -193,7 +195,7 @@ export class FakePostgres {
   }
 
   async #login(arrival: Arrival, packet: Uint8Array): Promise<FakeBackend | undefined> {
-    const { databases, reportsSearchPath = true } = this.#options;
+    const { databases, extension = {}, reportsSearchPath = true } = this.#options;
     const asked = readPairs(packet.subarray(4));
     const askedMinor = readInt32(packet) & 0xffff;
     this.askedMinors.push(askedMinor);
@@ -214,7 +216,11 @@ export class FakePostgres {
     const settings = [...asked].filter(([name]) => !NOT_SETTINGS.includes(name));
     let parameters: FakeSessionParameters;
     try {
-      parameters = new FakeSessionParameters(settings, { reportsSearchPath });
+      parameters = new FakeSessionParameters(settings, {
+        user,
+        isOld: !reportsSearchPath,
+        extension,
+      });
     } catch (error) {
       if (!(error instanceof BadParameter)) throw error;
       const { message, sqlstate } = error;

@@ -21,19 +21,43 @@ const DEFAULTS: readonly (readonly [string, string])[] = [
   ["IntervalStyle", "postgres"],
   ["TimeZone", "Etc/UTC"],
   ["integer_datetimes", "on"],
+  ["in_hot_standby", "off"],
+  ["is_superuser", "off"],
   ["standard_conforming_strings", "on"],
+  ["default_transaction_read_only", "off"],
+  ["scram_iterations", "4096"],
   ["search_path", '"$user", public'],
   ["work_mem", "4MB"],
 ];
 
-/** Reported by every server; `search_path` besides only since PostgreSQL 18. */
+/** Never reported. */
 const UNREPORTED: readonly string[] = ["work_mem"];
+
+/** Reported only since PostgreSQL 18. */
+const REPORTED_SINCE_18: readonly string[] = ["search_path", "scram_iterations"];
+
+/** What no session can set. */
+const FIXED: readonly string[] = [
+  ...["server_version", "server_encoding", "integer_datetimes", "in_hot_standby", "is_superuser"],
+];
+
+/** The only superuser: `SET SESSION AUTHORIZATION` to it gives its rights. */
+export const SUPERUSER = "root";
+
+/** What the parameters of a session are made of. */
+export interface FakeSessionOptions {
+  readonly user: string;
+  readonly isOld: boolean;
+  /** Reported parameters of an extension, which only the superuser may set. */
+  readonly extension?: Readonly<Record<string, string>>;
+}
 
 /** One session's parameters. */
 export class FakeSessionParameters {
-  readonly #reported: ReadonlySet<string>;
+  readonly #unreported: ReadonlySet<string>;
   readonly #names = new Map<string, string>();
   readonly #startup: ReadonlyMap<string, string>;
+  readonly #restricted: readonly string[];
   #values: Map<string, string>;
   #saved: Map<string, string> | undefined;
   /** As last reported to the client. */
@@ -45,14 +69,16 @@ export class FakeSessionParameters {
    */
   constructor(
     asked: Iterable<readonly [string, string]>,
-    { reportsSearchPath }: { reportsSearchPath: boolean },
+    { extension = {}, isOld, user }: FakeSessionOptions,
   ) {
-    const reported = DEFAULTS.map(([name]) => name).filter((name) => !UNREPORTED.includes(name));
-    this.#reported = new Set(
-      reported.filter((name) => name !== "search_path" || reportsSearchPath),
-    );
-    for (const [name] of DEFAULTS) this.#names.set(name.toLowerCase(), name);
-    this.#values = new Map(DEFAULTS);
+    this.#unreported = new Set([...UNREPORTED, ...isOld ? REPORTED_SINCE_18 : []]);
+    this.#restricted = Object.keys(extension);
+    this.#values = new Map([
+      ...DEFAULTS,
+      ["session_authorization", user],
+      ...Object.entries(extension),
+    ]);
+    for (const name of this.#values.keys()) this.#names.set(name.toLowerCase(), name);
     for (const [name, value] of asked) this.set(name, value);
     this.#startup = new Map(this.#values);
   }
@@ -62,16 +88,27 @@ export class FakeSessionParameters {
     return this.#values.get(this.#nameOf(name))!;
   }
 
-  /** @throws {BadParameter} If there is no such parameter or it cannot have the value. */
+  /** @throws {BadParameter} If there is no such parameter, or it cannot be set so. */
   set(name: string, value: string): void {
     const real = this.#nameOf(name);
+    this.#refuseWithoutRight(real);
     this.#values.set(real, canonical(real, value));
+    if (real === "session_authorization") this.#values.set("is_superuser", onOff(value));
   }
 
-  /** @throws {BadParameter} If there is no such parameter. */
+  /** Sets what a session cannot, as the server's configuration would. */
+  configure(name: string, value: string): void {
+    this.#values.set(this.#nameOf(name), value);
+  }
+
+  /** @throws {BadParameter} If there is no such parameter, or the right to set it is missing. */
   reset(name: string): void {
     const real = this.#nameOf(name);
+    this.#refuseWithoutRight(real);
     this.#values.set(real, this.#startup.get(real)!);
+    if (real === "session_authorization") {
+      this.#values.set("is_superuser", onOff(this.#startup.get(real)!));
+    }
   }
 
   /** Back to what the session began with. */
@@ -94,11 +131,20 @@ export class FakeSessionParameters {
   takeNews(): [name: string, value: string][] {
     const news: [string, string][] = [];
     for (const [name, value] of this.#values) {
-      if (!this.#reported.has(name) || this.#told.get(name) === value) continue;
+      if (this.#unreported.has(name) || this.#told.get(name) === value) continue;
       this.#told.set(name, value);
       news.push([name, value]);
     }
     return news;
+  }
+
+  #refuseWithoutRight(name: string): void {
+    if (FIXED.includes(name)) {
+      throw new BadParameter("55P02", `parameter "${name}" cannot be changed`);
+    }
+    if (this.#restricted.includes(name) && this.#values.get("is_superuser") !== "on") {
+      throw new BadParameter("42501", `permission denied to set parameter "${name}"`);
+    }
   }
 
   #nameOf(name: string): string {
@@ -128,6 +174,10 @@ function canonical(name: string, value: string): string {
     default:
       return value;
   }
+}
+
+function onOff(user: string): string {
+  return user === SUPERUSER ? "on" : "off";
 }
 
 function capital(word: string): string {

@@ -330,6 +330,7 @@ export class ConsoleFixture implements ConsoleContext {
       parameters,
       clock: this.clock,
       maxMessageBytes: 1_000_000,
+      refusesQueries: false,
       recovers: () => false,
       onAbandoned: () => {},
       poolMode: () => "transaction",

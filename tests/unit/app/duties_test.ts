@@ -99,6 +99,31 @@ Deno.test("a client that waits is told so once each time, before its answer", as
   waiting.close();
 });
 
+Deno.test("the notice of a wait comes behind an answer that the client has not read yet", async () => {
+  await using world = await oneServer("query_wait_notify = 2");
+  const [busy, waiting] = [await world.login(), await world.login()];
+  await waiting.send(frontend.query("rows 40 'row'"));
+  await world.settle();
+  await busy.query("begin");
+  await waiting.send(frontend.query("select 1"));
+  await world.advance(6_000);
+  await busy.query("commit");
+  assert.equal((await waiting.result()).types, `T${"D".repeat(40)}CZ`);
+  assert.equal((await waiting.result()).types, "NTDCZ");
+  busy.close();
+  waiting.close();
+});
+
+Deno.test("query_wait_notify = 0 tells nobody", async () => {
+  await using world = await oneServer("query_wait_notify = 0");
+  const [busy, waiting] = await world.loginInLine();
+  await world.advance(60_000);
+  await busy.query("commit");
+  assert.equal((await waiting.result()).types, "TDCZ");
+  busy.close();
+  waiting.close();
+});
+
 Deno.test("a client that does not go when told is hung up on", async () => {
   await using world = await oneServer("client_idle_timeout = 2");
   const deaf = await world.login();

@@ -99,6 +99,75 @@ Deno.test("ClientLogin announces the server's parameters, with the client's own 
   client.close();
 });
 
+/** What a client asks to be called, and what it is called with application_name_add_host. */
+const NAMES: readonly (readonly [Record<string, string>, string])[] = [
+  [{ application_name: "psql" }, "psql"],
+  [{ options: "-c application_name=psql" }, "psql"],
+  [{}, "app"],
+  [{ application_name: "" }, "app"],
+];
+
+for (const [parameters, name] of NAMES) {
+  Deno.test(`ClientLogin with application_name_add_host calls ${JSON.stringify(parameters)} ${name} - host:port`, async () => {
+    await using world = await PoolerWorld.open({ pooler: "application_name_add_host = true" });
+    const client = await world.login({ parameters });
+    const { host, port } = world.clients[0]!.stream.remote;
+    const expected = `${name} - ${host}:${port}`;
+    assert.equal(client.parameters.get("application_name"), expected);
+    const { parameters: news, rows } = await client.query("show application_name");
+    assert.deepEqual([rows, [...news]], [[[expected]], []]);
+    await client.query("set application_name = 'mine'");
+    assert.deepEqual((await client.query("show application_name")).rows, [["mine"]]);
+    client.close();
+  });
+}
+
+Deno.test("application_name_add_host counts for logins after a reload, not for those in", async () => {
+  await using world = await PoolerWorld.open();
+  const early = await world.login({ parameters: { application_name: "psql" } });
+  await world.reload({ pooler: "application_name_add_host = true" });
+  const late = await world.login({ parameters: { application_name: "psql" } });
+  assert.deepEqual((await early.query("show application_name")).rows, [["psql"]]);
+  assert.match(late.parameters.get("application_name")!, /^psql - 127\.0\.0\.1:\d+$/);
+  early.close();
+  late.close();
+});
+
+Deno.test("ClientLogin tells login_notify_message once, just before the first ReadyForQuery", async () => {
+  const pooler = 'login_notify_message = "Maintenance\\ntonight"\nadmin_users = "ada"';
+  await using world = await PoolerWorld.open({ pooler });
+  for (let round = 0; round < 2; round++) {
+    const client = await world.connect();
+    await client.send(frontend.startup({ user: "ada", database: "app" }));
+    const messages = await client.receiveUntilReady();
+    assert.match(messages.map(({ type }) => type).join(""), /^RS+KNZ$/);
+    assert.deepEqual(readReport(messages.at(-2)!.body), {
+      severity: "NOTICE",
+      sqlstate: "00000",
+      message: "Maintenance\ntonight",
+    });
+    assert.deepEqual((await client.query("select 1")).notices, []);
+    client.close();
+  }
+  const console = await world.connect();
+  await console.send(frontend.startup({ user: "ada", database: "pgbouncer" }));
+  const types = (await console.receiveUntilReady()).map(({ type }) => type).join("");
+  assert.match(types, /^RS+KZ$/, "not for the console");
+  console.close();
+});
+
+Deno.test("ClientLogin tells login_notify_message to nobody whose login fails", async () => {
+  const pooler = 'login_notify_message = "hello"\nauth_type = "plain"';
+  await using world = await PoolerWorld.open({ pooler });
+  const client = await world.connect();
+  await client.send(frontend.startup({ user: "ada", database: "app" }));
+  await client.receive();
+  await client.send(frontend.password(utf8("wrong\0")));
+  const types = (await client.receiveUntilEnd()).map(({ type }) => type).join("");
+  assert.equal(types, "E");
+  client.close();
+});
+
 Deno.test("ClientLogin greets later clients without asking a server again", async () => {
   await using world = await PoolerWorld.open();
   (await world.login()).close();

@@ -1,7 +1,7 @@
 /** Session parameters follow a client from server to server, and no client sees another's. */
 
 import assert from "node:assert/strict";
-import { frontend, readReport } from "../../support/messages.ts";
+import { backend as say, frontend, readReport } from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
 
@@ -28,6 +28,9 @@ const PARAMETERS = {
   standard_conforming_strings: "off",
   application_name: "it's \\ me",
   search_path: '"A b", public',
+  IntervalStyle: "iso_8601",
+  default_transaction_read_only: "on",
+  scram_iterations: "5000",
 };
 
 Deno.test("Relay gives each client on one server what it asked for at startup", async () => {
@@ -69,6 +72,28 @@ Deno.test("Relay restores what a client has set itself", async () => {
   client.close();
   other.close();
 });
+
+for (const [name, value] of Object.entries(PARAMETERS)) {
+  Deno.test(`Relay has ${name} follow the client that set it, over two servers`, async () => {
+    await using world = await PoolerWorld.open({ pooler: "server_round_robin = true" });
+    const [client, other] = [await world.login(), await world.login()];
+    const usual = other.parameters.get(name);
+    // A second server, by somebody who keeps the first.
+    await other.query("begin");
+    await client.query("select 1");
+    await other.query("commit");
+    await client.query(`set ${name} = '${value.replaceAll("'", "''")}'`);
+    for (let round = 0; round < 4; round++) {
+      assert.equal(await show(other, name), usual);
+      assert.equal(await show(client, name), value);
+    }
+    assert.equal(world.postgres.backends.length, 2);
+    assert.equal(client.parameters.get(name), value);
+    assert.equal(other.parameters.get(name), usual);
+    client.close();
+    other.close();
+  });
+}
 
 Deno.test("Relay restores what was before when a transaction is rolled back", async () => {
   await using world = await oneServer();
@@ -218,4 +243,155 @@ Deno.test("Relay in session mode starts from a clean server after another client
   assert.equal(await show(second, "work_mem"), "4MB");
   assert.equal(world.postgres.backends.length, 1);
   second.close();
+});
+
+Deno.test("Relay gives no client the session authorization of the one before, in any mode", async () => {
+  for (const mode of ["transaction", "session", "statement"]) {
+    await using world = await oneServer({
+      pooler: `pool_mode = "${mode}"\nserver_reset_query = ""`,
+    });
+    const client = await world.login();
+    await client.query("set session authorization root");
+    if (mode === "session") await client.terminate();
+    await world.settle();
+    const other = await world.login();
+    assert.equal(await show(other, "session_authorization"), "ada", mode);
+    assert.equal(await show(other, "is_superuser"), "off", mode);
+    assert.equal(world.postgres.backends.length, 1, "Put back, not closed");
+    client.close();
+    other.close();
+  }
+});
+
+Deno.test("Relay puts the session authorization back before the reset query runs", async () => {
+  await using world = await oneServer({ pooler: 'pool_mode = "session"' });
+  const client = await world.login();
+  await client.query("set session authorization root");
+  await client.terminate();
+  await world.settle();
+  assert.deepEqual(world.postgres.ran.slice(1).map(({ sql }) => sql), [
+    "RESET SESSION AUTHORIZATION",
+    "DISCARD ALL",
+  ]);
+  assert.equal(world.pool().servers.idle.length, 1);
+});
+
+const EXTENSION = { "ext.level": "1" };
+
+Deno.test("Relay does not shut a client out for a parameter that it never set, and that nobody may set", async () => {
+  await using world = await oneServer({ postgres: { extension: EXTENSION } });
+  const client = await world.login({ parameters: { TimeZone: "Asia/Tokyo" } });
+  assert.equal(client.parameters.get("ext.level"), "1");
+  const [backend] = world.postgres.backends;
+  backend!.parameters.configure("ext.level", "2");
+  await backend!.speak(say.parameterStatus("ext.level", "2"));
+  await world.settle();
+  const first = await client.query("show TimeZone");
+  assert.deepEqual(first.rows, [["Asia/Tokyo"]]);
+  assert.deepEqual([...first.parameters], [["ext.level", "2"]], "It is told how it is");
+  const { length } = world.postgres.ran;
+  assert.equal((await client.query("select 1")).types, "TDCZ");
+  assert.equal(world.postgres.ran.length, length + 1);
+  const other = await world.login({ parameters: { TimeZone: "Asia/Seoul" } });
+  assert.equal(await show(other, "ext.level"), "2");
+  assert.equal(other.parameters.get("ext.level"), "2");
+  const attempts = world.postgres.ran.filter(({ sql }) => sql === "SET ext.level='1'");
+  assert.equal(attempts.length, 2, "with the rest, then alone, and never again on this server");
+  client.close();
+  other.close();
+});
+
+Deno.test("Relay takes back at release what only a few may set, so that nobody else is given it", async () => {
+  await using world = await oneServer({ postgres: { extension: EXTENSION } });
+  const [client, other] = [await world.login(), await world.login()];
+  await client.query("set session authorization root; set ext.level = '9'");
+  assert.equal(client.parameters.get("ext.level"), "9");
+  assert.equal(await show(other, "ext.level"), "1");
+  await client.send(frontend.query("select 1"));
+  const [told] = await client.receiveUntilEnd();
+  const { detail, message } = readReport(told!.body);
+  assert.deepEqual([message, detail], [
+    "invalid server parameter",
+    'permission denied to set parameter "ext.level"',
+  ]);
+  assert.equal(await show(other, "ext.level"), "1");
+  assert.equal(world.postgres.backends.length, 1);
+  client.close();
+  other.close();
+});
+
+Deno.test("Relay closes a server on which another client's value cannot be taken back", async () => {
+  await using world = await oneServer({
+    pooler: 'track_extra_parameters = "ext.level"',
+    postgres: { extension: EXTENSION },
+  });
+  const [client, other] = [await world.login(), await world.login()];
+  await client.query("set session authorization root; set ext.level = '9'");
+  await other.send(frontend.query("select 1"));
+  const [told] = await other.receiveUntilEnd();
+  assert.equal(readReport(told!.body).message, "invalid server parameter");
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+  const third = await world.login();
+  assert.equal(await show(third, "ext.level"), "1");
+  for (const each of [client, other, third]) each.close();
+});
+
+Deno.test("Relay sets what the client asked for though the server refuses what it only found", async () => {
+  await using world = await oneServer({ postgres: { extension: EXTENSION } });
+  const bad = await world.login({ parameters: { TimeZone: "Nowhere/Land" } });
+  const [backend] = world.postgres.backends;
+  backend!.parameters.configure("ext.level", "2");
+  await backend!.speak(say.parameterStatus("ext.level", "2"));
+  await world.settle();
+  await bad.send(frontend.query("select 1"));
+  const [told] = await bad.receiveUntilEnd();
+  assert.equal(
+    readReport(told!.body).detail,
+    'invalid value for parameter "TimeZone": "Nowhere/Land"',
+  );
+  await world.settle();
+  assert.equal(world.pool().servers.idle.length, 1);
+  bad.close();
+});
+
+Deno.test("Relay gives nobody what a client left that vanished amid a transaction", async () => {
+  await using world = await oneServer({
+    pooler: 'pool_mode = "session"\nserver_reset_query = ""',
+    postgres: { extension: EXTENSION },
+  });
+  const client = await world.login();
+  await client.query("set session authorization root; set ext.level = '9'");
+  await client.query("begin");
+  client.close();
+  await world.settle();
+  const other = await world.login();
+  assert.equal(await show(other, "session_authorization"), "ada");
+  assert.equal(await show(other, "ext.level"), "1");
+  assert.equal(world.postgres.backends.length, 1, "Recovered and put back");
+  other.close();
+});
+
+Deno.test("Relay takes nothing for a server's own that it reports to a client that is lost", async () => {
+  await using world = await oneServer({
+    pooler: 'pool_mode = "session"\nserver_reset_query = ""',
+    postgres: { extension: EXTENSION },
+  });
+  const client = await world.login();
+  await client.query("set session authorization root");
+  await client.send(
+    frontend.query("select pg_sleep(1)"),
+    frontend.query("set ext.level = '9'"),
+  );
+  await world.settle();
+  world.clients[0]!.end("test");
+  await world.settle();
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.ok(world.postgres.ran.some(({ sql }) => sql === "set ext.level = '9'"));
+  const other = await world.login();
+  assert.equal(await show(other, "ext.level"), "1");
+  assert.equal(await show(other, "session_authorization"), "ada");
+  client.close();
+  other.close();
 });

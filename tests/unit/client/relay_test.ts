@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
+import { suspend } from "../app/operations_fixture.ts";
 
 /** A world with one server for all. */
 function oneServer(mode: string, lines = ""): Promise<PoolerWorld> {
@@ -365,16 +366,86 @@ Deno.test("Relay refuses a message over max_packet_size, in either direction", a
   const client = await world.login();
   await client.send(frontend.query(`select '${"x".repeat(2_500)}'`));
   const [told] = await client.receiveUntilEnd();
-  assert.match(readReport(told!.body).message, /^bad packet header/);
+  const { message, severity, sqlstate } = readReport(told!.body);
+  assert.deepEqual([severity, sqlstate], ["FATAL", "08P01"]);
+  assert.match(message, /^bad packet header: .* \(2514 bytes, max_packet_size is 2048\)$/);
   client.close();
+  assert.deepEqual(world.postgres.ran, [], "Nothing of it was sent on");
   const reader = await world.login();
-  await reader.send(frontend.query("copy t to stdout 1 'short'"));
-  assert.equal((await reader.result()).types, "HdcCZ");
-  const many = "x".repeat(1_900);
-  await reader.send(frontend.query(`select '${many}'`));
-  const result = await reader.result();
-  assert.equal(result.types, "TDCZ");
+  assert.equal((await reader.query(`select '${"x".repeat(1_900)}'`)).types, "TDCZ");
+  await reader.query("begin");
+  await world.postgres.backends[0]!.speak(say.dataRow(["x".repeat(2_500)]));
+  const [answer] = await reader.receiveUntilEnd();
+  const report = readReport(answer!.body);
+  assert.deepEqual([report.severity, report.sqlstate], ["FATAL", "08P01"]);
+  assert.match(report.message, /^server sent: bad packet header: .*max_packet_size is 2048/);
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
   reader.close();
+});
+
+Deno.test("Relay gives a client half of a message, and no error behind it, when the next one is too long", async () => {
+  await using world = await oneServer("transaction", "max_packet_size = 2048");
+  const client = await world.login();
+  await client.query("begin");
+  const [backend] = world.postgres.backends;
+  const row = say.dataRow(["y".repeat(1_500)]);
+  await backend!.speak(row.subarray(0, 700));
+  await world.settle();
+  await backend!.speak(row.subarray(700), say.dataRow(["x".repeat(2_500)]));
+  assert.deepEqual(await client.receiveUntilEnd(), []);
+  client.close();
+});
+
+Deno.test("Relay with disable_pqexec serves the extended protocol and ends who sends a Query", async () => {
+  await using world = await oneServer("transaction", "disable_pqexec = true");
+  const client = await world.login();
+  assert.equal((await client.extended("select 1")).types, "12TDCZ");
+  const { received } = world.postgres.backends[0]!;
+  await client.send(
+    frontend.parse("", "select 1"),
+    frontend.query("select 1"),
+    frontend.query("select 2"),
+  );
+  const reports = (await client.receiveUntilEnd()).map(({ body }) => readReport(body));
+  assert.deepEqual(
+    reports.map(({ message, severity, sqlstate }) => [severity, sqlstate, message]),
+    [
+      ["FATAL", "0A000", "PQexec disallowed"],
+    ],
+  );
+  assert.equal(world.postgres.backends[0]!.received, received, "Nothing of it was sent on");
+  client.close();
+});
+
+Deno.test("Relay with disable_pqexec closes the server of who sends a Query in a transaction", async () => {
+  await using world = await oneServer("transaction", "disable_pqexec = true");
+  const client = await world.login();
+  await client.extended("begin");
+  await client.send(SELECT);
+  assert.equal(await client.lastWords(), "FATAL 0A000 PQexec disallowed");
+  await world.settle();
+  assert.equal(world.pool().servers.count, 0);
+});
+
+Deno.test("Relay with disable_pqexec refuses a Query that was held by SUSPEND", async () => {
+  await using world = await oneServer("transaction", "disable_pqexec = true");
+  const client = await world.login();
+  const { operations } = world.pooler;
+  const suspending = suspend(operations);
+  await world.settle();
+  assert.equal(suspending.outcome, "done");
+  await client.send(SELECT);
+  await world.settle();
+  operations.resume(undefined);
+  assert.equal(await client.lastWords(), "FATAL 0A000 PQexec disallowed");
+});
+
+Deno.test("disable_pqexec leaves the console alone", async () => {
+  await using world = await oneServer("transaction", 'disable_pqexec = true\nadmin_users = "ada"');
+  const client = await world.login({ database: "pgbouncer" });
+  assert.match((await client.query("show version")).types, /^TDCZ$/);
+  client.close();
 });
 
 // --- bad servers ---
@@ -439,7 +510,7 @@ Deno.test("Relay takes a second ReadyForQuery of a server for a reason not to pa
 /** What a server may add to its last answer, cut from it or in one piece. */
 for (
   const [what, bytes, isKept] of [
-    ["ParameterStatus", say.parameterStatus("session_authorization", "eve"), true],
+    ["ParameterStatus", say.parameterStatus("in_hot_standby", "on"), true],
     ["NotificationResponse", say.notification("news", "hear"), true],
     ["ErrorResponse", say.error("57P01", "going down", "FATAL"), false],
     ["DataRow", say.dataRow(["stray"]), false],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readIntent } from "../../../src/client/startup_parameters.ts";
+import { nameWithHost, readIntent } from "../../../src/client/startup_parameters.ts";
 import { TrackedParameters } from "../../../src/link/parameter_cache.ts";
 import { PgError, ProtocolError } from "../../../src/wire/pg_error.ts";
 
@@ -120,3 +120,51 @@ Deno.test("readIntent() drops what is ignored, in any case, also within options"
 Deno.test("readIntent() tracks a parameter even where it is also ignored", () => {
   assert.equal(intent({ user: "ada", datestyle: "German" }, ["datestyle"]).asked.size, 1);
 });
+
+Deno.test("readIntent() drops what is ignored of the parameters that PgBouncer does not track", () => {
+  const names = ["search_path", "default_transaction_read_only", "scram_iterations"];
+  for (const name of names) {
+    assert.equal(intent({ user: "ada", [name]: "on" }, [name]).parameters.get(name), undefined);
+    assert.equal(intent({ user: "ada", [name]: "on" }).parameters.get(name), "on");
+  }
+  // The settings name it twice; PgBouncer looks at track_extra_parameters first.
+  const { parameters } = intent({ user: "ada", IntervalStyle: "iso_8601" }, ["IntervalStyle"]);
+  assert.equal(parameters.get("IntervalStyle"), "iso_8601");
+});
+
+Deno.test("readIntent() takes what JDBC asks for, once extra_float_digits is ignored", () => {
+  const startup = {
+    ...{ user: "ada", database: "app", client_encoding: "UTF8", DateStyle: "ISO" },
+    ...{ TimeZone: "Europe/Berlin", extra_float_digits: "2" },
+  };
+  assert.equal(refusal(startup), "42704 unsupported startup parameter: extra_float_digits");
+  const { asked } = intent(startup, ["extra_float_digits"]);
+  assert.deepEqual([...asked.keys()], ["client_encoding", "DateStyle", "TimeZone"]);
+});
+
+Deno.test("readIntent() does not take at startup what servers only turned out to report", () => {
+  const tracked = new TrackedParameters([]);
+  tracked.learn("ext.level");
+  const startup = new Map([["user", "ada"], ["ext.level", "1"]]);
+  assert.throws(() => readIntent(startup, { tracked, ignored: [] }), /ext\.level/);
+});
+
+/** Name and address of a client, and what that makes together. */
+const NAMES_WITH_HOST: readonly (readonly [string | undefined, string, string])[] = [
+  ["psql", "10.0.0.7", "psql - 10.0.0.7:53412"],
+  [undefined, "10.0.0.7", "app - 10.0.0.7:53412"],
+  ["", "10.0.0.7", "app - 10.0.0.7:53412"],
+  ["psql", "::1", "psql - [::1]:53412"],
+  ["psql", "unix", "psql - unix:53412"],
+  ["x".repeat(1_000), "10.0.0.7", `${"x".repeat(46)} - 10.0.0.7:53412`],
+  ["é".repeat(40), "10.0.0.71", `${"\\xc3\\xa9".repeat(5)}\\xc3 - 10.0.0.71:53412`],
+  ["a\nb", "10.0.0.7", "a\\x0ab - 10.0.0.7:53412"],
+];
+
+for (const [name, host, expected] of NAMES_WITH_HOST) {
+  Deno.test(`nameWithHost() makes ${expected.slice(-30)} of ${name?.slice(0, 10)} at ${host}`, () => {
+    const made = nameWithHost(name, { host, port: 53_412 });
+    assert.equal(made, expected);
+    assert.ok(made.length <= 63);
+  });
+}

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { ProtocolError } from "../../../src/wire/pg_error.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
 
 const TRACKED = new TrackedParameters([]);
@@ -14,16 +15,156 @@ function client(values: Record<string, string>, tracked = TRACKED): ParameterCac
 /** Values a server has reported. */
 function server(values: Record<string, string>, tracked = TRACKED): ParameterCache {
   const cache = new ParameterCache(tracked);
-  for (const [name, value] of Object.entries(values)) cache.report(name, value);
+  for (const [name, value] of Object.entries(values)) cache.reportDefault(name, value);
   return cache;
+}
+
+/** The SQL that makes a server fit for a client. */
+function sqlFor(server: ParameterCache, client: ParameterCache): string {
+  return server.changesFor(client).map(({ sql }) => sql).join(";");
+}
+
+/** Why each change is made. */
+function causes(server: ParameterCache, client: ParameterCache): string[] {
+  return server.changesFor(client).map(({ cause }) => cause);
 }
 
 Deno.test("TrackedParameters knows its names in any case, each once", () => {
   const tracked = new TrackedParameters(["IntervalStyle", "datestyle", "intervalstyle"]);
-  assert.deepEqual(tracked.names, [...TRACKED.names, "IntervalStyle"]);
-  assert.equal(tracked.indexOf("INTERVALSTYLE"), tracked.names.length - 1);
+  assert.deepEqual(tracked.names, TRACKED.names);
+  assert.equal(tracked.names[tracked.indexOf("INTERVALSTYLE")!], "IntervalStyle");
   assert.equal(tracked.indexOf("dateStyle"), tracked.indexOf("DateStyle"));
   assert.equal(tracked.indexOf("work_mem"), undefined);
+});
+
+/** As PostgreSQL 18 reports them at login, but for those that a session cannot set by SET. */
+const REPORTED_BY_18 = [
+  ...["application_name", "client_encoding", "DateStyle", "default_transaction_read_only"],
+  ...["IntervalStyle", "scram_iterations", "search_path", "standard_conforming_strings"],
+  "TimeZone",
+];
+
+Deno.test("TrackedParameters knows all that PostgreSQL 18 reports and a session may set", () => {
+  assert.deepEqual([...TRACKED.names].sort(), [...REPORTED_BY_18].sort());
+  for (const name of REPORTED_BY_18) assert.equal(TRACKED.mayBeAsked(name.toUpperCase()), true);
+});
+
+const ONLY_SHOWN = [
+  ...["server_version", "server_encoding", "integer_datetimes", "in_hot_standby"],
+  ...["is_superuser", "session_authorization"],
+];
+
+Deno.test("TrackedParameters leaves out what no session can set, even where it is asked to track it", () => {
+  const tracked = new TrackedParameters(ONLY_SHOWN);
+  for (const name of ONLY_SHOWN) {
+    assert.equal(tracked.learn(name.toUpperCase()), undefined, name);
+    assert.equal(tracked.mayBeAsked(name), false, name);
+    assert.equal(new ParameterCache(tracked).report(name, "x"), false, name);
+  }
+  assert.deepEqual(tracked.names, TRACKED.names);
+});
+
+Deno.test("TrackedParameters takes in what a server reports, and lets no client ask for it at startup", () => {
+  const tracked = new TrackedParameters([]);
+  const known = tracked.knownCount;
+  assert.equal(tracked.learn("ext.Level"), known);
+  assert.equal(tracked.learn("EXT.LEVEL"), known);
+  assert.equal(tracked.indexOf("ext.level"), known);
+  assert.equal(tracked.knownCount, known);
+  assert.equal(tracked.mayBeAsked("ext.Level"), false);
+});
+
+Deno.test("TrackedParameters takes no name that could be read as more than a name", () => {
+  const tracked = new TrackedParameters([]);
+  for (const name of ["", "a b", "a;b", "a.", "1a", "a'", 'a"b', "a=b", "é"]) {
+    assert.equal(tracked.learn(name), undefined, name);
+  }
+  assert.equal(tracked.names.length, tracked.knownCount);
+});
+
+Deno.test("TrackedParameters does not let servers fill the memory with names", () => {
+  const tracked = new TrackedParameters([]);
+  assert.throws(() => {
+    for (let i = 0; i < 1_000; i++) tracked.learn(`ext.p${i}`);
+  }, ProtocolError);
+  assert.equal(tracked.names.length - tracked.knownCount, 100);
+});
+
+Deno.test("a parameter that turns up later follows the clients that came before it, too", () => {
+  const tracked = new TrackedParameters([]);
+  const early = client({ TimeZone: "UTC" }, tracked);
+  const old = server({ TimeZone: "UTC" }, tracked);
+  assert.equal(old.isFitFor(early), true);
+  const mine = server({ TimeZone: "UTC", "ext.level": "1" }, tracked);
+  const late = client({ TimeZone: "UTC" }, tracked);
+  late.adopt(new Map([["ext.level", "1"]]));
+  assert.equal(mine.isFitFor(early), true, "it never heard of it");
+  assert.equal(mine.isFitFor(late), true);
+  mine.report("ext.level", "2");
+  late.set("ext.level", "2");
+  assert.equal(sqlFor(mine, early), "RESET ext.level", "a value of another client's");
+  assert.equal(mine.isFitFor(early), false);
+  mine.report("ext.level", "1");
+  mine.settleWith(early);
+  assert.equal(mine.isFitFor(early), true);
+  assert.equal(sqlFor(mine, late), "SET ext.level='2'");
+  assert.equal(sqlFor(old, late), "SET ext.level='2'", "its own, also where nothing is reported");
+});
+
+Deno.test("takingBack names what a client changed of parameters that not everybody may set", () => {
+  const tracked = new TrackedParameters([]);
+  const mine = server({ TimeZone: "UTC", "ext.level": "1", "ext.mode": "a" }, tracked);
+  assert.equal(mine.takingBack, "");
+  mine.report("TimeZone", "Asia/Tokyo");
+  assert.equal(mine.takingBack, "", "this one any client can set back");
+  mine.report("ext.level", "2");
+  mine.report("ext.mode", "b");
+  assert.equal(mine.takingBack, "RESET ext.level;RESET ext.mode");
+  mine.reportDefault("ext.level", "3");
+  mine.reportDefault("ext.mode", "a");
+  assert.equal(mine.takingBack, "");
+});
+
+Deno.test("changes tell what the client asked for from what it found, and from what others left", () => {
+  const mine = server({ TimeZone: "UTC", DateStyle: "ISO, MDY", IntervalStyle: "postgres" });
+  const theirs = client({ TimeZone: "Asia/Tokyo" });
+  theirs.adopt(new Map([["DateStyle", "German, DMY"], ["IntervalStyle", "postgres"]]));
+  mine.report("IntervalStyle", "iso_8601");
+  assert.deepEqual(causes(mine, theirs), ["adopted", "asked", "foreign"]);
+});
+
+Deno.test("what a server refused is not tried again for who never asked, who takes the server's value", () => {
+  const mine = server({ DateStyle: "ISO, MDY", TimeZone: "UTC" });
+  const found = client({});
+  found.adopt(new Map([["DateStyle", "German, DMY"], ["TimeZone", "UTC"]]));
+  const asking = client({ DateStyle: "German, DMY", TimeZone: "UTC" });
+  mine.noteRefusal(mine.changesFor(found)[0]!);
+  assert.deepEqual(mine.changesFor(found), []);
+  assert.equal(mine.isFitFor(found), false, "it has to be told");
+  assert.deepEqual(mine.settleWith(found), [["DateStyle", "ISO, MDY"]]);
+  assert.equal(mine.isFitFor(found), true);
+  assert.deepEqual(causes(mine, asking), ["asked"]);
+});
+
+Deno.test("what a server refused is never kept where another client has set it", () => {
+  const mine = server({ DateStyle: "ISO, MDY" });
+  const found = client({});
+  found.adopt(new Map([["DateStyle", "German, DMY"]]));
+  mine.noteRefusal(mine.changesFor(found)[0]!);
+  mine.report("DateStyle", "SQL, DMY");
+  assert.deepEqual(causes(mine, found), ["foreign"]);
+});
+
+Deno.test("a server without a parameter that its pool's first one reported serves who never asked for it", () => {
+  const mine = server({ TimeZone: "UTC" });
+  const found = client({});
+  found.adopt(new Map([["TimeZone", "UTC"], ["scram_iterations", "4096"]]));
+  assert.deepEqual(causes(mine, found), ["adopted"]);
+  mine.noteRefusal(mine.changesFor(found)[0]!);
+  mine.settleWith(found);
+  assert.equal(mine.get("scram_iterations"), undefined);
+  assert.equal(mine.isFitFor(found), true, "without a query at every link");
+  assert.equal(sqlFor(mine, client({ scram_iterations: "5000" })), "SET scram_iterations='5000'");
 });
 
 Deno.test("ParameterCache takes what is tracked, in any case, and says whether it is", () => {
@@ -41,12 +182,12 @@ Deno.test("ParameterCache takes what is tracked, in any case, and says whether i
 Deno.test("a server is fit for a client that expects the values it has", () => {
   const values = { DateStyle: "ISO, MDY", TimeZone: "UTC" };
   assert.equal(server(values).isFitFor(client(values)), true);
-  assert.equal(server(values).statementsFor(client(values)), "");
+  assert.equal(sqlFor(server(values), client(values)), "");
 });
 
 Deno.test("a server is fit for a client that never asked for a value the server reports", () => {
   assert.equal(server({ TimeZone: "UTC" }).isFitFor(client({})), true);
-  assert.equal(server({ TimeZone: "UTC" }).statementsFor(client({})), "");
+  assert.equal(sqlFor(server({ TimeZone: "UTC" }), client({})), "");
 });
 
 Deno.test("values that differ are set, all in one go", () => {
@@ -54,7 +195,7 @@ Deno.test("values that differ are set, all in one go", () => {
   const wanted = client({ DateStyle: "German", TimeZone: "UTC", application_name: "psql" });
   assert.equal(mine.isFitFor(wanted), false);
   assert.equal(
-    mine.statementsFor(wanted),
+    sqlFor(mine, wanted),
     "SET DateStyle='German';SET application_name='psql'",
   );
 });
@@ -65,7 +206,7 @@ Deno.test("values are compared by letter: upper and lower case may matter to the
 
 Deno.test("an empty value is a value", () => {
   const mine = server({ application_name: "psql" });
-  assert.equal(mine.statementsFor(client({ application_name: "" })), "SET application_name=''");
+  assert.equal(sqlFor(mine, client({ application_name: "" })), "SET application_name=''");
 });
 
 Deno.test("a client takes the spelling that the server reports", () => {
@@ -97,13 +238,13 @@ Deno.test("search_path on a server that does not report it is set, and reset for
   const second = client({});
   assert.equal(mine.isFitFor(first), false);
   assert.equal(
-    mine.statementsFor(first),
+    sqlFor(mine, first),
     "SELECT pg_catalog.set_config('search_path','app, public',false)",
   );
   assert.deepEqual(mine.settleWith(first), []);
   assert.equal(mine.isFitFor(first), true);
   assert.equal(mine.isFitFor(second), false, "the first client's path must not reach the second");
-  assert.equal(mine.statementsFor(second), "RESET search_path");
+  assert.equal(sqlFor(mine, second), "RESET search_path");
   assert.deepEqual(mine.settleWith(second), []);
   assert.equal(mine.isFitFor(second), true);
   assert.equal(mine.get("search_path"), undefined);
@@ -139,7 +280,7 @@ Deno.test("values that need quoting are quoted so that nothing of them is read a
     ["\u{1f418}", "SET application_name= E'\\U0001f418'"],
   ];
   for (const [value, sql] of cases) {
-    assert.equal(server({}).statementsFor(client({ application_name: value })), sql);
+    assert.equal(sqlFor(server({}), client({ application_name: value })), sql);
   }
 });
 
@@ -147,7 +288,7 @@ Deno.test("lists of names go through set_config(): SET would take the list for o
   const tracked = new TrackedParameters(["temp_tablespaces"]);
   const wanted = client({ search_path: `"$user", o'x`, temp_tablespaces: "a\\b" }, tracked);
   assert.equal(
-    new ParameterCache(tracked).statementsFor(wanted),
+    sqlFor(new ParameterCache(tracked), wanted),
     `SELECT pg_catalog.set_config('search_path','"$user", o''x',false);` +
       "SELECT pg_catalog.set_config('temp_tablespaces', E'a\\\\b',false)",
   );
@@ -203,12 +344,12 @@ Deno.test("any value is read back as it was, and nothing follows it", () => {
   });
   fc.assert(
     fc.property(hostile, (value) => {
-      const set = server({}).statementsFor(client({ application_name: value }));
+      const set = sqlFor(server({}), client({ application_name: value }));
       const { value: read, rest } = readLiteral(set.slice("SET application_name=".length));
       assert.equal(read, value);
       assert.equal(rest, "");
       const call = "SELECT pg_catalog.set_config('search_path',";
-      const list = server({}).statementsFor(client({ search_path: value }));
+      const list = sqlFor(server({}), client({ search_path: value }));
       assert.ok(list.startsWith(call));
       const literal = readLiteral(list.slice(call.length));
       assert.equal(literal.value, value);
@@ -225,12 +366,13 @@ Deno.test("a server is fit for any client once the statements ran and both were 
       const mine = server(reported);
       for (const wanted of clients.map((one) => client(one))) {
         const isFit = mine.isFitFor(wanted);
-        const sql = mine.statementsFor(wanted);
+        const sql = sqlFor(mine, wanted);
         assert.equal(isFit, sql === "", "statements exactly where they are needed");
         // The server reports its own spelling of what was set, if it reports the parameter.
         for (const name of Object.keys(reported)) {
           const value = wanted.get(name);
           if (value !== undefined) mine.report(name, value.toUpperCase());
+          else if (sql.includes(`RESET ${name}`)) mine.report(name, reported[name]!);
         }
         for (const [name, value] of mine.settleWith(wanted)) {
           assert.equal(mine.get(name), value);
@@ -239,7 +381,7 @@ Deno.test("a server is fit for any client once the statements ran and both were 
         assert.equal(mine.isFitFor(wanted), true);
         for (const name of names) {
           if (wanted.get(name) !== undefined) assert.equal(mine.get(name), wanted.get(name));
-          else assert.equal(mine.get(name) === undefined || name in reported, true);
+          else assert.equal(mine.get(name), reported[name], "what another client had set");
         }
       }
     }),

@@ -8,7 +8,7 @@ import {
   readInt32,
   utf8,
 } from "../../support/messages.ts";
-import { RecordingTaker, ServerBench } from "./server_bench.ts";
+import { type Peer, RecordingTaker, ServerBench } from "./server_bench.ts";
 import { serverLabel } from "../../../src/server/server_session.ts";
 
 Deno.test("ServerSession goes from login to idle, and shows what the server reported", async () => {
@@ -430,6 +430,88 @@ for (
     assert.deepEqual(bench.states, ["idle", "active", "tested", "closed"]);
   });
 }
+
+/** Up to where a client has made the server run as eve, and the server is to be put back. */
+async function leaveAsEve(bench: ServerBench): Promise<Peer> {
+  const peer = await bench.connect();
+  const login = [say.parameterStatus("session_authorization", "ada"), say.ready()];
+  await peer.send(say.authentication(0), ...login);
+  await bench.settle();
+  bench.server.link({
+    onServerChunk: (cursor) => {
+      while (cursor.next()) bench.server.takeParameterStatus(cursor);
+    },
+    onServerClosed: () => {},
+  });
+  await peer.send(say.parameterStatus("session_authorization", "eve"));
+  await bench.settle();
+  bench.server.release(false);
+  assert.equal(await peer.receiveText(), "Q ;RESET SESSION AUTHORIZATION");
+  assert.equal(bench.server.state.kind, "tested");
+  return peer;
+}
+
+Deno.test("ServerSession that a client made run as another user is put back before it is free", async () => {
+  await using bench = await ServerBench.open();
+  const peer = await leaveAsEve(bench);
+  const answer = [say.complete("RESET"), say.parameterStatus("session_authorization", "ada")];
+  await peer.send(...answer, say.ready());
+  await bench.settle();
+  assert.equal(bench.server.state.kind, "idle");
+});
+
+/** Answers to that, after which nobody knows as whom the server runs. */
+const NOT_PUT_BACK: readonly (readonly [string, Uint8Array[]])[] = [
+  ["does not report it", [say.complete("RESET"), say.ready()]],
+  ["refuses", [say.error("42501", "permission denied"), say.ready()]],
+  [
+    "ends up as somebody else",
+    [say.complete("RESET"), say.parameterStatus("session_authorization", "bob"), say.ready()],
+  ],
+];
+
+for (const [what, answer] of NOT_PUT_BACK) {
+  Deno.test(`ServerSession that a client made run as another user is closed when it ${what}`, async () => {
+    await using bench = await ServerBench.open();
+    const peer = await leaveAsEve(bench);
+    await peer.send(...answer);
+    await bench.settle();
+    assert.match(bench.end().reason, /^session of another client could not be taken back/);
+  });
+}
+
+Deno.test("ServerSession that is idle is closed when it says that it runs as another user", async () => {
+  await using bench = await ServerBench.open();
+  const peer = await bench.logIn();
+  await peer.send(say.parameterStatus("session_authorization", "eve"));
+  await bench.settle();
+  assert.equal(bench.end().reason, "session of another client could not be taken back");
+});
+
+Deno.test("ServerSession is closed when the reset query makes it another user than its login", async () => {
+  await using bench = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
+  const peer = await bench.connect();
+  const login = [say.parameterStatus("session_authorization", "app"), say.ready()];
+  await peer.send(say.authentication(0), ...login);
+  await bench.settle();
+  bench.link();
+  bench.server.release(true);
+  assert.equal(await peer.receiveText(), "Q DISCARD ALL");
+  const report = say.parameterStatus("session_authorization", "ada");
+  await peer.send(say.complete("DISCARD ALL"), report, say.ready());
+  await bench.settle();
+  assert.equal(bench.end().reason, "session of another client could not be taken back");
+});
+
+Deno.test("ServerSession that reports more parameters than it may remember is closed", async () => {
+  await using bench = await ServerBench.open();
+  const peer = await bench.logIn();
+  await peer.send(
+    ...Array.from({ length: 200 }, (_, i) => say.parameterStatus(`ext.p${i}`, "x")),
+  );
+  await bench.settle();
+  assert.equal(bench.end().reason, "too many parameters reported");
+});
 
 Deno.test("ServerSession forgets unreported parameters after DISCARD ALL, not after another query", async () => {
   for (const [query, expected] of [["discard all", undefined], ["UNLISTEN *", "s"]] as const) {

@@ -192,6 +192,14 @@ Deno.test("MessageCursor refuses a message longer than max_packet_size at its he
   }
 });
 
+Deno.test("MessageCursor says how long a message is that is too long, and what limits it", () => {
+  const tooLong = message(D, "x".repeat(996));
+  assert.throws(
+    () => walk([tooLong], { ...LIMITS, limitName: "max_packet_size" }),
+    /^ProtocolError: bad packet header: '44000003e8' \(1000 bytes, max_packet_size is 1000\)$/,
+  );
+});
+
 Deno.test("MessageCursor yields what comes before a bad header", () => {
   const cursor = new MessageCursor(LIMITS);
   const chunk = joined(message(Z, "I"), Uint8Array.of(D, 0, 0, 0, 0));
