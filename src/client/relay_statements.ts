@@ -8,9 +8,10 @@
 import type { ClientStatements } from "../link/client_statements.ts";
 import {
   type AnsweredLink,
+  closesAll,
   isOutdated,
+  onAllClosed,
   onAnswer,
-  onCommandComplete,
   onError,
   onLinkEnd,
   onSegmentEnd,
@@ -96,8 +97,8 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return false;
     const segment = requests.answeringSegment;
-    if (cursor.type === Backend.CommandComplete) {
-      onCommandComplete({ client, server: server.statements }, segment, cursor);
+    if (cursor.type === Backend.CommandComplete && closesAll(cursor)) {
+      onAllClosed({ client, server: server.statements }, segment);
     }
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);

@@ -18,6 +18,7 @@ import type { ServerStatement, ServerStatements } from "./server_statements.ts";
 
 /** D, with which the tags of interest begin. */
 const LETTER_D = 0x44;
+const LETTER_L = 0x4c;
 
 /** Tags of commands that close all prepared statements. */
 const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
@@ -107,15 +108,19 @@ export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
   link.client.leaveServer();
 }
 
-/** Looks at a CommandComplete for commands that close all statements. HOT. */
-export function onCommandComplete(
+/** Whether a CommandComplete is of a command that closes all prepared statements. HOT. */
+export function closesAll({ buffer, end, isWhole, start }: MessageCursor): boolean {
+  const tag = start + HEADER_BYTES;
+  // DELETE is the one to be told apart without making a text of it.
+  if (buffer[tag] !== LETTER_D || !isWhole || buffer[tag + 2] === LETTER_L) return false;
+  return CLOSES_ALL.includes(readCommandTag(buffer, tag, end));
+}
+
+/** All prepared statements were closed, in the given segment. */
+export function onAllClosed(
   { client, server }: Pick<AnsweredLink, "client" | "server">,
   segment: number,
-  { buffer, end, isWhole, start }: MessageCursor,
 ): void {
-  const tag = start + HEADER_BYTES;
-  if (buffer[tag] !== LETTER_D || !isWhole) return;
-  if (!CLOSES_ALL.includes(readCommandTag(buffer, tag, end))) return;
   server.removePrepared();
   client.forgetAll(segment);
 }
