@@ -5,6 +5,7 @@ import { UserCredential } from "../auth/credential.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { PoolMode, Settings } from "../config/settings.ts";
+import { type AuthRules, checkAuthRules } from "./auth_rules.ts";
 
 /** Everything read from files at one moment. */
 export interface LoadedConfig {
@@ -13,6 +14,8 @@ export interface LoadedConfig {
   readonly userList: ReadonlyMap<string, Secret>;
   /** Tells whether `auth_file` is still the same; undefined if it was not looked at. */
   readonly userListStamp?: string | undefined;
+  /** What `auth_hba_file` and `auth_ident_file` hold; undefined if neither is set. */
+  readonly rules?: AuthRules | undefined;
 }
 
 /** A configuration that only has to be put in force, which cannot fail. */
@@ -49,9 +52,13 @@ export class LiveConfig {
     return this.#credentials;
   }
 
-  /** Makes a new configuration ready. What was learned of unchanged users is kept. */
+  /**
+   * Makes a new configuration ready. What was learned of unchanged users is kept.
+   * @throws {RulesError} If its settings ask for rules that were not read.
+   */
   prepare(read: LoadedConfig): PreparedConfig {
     const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
+    checkAuthRules(loaded.config.settings, loaded.rules);
     const credentials = credentialsOf(loaded, this.#credentials);
     const putInForce = () => {
       this.#credentials = credentials;

@@ -6,6 +6,7 @@
 import { errorStack } from "../base/error_text.ts";
 import type { MemoryUse, ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
+import type { OwnNetworks } from "../auth/hba_rules.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
 import { Deferred } from "../base/deferred.ts";
@@ -37,6 +38,7 @@ import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
+import { LoginRules, type SystemUserOf } from "./login_rules.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
@@ -77,6 +79,10 @@ export interface PoolerOptions {
   readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
+  /** Names the users of the system, for `peer`; without it nobody gets in by that. */
+  readonly systemUserOf?: SystemUserOf;
+  /** The networks of this machine, for `samehost` and `samenet`; without it there are none. */
+  readonly ownNetworks?: OwnNetworks;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
   /** Told before a configuration is read anew, and after it was taken over or not. */
@@ -205,6 +211,12 @@ export class Pooler {
       tracked,
       rewriter,
       live: this.live,
+      rules: new LoginRules({
+        live: this.live,
+        log,
+        systemUserOf: options.systemUserOf,
+        ownNetworks: options.ownNetworks ?? (() => []),
+      }),
       clients: this.clients,
       pools: this.pools,
       cancels,

@@ -1,6 +1,7 @@
 /** Lets clients in: what a login asks of the rest of the pooler. */
 
 import { assert } from "../base/assert.ts";
+import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
@@ -35,6 +36,7 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
+import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 
@@ -50,6 +52,7 @@ export interface ReceptionOptions {
   /** Prepared statements are shared through it. */
   readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
+  readonly rules: LoginRules;
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
   readonly cancels: CancelDesk;
@@ -105,6 +108,13 @@ export class Reception implements LoginDesk, SessionDesk {
       );
     }
     return undefined;
+  }
+
+  methodFor(
+    client: ClientSession,
+    intent: ClientIntent,
+  ): ClientAuthenticationMethod | Promise<ClientAuthenticationMethod> {
+    return this.#options.rules.methodFor(client, intent);
   }
 
   credentialOf(user: string): UserCredential | undefined {

@@ -54,8 +54,17 @@ import {
   type ServerFirst,
 } from "./scram_messages.ts";
 
-/** The values of `auth_type` that an exchange with the client can settle. */
-export type ClientAuthenticationMethod = "any" | "trust" | "plain" | "md5" | "scram-sha-256";
+/** What is demanded of a client; of "peer", its part is done, and only the user must exist. */
+export type ClientAuthenticationMethod =
+  | "any"
+  | "trust"
+  | "plain"
+  | "md5"
+  | "scram-sha-256"
+  | "peer";
+
+/** What a client is told that is not who it says, by the system; PgBouncer's words. */
+export const PEER_REJECTED = "unix socket login rejected";
 
 /** What comes next. */
 export type AuthStep =
@@ -129,7 +138,9 @@ export class ClientAuthentication {
       case "any":
         return this.#accept();
       case "trust":
-        return this.#credential === undefined ? this.#rejectTrust() : this.#accept();
+        return this.#admitKnown('"trust" authentication failed');
+      case "peer":
+        return this.#admitKnown(PEER_REJECTED);
       case "plain":
         return this.#challenge({ kind: "password" }, authenticationCleartextPassword());
       case "md5":
@@ -188,10 +199,11 @@ export class ClientAuthentication {
     return { kind: "accepted", message };
   }
 
-  #rejectTrust(): AuthStep {
+  #admitKnown(refusal: string): AuthStep {
+    if (this.#credential !== undefined) return this.#accept();
     this.#state = { kind: "ended" };
     const state = SQLSTATE.invalidAuthorizationSpecification;
-    return reject(new PgError(state, '"trust" authentication failed'), "no such user");
+    return reject(new PgError(state, refusal), "no such user");
   }
 
   // --- cleartext ---

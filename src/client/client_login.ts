@@ -67,6 +67,15 @@ export interface LoginDesk {
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
+  /**
+   * What is demanded of a client, by the rules in force now. May have to wait for the system to say
+   * who is behind a socket.
+   * @throws {PgError} If the client is not let in, whatever it knows.
+   */
+  methodFor(
+    client: ClientSession,
+    intent: ClientIntent,
+  ): ClientAuthenticationMethod | Promise<ClientAuthenticationMethod>;
   /** What is known of a user; undefined if nothing. */
   credentialOf(user: string): UserCredential | undefined;
   /** Whether the process behind a unix socket may be `user` without a password. */
@@ -128,7 +137,7 @@ export class ClientLogin {
     await this.#negotiate(startup, intent);
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
-    if (!isOwnProcess && !await this.#authenticate(intent.user)) return undefined;
+    if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
     return await this.#admit(intent, isOwnProcess);
   }
 
@@ -147,11 +156,14 @@ export class ClientLogin {
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */
-  async #authenticate(user: string): Promise<boolean> {
+  async #authenticate(intent: ClientIntent): Promise<boolean> {
     const { derivation, mockSecret, random } = this.#desk;
+    const { user } = intent;
+    const method = await this.#desk.methodFor(this.#client, intent);
+    if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
-      method: settings.authType as ClientAuthenticationMethod,
+      method,
       userName: user,
       credential: this.#desk.credentialOf(user),
       random,

@@ -41,9 +41,6 @@ const NO_TLS = "TLS is not built in yet, so connections would stay in plain text
 
 const NO_METHOD = "this way to authenticate is not built in yet";
 
-const NO_HBA =
-  "HBA rules are not applied yet, so clients that they keep out could come in by another rule";
-
 const NO_AUTH_QUERY =
   "looking up secrets in a database is not built in yet, so the rules in that query would not hold";
 
@@ -70,11 +67,9 @@ export const AUTH_TYPES = [
 ] as const;
 
 const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
-  hba: { status: "refused", why: NO_HBA },
   cert: { status: "refused", why: NO_METHOD },
   ldap: { status: "refused", why: NO_METHOD },
   pam: { status: "refused", why: NO_METHOD },
-  peer: { status: "refused", why: NO_METHOD },
 };
 
 const AUTH_QUERY =
@@ -108,8 +103,11 @@ export const POOLER_TABLE = [
     "Database in which auth_query runs, if not the one the client asked for.",
   )),
   optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
-  refused(text("auth_hba_file", "", "File of HBA rules for auth_type = hba."), NO_HBA),
-  refused(optionalText("auth_ident_file", "File of ident maps that HBA rules refer to."), NO_HBA),
+  text("auth_hba_file", "", "File of HBA rules for auth_type = hba; read at start and by RELOAD."),
+  optionalText(
+    "auth_ident_file",
+    "File of ident maps that HBA rules refer to; read at start and by RELOAD.",
+  ),
   later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
   refused(
     text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),

@@ -3,6 +3,7 @@
  * with streams that only the test moves.
  */
 
+import type { ClientAuthenticationMethod } from "../../../src/auth/client_authentication.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
@@ -478,6 +479,7 @@ export class ConsoleFixture implements ConsoleContext {
       mockSecret: new Uint8Array(32),
       settings: () => this.#config.settings,
       refusal: () => undefined,
+      methodFor: () => this.#config.settings.authType as ClientAuthenticationMethod,
       credentialOf: (user) =>
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))
