@@ -4,6 +4,7 @@ import { assert } from "../base/assert.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
+import { IpRange, parseIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -20,6 +21,7 @@ import {
   type ClientSession,
   type SessionDesk,
 } from "../client/client_session.ts";
+import type { ProxyRule } from "../client/client_origin.ts";
 import type { LoginInput } from "../client/login_input.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
@@ -28,6 +30,7 @@ import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
@@ -71,6 +74,9 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly #options: ReceptionOptions;
   /** One for all clients: each has a watch. */
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
+  #trusted: readonly IpRange[] = [];
+  /** The texts that `#trusted` was made of. */
+  #trustedTexts: readonly string[] = [];
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -82,6 +88,25 @@ export class Reception implements LoginDesk, SessionDesk {
 
   settings(): Settings {
     return this.#options.live.settings;
+  }
+
+  proxyRule(stream: ByteStream): ProxyRule {
+    // Who connects to a unix socket is on this machine, and is told by the kernel.
+    if (!this.settings().proxyProtocol || stream.isUnix) return "off";
+    const address = parseIp(stream.remote.host);
+    const isTrusted = address !== undefined &&
+      this.#trustedProxies().some((range) => range.contains(address));
+    return isTrusted ? "required" : "refused";
+  }
+
+  /** Made once, until the setting changes. */
+  #trustedProxies(): readonly IpRange[] {
+    const { proxyTrusted } = this.settings();
+    if (this.#trustedTexts !== proxyTrusted) {
+      this.#trustedTexts = proxyTrusted;
+      this.#trusted = proxyTrusted.flatMap((text) => IpRange.parse(text) ?? []);
+    }
+    return this.#trusted;
   }
 
   logIn(

@@ -134,7 +134,7 @@ export class ClientLogin {
 
   #addHost(parameters: ParameterCache): void {
     const name = parameters.get("application_name");
-    parameters.set("application_name", nameWithHost(name, this.#client.stream.remote));
+    parameters.set("application_name", nameWithHost(name, this.#client.remote));
   }
 
   /** Settles which version is spoken; says once what of that asked for is not spoken. */

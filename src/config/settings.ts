@@ -4,10 +4,11 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
- * `server_protocol` and `warn_session_features` are Sluice's own.
+ * `log_format`, `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
+ * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
+import { IpRange } from "../base/ip_address.ts";
 import {
   boolean,
   bytes,
@@ -94,6 +95,11 @@ const SYSLOG_FACILITIES = [
   "local6",
   "local7",
 ] as const;
+
+function ipRangeProblem(item: string): string | undefined {
+  if (IpRange.parse(item) !== undefined) return undefined;
+  return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
+}
 
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
@@ -229,6 +235,17 @@ export const POOLER_TABLE = [
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
   seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never."),
+  boolean(
+    "proxy_protocol",
+    false,
+    "Take the client's address from the PROXY header that a trusted proxy sends; Sluice's own.",
+  ),
+  list(
+    "proxy_trusted",
+    "",
+    "Addresses and ranges of those proxies, whose connections must begin with a header; Sluice's own.",
+    { itemProblem: ipRangeProblem },
+  ),
   seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
   seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
   seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),

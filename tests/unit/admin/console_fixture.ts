@@ -460,6 +460,7 @@ export class ConsoleFixture implements ConsoleContext {
   #desk(): SessionDesk {
     return {
       settings: () => this.#config.settings,
+      proxyRule: () => "off",
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),

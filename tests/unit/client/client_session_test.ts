@@ -83,6 +83,7 @@ class SessionBench implements AsyncDisposable {
       session(bench) {
         const desk: SessionDesk = {
           settings: () => defaultSettings(settings),
+          proxyRule: () => "off",
           logIn: async (session) => {
             if (logIn !== undefined) return await logIn(session);
             session.enterLogin("ada", "app");
