@@ -23,6 +23,7 @@ import {
 } from "../client/client_session.ts";
 import type { ProxyRule } from "../client/client_origin.ts";
 import type { LoginInput } from "../client/login_input.ts";
+import type { LoginLimit } from "../client/login_limit.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
@@ -54,6 +55,7 @@ export interface ReceptionOptions {
   readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
   readonly clients: ClientRegistry;
+  readonly logins: LoginLimit;
   readonly pools: ServerPools;
   readonly cancels: CancelDesk;
   /** User ID of this process, where there is such a thing. */
@@ -119,17 +121,20 @@ export class Reception implements LoginDesk, SessionDesk {
   refusal(_client: ClientSession, database: string): PgError | undefined {
     // The console stays reachable, so that somebody can look and act.
     if (database === CONSOLE_DATABASE) return undefined;
-    const { clients, isShuttingDown, live } = this.#options;
+    const { clients, isShuttingDown } = this.#options;
     if (isShuttingDown()) {
       return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
     }
-    if (clients.hasMoreOpenThan(live.settings.maxClientConn)) {
-      return new PgError(
-        SQLSTATE.tooManyConnections,
-        "no more connections allowed (max_client_conn)",
-      );
-    }
-    return undefined;
+    return clients.admittedCount >= this.settings().maxClientConn ? noRoom() : undefined;
+  }
+
+  enroll(client: ClientSession): void {
+    const { clients, logins } = this.#options;
+    logins.remove(client);
+    clients.admit(client);
+    // Others may have proved who they are at the same time.
+    const isOver = clients.admittedCount > this.settings().maxClientConn;
+    if (isOver && client.database !== CONSOLE_DATABASE) throw noRoom();
   }
 
   credentialOf(user: string): UserCredential | undefined {
@@ -198,7 +203,18 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   cancel(key: Uint8Array, requester: ClientSession): Promise<void> {
+    // It has said all it wants; who logs in must not end it.
+    this.#options.logins.remove(requester);
     return this.#options.cancels.cancel(key, requester);
+  }
+
+  noteMove(client: ClientSession): void {
+    this.#options.logins.move(client);
+  }
+
+  noteEnd(client: ClientSession): void {
+    this.#options.logins.remove(client);
+    this.#options.clients.dismiss(client);
   }
 
   forget(client: ClientSession): void {
@@ -225,4 +241,8 @@ export class Reception implements LoginDesk, SessionDesk {
       `${clientLabel(client)} login attempt: db=${database} user=${user} tls=no${purpose}`,
     );
   }
+}
+
+function noRoom(): PgError {
+  return new PgError(SQLSTATE.tooManyConnections, "no more connections allowed (max_client_conn)");
 }

@@ -67,6 +67,11 @@ export interface LoginDesk {
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
+  /**
+   * The client has proved who it is.
+   * @throws {PgError} If there is no room any more.
+   */
+  enroll(client: ClientSession): void;
   /** What is known of a user; undefined if nothing. */
   credentialOf(user: string): UserCredential | undefined;
   /** Whether the process behind a unix socket may be `user` without a password. */
@@ -129,6 +134,7 @@ export class ClientLogin {
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
     if (!isOwnProcess && !await this.#authenticate(intent.user)) return undefined;
+    this.#desk.enroll(this.#client);
     return await this.#admit(intent, isOwnProcess);
   }
 

@@ -48,6 +48,10 @@ export interface SessionDesk {
   ): Promise<ClientService | undefined>;
   /** Carries out a cancel request; resolves when that has been tried. */
   cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
+  /** The client is not where its connection comes from, but where `remote` says by now. */
+  noteMove(client: ClientSession): void;
+  /** The client has been told to go, or is gone; `forget()` follows. */
+  noteEnd(client: ClientSession): void;
   /** The client is gone. */
   forget(client: ClientSession): void;
 }
@@ -163,6 +167,20 @@ export class ClientSession implements RelayHost {
   end(reason: string, error?: PgError): void {
     if (!this.isOpen) return;
     this.#logEnd(reason, error);
+    this.#end(reason, error);
+  }
+
+  /**
+   * Ends a client that is one too many: no line in the log and no lingering, since there may be very
+   * many of them. The error arrives if nothing of the client's was unread.
+   */
+  turnAway(error: PgError): void {
+    if (!this.isOpen) return;
+    this.#end(error.message, error);
+    this.hangUp();
+  }
+
+  #end(reason: string, error: PgError | undefined): void {
     const service = this.#service;
     this.#service = undefined;
     if (error === undefined || service?.isMidReply === true) {
@@ -228,7 +246,10 @@ export class ClientSession implements RelayHost {
   async #receiveOpening(input: LoginInput): Promise<ClientOpening> {
     const origin = await receiveOrigin(input, this.#options.desk.proxyRule(this.stream));
     if (origin.kind === "nothing") return origin;
-    this.remote = origin.remote ?? this.remote;
+    if (origin.remote !== undefined) {
+      this.remote = origin.remote;
+      this.#options.desk.noteMove(this);
+    }
     return await receiveOpening(input, this.stream);
   }
 
@@ -273,7 +294,8 @@ export class ClientSession implements RelayHost {
       throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
     }
     this.#state = next;
-    const { log } = this.#options;
+    const { desk, log } = this.#options;
+    if (next.kind === "closing") desk.noteEnd(this);
     if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);
   }
 

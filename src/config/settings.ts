@@ -4,7 +4,7 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
+ * `log_format`, `max_login_clients`, `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
  * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
@@ -198,9 +198,13 @@ export const POOLER_TABLE = [
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
   text("login_notify_message", "", "Text of a NOTICE sent after each login."),
-  integer("max_client_conn", 100, "Clients accepted in total."),
+  integer("max_client_conn", 100, "Clients that may be logged in, in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
   later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  optionalInteger(
+    "max_login_clients",
+    "Connections that have not logged in yet; 0 = no limit, not set = max_client_conn; Sluice's own.",
+  ),
   bytes("max_packet_size", 2147483647, "Largest protocol message that is let through.", {
     min: 1024,
     max: 2147483647,

@@ -464,6 +464,8 @@ export class ConsoleFixture implements ConsoleContext {
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),
+      noteMove: () => {},
+      noteEnd: () => {},
       forget: (client) => this.clients.remove(client),
     };
   }
@@ -479,6 +481,7 @@ export class ConsoleFixture implements ConsoleContext {
       mockSecret: new Uint8Array(32),
       settings: () => this.#config.settings,
       refusal: () => undefined,
+      enroll: () => {},
       credentialOf: (user) =>
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))

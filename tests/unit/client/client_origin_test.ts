@@ -174,6 +174,9 @@ Deno.test("over the unix socket there is no header, whatever is trusted", async 
   const client = new TestClient(await world.network.dial(socket, options));
   await client.login({ user: "ada", database: "app" });
   client.close();
+  const liar = new TestClient(await world.network.dial(socket, options));
+  await liar.send(proxyLine("192.0.2.7", 1));
+  assert.match(await liar.lastWords(), /^FATAL 08P01 bad packet header/);
 });
 
 Deno.test("proxy_protocol and proxy_trusted take effect with a reload", async () => {
