@@ -15,6 +15,7 @@ import { CancelDesk } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
+import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
 import type { Settings } from "../config/settings.ts";
@@ -207,6 +208,7 @@ export class Pooler {
       },
     };
     this.#logins = new LoginLimit({ log, limit: () => maxLoginClients(this.live.settings) });
+    const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
       log,
@@ -217,6 +219,7 @@ export class Pooler {
       live: this.live,
       clients: this.clients,
       logins: this.#logins,
+      brake,
       pools: this.pools,
       cancels,
       ownUid: options.ownUid,
@@ -239,6 +242,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },

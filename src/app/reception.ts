@@ -22,6 +22,7 @@ import {
   type SessionDesk,
 } from "../client/client_session.ts";
 import type { ProxyRule } from "../client/client_origin.ts";
+import type { LoginBrake } from "../client/login_brake.ts";
 import type { LoginInput } from "../client/login_input.ts";
 import type { LoginLimit } from "../client/login_limit.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
@@ -56,6 +57,7 @@ export interface ReceptionOptions {
   readonly live: LiveConfig;
   readonly clients: ClientRegistry;
   readonly logins: LoginLimit;
+  readonly brake: LoginBrake;
   readonly pools: ServerPools;
   readonly cancels: CancelDesk;
   /** User ID of this process, where there is such a thing. */
@@ -139,6 +141,10 @@ export class Reception implements LoginDesk, SessionDesk {
 
   credentialOf(user: string): UserCredential | undefined {
     return this.#options.live.credentials.get(user);
+  }
+
+  holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void> {
+    return this.#options.brake.hold(client, refusal);
   }
 
   isOwnProcess(client: ClientSession, user: string): boolean {

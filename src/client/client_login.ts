@@ -74,6 +74,8 @@ export interface LoginDesk {
   enroll(client: ClientSession): void;
   /** What is known of a user; undefined if nothing. */
   credentialOf(user: string): UserCredential | undefined;
+  /** Resolves when the client may be told that its password is right, or the `refusal` it gets. */
+  holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void>;
   /** Whether the process behind a unix socket may be `user` without a password. */
   isOwnProcess(client: ClientSession, user: string): boolean;
   /**
@@ -166,6 +168,7 @@ export class ClientLogin {
       mockSecret,
     });
     let step = exchange.start();
+    const isAsked = step.kind === "challenge";
     while (step.kind === "challenge") {
       await this.#client.send(step.message);
       const message = await this.#input.message();
@@ -176,10 +179,13 @@ export class ClientLogin {
       }
       step = await exchange.receive(message.body);
     }
+    const refusal = step.kind === "rejected" ? step.reason : undefined;
+    if (isAsked || refusal !== undefined) await this.#desk.holdAnswer(this.#client, refusal);
     if (step.kind === "rejected") {
       this.#client.end(step.reason, step.error);
       return false;
     }
+    if (!this.#client.isOpen) return false;
     if (step.message !== undefined) await this.#client.send(step.message);
     return this.#client.isOpen;
   }

@@ -3,9 +3,10 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `max_login_clients`, `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
- * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `auth_fail_delay`, `count_session_features`,
+ * `io_engine`, `log_format`, `max_login_clients`, `max_replication_connections`, `on_client_loss`,
+ * `proxy_protocol`, `proxy_trusted`, `readiness_file`, `server_protocol` and
+ * `warn_session_features` are Sluice's own.
  */
 
 import { IpRange } from "../base/ip_address.ts";
@@ -113,6 +114,12 @@ export const POOLER_TABLE = [
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
   )),
+  seconds(
+    "auth_fail_delay",
+    0,
+    "How long a failed login waits for its answer, doubled by each further one; Sluice's own.",
+    { max: 10 },
+  ),
   optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
   refused(text("auth_hba_file", "", "File of HBA rules for auth_type = hba."), NO_HBA),
   refused(optionalText("auth_ident_file", "File of ident maps that HBA rules refer to."), NO_HBA),

@@ -482,6 +482,7 @@ export class ConsoleFixture implements ConsoleContext {
       settings: () => this.#config.settings,
       refusal: () => undefined,
       enroll: () => {},
+      holdAnswer: () => Promise.resolve(),
       credentialOf: (user) =>
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))
