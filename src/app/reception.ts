@@ -90,6 +90,10 @@ export class Reception implements LoginDesk, SessionDesk {
     this.mockSecret = options.random.bytes(MOCK_SECRET_BYTES);
   }
 
+  get verifierShare(): number {
+    return this.#options.live.verifierShare;
+  }
+
   settings(): Settings {
     return this.#options.live.settings;
   }

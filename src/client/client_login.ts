@@ -64,6 +64,8 @@ export interface LoginDesk {
   readonly tracked: TrackedParameters;
   /** Stable while the pooler runs: unknown users get the same salt each time. */
   readonly mockSecret: Uint8Array;
+  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
+  readonly verifierShare: number;
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
@@ -156,7 +158,7 @@ export class ClientLogin {
 
   /** Returns whether the client proved who it is; false if it is gone. */
   async #authenticate(user: string): Promise<boolean> {
-    const { derivation, mockSecret, random } = this.#desk;
+    const { derivation, mockSecret, random, verifierShare } = this.#desk;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
       method: settings.authType as ClientAuthenticationMethod,
@@ -166,6 +168,7 @@ export class ClientLogin {
       derivation,
       scramIterations: settings.scramIterations,
       mockSecret,
+      verifierShare,
     });
     let step = exchange.start();
     const isAsked = step.kind === "challenge";

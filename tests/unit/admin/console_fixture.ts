@@ -479,6 +479,7 @@ export class ConsoleFixture implements ConsoleContext {
       derivation: this.#derivation,
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
+      verifierShare: 0,
       settings: () => this.#config.settings,
       refusal: () => undefined,
       enroll: () => {},
