@@ -29,10 +29,12 @@ export interface PreparedConfig {
 export class LiveConfig {
   #loaded: LoadedConfig;
   #credentials: ReadonlyMap<string, UserCredential>;
+  #verifierShare: number;
 
   constructor(loaded: LoadedConfig) {
     this.#loaded = loaded;
     this.#credentials = credentialsOf(loaded, new Map());
+    this.#verifierShare = verifierShareOf(this.#credentials);
   }
 
   get loaded(): LoadedConfig {
@@ -52,6 +54,11 @@ export class LiveConfig {
     return this.#credentials;
   }
 
+  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
+  get verifierShare(): number {
+    return this.#verifierShare;
+  }
+
   /**
    * Makes a new configuration ready. What was learned of unchanged users is kept.
    * @throws {RulesError} If its settings ask for rules that were not read.
@@ -62,6 +69,7 @@ export class LiveConfig {
     const credentials = credentialsOf(loaded, this.#credentials);
     const putInForce = () => {
       this.#credentials = credentials;
+      this.#verifierShare = verifierShareOf(credentials);
       this.#loaded = loaded;
     };
     return { loaded, putInForce };
@@ -93,4 +101,11 @@ function credentialsOf(
     credentials.set(name, isSame ? known : new UserCredential(name, secret));
   }
   return credentials;
+}
+
+/** 1 where no secret is known here: elsewhere verifiers are what PostgreSQL keeps. */
+function verifierShareOf(credentials: ReadonlyMap<string, UserCredential>): number {
+  const kinds = [...credentials.values()].map(({ kind }) => kind).filter((kind) => kind !== "none");
+  if (kinds.length === 0) return 1;
+  return kinds.filter((kind) => kind === "scram").length / kinds.length;
 }

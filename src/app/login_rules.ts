@@ -89,7 +89,7 @@ export class LoginRules {
   #decide(client: ClientSession, { database, replication, user }: ClientIntent): HbaRule {
     const { live, log, ownNetworks } = this.#options;
     const rules = live.loaded.rules?.hba;
-    const { isUnix, remote } = client.stream;
+    const { remote, stream: { isUnix } } = client;
     const address = isUnix ? undefined : peerIp(remote.host);
     // Where it is not known where somebody comes from, no rule can be right.
     const isKnown = isUnix || address !== undefined;

@@ -16,7 +16,10 @@ import { CancelDesk } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
+import { LoginBrake } from "../client/login_brake.ts";
+import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
+import type { Settings } from "../config/settings.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
@@ -56,6 +59,12 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
 
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
+
+/** Least `max_login_clients` where it is not set: a health check must not end somebody's login. */
+const MIN_LOGIN_CLIENTS = 100;
+
+/** How often the log is told of logins that were ended for others. */
+const LOGIN_REPORT_INTERVAL_MS = 10_000;
 
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
@@ -107,6 +116,7 @@ export class Pooler {
   readonly #reception: Reception;
   readonly #reloader: Reloader;
   readonly #cancels: CancelDesk;
+  readonly #logins: LoginLimit;
   readonly #clientTasks: TaskGroup;
   readonly #serverTasks: TaskGroup;
   /** The accept loops and the janitor. */
@@ -203,6 +213,8 @@ export class Pooler {
         this.shutdown(mode, limitMs);
       },
     };
+    this.#logins = new LoginLimit({ log, limit: () => maxLoginClients(this.live.settings) });
+    const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
       log,
@@ -218,6 +230,8 @@ export class Pooler {
         ownNetworks: options.ownNetworks ?? (() => []),
       }),
       clients: this.clients,
+      logins: this.#logins,
+      brake,
       pools: this.pools,
       cancels,
       ownUid: options.ownUid,
@@ -240,6 +254,8 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
+      { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
       {
@@ -286,6 +302,7 @@ export class Pooler {
       desk: this.#reception,
     });
     this.clients.add(client);
+    this.#logins.add(client);
     this.#clientTasks.spawn(() => client.run());
     return client;
   }
@@ -441,4 +458,9 @@ export class Pooler {
   #closeListeners(): void {
     for (const listener of this.#listeners) listener.close();
   }
+}
+
+/** Where it is not set, as many as may be in at the same time: then no rush of theirs is too many. */
+function maxLoginClients({ maxClientConn, maxLoginClients }: Settings): number {
+  return maxLoginClients ?? Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
 }

@@ -64,6 +64,8 @@ export interface LoginDesk {
   readonly tracked: TrackedParameters;
   /** Stable while the pooler runs: unknown users get the same salt each time. */
   readonly mockSecret: Uint8Array;
+  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
+  readonly verifierShare: number;
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
@@ -76,8 +78,15 @@ export interface LoginDesk {
     client: ClientSession,
     intent: ClientIntent,
   ): ClientAuthenticationMethod | Promise<ClientAuthenticationMethod>;
+  /**
+   * The client has proved who it is.
+   * @throws {PgError} If there is no room any more.
+   */
+  enroll(client: ClientSession): void;
   /** What is known of a user; undefined if nothing. */
   credentialOf(user: string): UserCredential | undefined;
+  /** Resolves when the client may be told that its password is right, or the `refusal` it gets. */
+  holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void>;
   /** Whether the process behind a unix socket may be `user` without a password. */
   isOwnProcess(client: ClientSession, user: string): boolean;
   /**
@@ -138,12 +147,13 @@ export class ClientLogin {
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
     if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
+    this.#desk.enroll(this.#client);
     return await this.#admit(intent, isOwnProcess);
   }
 
   #addHost(parameters: ParameterCache): void {
     const name = parameters.get("application_name");
-    parameters.set("application_name", nameWithHost(name, this.#client.stream.remote));
+    parameters.set("application_name", nameWithHost(name, this.#client.remote));
   }
 
   /** Settles which version is spoken; says once what of that asked for is not spoken. */
@@ -157,7 +167,7 @@ export class ClientLogin {
 
   /** Returns whether the client proved who it is; false if it is gone. */
   async #authenticate(intent: ClientIntent): Promise<boolean> {
-    const { derivation, mockSecret, random } = this.#desk;
+    const { derivation, mockSecret, random, verifierShare } = this.#desk;
     const { user } = intent;
     const method = await this.#desk.methodFor(this.#client, intent);
     if (!this.#client.isOpen) return false;
@@ -170,8 +180,10 @@ export class ClientLogin {
       derivation,
       scramIterations: settings.scramIterations,
       mockSecret,
+      verifierShare,
     });
     let step = exchange.start();
+    const isAsked = step.kind === "challenge";
     while (step.kind === "challenge") {
       await this.#client.send(step.message);
       const message = await this.#input.message();
@@ -182,10 +194,13 @@ export class ClientLogin {
       }
       step = await exchange.receive(message.body);
     }
+    const refusal = step.kind === "rejected" ? step.reason : undefined;
+    if (isAsked || refusal !== undefined) await this.#desk.holdAnswer(this.#client, refusal);
     if (step.kind === "rejected") {
       this.#client.end(step.reason, step.error);
       return false;
     }
+    if (!this.#client.isOpen) return false;
     if (step.message !== undefined) await this.#client.send(step.message);
     return this.#client.isOpen;
   }

@@ -3,11 +3,13 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
- * `server_protocol` and `warn_session_features` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `auth_fail_delay`, `count_session_features`,
+ * `io_engine`, `log_format`, `max_login_clients`, `max_replication_connections`, `on_client_loss`,
+ * `proxy_protocol`, `proxy_trusted`, `readiness_file`, `server_protocol` and
+ * `warn_session_features` are Sluice's own.
  */
 
+import { IpRange } from "../base/ip_address.ts";
 import {
   boolean,
   bytes,
@@ -90,6 +92,11 @@ const SYSLOG_FACILITIES = [
   "local7",
 ] as const;
 
+function ipRangeProblem(item: string): string | undefined {
+  if (IpRange.parse(item) !== undefined) return undefined;
+  return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
+}
+
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
   list("admin_users", "", "Users who may run every console command."),
@@ -102,6 +109,12 @@ export const POOLER_TABLE = [
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
   )),
+  seconds(
+    "auth_fail_delay",
+    0,
+    "How long a failed login waits for its answer, doubled by each further one; Sluice's own.",
+    { max: 10 },
+  ),
   optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
   text("auth_hba_file", "", "File of HBA rules for auth_type = hba; read at start and by RELOAD."),
   optionalText(
@@ -190,9 +203,13 @@ export const POOLER_TABLE = [
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
   text("login_notify_message", "", "Text of a NOTICE sent after each login."),
-  integer("max_client_conn", 100, "Clients accepted in total."),
+  integer("max_client_conn", 100, "Clients that may be logged in, in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
   later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  optionalInteger(
+    "max_login_clients",
+    "Connections that have not logged in yet; 0 = no limit, not set = max_client_conn; Sluice's own.",
+  ),
   bytes("max_packet_size", 2147483647, "Largest protocol message that is let through.", {
     min: 1024,
     max: 2147483647,
@@ -227,6 +244,17 @@ export const POOLER_TABLE = [
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
   seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never."),
+  boolean(
+    "proxy_protocol",
+    false,
+    "Take the client's address from the PROXY header that a trusted proxy sends; Sluice's own.",
+  ),
+  list(
+    "proxy_trusted",
+    "",
+    "Addresses and ranges of those proxies, whose connections must begin with a header; Sluice's own.",
+    { itemProblem: ipRangeProblem },
+  ),
   seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
   seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
   seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),

@@ -461,9 +461,12 @@ export class ConsoleFixture implements ConsoleContext {
   #desk(): SessionDesk {
     return {
       settings: () => this.#config.settings,
+      proxyRule: () => "off",
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),
+      noteMove: () => {},
+      noteEnd: () => {},
       forget: (client) => this.clients.remove(client),
     };
   }
@@ -477,9 +480,12 @@ export class ConsoleFixture implements ConsoleContext {
       derivation: this.#derivation,
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
+      verifierShare: 0,
       settings: () => this.#config.settings,
       refusal: () => undefined,
       methodFor: () => this.#config.settings.authType as ClientAuthenticationMethod,
+      enroll: () => {},
+      holdAnswer: () => Promise.resolve(),
       credentialOf: (user) =>
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))

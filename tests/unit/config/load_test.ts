@@ -335,3 +335,22 @@ Deno.test("loadConfig() gives a configuration or ConfigErrors for any text", asy
     { numRuns: 1000 },
   );
 });
+
+Deno.test("loadConfig() takes addresses and ranges for proxy_trusted, and nothing else", async () => {
+  const config = await loadToml('[pooler]\nproxy_trusted = ["10.0.0.0/8", "::1"]\n');
+  assert.deepEqual(config.settings.proxyTrusted, ["10.0.0.0/8", "::1"]);
+  for (const bad of ["proxy.example", "10.0.0.0/33", "10.0.0"]) {
+    const errors = await errorsOf(loadToml(`[pooler]\nproxy_trusted = "10.0.0.1, ${bad}"\n`));
+    assert.equal(errors.length, 1);
+    assert.ok(errors[0]!.includes(`found "${bad}"`));
+  }
+});
+
+Deno.test("loadConfig() warns where proxy_protocol is on and nobody is trusted", async () => {
+  const { warnings } = await loadToml("[pooler]\nproxy_protocol = true\n");
+  assert.deepEqual(warnings, [
+    'config.toml: "proxy_protocol" believes nobody\'s header as long as "proxy_trusted" is empty',
+  ]);
+  const trusted = '[pooler]\nproxy_protocol = true\nproxy_trusted = "::1"\n';
+  assert.deepEqual((await loadToml(trusted)).warnings, []);
+});
