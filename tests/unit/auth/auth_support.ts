@@ -7,6 +7,7 @@ import {
   ClientAuthentication,
   type ClientAuthenticationMethod,
 } from "../../../src/auth/client_authentication.ts";
+import type { ChannelBindingMode, ServerTlsFacts } from "../../../src/auth/channel_binding.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { encodeBase64, scramKeys } from "../../../src/auth/scram.ts";
@@ -73,6 +74,7 @@ export interface Demand {
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
   readonly mockSecret?: Uint8Array;
+  readonly endPoint?: Uint8Array | undefined;
 }
 
 /** What we demand of a client, with what a test does not care about filled in. */
@@ -85,6 +87,7 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     derivation: demand.derivation ?? new KeyDerivation(),
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
+    endPoint: demand.endPoint,
   });
 }
 
@@ -93,16 +96,21 @@ export interface Answerer {
   readonly credential?: UserCredential | undefined;
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
+  readonly channelBinding?: ChannelBindingMode;
+  readonly tls?: ServerTlsFacts | undefined;
 }
 
 /** What we answer to a server, likewise. */
 export function serverAuthentication(answerer: Answerer): ServerAuthentication {
-  return new ServerAuthentication({
+  const exchange = new ServerAuthentication({
     userName: answerer.userName ?? "ada",
     credential: answerer.credential,
     random: answerer.random ?? new CountingRandom(100),
     derivation: answerer.derivation ?? new KeyDerivation(),
+    channelBinding: answerer.channelBinding ?? "prefer",
   });
+  if (answerer.tls !== undefined) exchange.noteTls(answerer.tls);
+  return exchange;
 }
 
 /** The body of a message. */
