@@ -2,6 +2,7 @@
 
 import { databaseConfigOf, poolModeOf, withRunningSettings } from "../config/effective_settings.ts";
 import { UserCredential } from "../auth/credential.ts";
+import { type VerifierShape, verifierShapes } from "../auth/mock_challenge.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { PoolMode, Settings } from "../config/settings.ts";
@@ -26,10 +27,12 @@ export interface PreparedConfig {
 export class LiveConfig {
   #loaded: LoadedConfig;
   #credentials: ReadonlyMap<string, UserCredential>;
+  #verifierShapes: readonly VerifierShape[];
 
   constructor(loaded: LoadedConfig) {
     this.#loaded = loaded;
     this.#credentials = credentialsOf(loaded, new Map());
+    this.#verifierShapes = shapesOf(loaded, this.#credentials);
   }
 
   get loaded(): LoadedConfig {
@@ -49,12 +52,19 @@ export class LiveConfig {
     return this.#credentials;
   }
 
+  /** What these users' SCRAM verifiers look like from outside. */
+  get verifierShapes(): readonly VerifierShape[] {
+    return this.#verifierShapes;
+  }
+
   /** Makes a new configuration ready. What was learned of unchanged users is kept. */
   prepare(read: LoadedConfig): PreparedConfig {
     const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
     const credentials = credentialsOf(loaded, this.#credentials);
+    const shapes = shapesOf(loaded, credentials);
     const putInForce = () => {
       this.#credentials = credentials;
+      this.#verifierShapes = shapes;
       this.#loaded = loaded;
     };
     return { loaded, putInForce };
@@ -69,6 +79,13 @@ export class LiveConfig {
   poolMode(user: string, database: string): PoolMode {
     return poolModeOf(this.config, { database, user });
   }
+}
+
+function shapesOf(
+  { config }: LoadedConfig,
+  credentials: ReadonlyMap<string, UserCredential>,
+): readonly VerifierShape[] {
+  return verifierShapes(credentials.values(), config.settings.scramIterations);
 }
 
 function credentialsOf(

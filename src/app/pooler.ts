@@ -77,6 +77,8 @@ export interface PoolerOptions {
   readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
+  /** What only this machine has and keeps; without it, salts of unknown users last as long as this. */
+  readonly hostSecret?: string | undefined;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
   /** Told before a configuration is read anew, and after it was taken over or not. */
@@ -209,6 +211,7 @@ export class Pooler {
       pools: this.pools,
       cancels,
       ownUid: options.ownUid,
+      hostSecret: options.hostSecret,
       onAbandoned: (server, pool) => {
         // The end of all is not held up by what nobody waits for.
         if (this.#isStopping) return;

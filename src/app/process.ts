@@ -33,6 +33,7 @@ import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
+import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
@@ -329,6 +330,7 @@ async function startPooler(
     userListFile: { read: loadUserList, stampOf: stampOfFile },
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
+    hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),

@@ -29,6 +29,7 @@ import { CHANNEL_BINDING_TYPE } from "./channel_binding.ts";
 import type { UserCredential } from "./credential.ts";
 import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
+import { mockChallenge, mockSalt, type VerifierShape } from "./mock_challenge.ts";
 import { preparePassword } from "./saslprep.ts";
 import {
   decodeBase64,
@@ -83,8 +84,10 @@ export interface ClientAuthenticationOptions {
   readonly derivation: KeyDerivation;
   /** Rounds for a verifier made of a plain secret: setting `scram_iterations`. */
   readonly scramIterations: number;
-  /** Random bytes, 32 of them, that the pooler draws once and keeps to itself. */
+  /** Bytes, `MOCK_SECRET_BYTES` of them, that the pooler keeps to itself and does not change. */
   readonly mockSecret: Uint8Array;
+  /** What the verifiers of known users look like; unknown ones are asked likewise. */
+  readonly mockShapes?: readonly VerifierShape[];
   /**
    * What a login can be bound to, as `tlsServerEndPoint()` makes it of the certificate that the
    * client was shown; with it SCRAM-SHA-256-PLUS is offered too. Undefined without TLS.
@@ -94,9 +97,6 @@ export interface ClientAuthenticationOptions {
 
 /** As PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
 const MAX_BODY_BYTES = 65_535;
-
-/** As PostgreSQL's SCRAM_DEFAULT_SALT_LEN, so that ours look like those it stores. */
-const SALT_BYTES = 16;
 
 /** As PostgreSQL's SCRAM_RAW_NONCE_LEN. */
 const NONCE_BYTES = 18;
@@ -286,9 +286,7 @@ export class ClientAuthentication {
     if (clientFirst.flag === "y" && endPoint !== undefined) return rejectDowngrade();
     const bound = isPlus ? endPoint : undefined;
     const channelBinding = channelBindingOf(clientFirst.gs2Header, bound);
-    // Made for every user, so that those with a verifier are not told by the time it takes.
-    const made = { salt: this.#makeSalt(), iterations: this.#options.scramIterations };
-    const { salt, iterations } = this.#credential?.verifier ?? made;
+    const { salt, iterations } = this.#verifierFacts();
     const nonce = clientFirst.nonce + encodeBase64(this.#options.random.bytes(NONCE_BYTES));
     const first: ServerFirst = { nonce, salt, iterations };
     const message = authenticationSaslContinue(bytesOf(buildServerFirst(first)));
@@ -346,13 +344,15 @@ export class ClientAuthentication {
   }
 
   /**
-   * The salt of a user who has no verifier: it looks random and is the same at each try. Users with
-   * a plain secret get theirs from here too, so nothing tells them from users who do not exist, not
-   * even after the configuration was read again.
+   * Salt and rounds to demand. Made up for every user, so that those with a verifier are not told by
+   * the time it takes. A plain secret has the salt that its user would have if unknown.
    */
-  #makeSalt(): string {
-    const name = new TextEncoder().encode(this.#options.userName);
-    return encodeBase64(hmac(this.#options.mockSecret, name).subarray(0, SALT_BYTES));
+  #verifierFacts(): Pick<ScramVerifier, "salt" | "iterations"> {
+    const { mockSecret: secret, mockShapes: shapes = [], scramIterations, userName } =
+      this.#options;
+    const mock = mockChallenge(userName, { secret, shapes, scramIterations });
+    if (this.#credential?.kind !== "plain") return this.#credential?.verifier ?? mock;
+    return { salt: mockSalt(userName, { secret }), iterations: scramIterations };
   }
 
   #hasSecret(): boolean {

@@ -38,6 +38,7 @@ export interface WorldOptions {
   /** Further sections, in place of the world's own databases and users. */
   readonly sections?: string;
   readonly postgres?: Partial<Omit<FakePostgresOptions, "network" | "random">>;
+  readonly hostSecret?: string;
 }
 
 /** The user and database of a client that does not say otherwise. */
@@ -137,6 +138,7 @@ export class PoolerWorld implements AsyncDisposable {
       loaded,
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
+      hostSecret: options.hostSecret,
       onReloaded: () => {
         if (failure !== undefined) throw failure;
       },

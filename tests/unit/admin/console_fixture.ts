@@ -476,6 +476,7 @@ export class ConsoleFixture implements ConsoleContext {
       derivation: this.#derivation,
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
+      mockShapes: [],
       settings: () => this.#config.settings,
       refusal: () => undefined,
       credentialOf: (user) =>

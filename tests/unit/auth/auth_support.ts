@@ -10,6 +10,7 @@ import {
 import type { ChannelBindingMode, ServerTlsFacts } from "../../../src/auth/channel_binding.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
+import type { VerifierShape } from "../../../src/auth/mock_challenge.ts";
 import { encodeBase64, scramKeys } from "../../../src/auth/scram.ts";
 import {
   ServerAuthentication,
@@ -74,6 +75,7 @@ export interface Demand {
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
   readonly mockSecret?: Uint8Array;
+  readonly mockShapes?: readonly VerifierShape[];
   readonly endPoint?: Uint8Array | undefined;
 }
 
@@ -87,6 +89,7 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     derivation: demand.derivation ?? new KeyDerivation(),
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
+    mockShapes: demand.mockShapes ?? [],
     endPoint: demand.endPoint,
   });
 }
