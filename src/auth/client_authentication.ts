@@ -36,7 +36,6 @@ import {
   encodeBase64,
   equalBytes,
   equalSecrets,
-  hmac,
   MAX_SCRAM_ITERATIONS,
   recoverClientKey,
   SCRAM_MECHANISM,
