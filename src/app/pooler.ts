@@ -92,6 +92,8 @@ export interface PoolerOptions {
   readonly systemUserOf?: SystemUserOf;
   /** The networks of this machine, for `samehost` and `samenet`; without it there are none. */
   readonly ownNetworks?: OwnNetworks;
+  /** What only this machine has and keeps; without it, salts of unknown users last as long as this. */
+  readonly hostSecret?: string | undefined;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
   /** Told before a configuration is read anew, and after it was taken over or not. */
@@ -235,6 +237,7 @@ export class Pooler {
       pools: this.pools,
       cancels,
       ownUid: options.ownUid,
+      hostSecret: options.hostSecret,
       onAbandoned: (server, pool) => {
         // The end of all is not held up by what nobody waits for.
         if (this.#isStopping) return;

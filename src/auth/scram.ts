@@ -12,8 +12,11 @@ import { Buffer } from "node:buffer";
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { KEY_BYTES } from "./key_derivation.ts";
 
-/** The only mechanism offered and chosen; SCRAM-SHA-256-PLUS needs TLS. */
+/** The mechanism that is always there. */
 export const SCRAM_MECHANISM = "SCRAM-SHA-256";
+
+/** The same, bound to the TLS connection. */
+export const SCRAM_PLUS_MECHANISM = "SCRAM-SHA-256-PLUS";
 
 /**
  * More rounds than this are not derived: sixteen times the 600,000 that OWASP advises, and some two

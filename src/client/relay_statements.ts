@@ -75,7 +75,8 @@ export class RelayStatements {
     const { intake, rewriter, stats } = this.#options;
     const { place } = intake;
     place.answeringSegment = intake.requests.answeringSegment;
-    return rewriter.for(client, { place, server, stats });
+    // Not an object of all four, which would be made for each chunk.
+    return rewriter.at(place, stats).between(client, server);
   }
 
   /**

@@ -106,16 +106,18 @@ export class StatementRewriter implements RangeTarget {
     return new ServerStatements(this.#options.book);
   }
 
-  /** Says whose bytes `write()` gets next, and where they go. */
-  for(
-    client: ClientStatements,
-    { place, server, stats }: { place: ChunkPlace; server: StatementServer; stats: PoolStats },
-  ): this {
-    this.#client = client;
+  /** Says where the bytes that `write()` gets next stand, and who counts what is sent. */
+  at(place: ChunkPlace, stats: PoolStats): this {
     this.#place = place;
+    this.#stats = stats;
+    return this;
+  }
+
+  /** Says whose they are and where they go. */
+  between(client: ClientStatements, server: StatementServer): this {
+    this.#client = client;
     this.#server = server;
     this.#statements = server.statements;
-    this.#stats = stats;
     this.#out = server.statements.outgoing;
     return this;
   }
