@@ -60,7 +60,7 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
 
-/** Least `max_login_clients` where it is not set: a health check must not end somebody's login. */
+/** Least limit where `max_login_clients` is 0: a health check must not end somebody's login. */
 const MIN_LOGIN_CLIENTS = 100;
 
 /** How often the log is told of logins that were ended for others. */
@@ -463,7 +463,7 @@ export class Pooler {
   }
 }
 
-/** Where it is not set, as many as may be in at the same time: then no rush of theirs is too many. */
+/** Unless set, as many as may be in at the same time: then no rush of theirs is too many. */
 function maxLoginClients({ maxClientConn, maxLoginClients }: Settings): number {
-  return maxLoginClients ?? Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
+  return maxLoginClients > 0 ? maxLoginClients : Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
 }
