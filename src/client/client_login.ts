@@ -173,7 +173,6 @@ export class ClientLogin {
     const { derivation, mockSecret, random, verifierShare } = this.#desk;
     const { user } = intent;
     const method = await this.#desk.methodFor(this.#client, intent);
-    if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
       method,
