@@ -8,9 +8,10 @@
 import type { ClientStatements } from "../link/client_statements.ts";
 import {
   type AnsweredLink,
+  closesAll,
   isOutdated,
   onAnswer,
-  onCommandComplete,
+  onClosedAll,
   onError,
   onLinkEnd,
   onSegmentEnd,
@@ -56,7 +57,7 @@ export class RelayStatements {
     const { intake, rewriter } = this.#options;
     this.#repeatableBytes = 0;
     const isInside = this.#client?.parseInParts !== undefined ||
-      this.#client?.deallocatingPortal !== undefined;
+      this.#client?.deallocatingPortal !== undefined || this.#client?.isUnnamedInParts === true;
     if (!intake.hasStatements && !isInside) {
       // A Query takes the unnamed statement away.
       if (intake.hasQuery) this.#client?.dropUnnamed();
@@ -96,8 +97,8 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return false;
     const segment = requests.answeringSegment;
-    if (cursor.type === Backend.CommandComplete) {
-      onCommandComplete({ client, server: server.statements }, segment, cursor);
+    if (cursor.type === Backend.CommandComplete && closesAll(cursor)) {
+      onClosedAll({ client, server: server.statements }, { segment, index });
     }
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
@@ -137,9 +138,10 @@ export class RelayStatements {
   /** ReadyForQuery has come, to be noted by the requests after this. */
   onReady(server: ServerSession): void {
     const client = this.#client;
-    if (client === undefined || client.plan.isEmpty) return;
-    const segment = this.#options.intake.requests.answeringSegment;
-    onSegmentEnd({ client, server: server.statements }, segment);
+    if (client === undefined) return;
+    const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
+    if (client.plan.isEmpty && client.unnamedSegment !== segment) return;
+    onSegmentEnd({ client, server: server.statements }, { segment, index });
   }
 
   /** The link is over. */

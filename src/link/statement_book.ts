@@ -5,6 +5,7 @@
 
 import { closeStatement, parse } from "../wire/extended_messages.ts";
 import { BytesMap } from "./bytes_map.ts";
+import type { ALL } from "./deallocation.ts";
 
 /** PgBouncer's, so that whoever looks for them in pg_prepared_statements finds them. */
 const NAME_PREFIX = "PGBOUNCER_";
@@ -36,11 +37,14 @@ export class Statement {
 export interface Registration {
   readonly name: Uint8Array;
   readonly statement: Statement;
-  /** The name that running it takes away: it is a DEALLOCATE of the client's. */
-  readonly deallocates: Uint8Array | undefined;
-  /** The link and segment in which it was made. */
+  /** The name that running it takes away, or that it takes all: it is a DEALLOCATE of the client's. */
+  readonly deallocates: Uint8Array | typeof ALL | undefined;
+  /** The link in which it was made, and its place there. */
   readonly link: number;
   readonly segment: number;
+  readonly index: number;
+  /** Whether it holds its statement. */
+  isHolding: boolean;
 }
 
 /** All statements that anybody holds. */
