@@ -268,7 +268,7 @@ export class StatementRewriter implements RangeTarget {
   }
 
   #parseUnnamed(cursor: MessageCursor, content: number): void {
-    const { buffer, end, isWhole, start } = cursor;
+    const { buffer, end, isWhole } = cursor;
     const client = this.#client;
     client.unnamedDeallocates = undefined;
     client.unnamedSegment = this.#segment;
