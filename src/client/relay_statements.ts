@@ -11,7 +11,6 @@ import {
   closesAll,
   isOutdated,
   onAnswer,
-  onClosedAll,
   onError,
   onLinkEnd,
   onSegmentEnd,
@@ -95,11 +94,12 @@ export class RelayStatements {
     const index = requests.answeredInSegment;
     requests.onAnswer();
     const client = this.#client;
-    if (client === undefined) return false;
     const segment = requests.answeringSegment;
     if (cursor.type === Backend.CommandComplete && closesAll(cursor)) {
-      onClosedAll({ client, server: server.statements }, { segment, index });
+      server.statements.removePrepared();
+      client?.forgetAll({ segment, index });
     }
+    if (client === undefined) return false;
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
   }

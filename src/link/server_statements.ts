@@ -135,7 +135,7 @@ export class ServerStatements {
   /** The server has closed all that was prepared up to now; what is on its way comes later. */
   removePrepared(): void {
     for (const one of [...this.#byStatement.values()]) {
-      if (one.presence !== "pending") this.remove(one);
+      if (one.presence === "present" || one.presence === "doubtful") this.remove(one);
     }
   }
 

@@ -129,15 +129,6 @@ export function closesAll({ buffer, end, isWhole, start }: MessageCursor): boole
   return CLOSES_ALL.includes(readCommandTag(buffer, tag, end));
 }
 
-/** All statements were closed, by what was answered at a place. */
-export function onClosedAll(
-  { client, server }: Pick<AnsweredLink, "client" | "server">,
-  place: { readonly segment: number; readonly index: number },
-): void {
-  server.removePrepared();
-  client.forgetAll(place);
-}
-
 /**
  * Takes back, last first, what was done in the expectation of answers that will not come: because
  * the server skips the messages, or for a reason that says nothing of what the server did.

@@ -113,6 +113,30 @@ Deno.test("with room for one, what is evicted behind DEALLOCATE ALL is not taken
   client.close();
 });
 
+Deno.test("a statement prepared behind DEALLOCATE ALL is remembered if its eviction is skipped", async () => {
+  await using pooler = await world("max_prepared_statements = 1");
+  const [client, other] = [await pooler.login(), await pooler.login()];
+  await client.send(
+    frontend.query("deallocate all"),
+    ...[frontend.parse("select 'b'", "b"), frontend.sync()],
+    ...[...FAILING, frontend.parse("select 'c'", "c"), frontend.sync()],
+  );
+  assert.deepEqual(await answers(client, 3), ["CZ", "1Z", "12EZ 22012"]);
+  assert.equal(await alone(other, frontend.parse("select 'b'", "b"), ...running("b")), "12DCZ b");
+  for (const each of [client, other]) each.close();
+});
+
+Deno.test("DEALLOCATE ALL hidden in a Query of a client that prepares nothing is seen", async () => {
+  await using pooler = await world();
+  const [client, other] = [await pooler.login(), await pooler.login()];
+  await alone(client, frontend.parse("select 's'", "s"));
+  assert.equal((await other.query("select 1; deallocate all")).types, "TDCCZ");
+  await client.query("begin");
+  assert.equal(await alone(client, ...running("s")), "2DCZ s");
+  await client.query("commit");
+  for (const each of [client, other]) each.close();
+});
+
 Deno.test("a statement evicted and to be prepared again behind an error is not taken for present", async () => {
   await using pooler = await world("max_prepared_statements = 1");
   const [client, other] = [await pooler.login(), await pooler.login()];
