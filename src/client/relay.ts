@@ -219,10 +219,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
-    if (this.#shared?.isRepeating === true) {
-      this.#afterRepeat = () => this.onClientChunk(buffer, length);
-      return HOLD;
-    }
+    if (this.#shared?.isRepeating === true) return this.#holdForRepeat(buffer, length);
     this.#intake.take(buffer, length, this.#server !== undefined);
     return this.#afterTaking();
   }
@@ -370,6 +367,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (this.#isDetached) request.letGo();
     else if (this.#freeze === undefined) request.goOn();
     else this.#freeze.holdRequest(request);
+  }
+
+  /** By itself: a function that makes another one costs an object each time it is called. */
+  #holdForRepeat(buffer: Uint8Array, length: number): typeof HOLD {
+    this.#afterRepeat = () => this.onClientChunk(buffer, length);
+    return HOLD;
   }
 
   #goOnAfterRepeat(goOn: () => SinkAnswer): void {

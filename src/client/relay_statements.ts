@@ -140,7 +140,8 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
-    if (client.plan.isEmpty && client.unnamedSegment !== segment) return;
+    const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    if (client.plan.isEmpty && !isUnnamedLost) return;
     onSegmentEnd({ client, server: server.statements }, { segment, index });
   }
 

@@ -110,8 +110,7 @@ export function onSegmentEnd(
 ): void {
   const { client } = link;
   if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
-  if (client.plan.isEmpty) return;
-  undo(link.client.plan.takeSegment(segment), link, "unknown");
+  undo(client.plan.takeSegment(segment), link, "unknown");
 }
 
 /** The link is over, whatever was still to come. */
