@@ -58,6 +58,11 @@ export class AnswerPlan {
     return this.#answers.length === 0;
   }
 
+  /** How many take memory, those dealt with included. */
+  get heldCount(): number {
+    return this.#answers.length;
+  }
+
   add(answer: PlannedAnswer): void {
     this.#answers.push(answer);
   }

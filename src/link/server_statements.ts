@@ -34,6 +34,11 @@ export interface ServerStatement {
 export class ServerStatements {
   /** What is about to be sent to the server. */
   readonly outgoing = new RangeWriter();
+  /**
+   * By what the server reads a text as of the last ReadyForQuery, see `ParameterCache`; undefined
+   * until a client has sent something.
+   */
+  reading: string | undefined;
   readonly #book: StatementBook;
   readonly #byStatement = new Map<Statement, ServerStatement>();
   #oldest: ServerStatement | undefined;
@@ -112,6 +117,13 @@ export class ServerStatements {
   doubtAll(): void {
     for (const one of this.#byStatement.values()) {
       if (one.presence === "present") one.presence = "doubtful";
+    }
+  }
+
+  /** Those that were prepared in a segment may not be what they are held for. */
+  doubtOf(segment: number): void {
+    for (const one of this.#byStatement.values()) {
+      if (one.presence === "present" && one.segment === segment) one.presence = "doubtful";
     }
   }
 

@@ -48,7 +48,7 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
   const { client, server, toClient } = link;
   switch (planned.kind) {
     case "parsed":
-      if (isStill(planned, "pending")) planned.one.presence = "present";
+      if (isStill(planned, "pending")) onParsed(planned.one, server);
       return planned.registration === undefined;
     case "parsed_before":
       if (type === Backend.ParseComplete) return false;
@@ -75,6 +75,11 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
       // Not refused, though it had to be: the client sees what the server says.
       return false;
   }
+}
+
+/** What was read by other parameters than was thought when it was sent is not what it is held for. */
+function onParsed(one: ServerStatement, { reading }: ServerStatements): void {
+  one.presence = one.statement.reading === reading ? "present" : "doubtful";
 }
 
 /**

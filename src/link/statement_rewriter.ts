@@ -58,11 +58,19 @@ export interface ChunkPlace {
   answeringSegment: number;
 }
 
+/** A client as the rewriter needs it; made once, not for each chunk. */
+export interface StatementClient {
+  readonly statements: ClientStatements;
+  readonly place: ChunkPlace;
+  readonly stats: PoolStats;
+}
+
 /** A server as the rewriter needs it. */
 export interface StatementServer extends RangeTarget {
   /** As of the last ReadyForQuery. */
   readonly transactionStatus: number;
   readonly statements: ServerStatements;
+  readonly parameters: { readonly reading: string };
 }
 
 /** What a rewriter is made of. */
@@ -90,6 +98,8 @@ export class StatementRewriter implements RangeTarget {
   #server!: StatementServer;
   #statements!: ServerStatements;
   #stats!: PoolStats;
+  /** By what the server reads a text. */
+  #reading = "";
   #out!: RangeWriter;
   /** Where the next message to the server will stand. */
   #segment = 0;
@@ -110,15 +120,13 @@ export class StatementRewriter implements RangeTarget {
   }
 
   /** Says whose bytes `write()` gets next, and where they go. */
-  for(
-    client: ClientStatements,
-    { place, server, stats }: { place: ChunkPlace; server: StatementServer; stats: PoolStats },
-  ): this {
-    this.#client = client;
+  for({ place, statements, stats }: StatementClient, server: StatementServer): this {
+    this.#client = statements;
     this.#place = place;
     this.#server = server;
     this.#statements = server.statements;
     this.#stats = stats;
+    this.#reading = server.parameters.reading;
     this.#out = server.statements.outgoing;
     return this;
   }
@@ -331,8 +339,8 @@ export class StatementRewriter implements RangeTarget {
     }
     const instead = this.#deallocationContent;
     const statement = deallocates === undefined || deallocates === ALL
-      ? book.hold(buffer, content, end)
-      : book.hold(instead, 0, instead.length);
+      ? book.hold(buffer.subarray(content, end), this.#reading)
+      : book.hold(instead, this.#reading);
     return this.#client.register({
       ...{ ...this.#here(), statement, deallocates, link: this.#client.link, isHolding: true },
       name: buffer.slice(name, Math.min(content - 1, name + MAX_NAME_BYTES)),
@@ -344,7 +352,7 @@ export class StatementRewriter implements RangeTarget {
    * prepared for it: if the server had lost it, the second would take its place for everybody.
    */
   #parseAgain(
-    { statement }: Registration,
+    known: Registration,
     { buffer, content, end, name }: {
       buffer: Uint8Array;
       name: number;
@@ -352,6 +360,7 @@ export class StatementRewriter implements RangeTarget {
       end: number;
     },
   ): void {
+    const statement = this.#statementOf(known);
     const one = this.#statements.find(statement);
     if (one?.presence !== "pending" || !this.#isReady(one)) this.#prepare(statement, undefined);
     const error = new PgError(
@@ -384,8 +393,9 @@ export class StatementRewriter implements RangeTarget {
     const known = this.#client.find(buffer, name, rest - 1);
     if (known === undefined) return this.#refuseUnknown(cursor, name, rest);
     this.#noteDeallocation(known.deallocates, buffer, portal, name - 1);
-    this.#ensure(known.statement);
-    this.#rename(cursor, name, rest, known.statement.nameBytes);
+    const statement = this.#statementOf(known);
+    this.#ensure(statement);
+    this.#rename(cursor, name, rest, statement.nameBytes);
   }
 
   #describe(cursor: MessageCursor): void {
@@ -399,8 +409,9 @@ export class StatementRewriter implements RangeTarget {
     }
     const known = this.#client.find(buffer, name, rest - 1);
     if (known === undefined) return this.#refuseUnknown(cursor, name, rest);
-    this.#ensure(known.statement);
-    this.#rename(cursor, name, rest, known.statement.nameBytes);
+    const statement = this.#statementOf(known);
+    this.#ensure(statement);
+    this.#rename(cursor, name, rest, statement.nameBytes);
   }
 
   #execute(cursor: MessageCursor): void {
@@ -489,6 +500,16 @@ export class StatementRewriter implements RangeTarget {
   }
 
   // --- what the server has ---
+
+  /** What a name means, as the server reads it now. HOT. */
+  #statementOf(registration: Registration): Statement {
+    const { statement } = registration;
+    if (statement.reading === this.#reading) return statement;
+    const { book } = this.#options;
+    registration.statement = book.hold(statement.content, this.#reading);
+    book.release(statement);
+    return registration.statement;
+  }
 
   /** Sees to it that the server has a statement when the next message comes. HOT. */
   #ensure(statement: Statement): void {

@@ -374,6 +374,55 @@ Deno.test("in a transaction the first query of an altered table fails, and the n
   assert.deepEqual((await all()).rows, [{ a: 1, b: 2 }]);
 });
 
+for (
+  const [name, values, text] of [
+    [
+      "TimeZone",
+      ["UTC", "America/New_York"],
+      "select '2020-01-01 00:00'::timestamptz = '2020-01-01 00:00Z'",
+    ],
+    ["DateStyle", ["ISO, MDY", "ISO, DMY"], "select '01/02/2020'::date - '2020-01-02'::date"],
+    ["IntervalStyle", ["postgres", "sql_standard"], "select '-1 1:00'::interval::text"],
+    ["standard_conforming_strings", ["on", "off"], "select length('\\\\')"],
+    ["client_encoding", ["UTF8", "LATIN1"], "select length('é')"],
+  ] as const
+) {
+  Deno.test(`a statement is shared with nobody who has another ${name}, by which it means something else`, async () => {
+    await using world = await sharedWorld(1);
+    const clients = await world.connectMany(2);
+    for (const [at, client] of clients.entries()) {
+      await client.query(`set ${name} = '${values[at]}'`);
+    }
+    const run = async (client: TestClient) => {
+      await client.send(frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync());
+      return (await client.result()).rows;
+    };
+    const told: (readonly (readonly (string | null)[])[])[] = [];
+    for (const client of clients) {
+      await client.send(frontend.parse(text, "s"), frontend.sync());
+      await client.result();
+    }
+    for (const client of clients) {
+      told.push(await run(client));
+      assert.deepEqual(told.at(-1), (await client.extended(text)).rows);
+    }
+    assert.notDeepEqual(told[0], told[1]);
+    // In one breath with what it is read by: what came of it is not for the other.
+    const other = `${text} where 1 = 1`;
+    await clients[0]!.send(
+      frontend.query(`set ${name} = '${values[1]}'`),
+      ...[frontend.parse(other, "t"), frontend.sync()],
+    );
+    for (let i = 0; i < 2; i++) await clients[0]!.result();
+    const [third] = await world.connectMany(1);
+    await third!.query(`set ${name} = '${values[0]}'`);
+    await third!.send(frontend.parse(other, "s"), frontend.sync());
+    await third!.result();
+    assert.deepEqual(await run(third!), told[0]);
+    assert.deepEqual(await run(clients[0]!), told[1], "and its own names are read as it wants");
+  });
+}
+
 Deno.test("statements without end take no more memory than are kept", async () => {
   await using world = await sharedWorld(2, { max_prepared_statements: 50 });
   const client = await world.connect();

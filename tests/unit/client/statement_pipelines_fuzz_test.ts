@@ -11,7 +11,7 @@ import { SYSTEM_TCP } from "../../support/stream_options.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { TestClient } from "../../support/test_client.ts";
 
-const RUNS = Number(Deno.env.get("RUNS") ?? 60);
+const RUNS = Number(Deno.env.get("RUNS") ?? 25);
 const ROUNDS = 40;
 
 /** What is sent up to what ReadyForQuery answers. */
