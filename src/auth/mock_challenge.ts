@@ -78,12 +78,15 @@ export function mockSalt(
     readonly saltBytes?: number;
   },
 ): string {
-  // What follows the name keeps longer salts from repeating themselves; no name has a zero byte.
-  const blocks = [signed(secret, userName)];
-  for (let n = 1; n * MOCK_SECRET_BYTES < saltBytes; n++) {
-    blocks.push(signed(secret, `${userName}\0${n}`));
+  const first = signed(secret, userName);
+  if (saltBytes <= first.length) return encodeBase64(first.subarray(0, saltBytes));
+  const salt = new Uint8Array(saltBytes);
+  salt.set(first);
+  // What follows the name keeps a long salt from repeating itself; no name has a zero byte.
+  for (let at = first.length; at < saltBytes; at += first.length) {
+    salt.set(signed(secret, `${userName}\0${at}`).subarray(0, saltBytes - at), at);
   }
-  return encodeBase64(Uint8Array.from(blocks.flatMap((block) => [...block])).slice(0, saltBytes));
+  return encodeBase64(salt);
 }
 
 /** Each shape bids for the name; so a shape more or less changes few names. */

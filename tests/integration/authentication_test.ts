@@ -339,6 +339,9 @@ Deno.test("the keys of a client's SCRAM login are the client's: a forced user ne
     assert.deepEqual(await Promise.all(again.map(who)), again.map((name) => expected[name]));
     // Of the forced user there is a verifier only, and nobody has logged in by that name.
     assert.equal(await who("bare"), WRONG_TYPE);
+    await sluice.waitForLog(
+      /the stored SCRAM verifier is of use only after a client has logged in/,
+    );
   }
 });
 
