@@ -4,6 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
+import type { Config } from "../config/config.ts";
 import type { Logger } from "../log/logger.ts";
 import { type ClientTimeouts, judgeClient } from "../maintenance/client_expiry.ts";
 import type { Duty } from "../maintenance/janitor.ts";
@@ -14,6 +15,9 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
+
+/** Pools for looking up, of databases that only `*` covers, whose failed logins are remembered. */
+const MAX_PACED_LOOK_UPS = 100;
 
 /** What the duties look after. */
 export interface DutiesOptions {
@@ -158,15 +162,16 @@ function carryOut(verdict: ServerVerdict): void {
 }
 
 function freeIfUnused(
-  { live, pools }: DutiesOptions,
+  options: DutiesOptions,
   { pool, nowMs }: { pool: ServerPool; nowMs: number },
 ): void {
+  const { live, pools } = options;
   if (!pool.isEmpty) {
     pool.usedAtMs = nowMs;
     return;
   }
   const unusedMs = nowMs - pool.usedAtMs;
-  if (pools.isObsolete(pool) || isUnneeded(live, pool, unusedMs)) return pools.free(pool);
+  if (pools.isObsolete(pool) || isUnneeded(options, pool, unusedMs)) return pools.free(pool);
   const limitMs = live.settings.poolIdleTimeoutMs;
   // One that would be made again at once must not forget when its last login failed.
   const isKept = pool.rules.minPoolSize > 0 && pools.wantsSpares(pool);
@@ -177,10 +182,26 @@ function freeIfUnused(
  * Pools made for names that only `*` covers are freed, or any client could fill the memory with
  * names: at once if it never came to a server, else when unused for long.
  */
-function isUnneeded({ config, settings }: LiveConfig, pool: ServerPool, unusedMs: number): boolean {
-  if (config.databases.has(pool.database)) return false;
+function isUnneeded(
+  { live, pools }: DutiesOptions,
+  pool: ServerPool,
+  unusedMs: number,
+): boolean {
+  const { config, settings } = live;
+  if (isNamed(config, pool.database)) return false;
   const limitMs = settings.autodbIdleTimeoutMs;
-  return limitMs > 0 && unusedMs > limitMs || pool.welcome === undefined;
+  if (limitMs > 0 && unusedMs > limitMs) return true;
+  if (pool.welcome !== undefined) return false;
+  // Who looks up is not in the pool while waiting: a few are kept, so as not to try too often.
+  const isPaced = pools.isForLookUps(pool) && pools.lookUpPools().length <= MAX_PACED_LOOK_UPS;
+  return !isPaced || unusedMs > settings.serverLoginRetryMs;
+}
+
+/** Whether the operator has written the name down, and not a client made it up. */
+function isNamed({ databases, settings }: Config, database: string): boolean {
+  if (databases.has(database) || settings.authDbname === database) return true;
+  for (const { authDbname } of databases.values()) if (authDbname === database) return true;
+  return false;
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

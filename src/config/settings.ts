@@ -3,8 +3,8 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `count_session_features`, `io_engine`,
- * `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
+ * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `count_session_features`,
+ * `io_engine`, `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
  * `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
@@ -44,8 +44,9 @@ const NO_METHOD = "this way to authenticate is not built in yet";
 const NO_HBA =
   "HBA rules are not applied yet, so clients that they keep out could come in by another rule";
 
-const NO_AUTH_QUERY =
-  "looking up secrets in a database is not built in yet, so the rules in that query would not hold";
+const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
+  pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
+};
 
 const ENFORCED_TLS: Readonly<Record<string, ValueException>> = {
   "require": { status: "refused", why: NO_TLS },
@@ -103,22 +104,25 @@ export const POOLER_TABLE = [
     false,
     "Append the client's address and port to its application_name at login.",
   ),
-  later(optionalText(
+  seconds(
+    "auth_cache_ttl",
+    10,
+    "How long a secret found by auth_query is used again; 0 = it never is; Sluice's own.",
+  ),
+  optionalText(
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
-  )),
+    { exceptions: NOT_IN_CONSOLE },
+  ),
   optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
   refused(text("auth_hba_file", "", "File of HBA rules for auth_type = hba."), NO_HBA),
   refused(optionalText("auth_ident_file", "File of ident maps that HBA rules refer to."), NO_HBA),
   later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
-  refused(
-    text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
-    NO_AUTH_QUERY,
-  ),
+  text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
   choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
     exceptions: UNSUPPORTED_AUTH,
   }),
-  refused(optionalText("auth_user", "Role that runs auth_query."), NO_AUTH_QUERY),
+  optionalText("auth_user", "Role that runs auth_query; without one no secret is looked up."),
   seconds(
     "autodb_idle_timeout",
     3600,
@@ -381,9 +385,9 @@ export const DATABASE_SETTINGS = [
   integer("port", 5432, "Port of the server, the same for all hosts.", { min: 1, max: 65535 }),
   optionalText("user", "Log in to the server as this user, whoever the client is."),
   secret("password", "Secret for the server."),
-  refused(optionalText("auth_user", "Role that runs this database's auth_query."), NO_AUTH_QUERY),
-  refused(optionalText("auth_query", "auth_query of this database."), NO_AUTH_QUERY),
-  later(optionalText("auth_dbname", "Database in which that query runs.")),
+  optionalText("auth_user", "Role that runs this database's auth_query."),
+  optionalText("auth_query", "auth_query of this database."),
+  optionalText("auth_dbname", "Database in which that query runs.", { exceptions: NOT_IN_CONSOLE }),
   optionalInteger("pool_size", "Servers a pool of this database may have."),
   optionalInteger("min_pool_size", "Servers a pool of this database keeps open."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long.", {

@@ -187,7 +187,7 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
     { auth_type: "hba" },
     { auth_type: "cert" },
     { auth_hba_file: "/etc/hba.conf" },
-    { auth_query: "select 1" },
+    { auth_dbname: "pgbouncer" },
   ];
   for (const pooler of refused) {
     const { code, stderr } = await runSluice({ config: config(pooler) });
