@@ -4,7 +4,6 @@ import type { Clock } from "../base/clock.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
-import type { Config } from "../config/config.ts";
 import type { Logger } from "../log/logger.ts";
 import { type ClientTimeouts, judgeClient } from "../maintenance/client_expiry.ts";
 import type { Duty } from "../maintenance/janitor.ts";
@@ -188,20 +187,13 @@ function isUnneeded(
   unusedMs: number,
 ): boolean {
   const { config, settings } = live;
-  if (isNamed(config, pool.database)) return false;
+  if (config.databases.has(pool.database)) return false;
   const limitMs = settings.autodbIdleTimeoutMs;
   if (limitMs > 0 && unusedMs > limitMs) return true;
   if (pool.welcome !== undefined) return false;
   // Who looks up is not in the pool while waiting: a few are kept, so as not to try too often.
   const isPaced = pools.isForLookUps(pool) && pools.lookUpPools().length <= MAX_PACED_LOOK_UPS;
   return !isPaced || unusedMs > settings.serverLoginRetryMs;
-}
-
-/** Whether the operator has written the name down, and not a client made it up. */
-function isNamed({ databases, settings }: Config, database: string): boolean {
-  if (databases.has(database) || settings.authDbname === database) return true;
-  for (const { authDbname } of databases.values()) if (authDbname === database) return true;
-  return false;
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

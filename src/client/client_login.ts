@@ -196,9 +196,7 @@ export class ClientLogin {
   async #waitFor(wait: CredentialWait): Promise<UserCredential | undefined> {
     this.#client.setService(wait);
     this.#client.watchForEnd();
-    const found = await wait.outcome;
-    if (this.#client.isOpen) this.#client.setService(undefined);
-    return found;
+    return await wait.outcome;
   }
 
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {

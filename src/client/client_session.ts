@@ -140,8 +140,8 @@ export class ClientSession implements RelayHost {
     this.#enter({ kind: "active", sinceMs: this.#nowMs() });
   }
 
-  /** What the client is served with from now on; nothing, while it is asked who it is. */
-  setService(service: ClientService | undefined): void {
+  /** What the client is served with from now on. */
+  setService(service: ClientService): void {
     this.#service = service;
   }
 

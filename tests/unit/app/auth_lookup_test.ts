@@ -460,6 +460,70 @@ Deno.test("AuthLookUp uses nothing it knew before a reload that changes how secr
   assert.deepEqual(world.postgres.lookedUp, ["eve", "eve"]);
 });
 
+Deno.test("AuthLookUp logs in anew when the secret of auth_user has changed, and forgets what it knew", async () => {
+  await using world = await openWorld();
+  await outcome(world);
+  const sections = SECTIONS.replace("looking", "changed");
+  await world.reload({ sections, pooler: LINES });
+  await world.settle();
+  assert.deepEqual(lookers(world).map(({ isClosed }) => isClosed), [true]);
+  assert.equal(await outcome(world), IN);
+  assert.deepEqual(world.postgres.lookedUp, ["eve", "eve"]);
+});
+
+Deno.test("AuthLookUp keeps no answer to what was asked before such a change", async () => {
+  const slowly = LINES.replace("$1", "$1 slowly");
+  await using world = await openWorld({ pooler: 'auth_query = "look up $1 slowly"' });
+  const ended = attempt(await world.connect(), EVE);
+  await world.settle();
+  await world.reload({ sections: SECTIONS.replace("looking", "changed"), pooler: slowly });
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(await ended, IN);
+  const again = attempt(await world.connect(), EVE);
+  await world.settle();
+  assert.deepEqual(world.postgres.lookedUp, ["eve", "eve"]);
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(await again, IN);
+});
+
+Deno.test("AuthLookUp does not find a user again who is gone, whatever auth_cache_ttl is set to", async () => {
+  await using world = await openWorld();
+  await outcome(world);
+  await world.advance(11_000);
+  world.postgres.secrets.delete("eve");
+  assert.equal(await outcome(world), WRONG);
+  world.pooler.operations.set("auth_cache_ttl", "3600");
+  assert.equal(await outcome(world), WRONG);
+});
+
+Deno.test("AuthLookUp keeps a paused pool for those who wait in it", async () => {
+  await using world = await openWorld();
+  await world.pooler.operations.pause("app", new AbortController().signal);
+  const ended = attempt(await world.connect(), EVE);
+  await world.advance(40_000);
+  assert.equal(world.pooler.pools.lookUpPools()[0]?.waiting.size, 1);
+  world.pooler.operations.resume("app");
+  await world.settle();
+  assert.equal(await ended, IN);
+});
+
+for (
+  const [bytes, expected, logged] of [
+    [65_530, IN, undefined],
+    [65_531, CONFIG_ERROR, "the secret is too long"],
+    [140_000, UNAVAILABLE, "auth_query for user"],
+  ] as const
+) {
+  Deno.test(`AuthLookUp meets a secret of ${bytes} bytes: ${expected}`, async () => {
+    await using world = await openWorld({ pooler: 'auth_type = "trust"' });
+    world.postgres.secrets.set("eve", [["eve", "x".repeat(bytes)]]);
+    assert.equal(await outcome(world), expected);
+    if (logged !== undefined) assert.ok(world.hasLogged(logged));
+  });
+}
+
 Deno.test("AuthLookUp has those who wait asked for anew after a reload, and keeps no answer of before", async () => {
   await using world = await openWorld({ pooler: 'auth_query = "look up $1 slowly"' });
   const ended: Promise<string>[] = [];
