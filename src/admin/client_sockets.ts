@@ -43,7 +43,7 @@ function clientRow(
     database: client.database ?? canceled?.database ?? "",
     replication: client.replication,
     state,
-    remote: client.stream.remote,
+    remote: client.remote,
     local: client.stream.local,
     connectTime: shownWallTime(client.connectedWallMs),
     requestTime: shownMoment(lastRequestMs(client), clock),

@@ -1,7 +1,8 @@
-/** The command line: PgBouncer's options, and the commands `check` and `convert`. Pure. */
+/** The command line: PgBouncer's options, and the commands `check`, `convert` and `hba`. Pure. */
 
 // @ts-types="../std_flags.d.ts"
 import { parseArgs } from "@std/flags";
+import { type HbaQuestion, isAddress } from "./hba_report.ts";
 
 /** What the command line asks for. */
 export type Invocation =
@@ -14,6 +15,7 @@ export type Invocation =
     readonly isDiff: boolean;
   }
   | { readonly kind: "convert"; readonly path: string }
+  | { readonly kind: "hba"; readonly path: string; readonly question: HbaQuestion }
   | { readonly kind: "usage_error"; readonly message: string }
   | RunInvocation;
 
@@ -32,6 +34,7 @@ export interface RunInvocation {
 export const USAGE = `Usage: sluice [OPTION]... CONFIG
        sluice check [--diff] CONFIG
        sluice convert FILE.ini
+       sluice hba CONFIG --user=USER --database=NAME [--address=IP] [--tls] [--replication]
 
 CONFIG is a TOML file, or a pgbouncer.ini as it is.
 
@@ -45,6 +48,9 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
   check CONFIG         say what is wrong with CONFIG, or what Sluice would do with it
   check --diff CONFIG  say what RELOAD would change in the Sluice that runs with CONFIG
   convert FILE.ini     print FILE.ini as TOML
+  hba CONFIG ...       say which line of auth_hba_file decides about a connection, and why those
+                       before it do not match; without --address, one over the unix socket. Status
+                       1: nobody is let in
 `;
 
 const NO_ONLINE_RESTART =
@@ -59,6 +65,8 @@ const FLAGS = {
   version: "V",
   help: "h",
   diff: [],
+  tls: [],
+  replication: [],
   reboot: "R",
 } as const;
 
@@ -67,7 +75,7 @@ export function readArguments(args: readonly string[]): Invocation {
   const unknown: string[] = [];
   const parsed = parseArgs([...args], {
     boolean: Object.keys(FLAGS),
-    string: ["user"],
+    string: ["user", "database", "address"],
     alias: { ...FLAGS, user: "u" },
     collect: ["verbose"],
     unknown: (argument) => {
@@ -84,6 +92,11 @@ export function readArguments(args: readonly string[]): Invocation {
   const [first, second] = words;
   const isDiff = parsed["diff"] === true;
   if (isDiff && first !== "check") return usageError("--diff goes with check only");
+  if (first === "hba") return readHba(parsed, words);
+  const stray = ["database", "address", "tls", "replication"].find((name) => {
+    return parsed[name] !== undefined && parsed[name] !== false;
+  });
+  if (stray !== undefined) return usageError(`--${stray} goes with hba only`);
   if (first === "check" || first === "convert") {
     if (words.length !== 2) return usageError(`${first} takes one file`);
     const path = second!;
@@ -98,6 +111,21 @@ export function readArguments(args: readonly string[]): Invocation {
     verbosity: countOf(parsed["verbose"]),
     user: typeof parsed["user"] === "string" ? parsed["user"] : undefined,
   };
+}
+
+function readHba(
+  { address, database, replication, tls, user }: Readonly<Record<string, unknown>>,
+  words: readonly string[],
+): Invocation {
+  if (words.length !== 2) return usageError("hba takes one configuration file");
+  if (typeof user !== "string") return usageError("hba needs --user");
+  if (typeof database !== "string" || database === "") return usageError("hba needs --database");
+  const host = typeof address === "string" ? address : undefined;
+  if (host !== undefined && !isAddress(host)) return usageError("--address takes an IP address");
+  if (host === undefined && tls === true) return usageError("--tls goes with --address only");
+  const isReplication = replication === true;
+  const question = { user, database, address: host, isTls: tls === true, isReplication };
+  return { kind: "hba", path: words[1]!, question };
 }
 
 function countOf(flag: unknown): number {

@@ -5,6 +5,7 @@ import { UserCredential } from "../auth/credential.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { PoolMode, Settings } from "../config/settings.ts";
+import { type AuthRules, checkAuthRules } from "./auth_rules.ts";
 
 /** Everything read from files at one moment. */
 export interface LoadedConfig {
@@ -13,6 +14,8 @@ export interface LoadedConfig {
   readonly userList: ReadonlyMap<string, Secret>;
   /** Tells whether `auth_file` is still the same; undefined if it was not looked at. */
   readonly userListStamp?: string | undefined;
+  /** What `auth_hba_file` and `auth_ident_file` hold; undefined if neither is set. */
+  readonly rules?: AuthRules | undefined;
 }
 
 /** A configuration that only has to be put in force, which cannot fail. */
@@ -26,10 +29,12 @@ export interface PreparedConfig {
 export class LiveConfig {
   #loaded: LoadedConfig;
   #credentials: ReadonlyMap<string, UserCredential>;
+  #verifierShare: number;
 
   constructor(loaded: LoadedConfig) {
     this.#loaded = loaded;
     this.#credentials = credentialsOf(loaded, new Map());
+    this.#verifierShare = verifierShareOf(this.#credentials);
   }
 
   get loaded(): LoadedConfig {
@@ -49,12 +54,22 @@ export class LiveConfig {
     return this.#credentials;
   }
 
-  /** Makes a new configuration ready. What was learned of unchanged users is kept. */
+  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
+  get verifierShare(): number {
+    return this.#verifierShare;
+  }
+
+  /**
+   * Makes a new configuration ready. What was learned of unchanged users is kept.
+   * @throws {RulesError} If its settings ask for rules that were not read.
+   */
   prepare(read: LoadedConfig): PreparedConfig {
     const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
+    checkAuthRules(loaded.config.settings, loaded.rules);
     const credentials = credentialsOf(loaded, this.#credentials);
     const putInForce = () => {
       this.#credentials = credentials;
+      this.#verifierShare = verifierShareOf(credentials);
       this.#loaded = loaded;
     };
     return { loaded, putInForce };
@@ -86,4 +101,11 @@ function credentialsOf(
     credentials.set(name, isSame ? known : new UserCredential(name, secret));
   }
   return credentials;
+}
+
+/** 1 where no secret is known here: elsewhere verifiers are what PostgreSQL keeps. */
+function verifierShareOf(credentials: ReadonlyMap<string, UserCredential>): number {
+  const kinds = [...credentials.values()].map(({ kind }) => kind).filter((kind) => kind !== "none");
+  if (kinds.length === 0) return 1;
+  return kinds.filter((kind) => kind === "scram").length / kinds.length;
 }

@@ -6,6 +6,7 @@
 import { errorStack } from "../base/error_text.ts";
 import type { MemoryUse, ShutdownMode } from "../admin/console_context.ts";
 import { openConsole } from "../admin/open_console.ts";
+import type { OwnNetworks } from "../auth/hba_rules.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
 import { Deferred } from "../base/deferred.ts";
@@ -15,7 +16,10 @@ import { CancelDesk } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
+import { LoginBrake } from "../client/login_brake.ts";
+import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
+import type { Settings } from "../config/settings.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
@@ -38,6 +42,7 @@ import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
+import { LoginRules, type SystemUserOf } from "./login_rules.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
@@ -55,6 +60,12 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
 
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
+
+/** Least `max_login_clients` where it is not set: a health check must not end somebody's login. */
+const MIN_LOGIN_CLIENTS = 100;
+
+/** How often the log is told of logins that were ended for others. */
+const LOGIN_REPORT_INTERVAL_MS = 10_000;
 
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
@@ -78,6 +89,10 @@ export interface PoolerOptions {
   readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
+  /** Names the users of the system, for `peer`; without it nobody gets in by that. */
+  readonly systemUserOf?: SystemUserOf;
+  /** The networks of this machine, for `samehost` and `samenet`; without it there are none. */
+  readonly ownNetworks?: OwnNetworks;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
   /** Told before a configuration is read anew, and after it was taken over or not. */
@@ -102,6 +117,7 @@ export class Pooler {
   readonly #reception: Reception;
   readonly #reloader: Reloader;
   readonly #cancels: CancelDesk;
+  readonly #logins: LoginLimit;
   readonly #clientTasks: TaskGroup;
   readonly #serverTasks: TaskGroup;
   /** The accept loops and the janitor. */
@@ -208,6 +224,8 @@ export class Pooler {
         this.shutdown(mode, limitMs);
       },
     };
+    this.#logins = new LoginLimit({ log, limit: () => maxLoginClients(this.live.settings) });
+    const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
       log,
@@ -216,7 +234,15 @@ export class Pooler {
       tracked,
       rewriter,
       live: this.live,
+      rules: new LoginRules({
+        live: this.live,
+        log,
+        systemUserOf: options.systemUserOf,
+        ownNetworks: options.ownNetworks ?? (() => []),
+      }),
       clients: this.clients,
+      logins: this.#logins,
+      brake,
       pools: this.pools,
       authLookUp,
       cancels,
@@ -241,6 +267,8 @@ export class Pooler {
         stats: this.stats,
       }),
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
+      { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
+      { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
       { intervalMs: () => 0, run: () => this.#advanceShutdown() },
       {
@@ -287,6 +315,7 @@ export class Pooler {
       desk: this.#reception,
     });
     this.clients.add(client);
+    this.#logins.add(client);
     this.#clientTasks.spawn(() => client.run());
     return client;
   }
@@ -442,4 +471,9 @@ export class Pooler {
   #closeListeners(): void {
     for (const listener of this.#listeners) listener.close();
   }
+}
+
+/** Where it is not set, as many as may be in at the same time: then no rush of theirs is too many. */
+function maxLoginClients({ maxClientConn, maxLoginClients }: Settings): number {
+  return maxLoginClients ?? Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
 }

@@ -1,6 +1,7 @@
 /** Sluice as a process: command line, configuration, user, log, signals, exit status. */
 
 import { errorStack, errorText } from "../base/error_text.ts";
+import type { RuleFileIo } from "../auth/rule_file.ts";
 import { parseUserList } from "../auth/user_list.ts";
 import { versionText } from "../admin/version.ts";
 import { HeldClock, systemClock } from "../base/clock.ts";
@@ -8,7 +9,8 @@ import { systemRandom } from "../base/random.ts";
 import type { Secret } from "../base/secret.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
-import { ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
+import type { Config } from "../config/config.ts";
+import { ConfigError, ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
@@ -30,11 +32,14 @@ import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
+import { type AuthRules, loadAuthRules, needsSystemUsers } from "./auth_rules.ts";
 import { checkDiff } from "./check_diff.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
+import { type HbaQuestion, hbaReport } from "./hba_report.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
+import { ownNetworks } from "./own_networks.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
@@ -68,6 +73,8 @@ export async function runProcess(args: readonly string[]): Promise<number> {
       return await reportingErrors(async () => {
         return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
       });
+    case "hba":
+      return await reportingErrors(() => explainHba(invocation.path, invocation.question));
     case "run":
       return await reportingErrors(() => run(invocation));
   }
@@ -76,6 +83,24 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 const FILE_IO: ConfigIo = {
   readTextFile: (path) => Deno.readTextFile(path),
   env: (name) => Deno.env.get(name),
+};
+
+const RULE_FILE_IO: RuleFileIo = {
+  async readTextFile(path) {
+    try {
+      return await Deno.readTextFile(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  },
+  async listFiles(path) {
+    const names: string[] = [];
+    for await (const { isDirectory, name } of Deno.readDir(path)) {
+      if (!isDirectory) names.push(name);
+    }
+    return names;
+  },
 };
 
 async function check(path: string): Promise<number> {
@@ -121,11 +146,40 @@ async function realPathOf(path: string): Promise<string> {
 /** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
 async function load(path: string): Promise<LoadedConfig> {
   const config = await loadConfig(path, FILE_IO);
+  const rules = await loadAuthRules(config, RULE_FILE_IO);
+  checkSystemUsers(config, rules);
   const { authFile } = config.settings;
-  if (authFile === undefined) return { config, userList: new Map() };
+  if (authFile === undefined) return { config, userList: new Map(), rules };
   // First of all: what changes while it is being read is read again.
   const userListStamp = await stampOfFile(authFile);
-  return { config, userList: await loadUserList(authFile), userListStamp };
+  return { config, userList: await loadUserList(authFile), userListStamp, rules };
+}
+
+/** @throws {ConfigErrors} If the system is to be asked who its users are, and cannot be. */
+function checkSystemUsers({ path, settings }: Config, rules: AuthRules | undefined): void {
+  if (!needsSystemUsers(settings, rules)) return;
+  try {
+    ProcessLibc.open()[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof NoLibcError)) throw error;
+    const message = `Cannot authenticate by peer: ${error.message}`;
+    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
+  }
+}
+
+async function systemUserOf(uid: number): Promise<string | undefined> {
+  using libc = ProcessLibc.open();
+  return await libc.userName(uid);
+}
+
+async function explainHba(path: string, question: HbaQuestion): Promise<number> {
+  const { config, rules } = await load(path);
+  const { authType } = config.settings;
+  if (rules?.hba === undefined) return complain(`${path}: auth_hba_file is not set\n`, EXIT.failed);
+  const { isAsked, lines } = hbaReport(rules.hba, question, ownNetworks);
+  const note = authType === "hba" ? [] : [`auth_type is ${authType}: these rules are not in force`];
+  const text = [...lines, ...note].map((line) => `${line}\n`).join("");
+  return print(text, isAsked ? EXIT.ok : EXIT.failed);
 }
 
 /** Changes whenever the file does. */
@@ -329,6 +383,8 @@ async function startPooler(
     userListFile: { read: loadUserList, stampOf: stampOfFile },
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
+    systemUserOf,
+    ownNetworks,
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),

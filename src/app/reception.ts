@@ -1,9 +1,11 @@
 /** Lets clients in: what a login asks of the rest of the pooler. */
 
 import { assert } from "../base/assert.ts";
+import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
+import { IpRange, parseIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -21,7 +23,10 @@ import {
   type SessionDesk,
 } from "../client/client_session.ts";
 import type { CredentialWait } from "../client/credential_wait.ts";
+import type { ProxyRule } from "../client/client_origin.ts";
+import type { LoginBrake } from "../client/login_brake.ts";
 import type { LoginInput } from "../client/login_input.ts";
+import type { LoginLimit } from "../client/login_limit.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
@@ -29,6 +34,7 @@ import type { Settings } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
@@ -37,6 +43,7 @@ import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { AuthLookUp } from "./auth_lookup.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
+import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 
@@ -52,7 +59,10 @@ export interface ReceptionOptions {
   /** Prepared statements are shared through it. */
   readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
+  readonly rules: LoginRules;
   readonly clients: ClientRegistry;
+  readonly logins: LoginLimit;
+  readonly brake: LoginBrake;
   readonly pools: ServerPools;
   readonly authLookUp: AuthLookUp;
   readonly cancels: CancelDesk;
@@ -74,6 +84,9 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly #options: ReceptionOptions;
   /** One for all clients: each has a watch. */
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
+  #trusted: readonly IpRange[] = [];
+  /** The texts that `#trusted` was made of. */
+  #trustedTexts: readonly string[] = [];
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -83,8 +96,31 @@ export class Reception implements LoginDesk, SessionDesk {
     this.mockSecret = options.random.bytes(MOCK_SECRET_BYTES);
   }
 
+  get verifierShare(): number {
+    return this.#options.live.verifierShare;
+  }
+
   settings(): Settings {
     return this.#options.live.settings;
+  }
+
+  proxyRule(stream: ByteStream): ProxyRule {
+    // Who connects to a unix socket is on this machine, and is told by the kernel.
+    if (!this.settings().proxyProtocol || stream.isUnix) return "off";
+    const address = parseIp(stream.remote.host);
+    const isTrusted = address !== undefined &&
+      this.#trustedProxies().some((range) => range.contains(address));
+    return isTrusted ? "required" : "refused";
+  }
+
+  /** Made once, until the setting changes. */
+  #trustedProxies(): readonly IpRange[] {
+    const { proxyTrusted } = this.settings();
+    if (this.#trustedTexts !== proxyTrusted) {
+      this.#trustedTexts = proxyTrusted;
+      this.#trusted = proxyTrusted.flatMap((text) => IpRange.parse(text) ?? []);
+    }
+    return this.#trusted;
   }
 
   logIn(
@@ -97,17 +133,27 @@ export class Reception implements LoginDesk, SessionDesk {
   refusal(_client: ClientSession, database: string): PgError | undefined {
     // The console stays reachable, so that somebody can look and act.
     if (database === CONSOLE_DATABASE) return undefined;
-    const { clients, isShuttingDown, live } = this.#options;
+    const { clients, isShuttingDown } = this.#options;
     if (isShuttingDown()) {
       return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
     }
-    if (clients.hasMoreOpenThan(live.settings.maxClientConn)) {
-      return new PgError(
-        SQLSTATE.tooManyConnections,
-        "no more connections allowed (max_client_conn)",
-      );
-    }
-    return undefined;
+    return clients.admittedCount >= this.settings().maxClientConn ? noRoom() : undefined;
+  }
+
+  enroll(client: ClientSession): void {
+    const { clients, logins } = this.#options;
+    logins.remove(client);
+    clients.admit(client);
+    // Others may have proved who they are at the same time.
+    const isOver = clients.admittedCount > this.settings().maxClientConn;
+    if (isOver && client.database !== CONSOLE_DATABASE) throw noRoom();
+  }
+
+  methodFor(
+    client: ClientSession,
+    intent: ClientIntent,
+  ): ClientAuthenticationMethod | Promise<ClientAuthenticationMethod> {
+    return this.#options.rules.methodFor(client, intent);
   }
 
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined {
@@ -117,6 +163,10 @@ export class Reception implements LoginDesk, SessionDesk {
 
   noteMismatch(credential: UserCredential): void {
     this.#options.authLookUp.noteMismatch(credential);
+  }
+
+  holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void> {
+    return this.#options.brake.hold(client, refusal);
   }
 
   isOwnProcess(client: ClientSession, user: string): boolean {
@@ -193,7 +243,18 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   cancel(key: Uint8Array, requester: ClientSession): Promise<void> {
+    // It has said all it wants; who logs in must not end it.
+    this.#options.logins.remove(requester);
     return this.#options.cancels.cancel(key, requester);
+  }
+
+  noteMove(client: ClientSession): void {
+    this.#options.logins.move(client);
+  }
+
+  noteEnd(client: ClientSession): void {
+    this.#options.logins.remove(client);
+    this.#options.clients.dismiss(client);
   }
 
   forget(client: ClientSession): void {
@@ -220,4 +281,8 @@ export class Reception implements LoginDesk, SessionDesk {
       `${clientLabel(client)} login attempt: db=${database} user=${user} tls=no${purpose}`,
     );
   }
+}
+
+function noRoom(): PgError {
+  return new PgError(SQLSTATE.tooManyConnections, "no more connections allowed (max_client_conn)");
 }

@@ -154,7 +154,8 @@ export class Reloader {
       const userList = await userListFile.read(path);
       // SET may have named another file meanwhile.
       if (live.settings.authFile !== path) return;
-      this.takeOver({ config: withoutWarnings(live.loaded), userList, userListStamp });
+      const config = withoutWarnings(live.loaded);
+      this.takeOver({ ...live.loaded, config, userList, userListStamp });
       log.log(`auth_file ${path} has changed: its users are in force`);
     } catch (error) {
       this.#badStamp = userListStamp;

@@ -5,8 +5,9 @@
  * Invariants: nothing but the right secret leads to "accepted"; an exchange that has ended accepts
  * nothing more. A user who does not exist, or whose stored secret can never fit the method, walks
  * the same steps as one who typed a wrong password, against a secret that nobody has, and is told
- * the same. (Two things still take longer: the first SCRAM login of a user with a plain secret, whose
- * keys are derived then and kept, and checking a cleartext password against a verifier.)
+ * the same; a refused cleartext password costs one derivation, whatever it was compared with. (Two
+ * things still differ: the first SCRAM login of a user with a plain secret takes longer, whose keys
+ * are derived then and kept, and so does a verifier of more rounds than `scram_iterations`.)
  * Source: PostgreSQL, "SASL Authentication" and "Message Flow"; which method meets which stored
  * secret, as PgBouncer combines them.
  */
@@ -54,8 +55,17 @@ import {
   type ServerFirst,
 } from "./scram_messages.ts";
 
-/** The values of `auth_type` that an exchange with the client can settle. */
-export type ClientAuthenticationMethod = "any" | "trust" | "plain" | "md5" | "scram-sha-256";
+/** What is demanded of a client; of "peer", its part is done, and only the user must exist. */
+export type ClientAuthenticationMethod =
+  | "any"
+  | "trust"
+  | "plain"
+  | "md5"
+  | "scram-sha-256"
+  | "peer";
+
+/** What a client is told that is not who it says, by the system; PgBouncer's words. */
+export const PEER_REJECTED = "unix socket login rejected";
 
 /** What comes next. */
 export type AuthStep =
@@ -82,6 +92,8 @@ export interface ClientAuthenticationOptions {
   readonly scramIterations: number;
   /** Random bytes, 32 of them, that the pooler draws once and keeps to itself. */
   readonly mockSecret: Uint8Array;
+  /** Of all users with a secret, how many have a verifier, from 0 (not given) to 1. */
+  readonly verifierShare?: number;
 }
 
 /** As PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
@@ -129,11 +141,13 @@ export class ClientAuthentication {
       case "any":
         return this.#accept();
       case "trust":
-        return this.#credential === undefined ? this.#rejectTrust() : this.#accept();
+        return this.#admitKnown('"trust" authentication failed');
+      case "peer":
+        return this.#admitKnown(PEER_REJECTED);
       case "plain":
         return this.#challenge({ kind: "password" }, authenticationCleartextPassword());
       case "md5":
-        return this.#credential?.kind === "scram" ? this.#startSasl() : this.#startMd5();
+        return this.#isAskedForScram() ? this.#startSasl() : this.#startMd5();
       case "scram-sha-256":
         return this.#startSasl();
       default:
@@ -188,10 +202,11 @@ export class ClientAuthentication {
     return { kind: "accepted", message };
   }
 
-  #rejectTrust(): AuthStep {
+  #admitKnown(refusal: string): AuthStep {
+    if (this.#credential !== undefined) return this.#accept();
     this.#state = { kind: "ended" };
     const state = SQLSTATE.invalidAuthorizationSpecification;
-    return reject(new PgError(state, '"trust" authentication failed'), "no such user");
+    return reject(new PgError(state, refusal), "no such user");
   }
 
   // --- cleartext ---
@@ -207,7 +222,15 @@ export class ClientAuthentication {
     const stored = (isMd5 ? credential.md5Secret() : credential?.plainPassword) ??
       this.#options.random.bytes(KEY_BYTES);
     const isRight = equalSecrets(toBytes(given), toBytes(stored));
-    return isRight && this.#hasSecret() ? this.#accept() : this.#rejectPassword("wrong password");
+    return isRight && this.#hasSecret() ? this.#accept() : this.#rejectAfterWork(password);
+  }
+
+  /** Takes as long as comparing with a verifier does, or the time would tell who has one. */
+  async #rejectAfterWork(given: Uint8Array, why = "wrong password"): Promise<AuthStep> {
+    const { derivation, mockSecret, scramIterations: iterations } = this.#options;
+    const salt = mockSecret.subarray(0, SALT_BYTES);
+    await derivation.derive(preparePassword(new Uint8Array(given)), { salt, iterations });
+    return this.#rejectPassword(why);
   }
 
   async #checkAgainstVerifier(credential: UserCredential, given: Uint8Array): Promise<AuthStep> {
@@ -216,7 +239,7 @@ export class ClientAuthentication {
     assert(verifier !== undefined && salt !== undefined, "Kind scram has a verifier");
     const iterations = verifier.iterations;
     if (iterations > MAX_SCRAM_ITERATIONS) {
-      return this.#rejectPassword("the stored verifier demands too many rounds");
+      return await this.#rejectAfterWork(given, "the stored verifier demands too many rounds");
     }
     // Copied: the bytes are borrowed, and the derivation may have to wait for its turn.
     const prepared = preparePassword(new Uint8Array(given));
@@ -233,6 +256,18 @@ export class ClientAuthentication {
   }
 
   // --- md5 ---
+
+  /**
+   * By "md5" those with a verifier are asked for SCRAM. Of users without a secret as large a share
+   * is, each the same way at each try: else being asked for the one or the other would tell who
+   * exists.
+   */
+  #isAskedForScram(): boolean {
+    if (this.#hasSecret()) return this.#credential?.kind === "scram";
+    const { mockSecret, userName, verifierShare = 0 } = this.#options;
+    const [byte = 0] = hmac(mockSecret, new TextEncoder().encode(`method of ${userName}`));
+    return byte < verifierShare * 256;
+  }
 
   #startMd5(): AuthStep {
     const salt = this.#options.random.bytes(MD5_SALT_BYTES);

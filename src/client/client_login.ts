@@ -65,9 +65,25 @@ export interface LoginDesk {
   readonly tracked: TrackedParameters;
   /** Stable while the pooler runs: unknown users get the same salt each time. */
   readonly mockSecret: Uint8Array;
+  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
+  readonly verifierShare: number;
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
+  /**
+   * What is demanded of a client, by the rules in force now. May have to wait for the system to say
+   * who is behind a socket.
+   * @throws {PgError} If the client is not let in, whatever it knows.
+   */
+  methodFor(
+    client: ClientSession,
+    intent: ClientIntent,
+  ): ClientAuthenticationMethod | Promise<ClientAuthenticationMethod>;
+  /**
+   * The client has proved who it is.
+   * @throws {PgError} If there is no room any more.
+   */
+  enroll(client: ClientSession): void;
   /**
    * What is known of a user who wants to use a database: at once, or after a wait; undefined if
    * nothing.
@@ -76,6 +92,8 @@ export interface LoginDesk {
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined;
   /** A client did not know the secret that was found for it. */
   noteMismatch(credential: UserCredential): void;
+  /** Resolves when the client may be told that its password is right, or the `refusal` it gets. */
+  holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void>;
   /** Whether the process behind a unix socket may be `user` without a password. */
   isOwnProcess(client: ClientSession, user: string): boolean;
   /**
@@ -137,13 +155,14 @@ export class ClientLogin {
     await this.#negotiate(startup, intent);
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
-    if (!isOwnProcess && !await this.#authenticate(intent.user)) return undefined;
+    if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
+    this.#desk.enroll(this.#client);
     return await this.#admit(intent, isOwnProcess);
   }
 
   #addHost(parameters: ParameterCache): void {
     const name = parameters.get("application_name");
-    parameters.set("application_name", nameWithHost(name, this.#client.stream.remote));
+    parameters.set("application_name", nameWithHost(name, this.#client.remote));
   }
 
   /** Settles which version is spoken; says once what of that asked for is not spoken. */
@@ -156,23 +175,28 @@ export class ClientLogin {
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */
-  async #authenticate(user: string): Promise<boolean> {
-    const { derivation, mockSecret, random } = this.#desk;
-    const known = this.#desk.credentialOf(user, this.#client.database!);
+  async #authenticate(intent: ClientIntent): Promise<boolean> {
+    const { derivation, mockSecret, random, verifierShare } = this.#desk;
+    const { user } = intent;
+    const method = await this.#desk.methodFor(this.#client, intent);
+    if (!this.#client.isOpen) return false;
+    const known = this.#desk.credentialOf(user, intent.database);
     // Without a wait there is nothing to await: most users are known at once.
     this.#credential = known instanceof CredentialWait ? await this.#waitFor(known) : known;
     if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
-      method: settings.authType as ClientAuthenticationMethod,
+      method,
       userName: user,
       credential: this.#credential,
       random,
       derivation,
       scramIterations: settings.scramIterations,
       mockSecret,
+      verifierShare,
     });
     let step = exchange.start();
+    const isAsked = step.kind === "challenge";
     while (step.kind === "challenge") {
       await this.#client.send(step.message);
       const message = await this.#input.message();
@@ -183,11 +207,16 @@ export class ClientLogin {
       }
       step = await exchange.receive(message.body);
     }
+    const refusal = step.kind === "rejected" ? step.reason : undefined;
+    if (refusal !== undefined && this.#credential !== undefined) {
+      this.#desk.noteMismatch(this.#credential);
+    }
+    if (isAsked || refusal !== undefined) await this.#desk.holdAnswer(this.#client, refusal);
     if (step.kind === "rejected") {
-      if (this.#credential !== undefined) this.#desk.noteMismatch(this.#credential);
       this.#client.end(step.reason, step.error);
       return false;
     }
+    if (!this.#client.isOpen) return false;
     if (step.message !== undefined) await this.#client.send(step.message);
     return this.#client.isOpen;
   }

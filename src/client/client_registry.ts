@@ -12,6 +12,8 @@ export class ClientRegistry {
    * table of whole keys would not promise.
    */
   readonly #byProcessId = new Map<number, ClientSession[]>();
+  /** Those that have proved who they are and have not been told to go. */
+  readonly #admitted = new Set<ClientSession>();
   #lastId = 0;
 
   /** Sockets, those still logging in and those on their way out included. */
@@ -19,13 +21,9 @@ export class ClientRegistry {
     return this.#clients.size;
   }
 
-  /** Whether more than `limit` are open; those on their way out take nobody's place. */
-  hasMoreOpenThan(limit: number): boolean {
-    // Told by the sockets alone as long as there is room.
-    if (this.#clients.size <= limit) return false;
-    let openCount = 0;
-    for (const client of this.#clients) if (client.isOpen) openCount += 1;
-    return openCount > limit;
+  /** Clients that have proved who they are; those on their way out take nobody's place. */
+  get admittedCount(): number {
+    return this.#admitted.size;
   }
 
   /** A number for a new client, or for a server: no two of either kind have the same. */
@@ -42,6 +40,17 @@ export class ClientRegistry {
   /** Takes a client in. */
   add(client: ClientSession): void {
     this.#clients.add(client);
+  }
+
+  /** A client has proved who it is. */
+  admit(client: ClientSession): void {
+    assert(this.#clients.has(client), "Who is admitted is known");
+    this.#admitted.add(client);
+  }
+
+  /** A client is on its way out. */
+  dismiss(client: ClientSession): void {
+    this.#admitted.delete(client);
   }
 
   /** Gives a client its cancel key, and lets it be found by that. */
@@ -64,6 +73,7 @@ export class ClientRegistry {
   remove(client: ClientSession): void {
     const wasThere = this.#clients.delete(client);
     assert(wasThere, "A client is removed once");
+    this.dismiss(client);
     if (client.cancelKey !== undefined) this.#removeCancelKey(client.cancelKey, client);
   }
 

@@ -8,14 +8,15 @@ import type { Clock } from "../base/clock.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
-import type { ByteStream, SinkAnswer } from "../net/byte_stream.ts";
+import type { ByteStream, Endpoint, SinkAnswer } from "../net/byte_stream.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
-import { receiveOpening } from "./client_startup.ts";
+import { type ProxyRule, receiveOrigin } from "./client_origin.ts";
+import { type ClientOpening, receiveOpening } from "./client_startup.ts";
 import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./client_state.ts";
 import { LoginInput } from "./login_input.ts";
 import type { Relay, RelayHost, ServerPool } from "./relay.ts";
@@ -38,6 +39,8 @@ export interface ClientService {
 /** What a client session asks of the rest of the pooler. */
 export interface SessionDesk {
   settings(): Settings;
+  /** What a connection must begin with. */
+  proxyRule(stream: ByteStream): ProxyRule;
   /** Logs a client in. Returns what it is served with, or undefined if it is over with it. */
   logIn(
     client: ClientSession,
@@ -45,6 +48,10 @@ export interface SessionDesk {
   ): Promise<ClientService | undefined>;
   /** Carries out a cancel request; resolves when that has been tried. */
   cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
+  /** The client is not where its connection comes from, but where `remote` says by now. */
+  noteMove(client: ClientSession): void;
+  /** The client has been told to go, or is gone; `forget()` follows. */
+  noteEnd(client: ClientSession): void;
   /** The client is gone. */
   forget(client: ClientSession): void;
 }
@@ -62,6 +69,8 @@ export interface ClientSessionOptions {
 export class ClientSession implements RelayHost {
   readonly id: number;
   readonly stream: ByteStream;
+  /** Where the client is: the connection's other end, or what a trusted proxy says of it. */
+  remote: Endpoint;
   readonly connectedAtMs: number;
   /** Wall clock, for SHOW CLIENTS. */
   readonly connectedWallMs: number;
@@ -88,6 +97,7 @@ export class ClientSession implements RelayHost {
     this.#options = options;
     this.id = options.id;
     this.stream = options.stream;
+    this.remote = options.stream.remote;
     this.connectedAtMs = options.clock.nowMs();
     this.connectedWallMs = options.clock.wallMs();
     this.#state = { kind: "startup", sinceMs: this.connectedAtMs };
@@ -157,6 +167,20 @@ export class ClientSession implements RelayHost {
   end(reason: string, error?: PgError): void {
     if (!this.isOpen) return;
     this.#logEnd(reason, error);
+    this.#end(reason, error);
+  }
+
+  /**
+   * Ends a client that is one too many: no line in the log and no lingering, since there may be very
+   * many of them. The error arrives if nothing of the client's was unread.
+   */
+  turnAway(error: PgError): void {
+    if (!this.isOpen) return;
+    this.#end(error.message, error);
+    this.hangUp();
+  }
+
+  #end(reason: string, error: PgError | undefined): void {
     const service = this.#service;
     this.#service = undefined;
     if (error === undefined || service?.isMidReply === true) {
@@ -201,7 +225,7 @@ export class ClientSession implements RelayHost {
   async #logIn(): Promise<Uint8Array | undefined> {
     const { desk, log } = this.#options;
     const input = new LoginInput(this.stream.chunks());
-    const opening = await receiveOpening(input, this.stream);
+    const opening = await this.#receiveOpening(input);
     if (!this.isOpen) return undefined;
     switch (opening.kind) {
       case "nothing":
@@ -217,6 +241,16 @@ export class ClientSession implements RelayHost {
     if (service === undefined || !this.isOpen) return undefined;
     this.#service = service;
     return input.rest();
+  }
+
+  async #receiveOpening(input: LoginInput): Promise<ClientOpening> {
+    const origin = await receiveOrigin(input, this.#options.desk.proxyRule(this.stream));
+    if (origin.kind === "nothing") return origin;
+    if (origin.remote !== undefined) {
+      this.remote = origin.remote;
+      this.#options.desk.noteMove(this);
+    }
+    return await receiveOpening(input, this.stream);
   }
 
   readonly #sink = (buffer: Uint8Array, length: number): SinkAnswer =>
@@ -260,7 +294,8 @@ export class ClientSession implements RelayHost {
       throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
     }
     this.#state = next;
-    const { log } = this.#options;
+    const { desk, log } = this.#options;
+    if (next.kind === "closing") desk.noteEnd(this);
     if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);
   }
 
@@ -296,7 +331,7 @@ function isTerminate(buffer: Uint8Array, length: number): boolean {
 /** `C-0x…: database/user@host:port`, as PgBouncer's log names a client. */
 export function clientLabel(client: ClientSession): string {
   const id = client.id.toString(16).padStart(12, "0");
-  const { host, port } = client.stream.remote;
+  const { host, port } = client.remote;
   const who = `${client.database ?? "(nodb)"}/${client.user ?? "(nouser)"}`;
   return `C-0x${id}: ${who}@${host}:${port}`;
 }

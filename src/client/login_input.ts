@@ -6,6 +6,7 @@
 import { BodyReader } from "../wire/body_reader.ts";
 import { HEADER_BYTES } from "../wire/message_cursor.ts";
 import { ProtocolError } from "../wire/pg_error.ts";
+import { type ProxyHeader, readProxyHeader } from "../wire/proxy_header.ts";
 import { MAX_STARTUP_BYTES, startupPacketBytes } from "../wire/startup_packet.ts";
 
 /** Longest message of a login: a password; PostgreSQL's own limit is of this order. */
@@ -34,6 +35,21 @@ export class LoginInput {
   /** The first byte to come, left where it is; undefined at the end of the stream. */
   async peek(): Promise<number | undefined> {
     return await this.#hold(1) ? this.#held[0] : undefined;
+  }
+
+  /**
+   * The PROXY header to come; undefined if the stream ended before it was whole.
+   * @throws {ProtocolError} If what comes is none.
+   */
+  async proxyHeader(): Promise<ProxyHeader | undefined> {
+    for (;;) {
+      const header = readProxyHeader(this.#held);
+      if (header !== undefined) {
+        this.#take(header.byteCount);
+        return header;
+      }
+      if (!await this.#hold(this.#held.length + 1)) return undefined;
+    }
   }
 
   /**

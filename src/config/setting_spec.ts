@@ -60,6 +60,8 @@ export interface SettingSpec {
   readonly max?: number;
   /** Other names the file may use. */
   readonly aliases?: readonly string[];
+  /** Says what is wrong with an item of a `list`; undefined if nothing is. */
+  readonly itemProblem?: (item: string) => string | undefined;
 }
 
 /** A `SettingSpec` that remembers its literal name, property suffix and value type. */
@@ -183,8 +185,9 @@ export function list<const N extends string>(
   name: N,
   fallback: string,
   meaning: string,
+  options: Pick<SettingSpec, "itemProblem"> = {},
 ): TypedSpec<N, "", readonly string[]> {
-  return { name, kind: "list", default: fallback, meaning, ...base() };
+  return { name, kind: "list", default: fallback, meaning, ...base(), ...options };
 }
 
 /** One of a few words. */

@@ -3,11 +3,13 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `count_session_features`,
- * `io_engine`, `log_format`, `max_replication_connections`, `on_client_loss`, `readiness_file`,
- * `server_protocol` and `warn_session_features` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
+ * `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
+ * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
+import { IpRange } from "../base/ip_address.ts";
 import {
   boolean,
   bytes,
@@ -41,9 +43,6 @@ const NO_TLS = "TLS is not built in yet, so connections would stay in plain text
 
 const NO_METHOD = "this way to authenticate is not built in yet";
 
-const NO_HBA =
-  "HBA rules are not applied yet, so clients that they keep out could come in by another rule";
-
 const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
   pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
 };
@@ -71,11 +70,9 @@ export const AUTH_TYPES = [
 ] as const;
 
 const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
-  hba: { status: "refused", why: NO_HBA },
   cert: { status: "refused", why: NO_METHOD },
   ldap: { status: "refused", why: NO_METHOD },
   pam: { status: "refused", why: NO_METHOD },
-  peer: { status: "refused", why: NO_METHOD },
 };
 
 const AUTH_QUERY =
@@ -96,6 +93,11 @@ const SYSLOG_FACILITIES = [
   "local7",
 ] as const;
 
+function ipRangeProblem(item: string): string | undefined {
+  if (IpRange.parse(item) !== undefined) return undefined;
+  return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
+}
+
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
   list("admin_users", "", "Users who may run every console command."),
@@ -114,9 +116,18 @@ export const POOLER_TABLE = [
     "Database in which auth_query runs, if not the one the client asked for.",
     { exceptions: NOT_IN_CONSOLE },
   ),
+  seconds(
+    "auth_fail_delay",
+    0,
+    "How long a failed login waits for its answer, doubled by each further one; Sluice's own.",
+    { max: 10 },
+  ),
   optionalText("auth_file", 'File of quoted pairs, one a line: "user" "secret".'),
-  refused(text("auth_hba_file", "", "File of HBA rules for auth_type = hba."), NO_HBA),
-  refused(optionalText("auth_ident_file", "File of ident maps that HBA rules refer to."), NO_HBA),
+  text("auth_hba_file", "", "File of HBA rules for auth_type = hba; read at start and by RELOAD."),
+  optionalText(
+    "auth_ident_file",
+    "File of ident maps that HBA rules refer to; read at start and by RELOAD.",
+  ),
   later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
   text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
   choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
@@ -196,9 +207,13 @@ export const POOLER_TABLE = [
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
   text("login_notify_message", "", "Text of a NOTICE sent after each login."),
-  integer("max_client_conn", 100, "Clients accepted in total."),
+  integer("max_client_conn", 100, "Clients that may be logged in, in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
   later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  optionalInteger(
+    "max_login_clients",
+    "Connections that have not logged in yet; 0 = no limit, not set = max_client_conn; Sluice's own.",
+  ),
   bytes("max_packet_size", 2147483647, "Largest protocol message that is let through.", {
     min: 1024,
     max: 2147483647,
@@ -233,6 +248,17 @@ export const POOLER_TABLE = [
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
   seconds("pool_idle_timeout", 0, "Forget an empty pool after this; 0 = never."),
+  boolean(
+    "proxy_protocol",
+    false,
+    "Take the client's address from the PROXY header that a trusted proxy sends; Sluice's own.",
+  ),
+  list(
+    "proxy_trusted",
+    "",
+    "Addresses and ranges of those proxies, whose connections must begin with a header; Sluice's own.",
+    { itemProblem: ipRangeProblem },
+  ),
   seconds("query_timeout", 0, "Cancel a query that runs longer, and close its client."),
   seconds("query_wait_notify", 5, "Tell a waiting client by a NOTICE after this; 0 = never."),
   seconds("query_wait_timeout", 120, "Close a client that has waited so long for a server."),

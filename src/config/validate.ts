@@ -50,6 +50,7 @@ export function validate(path: string, raw: RawConfig): Validated {
     files: raw.files,
   };
   validator.checkListeners(path, settings);
+  validator.checkProxies(path, settings);
   return { config, errors: validator.errors };
 }
 
@@ -121,6 +122,13 @@ class Validator {
     if (settings.listenAddr.length > 0 || settings.unixSocketDir !== "") return;
     const message = 'Nothing to listen on: "listen_addr" and "unix_socket_dir" are both empty';
     this.#fail({ file: path, line: undefined }, message);
+  }
+
+  checkProxies(path: string, settings: Settings): void {
+    if (!settings.proxyProtocol || settings.proxyTrusted.length > 0) return;
+    this.warnings.push(
+      `${path}: "proxy_protocol" believes nobody's header as long as "proxy_trusted" is empty`,
+    );
   }
 
   #readSection<const Table extends readonly SettingSpec[]>(

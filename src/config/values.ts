@@ -67,7 +67,7 @@ export function parseValue(spec: SettingSpec, raw: RawValue, dialect: Dialect): 
     case "check_query":
       return parseCheckQuery(raw);
     case "list":
-      return parseList(raw);
+      return parseList(spec, raw);
     case "boolean":
       return parseBoolean(raw, dialect);
     case "choice":
@@ -118,7 +118,7 @@ function parseCheckQuery(raw: RawValue): Parsed {
   return { value: raw === "" ? undefined : raw === "<empty>" ? "" : raw };
 }
 
-function parseList(raw: RawValue): Parsed {
+function parseList(spec: SettingSpec, raw: RawValue): Parsed {
   const parts = typeof raw === "string" ? splitList(raw) : raw;
   if (!Array.isArray(parts) || !parts.every((part) => typeof part === "string")) {
     return { problem: `expected a text or an array of texts, found ${kindOf(raw)}` };
@@ -130,6 +130,10 @@ function parseList(raw: RawValue): Parsed {
   if (items.some((item) => item === "")) return { problem: "an item of the list is empty" };
   if (items.some((item) => item.includes(","))) {
     return { problem: "an item of an array cannot contain a comma" };
+  }
+  for (const item of items) {
+    const problem = spec.itemProblem?.(item);
+    if (problem !== undefined) return { problem };
   }
   return { value: items };
 }

@@ -20,15 +20,25 @@ export interface FileContents {
   readonly config: Config;
   /** What `auth_file` holds. */
   readonly userList: ReadonlyMap<string, Secret>;
+  /** Lines of `auth_hba_file` and `auth_ident_file`. */
+  readonly rules?: RuleTexts | undefined;
 }
 
-/** All differences: settings, then databases, users and entries of `auth_file`, each by name. */
+/** The lines of the files of rules, with all they include. */
+export interface RuleTexts {
+  readonly hbaTexts: readonly string[];
+  readonly identTexts: readonly string[];
+}
+
+/** All differences: settings, then databases, users and entries of `auth_file`, each by name; rules. */
 export function reloadChanges(before: FileContents, after: FileContents): ReloadChange[] {
   return [
     ...settingChanges(before.config, after.config),
     ...databaseChanges(before.config, after.config),
     ...userChanges(before.config, after.config),
     ...userListChanges(before.userList, after.userList),
+    ...ruleChanges("auth_hba_file", before.rules?.hbaTexts, after.rules?.hbaTexts),
+    ...ruleChanges("auth_ident_file", before.rules?.identTexts, after.rules?.identTexts),
   ];
 }
 
@@ -79,6 +89,24 @@ function userListChanges(
     describe: (_secret, shown) => shown,
     effect: () => "at once",
   });
+}
+
+/** Only how many there are: which line does what, only their order tells. */
+function ruleChanges(
+  name: string,
+  before: readonly string[] = [],
+  after: readonly string[] = [],
+): ReloadChange[] {
+  if (before.join("\n") === after.join("\n")) return [];
+  const shown = (lines: readonly string[]) =>
+    lines.length === 1 ? "1 line" : `${lines.length} lines`;
+  return [{
+    kind: "rules",
+    name,
+    before: shown(before),
+    after: `${shown(after)} (changed)`,
+    effect: "at once",
+  }];
 }
 
 /** How two entries are compared and shown. */

@@ -184,9 +184,7 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
   const refused: readonly ConfigSection[] = [
     { server_tls_sslmode: "require" },
     { client_tls_sslmode: "verify-ca" },
-    { auth_type: "hba" },
     { auth_type: "cert" },
-    { auth_hba_file: "/etc/hba.conf" },
     { auth_dbname: "pgbouncer" },
   ];
   for (const pooler of refused) {

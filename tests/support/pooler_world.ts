@@ -8,6 +8,8 @@
 
 import assert from "node:assert/strict";
 import { Pooler } from "../../src/app/pooler.ts";
+import { loadAuthRules } from "../../src/app/auth_rules.ts";
+import type { SystemUserOf } from "../../src/app/login_rules.ts";
 import type { LoadedConfig } from "../../src/app/live_config.ts";
 import type { Secret } from "../../src/base/secret.ts";
 import type { ServerPool } from "../../src/client/relay.ts";
@@ -35,6 +37,12 @@ export interface WorldOptions {
   readonly isAutomatic?: boolean;
   /** Lines of the section `[pooler]`; they win over those of the world. */
   readonly pooler?: string;
+  /** Files by name, for `auth_hba_file` and `auth_ident_file`. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** How much is logged; 0 unless it is said. */
+  readonly verbosity?: number;
+  /** Names of the system's users by number; without it the system cannot be asked. */
+  readonly systemUserOf?: SystemUserOf;
   /** Further sections, in place of the world's own databases and users. */
   readonly sections?: string;
   readonly postgres?: Partial<Omit<FakePostgresOptions, "network" | "random">>;
@@ -130,13 +138,14 @@ export class PoolerWorld implements AsyncDisposable {
         clock,
         processId: 1,
         sink: { write: (line) => log.push(line.trimEnd()) },
-        verbosity: 0,
+        verbosity: options.verbosity ?? 0,
       }),
       network,
       engine: "simulated",
       loaded,
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
+      ...(options.systemUserOf === undefined ? {} : { systemUserOf: options.systemUserOf }),
       onReloaded: () => {
         if (failure !== undefined) throw failure;
       },
@@ -293,7 +302,7 @@ export class PoolerWorld implements AsyncDisposable {
 }
 
 async function loadWorld(
-  { pooler = "", sections = SECTIONS }: WorldOptions,
+  { files = {}, pooler = "", sections = SECTIONS }: WorldOptions,
 ): Promise<LoadedConfig> {
   const own = keysOf(pooler);
   const usual = POOLER_LINES.split("\n").filter((line) => !own.has(keyOf(line)));
@@ -302,7 +311,11 @@ async function loadWorld(
     readTextFile: () => Promise.resolve(text),
     env: () => undefined,
   });
-  return { config, userList: new Map<string, Secret>() };
+  const rules = await loadAuthRules(config, {
+    readTextFile: (path) => Promise.resolve(files[path]),
+    listFiles: () => Promise.resolve([]),
+  });
+  return { config, userList: new Map<string, Secret>(), rules };
 }
 
 function keysOf(lines: string): Set<string> {

@@ -76,6 +76,8 @@ export class SimNetwork implements Network {
   readonly rules: SimRules;
   /** User ID behind connections to unix sockets, as the accepting side learns it. */
   peerUid: number | undefined;
+  /** Where TCP connections come from, from now on. */
+  sourceHost = "127.0.0.1";
   readonly #options: SimNetworkOptions;
   readonly #listeners = new Map<string, SimListener>();
   readonly #obstacles = new Map<string, Obstacle>();
@@ -216,7 +218,7 @@ export class SimNetwork implements Network {
     const lanes = [new Lane(rules), new Lane(rules)] as const;
     const isUnix = address.kind === "unix";
     const there = { host: isUnix ? "unix" : address.host, port: address.port };
-    const here = isUnix ? there : { host: "127.0.0.1", port: this.#nextPort() };
+    const here = isUnix ? there : { host: this.sourceHost, port: this.#nextPort() };
     const dialer = new SimStream({
       incoming: lanes[0],
       outgoing: lanes[1],

@@ -6,7 +6,7 @@
  * one too; and so that the engine's own calls stay the fast ones.
  */
 
-import { ADDRESS_BYTES, FAMILY, openGlibc } from "./libc.ts";
+import { ADDRESS_BYTES, FAMILY, LibcError, openGlibc } from "./libc.ts";
 import { encodeUnixAddress } from "./socket_address.ts";
 
 const SOCK_STREAM = 1;
@@ -23,6 +23,13 @@ const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 const O_NONBLOCK = 0o4000;
 const CLOCK_MONOTONIC = 1;
+const ERANGE = 34;
+
+/** Size of `struct passwd`, which begins with a pointer to the name; the same on x64 and arm64. */
+const PASSWD_BYTES = 48;
+
+/** For the texts of an account, to begin with, and at most. */
+const ACCOUNT_BYTES = { least: 1_024, most: 65_536 } as const;
 
 const SYMBOLS = {
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
@@ -33,6 +40,12 @@ const SYMBOLS = {
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  // Apart from this thread: it may ask a directory service over the network.
+  getpwuid_r: {
+    parameters: ["u32", "buffer", "buffer", "usize", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -118,6 +131,25 @@ export class ProcessLibc implements Disposable {
     return this.#result(result < 0 ? result : fcntl(descriptor, F_SETFD, FD_CLOEXEC));
   }
 
+  /**
+   * The name of a user by the number; undefined if there is none. Not to be disposed of meanwhile.
+   * Rejects with a `LibcError` if it cannot be found out.
+   */
+  async userName(uid: number): Promise<string | undefined> {
+    const { getpwuid_r } = this.#library.symbols;
+    for (let size: number = ACCOUNT_BYTES.least; size <= ACCOUNT_BYTES.most; size *= 4) {
+      // Buffers of their own, which stay where they are while another thread writes to them.
+      const account = new BigUint64Array(new ArrayBuffer(PASSWD_BYTES));
+      const found = new BigUint64Array(new ArrayBuffer(8));
+      const texts = new Uint8Array(new ArrayBuffer(size));
+      const errno = await getpwuid_r(uid, account, texts, BigInt(size), found);
+      if (errno === ERANGE) continue;
+      if (errno !== 0) throw new LibcError(`Cannot find out who user ${uid} is`, errno);
+      return found[0] === 0n ? undefined : textAt(account[0]!, texts);
+    }
+    throw new LibcError(`Cannot find out who user ${uid} is: too much is known of it`, ERANGE);
+  }
+
   [Symbol.dispose](): void {
     this.#library.close();
   }
@@ -151,5 +183,19 @@ export class ProcessLibc implements Disposable {
   #errno(): number {
     const location = this.#library.symbols.__errno_location();
     return location === null ? -1 : -new Deno.UnsafePointerView(location).getInt32();
+  }
+}
+
+/** The text that a pointer into `buffer` points to; undefined if it is not within, or no text. */
+function textAt(pointer: bigint, buffer: Uint8Array<ArrayBuffer>): string | undefined {
+  const begin = Number(pointer - BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer))));
+  if (begin < 0 || begin >= buffer.length) return undefined;
+  const end = buffer.indexOf(0, begin);
+  if (end < 0) return undefined;
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(buffer.subarray(begin, end));
+  } catch {
+    // No name that anybody could have meant.
+    return undefined;
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import { isIPv4, isIPv6 } from "node:net";
+import { ipText, ipv6Bytes } from "../../base/ip_address.ts";
 import type { Endpoint } from "../byte_stream.ts";
 import { FAMILY } from "./libc.ts";
 
@@ -36,7 +37,7 @@ export function encodeIpAddress(ip: string, port: number): Uint8Array<ArrayBuffe
     throw new AddressError(`Not an IP address: ${ip}`);
   }
   const bytes = startAddress(28, FAMILY.inet6, port);
-  bytes.set(ipv6Bytes(host), 8);
+  bytes.set(ipv6Bytes(host)!, 8);
   new DataView(bytes.buffer).setUint32(24, zoneId, true);
   return bytes;
 }
@@ -61,9 +62,9 @@ export function encodeUnixAddress(path: string): Uint8Array<ArrayBuffer> {
 export function decodeEndpoint(address: Uint8Array, unixPort: number): Endpoint {
   switch (familyOf(address)) {
     case FAMILY.inet:
-      return { host: address.subarray(4, 8).join("."), port: portOf(address) };
+      return { host: ipText(address.subarray(4, 8)), port: portOf(address) };
     case FAMILY.inet6:
-      return { host: ipv6Text(address.subarray(8, 24)), port: portOf(address) };
+      return { host: ipText(address.subarray(8, 24)), port: portOf(address) };
     default:
       return { host: "unix", port: unixPort };
   }
@@ -86,29 +87,4 @@ function startAddress(byteCount: number, family: number, port: number): Uint8Arr
 
 function portOf(address: Uint8Array): number {
   return (address[2]! << 8) | address[3]!;
-}
-
-function ipv6Bytes(text: string): Uint8Array {
-  const [head = "", tail] = canonicalIpv6(text).split("::");
-  const before = groups(head);
-  const after = tail === undefined ? [] : groups(tail);
-  const all = [...before, ...Array(8 - before.length - after.length).fill(0), ...after];
-  return Uint8Array.from(all.flatMap((group) => [group >> 8, group & 0xff]));
-}
-
-function groups(text: string): number[] {
-  return text === "" ? [] : text.split(":").map((group) => parseInt(group, 16));
-}
-
-/** An IPv4 address that came by IPv6 is shown as what it is. */
-function ipv6Text(bytes: Uint8Array): string {
-  const all = Array.from({ length: 8 }, (_, i) => (bytes[2 * i]! << 8) | bytes[2 * i + 1]!);
-  const isMapped = all[5] === 0xffff && all.slice(0, 5).every((group) => group === 0);
-  if (isMapped) return bytes.subarray(12, 16).join(".");
-  return canonicalIpv6(all.map((group) => group.toString(16)).join(":"));
-}
-
-/** As the URL standard writes it: groups in hexadecimal, the longest run of zeros left out. */
-function canonicalIpv6(text: string): string {
-  return new URL(`http://[${text}]`).hostname.slice(1, -1);
 }

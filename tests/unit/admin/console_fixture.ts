@@ -3,6 +3,7 @@
  * with streams that only the test moves.
  */
 
+import type { ClientAuthenticationMethod } from "../../../src/auth/client_authentication.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
@@ -460,9 +461,12 @@ export class ConsoleFixture implements ConsoleContext {
   #desk(): SessionDesk {
     return {
       settings: () => this.#config.settings,
+      proxyRule: () => "off",
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),
+      noteMove: () => {},
+      noteEnd: () => {},
       forget: (client) => this.clients.remove(client),
     };
   }
@@ -476,8 +480,12 @@ export class ConsoleFixture implements ConsoleContext {
       derivation: this.#derivation,
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
+      verifierShare: 0,
       settings: () => this.#config.settings,
       refusal: () => undefined,
+      methodFor: () => this.#config.settings.authType as ClientAuthenticationMethod,
+      enroll: () => {},
+      holdAnswer: () => Promise.resolve(),
       credentialOf: (user) =>
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))

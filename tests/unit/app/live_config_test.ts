@@ -68,3 +68,15 @@ Deno.test("LiveConfig.poolMode() takes the user's word first, then the database'
   assert.equal(live.poolMode("bob", "app"), "transaction");
   assert.equal(live.poolMode("bob", "plain"), "session");
 });
+
+Deno.test("LiveConfig.verifierShare says how many of the secrets are verifiers, after a reload too", async () => {
+  const key = btoa("k".repeat(32));
+  const verifier = `SCRAM-SHA-256$4096:c2FsdA==$${key}:${key}`;
+  const live = new LiveConfig(await load("", { ada: "plain", bob: verifier, eve: "", joe: "x" }));
+  assert.equal(live.verifierShare, 1 / 3);
+  const next = live.prepare(await load("", { bob: verifier, eve: "" }));
+  assert.equal(live.verifierShare, 1 / 3);
+  next.putInForce();
+  assert.equal(live.verifierShare, 1);
+  assert.equal(new LiveConfig(await load("")).verifierShare, 1, "as PostgreSQL keeps them");
+});

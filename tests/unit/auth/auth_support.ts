@@ -38,12 +38,14 @@ export class CountingRandom implements Random {
 /** A derivation that counts how often it was asked. */
 export class CountingDerivation extends KeyDerivation {
   count = 0;
+  mostRounds = 0;
 
   override derive(
     password: Uint8Array,
     options: { readonly salt: Uint8Array; readonly iterations: number },
   ): Promise<Uint8Array<ArrayBuffer>> {
     this.count++;
+    this.mostRounds = Math.max(this.mostRounds, options.iterations);
     return super.derive(password, options);
   }
 }
@@ -73,6 +75,7 @@ export interface Demand {
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
   readonly mockSecret?: Uint8Array;
+  readonly verifierShare?: number;
 }
 
 /** What we demand of a client, with what a test does not care about filled in. */
@@ -85,6 +88,7 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     derivation: demand.derivation ?? new KeyDerivation(),
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
+    verifierShare: demand.verifierShare ?? 0,
   });
 }
 

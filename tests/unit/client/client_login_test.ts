@@ -374,3 +374,16 @@ Deno.test("ClientLogin survives a server that talks nonsense, and tries again la
   assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
   client.close();
 });
+
+Deno.test("ClientLogin by md5 asks who does not exist for SCRAM where all others are asked for it", async () => {
+  const key = btoa("k".repeat(32));
+  const sections = `
+[databases."*"]
+host = "127.0.0.1"
+[users.ada]
+password = "SCRAM-SHA-256$4096:c2FsdA==$${key}:${key}"
+`;
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"', sections });
+  assert.equal(await outcome(world), WRONG_SASL);
+  assert.equal(await outcome(world, { user: "nobody" }), WRONG_SASL);
+});

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { ClientRegistry } from "../../../src/client/client_registry.ts";
 import type { ClientSession } from "../../../src/client/client_session.ts";
 
-function client(cancelKey?: Uint8Array, isOpen = true): ClientSession {
-  return { cancelKey, isOpen } as unknown as ClientSession;
+function client(cancelKey?: Uint8Array): ClientSession {
+  return { cancelKey } as unknown as ClientSession;
 }
 
 const KEY = new Uint8Array([1, 0, 0, 4, 5, 6, 7, 8 | 3]);
@@ -23,10 +23,19 @@ Deno.test("ClientRegistry lists clients oldest first, and counts them", () => {
   assert.deepEqual([...registry.all()], [b]);
 });
 
-Deno.test("ClientRegistry.hasMoreOpenThan() leaves out who is on the way out", () => {
+Deno.test("ClientRegistry.admittedCount leaves out who is not in yet and who is on the way out", () => {
   const registry = new ClientRegistry();
-  for (const isOpen of [true, false, true]) registry.add(client(undefined, isOpen));
-  assert.deepEqual([1, 2, 3].map((limit) => registry.hasMoreOpenThan(limit)), [true, false, false]);
+  const [a, b, c] = [client(), client(), client()];
+  for (const each of [a, b, c]) registry.add(each);
+  assert.equal(registry.admittedCount, 0);
+  registry.admit(a);
+  registry.admit(b);
+  assert.equal(registry.admittedCount, 2);
+  registry.dismiss(a);
+  registry.dismiss(c);
+  assert.equal(registry.admittedCount, 1);
+  registry.remove(b);
+  assert.equal(registry.admittedCount, 0);
 });
 
 Deno.test("ClientRegistry finds a client by its key, however often that was forwarded", () => {

@@ -43,6 +43,7 @@ class SessionBench implements AsyncDisposable {
   readonly service = new ScriptedService();
   readonly log: string[] = [];
   readonly clock = new FakeClock();
+  readonly ended: ClientSession[] = [];
   readonly forgotten: ClientSession[] = [];
   readonly canceled: Uint8Array[] = [];
   readonly session: ClientSession;
@@ -83,6 +84,7 @@ class SessionBench implements AsyncDisposable {
       session(bench) {
         const desk: SessionDesk = {
           settings: () => defaultSettings(settings),
+          proxyRule: () => "off",
           logIn: async (session) => {
             if (logIn !== undefined) return await logIn(session);
             session.enterLogin("ada", "app");
@@ -93,6 +95,8 @@ class SessionBench implements AsyncDisposable {
             bench.canceled.push(key);
             return Promise.resolve();
           },
+          noteMove: () => {},
+          noteEnd: (session) => bench.ended.push(session),
           forget: (session) => bench.forgotten.push(session),
         };
         const sink = {

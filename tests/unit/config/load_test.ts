@@ -250,13 +250,11 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
   const settings = [
-    ...["hba", "cert", "peer", "ldap", "pam"].map((type) => `auth_type = "${type}"`),
+    ...["cert", "ldap", "pam"].map((type) => `auth_type = "${type}"`),
     ...["require", "verify-ca", "verify-full"].flatMap((mode) => [
       `client_tls_sslmode = "${mode}"`,
       `server_tls_sslmode = "${mode}"`,
     ]),
-    'auth_hba_file = "x"',
-    'auth_ident_file = "x"',
   ];
   for (const setting of settings) {
     const errors = await errorsOf(loadToml(`[pooler]\n${setting}`));
@@ -306,7 +304,8 @@ dns_max_ttl = "15s"
 server_tls_sslmode = "disable"
 client_tls_sslmode = "disable"
 io_engine = "portable"
-auth_hba_file = ""
+auth_hba_file = "hba.conf"
+auth_ident_file = "ident.conf"
 log_format = "pgbouncer"
 `);
   assert.deepEqual(config.warnings, []);
@@ -339,4 +338,23 @@ Deno.test("loadConfig() gives a configuration or ConfigErrors for any text", asy
     }),
     { numRuns: 1000 },
   );
+});
+
+Deno.test("loadConfig() takes addresses and ranges for proxy_trusted, and nothing else", async () => {
+  const config = await loadToml('[pooler]\nproxy_trusted = ["10.0.0.0/8", "::1"]\n');
+  assert.deepEqual(config.settings.proxyTrusted, ["10.0.0.0/8", "::1"]);
+  for (const bad of ["proxy.example", "10.0.0.0/33", "10.0.0"]) {
+    const errors = await errorsOf(loadToml(`[pooler]\nproxy_trusted = "10.0.0.1, ${bad}"\n`));
+    assert.equal(errors.length, 1);
+    assert.ok(errors[0]!.includes(`found "${bad}"`));
+  }
+});
+
+Deno.test("loadConfig() warns where proxy_protocol is on and nobody is trusted", async () => {
+  const { warnings } = await loadToml("[pooler]\nproxy_protocol = true\n");
+  assert.deepEqual(warnings, [
+    'config.toml: "proxy_protocol" believes nobody\'s header as long as "proxy_trusted" is empty',
+  ]);
+  const trusted = '[pooler]\nproxy_protocol = true\nproxy_trusted = "::1"\n';
+  assert.deepEqual((await loadToml(trusted)).warnings, []);
 });

@@ -1,0 +1,158 @@
+/**
+ * What is demanded of a client that logs in: `auth_type`, or the HBA rule that decides. The one place
+ * that acts upon a method.
+ */
+
+import { unreachable } from "../base/assert.ts";
+import { errorText } from "../base/error_text.ts";
+import { type ClientAuthenticationMethod, PEER_REJECTED } from "../auth/client_authentication.ts";
+import type { HbaMethod, HbaRule, OwnNetworks } from "../auth/hba_rules.ts";
+import { IdentMaps } from "../auth/ident_map.ts";
+import { peerIp } from "../auth/ip_range.ts";
+import { clientLabel, type ClientSession } from "../client/client_session.ts";
+import type { ClientIntent } from "../client/startup_parameters.ts";
+import type { Logger } from "../log/logger.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import type { LiveConfig } from "./live_config.ts";
+
+/** Name of a user of the system; undefined if there is none. Rejects if it cannot be found out. */
+export type SystemUserOf = (uid: number) => Promise<string | undefined>;
+
+/** What the rules are asked with. */
+export interface LoginRulesOptions {
+  readonly live: LiveConfig;
+  readonly log: Logger;
+  /** Undefined where the system cannot be asked. */
+  readonly systemUserOf: SystemUserOf | undefined;
+  readonly ownNetworks: OwnNetworks;
+}
+
+/** What a client has to do; a promise where the system is asked who it is. */
+export type Demand = ClientAuthenticationMethod | Promise<ClientAuthenticationMethod>;
+
+/** Asked once by each login. */
+export class LoginRules {
+  readonly #options: LoginRulesOptions;
+
+  constructor(options: LoginRulesOptions) {
+    this.#options = options;
+  }
+
+  /** What is demanded by the rules in force now. @throws {PgError} If the client is not let in. */
+  methodFor(client: ClientSession, intent: ClientIntent): Demand {
+    const { authType } = this.#options.live.settings;
+    switch (authType) {
+      case "any":
+      case "trust":
+      case "plain":
+      case "md5":
+      case "scram-sha-256":
+        return authType;
+      case "peer":
+        return this.#peer(client, { user: intent.user, map: undefined });
+      case "hba": {
+        const rule = this.#decide(client, intent);
+        return this.#demandOf(rule, { client, user: intent.user });
+      }
+      case "cert":
+      case "ldap":
+      case "pam":
+        // Refused where settings are read.
+        throw new PgError(SQLSTATE.internalError, `auth_type ${authType} is not supported`);
+      default:
+        return unreachable(authType);
+    }
+  }
+
+  #demandOf(
+    { file, line, method }: HbaRule,
+    { client, user }: { readonly client: ClientSession; readonly user: string },
+  ): Demand {
+    switch (method.kind) {
+      case "trust":
+      case "md5":
+      case "scram-sha-256":
+        return method.kind;
+      case "password":
+        return "plain";
+      case "reject":
+        this.#note(client, `hba: rejected by line ${line} of ${file}`);
+        throw rejection("login rejected");
+      case "peer":
+        return this.#peer(client, { user, map: method.map });
+      default:
+        return unreachable(method);
+    }
+  }
+
+  #decide(client: ClientSession, { database, replication, user }: ClientIntent): HbaRule {
+    const { live, log, ownNetworks } = this.#options;
+    const rules = live.loaded.rules?.hba;
+    const { remote, stream: { isUnix } } = client;
+    const address = isUnix ? undefined : peerIp(remote.host);
+    // Where it is not known where somebody comes from, no rule can be right.
+    const isKnown = isUnix || address !== undefined;
+    const isReplication = replication === "physical";
+    const connection = { address, isTls: false, database, user, isReplication };
+    const rule = isKnown ? rules?.decide(connection, ownNetworks) : undefined;
+    if (rule === undefined) {
+      this.#note(client, `hba: no line of ${rules?.path} matches`);
+      throw rejection("no authentication method is found");
+    }
+    if (log.verbosity > 0) {
+      log.debug(`${clientLabel(client)} hba: line ${rule.line} of ${rule.file}`);
+    }
+    return rule;
+  }
+
+  /** Asks the system who is behind the socket. */
+  async #peer(
+    client: ClientSession,
+    { map, user }: { readonly map: string | undefined; readonly user: string },
+  ): Promise<ClientAuthenticationMethod> {
+    const identMaps = this.#options.live.loaded.rules?.identMaps ?? new IdentMaps();
+    const found = await this.#systemUser(client);
+    if ("problem" in found) return this.#rejectPeer(client, found.problem);
+    if (identMaps.allows(map, found.name, user)) return "peer";
+    const by = map === undefined ? "" : ` by map "${map}"`;
+    return this.#rejectPeer(client, `system user "${found.name}" may not be "${user}"${by}`);
+  }
+
+  async #systemUser(
+    { stream }: ClientSession,
+  ): Promise<{ readonly name: string } | { readonly problem: string }> {
+    const { systemUserOf } = this.#options;
+    const { isUnix, peerUid } = stream;
+    if (!isUnix) return { problem: "the connection is not over a unix socket" };
+    if (peerUid === undefined || systemUserOf === undefined) {
+      return { problem: "it cannot be told who is behind the socket" };
+    }
+    try {
+      const name = await systemUserOf(peerUid);
+      return name === undefined ? { problem: `there is no system user ${peerUid}` } : { name };
+    } catch (error) {
+      return { problem: errorText(error) };
+    }
+  }
+
+  #rejectPeer(client: ClientSession, why: string): never {
+    this.#note(client, `peer: ${why}`);
+    throw rejection(PEER_REJECTED);
+  }
+
+  /** The log says more than the client is told. */
+  #note(client: ClientSession, text: string): void {
+    this.#options.log.log(`${clientLabel(client)} ${text}`);
+  }
+}
+
+function rejection(words: string): PgError {
+  return new PgError(SQLSTATE.invalidAuthorizationSpecification, words);
+}
+
+/** A method as `sluice hba` names it. */
+export function methodText(method: HbaMethod): string {
+  const isMapped = method.kind === "peer" && method.map !== undefined;
+  return isMapped ? `peer map=${method.map}` : method.kind;
+}

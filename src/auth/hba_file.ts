@@ -1,0 +1,207 @@
+/**
+ * Reads `auth_hba_file`, of the form of PostgreSQL's pg_hba.conf. What Sluice cannot do is an error,
+ * with file and line; all errors at once.
+ * Source: PostgreSQL, "The pg_hba.conf File".
+ */
+
+import { ConfigError } from "../config/config_error.ts";
+import { inOrder } from "../config/load.ts";
+import {
+  type DatabaseRule,
+  type HbaAddress,
+  type HbaMethod,
+  type HbaRule,
+  HbaRules,
+} from "./hba_rules.ts";
+import { isMapped, parseIp, prefixMask } from "./ip_range.ts";
+import { readRuleFile, type RuleFileIo, type RuleLine, type RuleToken } from "./rule_file.ts";
+import { isKeyword, type NameRule, readNameRule, RuleError } from "./rule_names.ts";
+
+/** The kinds of records. */
+const CONNECTIONS = [
+  "local",
+  "host",
+  "hostssl",
+  "hostnossl",
+  "hostgssenc",
+  "hostnogssenc",
+] as const;
+
+/** Methods of PostgreSQL that Sluice does not have, and why a line with one is no use. */
+const MISSING_METHODS: Readonly<Record<string, string>> = {
+  bsd: "it is not supported",
+  cert: "client certificates are not built in yet",
+  gss: "GSSAPI is not supported",
+  ident: "asking an ident server is not supported; over a unix socket it means peer",
+  ldap: "it is not built in yet",
+  oauth: "it is not supported",
+  pam: "it is not built in yet",
+  radius: "it is not supported",
+  sspi: "it is not supported",
+};
+
+/** What was read: use the rules only if there are no errors. */
+export interface HbaFile {
+  readonly rules: HbaRules;
+  readonly errors: readonly ConfigError[];
+}
+
+/** Reads the file at `path` and all it includes. It rejects never. */
+export async function readHbaFile(path: string, io: RuleFileIo): Promise<HbaFile> {
+  const { errors, files, lines } = await readRuleFile(path, io);
+  const all = [...errors];
+  const rules: HbaRule[] = [];
+  for (const line of lines) {
+    try {
+      rules.push(readHbaLine(line));
+    } catch (error) {
+      if (!(error instanceof RuleError)) throw error;
+      all.push(new ConfigError(line, error.message));
+    }
+  }
+  if (rules.length === 0 && all.length === 0) {
+    all.push(new ConfigError({ file: path, line: undefined }, "There are no rules in the file"));
+  }
+  return { rules: new HbaRules(path, rules), errors: inOrder(all, files) };
+}
+
+/** Reads one line. @throws {RuleError} If it is no rule, or one that cannot be kept. */
+export function readHbaLine(line: RuleLine): HbaRule {
+  const fields = new FieldReader(line.fields);
+  const connection = readConnection(fields.one("the connection type"));
+  const databases = fields.list("the databases").map(readDatabase);
+  const users = fields.list("the users").map(readUser);
+  const address = connection === "local" ? undefined : readAddress(fields);
+  const methodName = fields.one("the authentication method").text;
+  const options = readOptions(fields.rest());
+  const method = readMethod(methodName, { isLocal: connection === "local", options });
+  const { file, text } = line;
+  return { file, line: line.line, text, connection, databases, users, address, method };
+}
+
+/** Takes the fields of a line one after the other. */
+class FieldReader {
+  readonly #fields: readonly (readonly RuleToken[])[];
+  #at = 0;
+
+  constructor(fields: readonly (readonly RuleToken[])[]) {
+    this.#fields = fields;
+  }
+
+  list(what: string): readonly RuleToken[] {
+    const field = this.#fields[this.#at];
+    if (field === undefined) throw new RuleError(`The line ends before ${what}`);
+    this.#at += 1;
+    return field;
+  }
+
+  one(what: string): RuleToken {
+    const [first, second] = this.list(what);
+    if (second !== undefined) throw new RuleError(`There are several values for ${what}`);
+    return first!;
+  }
+
+  rest(): readonly RuleToken[] {
+    return this.#fields.slice(this.#at).flat();
+  }
+}
+
+function readConnection({ text }: RuleToken): HbaRule["connection"] {
+  const connection = CONNECTIONS.find((each) => each === text);
+  if (connection !== undefined) return connection;
+  throw new RuleError(`Invalid connection type "${text}": expected ${CONNECTIONS.join(", ")}`);
+}
+
+function readDatabase(token: RuleToken): DatabaseRule {
+  for (const kind of ["all", "sameuser", "replication"] as const) {
+    if (isKeyword(token, kind)) return { kind };
+  }
+  if (isKeyword(token, "samerole") || isKeyword(token, "samegroup")) {
+    throw new RuleError(`"${token.text}" is not supported: Sluice does not know who is in a role`);
+  }
+  return readNameRule(token);
+}
+
+function readUser(token: RuleToken): NameRule | { readonly kind: "all" } {
+  if (isKeyword(token, "all")) return { kind: "all" };
+  if (!token.isQuoted && token.text.startsWith("+")) {
+    throw new RuleError(`"${token.text}" is not supported: Sluice does not know who is in a role`);
+  }
+  return readNameRule(token);
+}
+
+function readAddress(fields: FieldReader): HbaAddress {
+  const token = fields.one("the address");
+  for (const kind of ["all", "samehost", "samenet"] as const) {
+    if (isKeyword(token, kind)) return { kind };
+  }
+  const [host = "", prefix, ...more] = token.text.split("/");
+  const address = parseIp(host);
+  if (address === undefined) {
+    throw new RuleError(`"${host}" is no IP address; host names are not supported`);
+  }
+  if (isMapped(address)) {
+    throw new RuleError(`"${host}" matches nobody: write IPv4 addresses as a.b.c.d`);
+  }
+  if (prefix !== undefined) {
+    const mask = more.length === 0 ? prefixMask(address, prefix) : undefined;
+    if (mask === undefined) throw new RuleError(`Invalid CIDR mask in address "${token.text}"`);
+    return { kind: "range", range: { address, mask } };
+  }
+  const maskText = fields.one("the netmask (or write the address as a.b.c.d/n)").text;
+  const mask = parseIp(maskText);
+  if (mask === undefined) throw new RuleError(`Invalid IP mask "${maskText}"`);
+  if (mask.length !== address.length) throw new RuleError("IP address and mask do not match");
+  return { kind: "range", range: { address, mask } };
+}
+
+/** `name=value`; the last of a name counts. */
+function readOptions(tokens: readonly RuleToken[]): ReadonlyMap<string, string> {
+  const options = new Map<string, string>();
+  for (const { text } of tokens) {
+    const at = text.indexOf("=");
+    if (at < 0) throw new RuleError(`Authentication option not in name=value format: ${text}`);
+    options.set(text.slice(0, at), text.slice(at + 1));
+  }
+  return options;
+}
+
+function readMethod(
+  name: string,
+  { isLocal, options }: {
+    readonly isLocal: boolean;
+    readonly options: ReadonlyMap<string, string>;
+  },
+): HbaMethod {
+  // As PostgreSQL does, for old files.
+  const kind = name === "ident" && isLocal ? "peer" : name;
+  checkOptions(kind, options);
+  switch (kind) {
+    case "trust":
+    case "reject":
+    case "password":
+    case "md5":
+    case "scram-sha-256":
+      return { kind };
+    case "peer":
+      if (!isLocal) throw new RuleError("Peer authentication is only supported on local sockets");
+      return { kind, map: options.get("map") || undefined };
+  }
+  if (Object.hasOwn(MISSING_METHODS, kind)) {
+    throw new RuleError(`Method "${name}" cannot be used: ${MISSING_METHODS[kind]}`);
+  }
+  throw new RuleError(`Invalid authentication method "${name}"`);
+}
+
+function checkOptions(method: string, options: ReadonlyMap<string, string>): void {
+  // What is said of the method matters more.
+  if (Object.hasOwn(MISSING_METHODS, method)) return;
+  for (const name of options.keys()) {
+    if (name === "map" && method === "peer") continue;
+    if (name === "map") throw new RuleError(`Option "map" goes with peer, not with ${method}`);
+    if (name === "clientcert") {
+      throw new RuleError('Option "clientcert" cannot be kept: TLS is not built in yet');
+    }
+    throw new RuleError(`Unknown authentication option "${name}"`);
+  }
+}

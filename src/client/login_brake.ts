@@ -1,0 +1,91 @@
+/** Holds answers to passwords back where there were wrong ones (`auth_fail_delay`). */
+
+import { FailedLogins } from "../auth/failed_logins.ts";
+import type { Clock } from "../base/clock.ts";
+import { Deferred } from "../base/deferred.ts";
+import { peerGroup } from "../base/ip_address.ts";
+import type { Settings } from "../config/settings.ts";
+import type { Logger } from "../log/logger.ts";
+import { PgError } from "../wire/pg_error.ts";
+import { SQLSTATE } from "../wire/sqlstate.ts";
+import { clientLabel, type ClientService, type ClientSession } from "./client_session.ts";
+
+/** Whoever is refused hears that, and not `client_login_timeout`: so long before that, at least. */
+const MARGIN_MS = 1_000;
+
+/** What the brake is made of. */
+export interface LoginBrakeOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly settings: () => Settings;
+}
+
+/** Knows who failed, and holds those whose answer is held back; each of them counts as logging in. */
+export class LoginBrake {
+  readonly #options: LoginBrakeOptions;
+  readonly #failed: FailedLogins;
+  readonly #held = new Set<Pause>();
+
+  constructor(options: LoginBrakeOptions) {
+    this.#options = options;
+    this.#failed = new FailedLogins(() => options.settings().authFailDelayMs);
+  }
+
+  /**
+   * Notes whether a password was right, `refusal` being for the log why it was not. Resolves when
+   * the client may be told, or is gone.
+   */
+  async hold(client: ClientSession, refusal: string | undefined): Promise<void> {
+    const { clock, log } = this.#options;
+    const nowMs = clock.nowMs();
+    const address = client.stream.isUnix ? undefined : peerGroup(client.remote.host);
+    const attempt = { address, user: client.user ?? "" };
+    const wantedMs = refusal === undefined
+      ? this.#failed.accepted(attempt, nowMs)
+      : this.#failed.refused(attempt, nowMs);
+    const delayMs = Math.min(wantedMs, this.#restMs(client, nowMs));
+    if (delayMs <= 0) return;
+    // Not only when it is told: it may be gone by then.
+    const what = refusal ?? "logged in, after others failed";
+    log.log(`${clientLabel(client)} ${what}, answered in ${delayMs} ms (auth_fail_delay)`);
+    const pause = new Pause(nowMs + delayMs);
+    this.#held.add(pause);
+    client.setService(pause);
+    client.watchForEnd();
+    await pause.ended;
+    this.#held.delete(pause);
+  }
+
+  /** Lets go whose time has come. */
+  release(nowMs: number): void {
+    for (const pause of this.#held) if (pause.endsAtMs <= nowMs) pause.detach();
+  }
+
+  /** What is left of the client's time to log in. */
+  #restMs(client: ClientSession, nowMs: number): number {
+    const limitMs = this.#options.settings().clientLoginTimeoutMs;
+    return limitMs === 0 ? Infinity : client.connectedAtMs + limitMs - MARGIN_MS - nowMs;
+  }
+}
+
+/** One client that waits. */
+class Pause implements ClientService {
+  readonly endsAtMs: number;
+  readonly #ended = new Deferred<void>();
+
+  constructor(endsAtMs: number) {
+    this.endsAtMs = endsAtMs;
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  onClientChunk(): never {
+    throw new PgError(SQLSTATE.protocolViolation, "Nothing may be sent before the login is over");
+  }
+
+  detach(): void {
+    this.#ended.resolve();
+  }
+}
