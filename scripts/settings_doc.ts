@@ -33,6 +33,8 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["port", "5432"],
   ["user", '"app_server"'],
   ["password", '{ env = "APP_SERVER_PASSWORD" }'],
+  ["auth_user", '"pooler"'],
+  ["auth_query", `"SELECT * FROM user_lookup($1)"`],
   ["auth_dbname", '"postgres"'],
   ["pool_size", "20"],
   ["min_pool_size", "2"],

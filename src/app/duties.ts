@@ -15,6 +15,9 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
 
+/** Pools for looking up, of databases that only `*` covers, whose failed logins are remembered. */
+const MAX_PACED_LOOK_UPS = 100;
+
 /** What the duties look after. */
 export interface DutiesOptions {
   readonly clock: Clock;
@@ -158,15 +161,16 @@ function carryOut(verdict: ServerVerdict): void {
 }
 
 function freeIfUnused(
-  { live, pools }: DutiesOptions,
+  options: DutiesOptions,
   { pool, nowMs }: { pool: ServerPool; nowMs: number },
 ): void {
+  const { live, pools } = options;
   if (!pool.isEmpty) {
     pool.usedAtMs = nowMs;
     return;
   }
   const unusedMs = nowMs - pool.usedAtMs;
-  if (pools.isObsolete(pool) || isUnneeded(live, pool, unusedMs)) return pools.free(pool);
+  if (pools.isObsolete(pool) || isUnneeded(options, pool, unusedMs)) return pools.free(pool);
   const limitMs = live.settings.poolIdleTimeoutMs;
   // One that would be made again at once must not forget when its last login failed.
   const isKept = pool.rules.minPoolSize > 0 && pools.wantsSpares(pool);
@@ -177,10 +181,19 @@ function freeIfUnused(
  * Pools made for names that only `*` covers are freed, or any client could fill the memory with
  * names: at once if it never came to a server, else when unused for long.
  */
-function isUnneeded({ config, settings }: LiveConfig, pool: ServerPool, unusedMs: number): boolean {
+function isUnneeded(
+  { live, pools }: DutiesOptions,
+  pool: ServerPool,
+  unusedMs: number,
+): boolean {
+  const { config, settings } = live;
   if (config.databases.has(pool.database)) return false;
   const limitMs = settings.autodbIdleTimeoutMs;
-  return limitMs > 0 && unusedMs > limitMs || pool.welcome === undefined;
+  if (limitMs > 0 && unusedMs > limitMs) return true;
+  if (pool.welcome !== undefined) return false;
+  // Who looks up is not in the pool while waiting: a few are kept, so as not to try too often.
+  const isPaced = pools.isForLookUps(pool) && pools.lookUpPools().length <= MAX_PACED_LOOK_UPS;
+  return !isPaced || unusedMs > settings.serverLoginRetryMs;
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {

@@ -37,6 +37,7 @@ import {
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { AuthLookUp } from "./auth_lookup.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
@@ -173,6 +174,13 @@ export class Pooler {
       isShuttingDown: () => this.#shutdown !== undefined,
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });
+    const authLookUp = new AuthLookUp({
+      clock,
+      log,
+      live: this.live,
+      pools: this.pools,
+      isDisabled: (database) => this.operations.isDisabled(database),
+    });
     this.#reloader = new Reloader({
       live: this.live,
       pools: this.pools,
@@ -183,7 +191,10 @@ export class Pooler {
       onReloading: options.onReloading,
       onReloadEnded: options.onReloadEnded,
       onReloaded: options.onReloaded,
-      onTakenOver: () => this.operations.forgetRemoved(),
+      onTakenOver: () => {
+        this.operations.forgetRemoved();
+        authLookUp.onTakenOver();
+      },
     });
     const cancels = this.#cancels = new CancelDesk({
       clients: this.clients,
@@ -235,6 +246,7 @@ export class Pooler {
       logins: this.#logins,
       brake,
       pools: this.pools,
+      authLookUp,
       cancels,
       ownUid: options.ownUid,
       hostSecret: options.hostSecret,
@@ -257,6 +269,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },

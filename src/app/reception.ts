@@ -23,6 +23,7 @@ import {
   type ClientSession,
   type SessionDesk,
 } from "../client/client_session.ts";
+import type { CredentialWait } from "../client/credential_wait.ts";
 import type { ProxyRule } from "../client/client_origin.ts";
 import type { LoginBrake } from "../client/login_brake.ts";
 import type { LoginInput } from "../client/login_input.ts";
@@ -40,6 +41,7 @@ import { PgError } from "../wire/pg_error.ts";
 import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
+import type { AuthLookUp } from "./auth_lookup.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
@@ -61,6 +63,7 @@ export interface ReceptionOptions {
   readonly logins: LoginLimit;
   readonly brake: LoginBrake;
   readonly pools: ServerPools;
+  readonly authLookUp: AuthLookUp;
   readonly cancels: CancelDesk;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
@@ -161,8 +164,13 @@ export class Reception implements LoginDesk, SessionDesk {
     return this.#options.rules.methodFor(client, intent);
   }
 
-  credentialOf(user: string): UserCredential | undefined {
-    return this.#options.live.credentials.get(user);
+  credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined {
+    const { authLookUp, live } = this.#options;
+    return live.credentials.get(user) ?? authLookUp.credentialOf(user, database);
+  }
+
+  noteMismatch(credential: UserCredential): void {
+    this.#options.authLookUp.noteMismatch(credential);
   }
 
   holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void> {
@@ -175,19 +183,31 @@ export class Reception implements LoginDesk, SessionDesk {
       client.stream.peerUid === ownUid;
   }
 
-  poolFor(user: string, database: string): ServerPool {
+  poolFor({ database, user }: ClientIntent, credential: UserCredential | undefined): ServerPool {
     const refusal = this.#options.operations.refusal(database);
     if (refusal !== undefined) throw refusal;
-    return this.#options.pools.poolFor(user, database);
+    return this.#options.pools.poolFor(user, database, this.#lookedUp(user, credential));
   }
 
-  openOwnPool({ database, passed, replication, user }: ClientIntent): ServerPool {
+  /** Of users that the configuration knows, that is asked each time. */
+  #lookedUp(user: string, credential: UserCredential | undefined): UserCredential | undefined {
+    return this.#options.live.credentials.has(user) ? undefined : credential;
+  }
+
+  openOwnPool(
+    { database, passed, replication, user }: ClientIntent,
+    credential: UserCredential | undefined,
+  ): ServerPool {
     assert(replication !== "none", "Who does not replicate shares a pool");
     const { clients, live, operations, pools } = this.#options;
     const refusal = operations.refusal(database) ??
       replicationRefusal(database, { clients: clients.all(), live });
     if (refusal !== undefined) throw refusal;
-    return pools.openPrivatePool(user, database, { replication, startupParameters: passed });
+    return pools.openPrivatePool(user, database, {
+      replication,
+      startupParameters: passed,
+      lookedUp: this.#lookedUp(user, credential),
+    });
   }
 
   openRelay(client: ClientSession, pool: ServerPool): Relay {

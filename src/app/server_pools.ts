@@ -39,6 +39,17 @@ const RULES_FOR_ONE = {
   poolMode: "session",
 } as const;
 
+/** A query for a secret takes a moment: two servers go through hundreds of them in a second. */
+const LOOK_UP_RULES = {
+  poolSize: 2,
+  minPoolSize: 0,
+  reservePoolSize: 0,
+  poolMode: "transaction",
+} as const;
+
+/** Names are asked for as this, whatever the entry of the database says. */
+const LOOK_UP_PARAMETERS: ReadonlyMap<string, string> = new Map([["client_encoding", "UTF8"]]);
+
 /** First receive buffer of a server; it grows under bulk load. */
 const SERVER_RECEIVE_BYTES = 16_384;
 
@@ -68,11 +79,27 @@ export interface PrivateServer {
   readonly replication: Exclude<Replication, "none">;
   /** The client's, besides user and database; they go before those of the configuration. */
   readonly startupParameters: ReadonlyMap<string, string>;
+  /** As for `poolFor()`. */
+  readonly lookedUp?: UserCredential | undefined;
+}
+
+/** What is other in a pool that clients do not share. */
+interface OwnPool {
+  readonly rules: Partial<PoolRules>;
+  readonly replication: Replication;
+  /** They go before those of the configuration. */
+  readonly startupParameters: ReadonlyMap<string, string>;
+  /** Whether the user is not a client's: a password for the forced user is not its own. */
+  readonly isForLookUps: boolean;
 }
 
 /** Finds and makes pools. */
 export class ServerPools {
   readonly registry = new PoolRegistry<ServerPool>();
+  /** Those that no client uses; they are in the registry's listing too. */
+  readonly #lookUps = new PoolRegistry<ServerPool>();
+  /** What was looked up of a pool's user, for as long as there is the pool. */
+  readonly #lookedUp = new WeakMap<ServerPool, UserCredential>();
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
 
@@ -87,15 +114,46 @@ export class ServerPools {
 
   /**
    * The pool for a client; made if there is none.
+   * @param lookedUp What the client proved to know, if that was looked up: its servers log in by it.
    * @throws {PgError} If there is no such database, or no user for its servers.
    */
-  poolFor(user: string, database: string): ServerPool {
+  poolFor(user: string, database: string, lookedUp?: UserCredential): ServerPool {
     const serverUser = this.#serverUserFor(user, database);
-    return this.registry.findOrMake(
+    const pool = this.registry.findOrMake(
       database,
       serverUser,
       () => this.#makePool(serverUser, database),
     );
+    this.#noteLookedUp(pool, lookedUp);
+    return pool;
+  }
+
+  /**
+   * The pool whose servers look secrets up; made if there is none. No client is ever linked to one
+   * of them, so none can leave anything behind there, and none is waited for.
+   * @throws {PgError} If there is no such database.
+   */
+  lookUpPool(user: string, database: string): ServerPool {
+    return this.#lookUps.findOrMake(database, user, () => {
+      const pool = this.#makePool(user, database, {
+        rules: LOOK_UP_RULES,
+        replication: "none",
+        startupParameters: LOOK_UP_PARAMETERS,
+        isForLookUps: true,
+      });
+      this.registry.addPrivate(pool);
+      return pool;
+    });
+  }
+
+  /** All such pools. */
+  lookUpPools(): readonly ServerPool[] {
+    return [...this.#lookUps.all()];
+  }
+
+  /** Whether the pool is such a one. */
+  isForLookUps(pool: ServerPool): boolean {
+    return this.#lookUps.has(pool);
   }
 
   /**
@@ -104,8 +162,13 @@ export class ServerPools {
    */
   openPrivatePool(user: string, database: string, own: PrivateServer): ServerPool {
     const hint = own.replication === "physical" ? PHYSICAL_NEEDS_ENTRY : undefined;
-    const pool = this.#makePool(this.#serverUserFor(user, database, hint), database, own);
+    const pool = this.#makePool(this.#serverUserFor(user, database, hint), database, {
+      ...own,
+      rules: RULES_FOR_ONE,
+      isForLookUps: false,
+    });
     this.registry.addPrivate(pool);
+    this.#noteLookedUp(pool, own.lookedUp);
     return pool;
   }
 
@@ -119,6 +182,7 @@ export class ServerPools {
   /** Frees a pool that has neither clients nor servers. */
   free(pool: ServerPool): void {
     this.registry.remove(pool);
+    this.#lookUps.remove(pool);
     this.#options.stats.retire(pool.stats);
     if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
   }
@@ -130,13 +194,22 @@ export class ServerPools {
   }
 
   /** Whether no newcomer comes to the pool any more: its database has another user now, or is gone. */
-  isObsolete({ database, user }: ServerPool): boolean {
-    return this.serverUser(user, database) !== user;
+  isObsolete(pool: ServerPool): boolean {
+    if (this.isForLookUps(pool)) return !this.#isAuthUser(pool.user);
+    return this.serverUser(pool.user, pool.database) !== pool.user;
+  }
+
+  #isAuthUser(user: string): boolean {
+    const { config, settings } = this.#options.live;
+    if (settings.authUser === user) return true;
+    for (const { authUser } of config.databases.values()) if (authUser === user) return true;
+    return false;
   }
 
   /** Whether `min_pool_size` counts: while there are clients, and always for a forced user. */
   wantsSpares(pool: ServerPool): boolean {
     if (this.isObsolete(pool)) return false;
+    if (this.isForLookUps(pool)) return false;
     const config = this.#options.live.config.databases.get(pool.database);
     return pool.clientCount > 0 || config?.user === pool.user;
   }
@@ -169,11 +242,18 @@ export class ServerPools {
     return config.user ?? user;
   }
 
-  #makePool(user: string, database: string, own?: PrivateServer): ServerPool {
+  /** A forced user's servers log in by what the configuration says of that user, and nothing else. */
+  #noteLookedUp(pool: ServerPool, credential: UserCredential | undefined): void {
+    const config = this.#options.live.databaseConfig(pool.database);
+    if (credential === undefined || config?.user !== undefined) return;
+    this.#lookedUp.set(pool, credential);
+  }
+
+  #makePool(user: string, database: string, own?: OwnPool): ServerPool {
     const { clock, live, stats } = this.#options;
     const rulesNow = () => {
       const rules = poolRules(live, user, database);
-      return own === undefined ? rules : { ...rules, ...RULES_FOR_ONE };
+      return own === undefined ? rules : { ...rules, ...own.rules };
     };
     let rules = rulesNow();
     let rulesOf = live.config;
@@ -198,7 +278,7 @@ export class ServerPools {
     return pool;
   }
 
-  #openServer(pool: ServerPool, own: PrivateServer | undefined): ServerSession {
+  #openServer(pool: ServerPool, own: OwnPool | undefined): ServerSession {
     const { clock, derivation, live, log, network, nextId, random, rewriter, servers, tracked } =
       this.#options;
     const { database, user } = pool;
@@ -232,7 +312,7 @@ export class ServerPools {
       replication: own?.replication ?? "none",
       authentication: new ServerAuthentication({
         userName: user,
-        credential: this.#serverCredential(user, config),
+        credential: this.#serverCredential(pool, own?.isForLookUps === true ? undefined : config),
         random,
         derivation,
       }),
@@ -248,11 +328,15 @@ export class ServerPools {
     return server;
   }
 
-  #serverCredential(user: string, config: DatabaseConfig | undefined): UserCredential | undefined {
+  /** `config` says whether the user is forced. */
+  #serverCredential(
+    pool: ServerPool,
+    config: DatabaseConfig | undefined,
+  ): UserCredential | undefined {
     if (config?.user !== undefined && config.password !== undefined) {
-      return new UserCredential(user, config.password);
+      return new UserCredential(pool.user, config.password);
     }
-    return this.#options.live.credentials.get(user);
+    return this.#options.live.credentials.get(pool.user) ?? this.#lookedUp.get(pool);
   }
 
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */

@@ -32,6 +32,7 @@ import { negotiatedMinor } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
+import { CredentialWait } from "./credential_wait.ts";
 import type { LoginInput } from "./login_input.ts";
 import type { Relay, ServerPool } from "./relay.ts";
 import { type ClientIntent, nameWithHost, readIntent } from "./startup_parameters.ts";
@@ -86,22 +87,28 @@ export interface LoginDesk {
    * @throws {PgError} If there is no room any more.
    */
   enroll(client: ClientSession): void;
-  /** What is known of a user; undefined if nothing. */
-  credentialOf(user: string): UserCredential | undefined;
+  /**
+   * What is known of a user who wants to use a database: at once, or after a wait; undefined if
+   * nothing.
+   * @throws {PgError} If that cannot be found out.
+   */
+  credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined;
+  /** A client did not know the secret that was found for it. */
+  noteMismatch(credential: UserCredential): void;
   /** Resolves when the client may be told that its password is right, or the `refusal` it gets. */
   holdAnswer(client: ClientSession, refusal: string | undefined): Promise<void>;
   /** Whether the process behind a unix socket may be `user` without a password. */
   isOwnProcess(client: ClientSession, user: string): boolean;
   /**
-   * The pool for a client that has proved who it is.
+   * The pool for a client that has proved who it is, by `credential` if it had to.
    * @throws {PgError} If there is no such database, or the client may not have it.
    */
-  poolFor(user: string, database: string): ServerPool;
+  poolFor(intent: ClientIntent, credential: UserCredential | undefined): ServerPool;
   /**
    * A pool for one client that replicates and has proved who it is; it goes with the client.
    * @throws {PgError} As `poolFor()`, or if there are too many of them.
    */
-  openOwnPool(intent: ClientIntent): ServerPool;
+  openOwnPool(intent: ClientIntent, credential: UserCredential | undefined): ServerPool;
   /** Serves a client from a pool. */
   openRelay(client: ClientSession, pool: ServerPool): Relay;
   /**
@@ -122,6 +129,8 @@ export class ClientLogin {
   readonly #client: ClientSession;
   readonly #desk: LoginDesk;
   readonly #input: LoginInput;
+  /** What is known of the client's user. */
+  #credential: UserCredential | undefined;
 
   constructor(client: ClientSession, { desk, input }: { desk: LoginDesk; input: LoginInput }) {
     this.#client = client;
@@ -173,11 +182,16 @@ export class ClientLogin {
     const { derivation, mockSecret, random, verifierShare } = this.#desk;
     const { user } = intent;
     const method = await this.#desk.methodFor(this.#client, intent);
+    if (!this.#client.isOpen) return false;
+    const known = this.#desk.credentialOf(user, intent.database);
+    // Without a wait there is nothing to await: most users are known at once.
+    this.#credential = known instanceof CredentialWait ? await this.#waitFor(known) : known;
+    if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
       method,
       userName: user,
-      credential: this.#desk.credentialOf(user),
+      credential: this.#credential,
       random,
       derivation,
       scramIterations: settings.scramIterations,
@@ -198,6 +212,9 @@ export class ClientLogin {
       step = await exchange.receive(message.body);
     }
     const refusal = step.kind === "rejected" ? step.reason : undefined;
+    if (refusal !== undefined && this.#credential !== undefined) {
+      this.#desk.noteMismatch(this.#credential);
+    }
     if (isAsked || refusal !== undefined) await this.#desk.holdAnswer(this.#client, refusal);
     if (step.kind === "rejected") {
       this.#client.end(step.reason, step.error);
@@ -208,13 +225,20 @@ export class ClientLogin {
     return this.#client.isOpen;
   }
 
+  /** What is found, unless the client leaves first. */
+  async #waitFor(wait: CredentialWait): Promise<UserCredential | undefined> {
+    this.#client.setService(wait);
+    this.#client.watchForEnd();
+    return await wait.outcome;
+  }
+
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
     if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
       return await this.#welcome(admission, authenticationOk());
     }
-    const pool = this.#desk.poolFor(intent.user, intent.database);
+    const pool = this.#desk.poolFor(intent, this.#credential);
     this.#client.pool = pool;
     pool.clientCount += 1;
     const isWelcomeKnown = pool.welcome !== undefined;
@@ -236,7 +260,7 @@ export class ClientLogin {
     if (intent.database === CONSOLE_DATABASE) {
       throw new PgError(SQLSTATE.featureNotSupported, "the console has nothing to replicate");
     }
-    const pool = this.#desk.openOwnPool(intent);
+    const pool = this.#desk.openOwnPool(intent, this.#credential);
     this.#client.pool = pool;
     pool.clientCount += 1;
     await this.#client.send(authenticationOk());

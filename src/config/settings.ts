@@ -3,10 +3,10 @@
  * does with it. Readers, SHOW CONFIG, SET, `docs/settings.md` and `config.toml` all come from it.
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
- * Names, units and defaults are PgBouncer's (1.26); `auth_fail_delay`, `count_session_features`,
- * `io_engine`, `log_format`, `max_login_clients`, `max_replication_connections`, `on_client_loss`,
- * `proxy_protocol`, `proxy_trusted`, `readiness_file`, `server_protocol` and
- * `warn_session_features` are Sluice's own.
+ * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
+ * `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
+ * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
 import { IpRange } from "../base/ip_address.ts";
@@ -26,7 +26,6 @@ import {
   optionalText,
   type PropertiesOf,
   propertyOf,
-  refused,
   restart,
   seconds,
   secret,
@@ -43,8 +42,9 @@ const NO_TLS = "TLS is not built in yet, so connections would stay in plain text
 
 const NO_METHOD = "this way to authenticate is not built in yet";
 
-const NO_AUTH_QUERY =
-  "looking up secrets in a database is not built in yet, so the rules in that query would not hold";
+const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
+  pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
+};
 
 const ENFORCED_TLS: Readonly<Record<string, ValueException>> = {
   "require": { status: "refused", why: NO_TLS },
@@ -105,10 +105,16 @@ export const POOLER_TABLE = [
     false,
     "Append the client's address and port to its application_name at login.",
   ),
-  later(optionalText(
+  seconds(
+    "auth_cache_ttl",
+    10,
+    "How long a secret found by auth_query is used again; 0 = it never is; Sluice's own.",
+  ),
+  optionalText(
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
-  )),
+    { exceptions: NOT_IN_CONSOLE },
+  ),
   seconds(
     "auth_fail_delay",
     0,
@@ -122,14 +128,11 @@ export const POOLER_TABLE = [
     "File of ident maps that HBA rules refer to; read at start and by RELOAD.",
   ),
   later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
-  refused(
-    text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
-    NO_AUTH_QUERY,
-  ),
+  text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
   choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
     exceptions: UNSUPPORTED_AUTH,
   }),
-  refused(optionalText("auth_user", "Role that runs auth_query."), NO_AUTH_QUERY),
+  optionalText("auth_user", "Role that runs auth_query; without one no secret is looked up."),
   seconds(
     "autodb_idle_timeout",
     3600,
@@ -408,9 +411,9 @@ export const DATABASE_SETTINGS = [
   integer("port", 5432, "Port of the server, the same for all hosts.", { min: 1, max: 65535 }),
   optionalText("user", "Log in to the server as this user, whoever the client is."),
   secret("password", "Secret for the server."),
-  refused(optionalText("auth_user", "Role that runs this database's auth_query."), NO_AUTH_QUERY),
-  refused(optionalText("auth_query", "auth_query of this database."), NO_AUTH_QUERY),
-  later(optionalText("auth_dbname", "Database in which that query runs.")),
+  optionalText("auth_user", "Role that runs this database's auth_query."),
+  optionalText("auth_query", "auth_query of this database."),
+  optionalText("auth_dbname", "Database in which that query runs.", { exceptions: NOT_IN_CONSOLE }),
   optionalInteger("pool_size", "Servers a pool of this database may have."),
   optionalInteger("min_pool_size", "Servers a pool of this database keeps open."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long.", {

@@ -78,7 +78,7 @@ export interface PoolOptions<S, E> {
   readonly rules: () => PoolRules;
   readonly nowMs: () => number;
   readonly stats: PoolStats;
-  /** Whether it belongs to one client and ends with it, and with the one server it has. */
+  /** Whether clients do not share it: it belongs to one of them, or is Sluice's own. */
   readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
   readonly openServer: () => S;
@@ -141,7 +141,7 @@ export class Pool<S extends PooledServer<E>, E> {
 
   /** Whether there is anything that would be lost with the pool. */
   get isEmpty(): boolean {
-    return this.servers.count === 0 && this.clientCount === 0;
+    return this.servers.count === 0 && this.clientCount === 0 && this.waiting.size === 0;
   }
 
   /**

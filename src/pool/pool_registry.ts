@@ -26,6 +26,11 @@ export class PoolRegistry<P extends Registered> {
     return pool;
   }
 
+  /** Whether this very pool is found by its names. */
+  has(pool: P): boolean {
+    return this.#byDatabase.get(pool.database)?.get(pool.user) === pool;
+  }
+
   /** Takes in a pool that belongs to one client: it is listed, and found by nobody else. */
   addPrivate(pool: P): void {
     this.#private.add(pool);

@@ -30,3 +30,17 @@ export function abortToSync(): Uint8Array {
     .bytes(serialize.sync())
     .take();
 }
+
+/**
+ * Builds the messages that run a query with one bound value, as text, and ask for its columns and
+ * at most `maxRows` of its rows. Answered by one ReadyForQuery.
+ */
+export function boundQuery(sql: string, value: string, maxRows: number): Uint8Array {
+  return new MessageWriter(256)
+    .bytes(serialize.parse({ text: sql }))
+    .bytes(serialize.bind({ values: [value] }))
+    .bytes(serialize.describe({ type: "P" }))
+    .bytes(serialize.execute({ rows: maxRows }))
+    .bytes(serialize.sync())
+    .take();
+}

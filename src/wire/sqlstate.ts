@@ -9,6 +9,7 @@ export const SQLSTATE = {
   featureNotSupported: "0A000",
   characterNotInRepertoire: "22021",
   invalidParameterValue: "22023",
+  untranslatableCharacter: "22P05",
   idleInTransactionSessionTimeout: "25P03",
   transactionTimeout: "25P04",
   invalidAuthorizationSpecification: "28000",

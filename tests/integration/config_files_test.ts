@@ -185,7 +185,7 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
     { server_tls_sslmode: "require" },
     { client_tls_sslmode: "verify-ca" },
     { auth_type: "cert" },
-    { auth_query: "select 1" },
+    { auth_dbname: "pgbouncer" },
   ];
   for (const pooler of refused) {
     const { code, stderr } = await runSluice({ config: config(pooler) });

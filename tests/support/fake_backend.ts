@@ -30,7 +30,12 @@ export interface FakeBackendOptions {
   readonly parameters: FakeSessionParameters;
   /** Of the StartupMessage. */
   readonly asked: ReadonlyMap<string, string>;
+  /** What a look-up answers, by name. */
+  readonly secrets: SecretRows;
 }
+
+/** Rows of name and secret, by the name that is asked for. */
+export type SecretRows = ReadonlyMap<string, readonly (readonly (string | null)[])[]>;
 
 /** A statement that was run, for tests that ask what reached a server. */
 export interface RunStatement {
@@ -82,6 +87,8 @@ export class FakeBackend {
   readonly copied: string[] = [];
   /** Where one client's messages came amid what belongs to another. */
   readonly mixUps: string[] = [];
+  /** Names that were looked up. */
+  readonly lookedUp: (string | null)[] = [];
   /** Every message received after the login, by type. */
   received = "";
   status: "I" | "T" | "E" = "I";
@@ -97,6 +104,7 @@ export class FakeBackend {
   /** Whether the client said goodbye. */
   isTerminated = false;
 
+  readonly #secrets: SecretRows;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter: MessageSplitter;
   readonly #statements = new Map<string, string>();
@@ -118,6 +126,7 @@ export class FakeBackend {
     this.stream = options.stream;
     this.parameters = options.parameters;
     this.asked = options.asked;
+    this.#secrets = options.secrets;
     this.#chunks = options.chunks;
     this.#splitter = options.splitter;
   }
@@ -375,6 +384,8 @@ export class FakeBackend {
         return this.#rows([[command.text === "$1" ? values[0] ?? null : command.text]]);
       case "session_id":
         return this.#rows([[String(this.processId), this.parameters.get("application_name")]]);
+      case "look_up":
+        return await this.#lookUp(values[0] ?? null, command.waits);
       case "rows":
         return this.#rows(Array.from({ length: command.count }, () => [command.text]));
       case "show":
@@ -451,6 +462,12 @@ export class FakeBackend {
     this.#statement(name);
     this.#statements.delete(name);
     this.#put(say.complete("DEALLOCATE"));
+  }
+
+  async #lookUp(name: string | null, waits: boolean): Promise<void> {
+    this.lookedUp.push(name);
+    if (waits) await this.#pause();
+    this.#rows(this.#secrets.get(name ?? "") ?? []);
   }
 
   async #sleepNow(): Promise<void> {
@@ -607,6 +624,8 @@ function columnsOf(command: Command): readonly string[] | undefined {
       return ["text"];
     case "session_id":
       return ["backend", "client"];
+    case "look_up":
+      return ["name", "secret"];
     case "set":
       return command.rows ? ["set_config"] : undefined;
     default:

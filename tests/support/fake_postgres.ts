@@ -72,6 +72,8 @@ export const POSTGRES_ADDRESS = {
 export class FakePostgres {
   /** Every backend there ever was, oldest first. */
   readonly backends: FakeBackend[] = [];
+  /** What a look-up answers, by name. */
+  readonly secrets = new Map<string, readonly (readonly (string | null)[])[]>();
   /** Backends that a cancel request hit while they ran something, with the statement's sender. */
   readonly canceled: { readonly processId: number; readonly sender: string | undefined }[] = [];
   /** While set, logins are answered with it. */
@@ -125,6 +127,11 @@ export class FakePostgres {
   /** The statements run on all backends, backend by backend. */
   get ran(): RunStatement[] {
     return this.backends.flatMap(({ ran }) => ran);
+  }
+
+  /** The names that were looked up on all backends, backend by backend. */
+  get lookedUp(): (string | null)[] {
+    return this.backends.flatMap(({ lookedUp }) => lookedUp);
   }
 
   /** Lets every sleeping statement go on. */
@@ -287,7 +294,7 @@ export class FakePostgres {
     const { chunks, splitter, stream } = arrival;
     const backend = new FakeBackend({
       ...{ chunks, splitter, stream, processId, secret },
-      ...{ user, database, parameters, asked },
+      ...{ user, database, parameters, asked, secrets: this.secrets },
     });
     this.backends.push(backend);
     await arrival.send(

@@ -12,6 +12,8 @@ export type Command =
   /** Answers the text; `$1` stands for the first bound value. */
   | { readonly kind: "echo"; readonly text: string }
   | { readonly kind: "session_id" }
+  /** Rows of name and secret for the first bound value; with `waits`, once the test says so. */
+  | { readonly kind: "look_up"; readonly waits: boolean }
   /** `count` rows of the text. */
   | { readonly kind: "rows"; readonly count: number; readonly text: string }
   | { readonly kind: "set"; readonly name: string; readonly value: string; readonly rows: boolean }
@@ -59,6 +61,12 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     text: text ?? "made to fail",
   })],
   [/^select session id$/i, () => ({ kind: "session_id" })],
+  // What auth_query is by default, or a short form.
+  [/^(?:look up \$1|select rolname, case when .* where rolname=\$1 and rolcanlogin)$/is, () => ({
+    kind: "look_up",
+    waits: false,
+  })],
+  [/^look up \$1 slowly$/i, () => ({ kind: "look_up", waits: true })],
   [/^select pg_sleep\(.*\)$/i, () => ({ kind: "sleep" })],
   [
     /^select (?:pg_catalog\.)?set_config\('([^']+)', *('.*'), *false\)$/is,

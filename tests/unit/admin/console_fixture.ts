@@ -491,6 +491,7 @@ export class ConsoleFixture implements ConsoleContext {
         this.secretHolders.includes(user)
           ? new UserCredential(user, new Secret("not asked for"))
           : undefined,
+      noteMismatch: () => {},
       isOwnProcess: (_client, user) => user === "pgbouncer",
       poolFor: refuse,
       openOwnPool: refuse,

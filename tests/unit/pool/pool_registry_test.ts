@@ -69,3 +69,13 @@ Deno.test("PoolRegistry lists a private pool, and nobody finds it by its name", 
   registry.remove(own);
   assert.deepEqual([...registry.all()], [shared]);
 });
+
+Deno.test("PoolRegistry.has() knows the pool itself, not another of the same names", () => {
+  const registry = new PoolRegistry<NamedPool>();
+  const pool = registry.findOrMake("a", "x", () => poolOf("a", "x"));
+  const own = poolOf("a", "x");
+  registry.addPrivate(own);
+  assert.deepEqual([registry.has(pool), registry.has(own)], [true, false]);
+  registry.remove(pool);
+  assert.equal(registry.has(pool), false);
+});
