@@ -2,6 +2,7 @@
 
 import { databaseConfigOf, poolModeOf, withRunningSettings } from "../config/effective_settings.ts";
 import { UserCredential } from "../auth/credential.ts";
+import { type VerifierShape, verifierShapes } from "../auth/mock_challenge.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { PoolMode, Settings } from "../config/settings.ts";
@@ -30,11 +31,13 @@ export class LiveConfig {
   #loaded: LoadedConfig;
   #credentials: ReadonlyMap<string, UserCredential>;
   #verifierShare: number;
+  #verifierShapes: readonly VerifierShape[];
 
   constructor(loaded: LoadedConfig) {
     this.#loaded = loaded;
     this.#credentials = credentialsOf(loaded, new Map());
     this.#verifierShare = verifierShareOf(this.#credentials);
+    this.#verifierShapes = shapesOf(loaded, this.#credentials);
   }
 
   get loaded(): LoadedConfig {
@@ -59,6 +62,11 @@ export class LiveConfig {
     return this.#verifierShare;
   }
 
+  /** What these users' SCRAM verifiers look like from outside. */
+  get verifierShapes(): readonly VerifierShape[] {
+    return this.#verifierShapes;
+  }
+
   /**
    * Makes a new configuration ready. What was learned of unchanged users is kept.
    * @throws {RulesError} If its settings ask for rules that were not read.
@@ -67,9 +75,11 @@ export class LiveConfig {
     const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
     checkAuthRules(loaded.config.settings, loaded.rules);
     const credentials = credentialsOf(loaded, this.#credentials);
+    const shapes = shapesOf(loaded, credentials);
     const putInForce = () => {
       this.#credentials = credentials;
       this.#verifierShare = verifierShareOf(credentials);
+      this.#verifierShapes = shapes;
       this.#loaded = loaded;
     };
     return { loaded, putInForce };
@@ -84,6 +94,13 @@ export class LiveConfig {
   poolMode(user: string, database: string): PoolMode {
     return poolModeOf(this.config, { database, user });
   }
+}
+
+function shapesOf(
+  { config }: LoadedConfig,
+  credentials: ReadonlyMap<string, UserCredential>,
+): readonly VerifierShape[] {
+  return verifierShapes(credentials.values(), config.settings.scramIterations);
 }
 
 function credentialsOf(

@@ -61,7 +61,7 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
 
-/** Least `max_login_clients` where it is not set: a health check must not end somebody's login. */
+/** Least limit where `max_login_clients` is 0: a health check must not end somebody's login. */
 const MIN_LOGIN_CLIENTS = 100;
 
 /** How often the log is told of logins that were ended for others. */
@@ -93,6 +93,8 @@ export interface PoolerOptions {
   readonly systemUserOf?: SystemUserOf;
   /** The networks of this machine, for `samehost` and `samenet`; without it there are none. */
   readonly ownNetworks?: OwnNetworks;
+  /** What only this machine has and keeps; without it, salts of unknown users last as long as this. */
+  readonly hostSecret?: string | undefined;
   /** Told before new settings are in force; if it throws, they do not come in force. */
   readonly onReloaded?: (loaded: LoadedConfig) => void;
   /** Told before a configuration is read anew, and after it was taken over or not. */
@@ -247,6 +249,7 @@ export class Pooler {
       authLookUp,
       cancels,
       ownUid: options.ownUid,
+      hostSecret: options.hostSecret,
       onAbandoned: (server, pool) => {
         // The end of all is not held up by what nobody waits for.
         if (this.#isStopping) return;
@@ -473,7 +476,7 @@ export class Pooler {
   }
 }
 
-/** Where it is not set, as many as may be in at the same time: then no rush of theirs is too many. */
+/** Unless set, as many as may be in at the same time: then no rush of theirs is too many. */
 function maxLoginClients({ maxClientConn, maxLoginClients }: Settings): number {
-  return maxLoginClients ?? Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
+  return maxLoginClients > 0 ? maxLoginClients : Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
 }

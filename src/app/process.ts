@@ -37,6 +37,7 @@ import { checkDiff } from "./check_diff.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { type HbaQuestion, hbaReport } from "./hba_report.ts";
+import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { ownNetworks } from "./own_networks.ts";
@@ -385,6 +386,7 @@ async function startPooler(
     ownUid: ownUid(),
     systemUserOf,
     ownNetworks,
+    hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),

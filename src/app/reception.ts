@@ -4,6 +4,7 @@ import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
+import { MOCK_SECRET_BYTES, mockSecretOf, type VerifierShape } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
 import { IpRange, parseIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
@@ -47,8 +48,6 @@ import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 
-const MOCK_SECRET_BYTES = 32;
-
 /** What the reception is made of. */
 export interface ReceptionOptions {
   readonly clock: Clock;
@@ -68,6 +67,8 @@ export interface ReceptionOptions {
   readonly cancels: CancelDesk;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
+  /** What only this machine has and keeps, if there is such a thing. */
+  readonly hostSecret: string | undefined;
   readonly isShuttingDown: () => boolean;
   readonly operations: DatabaseOperations;
   /** Told of a server that was running something when its client was lost. */
@@ -93,7 +94,10 @@ export class Reception implements LoginDesk, SessionDesk {
     this.random = options.random;
     this.derivation = options.derivation;
     this.tracked = options.tracked;
-    this.mockSecret = options.random.bytes(MOCK_SECRET_BYTES);
+    const { hostSecret, random } = options;
+    this.mockSecret = hostSecret === undefined
+      ? random.bytes(MOCK_SECRET_BYTES)
+      : mockSecretOf(hostSecret);
   }
 
   get verifierShare(): number {
@@ -102,6 +106,10 @@ export class Reception implements LoginDesk, SessionDesk {
 
   settings(): Settings {
     return this.#options.live.settings;
+  }
+
+  get mockShapes(): readonly VerifierShape[] {
+    return this.#options.live.verifierShapes;
   }
 
   proxyRule(stream: ByteStream): ProxyRule {

@@ -26,9 +26,11 @@ import {
 } from "../wire/authentication_messages.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { CHANNEL_BINDING_TYPE } from "./channel_binding.ts";
 import type { UserCredential } from "./credential.ts";
 import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
+import { mockChallenge, mockSalt, SALT_BYTES, type VerifierShape } from "./mock_challenge.ts";
 import { preparePassword } from "./saslprep.ts";
 import {
   decodeBase64,
@@ -39,6 +41,7 @@ import {
   MAX_SCRAM_ITERATIONS,
   recoverClientKey,
   SCRAM_MECHANISM,
+  SCRAM_PLUS_MECHANISM,
   scramKeys,
   type ScramVerifier,
   serverSignature,
@@ -50,6 +53,7 @@ import {
   channelBindingOf,
   type ClientFinal,
   type ClientFirst,
+  malformed,
   parseClientFinal,
   parseClientFirst,
   type ServerFirst,
@@ -90,23 +94,29 @@ export interface ClientAuthenticationOptions {
   readonly derivation: KeyDerivation;
   /** Rounds for a verifier made of a plain secret: setting `scram_iterations`. */
   readonly scramIterations: number;
-  /** Random bytes, 32 of them, that the pooler draws once and keeps to itself. */
+  /** Bytes, `MOCK_SECRET_BYTES` of them, that the pooler keeps to itself and does not change. */
   readonly mockSecret: Uint8Array;
   /** Of all users with a secret, how many have a verifier, from 0 (not given) to 1. */
   readonly verifierShare?: number;
+  /** What the verifiers of known users look like; unknown ones are asked likewise. */
+  readonly mockShapes?: readonly VerifierShape[];
+  /**
+   * What a login can be bound to, as `tlsServerEndPoint()` makes it of the certificate that the
+   * client was shown; with it SCRAM-SHA-256-PLUS is offered too. Undefined without TLS.
+   */
+  readonly endPoint?: Uint8Array | undefined;
 }
 
 /** As PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
 const MAX_BODY_BYTES = 65_535;
-
-/** As PostgreSQL's SCRAM_DEFAULT_SALT_LEN, so that ours look like those it stores. */
-const SALT_BYTES = 16;
 
 /** As PostgreSQL's SCRAM_RAW_NONCE_LEN. */
 const NONCE_BYTES = 18;
 
 interface ProofState {
   readonly kind: "saslFinal";
+  /** What `c=` has to say. */
+  readonly channelBinding: string;
   readonly clientFirst: ClientFirst;
   readonly first: ServerFirst;
 }
@@ -116,7 +126,7 @@ type State =
   | { readonly kind: "password" }
   | { readonly kind: "md5"; readonly salt: Uint8Array }
   | { readonly kind: "saslInitial" }
-  | { readonly kind: "saslFirst" }
+  | { readonly kind: "saslFirst"; readonly isPlus: boolean }
   | ProofState
   /** Accepted, rejected, or a `receive` is under way. */
   | { readonly kind: "ended" };
@@ -181,7 +191,7 @@ export class ClientAuthentication {
       case "saslInitial":
         return this.#chooseMechanism(body);
       case "saslFirst":
-        return this.#answerClientFirst(body);
+        return this.#answerClientFirst(body, state.isPlus);
       case "saslFinal":
         return this.#checkProof(state, parseClientFinal(body));
       case "new":
@@ -286,29 +296,36 @@ export class ClientAuthentication {
   // --- SCRAM ---
 
   #startSasl(): AuthStep {
-    return this.#challenge({ kind: "saslInitial" }, authenticationSasl([SCRAM_MECHANISM]));
+    const isBindable = this.#options.endPoint !== undefined;
+    const mechanisms = isBindable ? [SCRAM_PLUS_MECHANISM, SCRAM_MECHANISM] : [SCRAM_MECHANISM];
+    return this.#challenge({ kind: "saslInitial" }, authenticationSasl(mechanisms));
   }
 
   #chooseMechanism(body: Uint8Array): AuthStep {
     const { mechanism, data } = readSaslInitialResponse(body);
-    if (mechanism !== SCRAM_MECHANISM) {
+    const isPlus = mechanism === SCRAM_PLUS_MECHANISM && this.#options.endPoint !== undefined;
+    if (!isPlus && mechanism !== SCRAM_MECHANISM) {
       const text = "client selected an invalid SASL authentication mechanism";
       return reject(new PgError(SQLSTATE.protocolViolation, text));
     }
-    if (data !== undefined) return this.#answerClientFirst(data);
+    if (data !== undefined) return this.#answerClientFirst(data, isPlus);
     // As SASL has it, a client that sent no data is asked for it by an empty challenge.
-    return this.#challenge({ kind: "saslFirst" }, authenticationSaslContinue(new Uint8Array()));
+    const ask = authenticationSaslContinue(new Uint8Array());
+    return this.#challenge({ kind: "saslFirst", isPlus }, ask);
   }
 
-  #answerClientFirst(data: Uint8Array): AuthStep {
+  #answerClientFirst(data: Uint8Array, isPlus: boolean): AuthStep {
     const clientFirst = parseClientFirst(data);
-    // Made for every user, so that those with a verifier are not told by the time it takes.
-    const made = { salt: this.#makeSalt(), iterations: this.#options.scramIterations };
-    const { salt, iterations } = this.#credential?.verifier ?? made;
+    const { endPoint } = this.#options;
+    checkFlag(clientFirst.flag, { isPlus });
+    if (clientFirst.flag === "y" && endPoint !== undefined) return rejectDowngrade();
+    const bound = isPlus ? endPoint : undefined;
+    const channelBinding = channelBindingOf(clientFirst.gs2Header, bound);
+    const { salt, iterations } = this.#verifierFacts();
     const nonce = clientFirst.nonce + encodeBase64(this.#options.random.bytes(NONCE_BYTES));
     const first: ServerFirst = { nonce, salt, iterations };
     const message = authenticationSaslContinue(bytesOf(buildServerFirst(first)));
-    return this.#challenge({ kind: "saslFinal", clientFirst, first }, message);
+    return this.#challenge({ kind: "saslFinal", channelBinding, clientFirst, first }, message);
   }
 
   /** Awaits only when the keys of a plain secret must be derived first. */
@@ -316,11 +333,12 @@ export class ClientAuthentication {
     state: ProofState,
     final: ClientFinal,
   ): AuthStep | Promise<AuthStep> {
-    if (final.channelBinding !== channelBindingOf(state.clientFirst.gs2Header)) {
-      throw new ProtocolError("malformed SCRAM message: unexpected channel binding data");
+    if (final.channelBinding !== state.channelBinding) {
+      if (state.clientFirst.flag.startsWith("p=")) return rejectForeignChannel();
+      throw malformed("unexpected channel binding data");
     }
     if (final.nonce !== state.first.nonce) {
-      throw new ProtocolError("malformed SCRAM message: the nonce is not the one we gave");
+      throw malformed("the nonce is not the one we gave");
     }
     const credential = this.#credential;
     if (credential?.kind === "plain") {
@@ -361,13 +379,15 @@ export class ClientAuthentication {
   }
 
   /**
-   * The salt of a user who has no verifier: it looks random and is the same at each try. Users with
-   * a plain secret get theirs from here too, so nothing tells them from users who do not exist, not
-   * even after the configuration was read again.
+   * Salt and rounds to demand. Made up for every user, so that those with a verifier are not told by
+   * the time it takes. A plain secret has the salt that its user would have if unknown.
    */
-  #makeSalt(): string {
-    const name = new TextEncoder().encode(this.#options.userName);
-    return encodeBase64(hmac(this.#options.mockSecret, name).subarray(0, SALT_BYTES));
+  #verifierFacts(): Pick<ScramVerifier, "salt" | "iterations"> {
+    const { mockSecret: secret, mockShapes: shapes = [], scramIterations, userName } =
+      this.#options;
+    const mock = mockChallenge(userName, { secret, shapes, scramIterations });
+    if (this.#credential?.kind !== "plain") return this.#credential?.verifier ?? mock;
+    return { salt: mockSalt(userName, { secret }), iterations: scramIterations };
   }
 
   #hasSecret(): boolean {
@@ -399,6 +419,32 @@ function reject(error: PgError, why?: string): AuthStep {
 
 function rejectEmpty(): AuthStep {
   return reject(new PgError(SQLSTATE.invalidPassword, "empty password returned by client"));
+}
+
+/** Throws if a client's word on channel binding does not go with the mechanism it has chosen. */
+function checkFlag(flag: string, { isPlus }: { readonly isPlus: boolean }): void {
+  const isBound = flag.startsWith("p=");
+  if (isPlus && !isBound) throw malformed("channel binding is missing");
+  if (!isPlus && isBound) throw malformed("channel binding was not offered or not chosen");
+  if (isBound && flag !== `p=${CHANNEL_BINDING_TYPE}`) {
+    throw new ProtocolError("unsupported SCRAM channel-binding type");
+  }
+}
+
+/** Somebody in between has hidden what we offer, so that the login would not be bound. */
+function rejectDowngrade(): AuthStep {
+  const detail =
+    "the client supports channel binding and believes that the server does not, but it does";
+  const text = "SCRAM channel binding negotiation error";
+  const state = SQLSTATE.invalidAuthorizationSpecification;
+  return reject(new PgError(state, text, { detail }), detail);
+}
+
+/** The client was shown another certificate: somebody in between has a TLS connection to each side. */
+function rejectForeignChannel(): AuthStep {
+  const state = SQLSTATE.invalidAuthorizationSpecification;
+  const why = "the client was shown another certificate";
+  return reject(new PgError(state, "SCRAM channel binding check failed"), why);
 }
 
 /** In a SASL exchange the client hears the common text, and in the detail what was wrong. */

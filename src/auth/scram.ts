@@ -12,8 +12,11 @@ import { Buffer } from "node:buffer";
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { KEY_BYTES } from "./key_derivation.ts";
 
-/** The only mechanism offered and chosen; SCRAM-SHA-256-PLUS needs TLS. */
+/** The mechanism that is always there. */
 export const SCRAM_MECHANISM = "SCRAM-SHA-256";
+
+/** The same, bound to the TLS connection. */
+export const SCRAM_PLUS_MECHANISM = "SCRAM-SHA-256-PLUS";
 
 /**
  * More rounds than this are not derived: sixteen times the 600,000 that OWASP advises, and some two
@@ -120,7 +123,7 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
 
 /** Encodes as canonical base64. */
 export function encodeBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("base64");
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
 }
 
 /** Decodes canonical base64: alphabet, padding and unused bits as they must be; else undefined. */
@@ -133,6 +136,9 @@ function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(createHash("sha256").update(bytes).digest());
 }
 
+/** A loop, since `Uint8Array.from()` takes as long as a hash does. */
 function exclusiveOr(left: Uint8Array, right: Uint8Array): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(left, (byte, at) => byte ^ (right[at] ?? 0));
+  const result = new Uint8Array(left);
+  for (let at = 0; at < result.length; at++) result[at]! ^= right[at] ?? 0;
+  return result;
 }

@@ -15,13 +15,15 @@ import { decodeBase64, encodeBase64 } from "./scram.ts";
 /** As PostgreSQL's PG_MAX_SASL_MESSAGE_LENGTH; libpq's messages have some 100 bytes. */
 const MAX_MESSAGE_BYTES = 65_535;
 
-/** Before TLS there is nothing to bind to: neither side asks for it. */
-export const GS2_HEADER = "n,,";
-
 /** How a client begins. */
 export interface ClientFirst {
-  /** `n,,` or, of a client that could bind to a channel, `y,,`. */
+  /** The flag and two commas. */
   readonly gs2Header: string;
+  /**
+   * `n` of a client that does not bind to a channel, `y` of one that would but believes that the
+   * server does not, `p=` and the type of binding of one that does.
+   */
+  readonly flag: string;
   /** The message without that header; it is signed. */
   readonly bare: string;
   /** The client's half. */
@@ -59,23 +61,25 @@ export type ServerFinal =
  * Reads client-first-message. The user name in it is not looked at: PostgreSQL goes by the one of
  * the startup packet. Unknown optional attributes after the nonce are skipped, as the RFC demands;
  * the mandatory extensions, which come before the name, are refused with everything else there.
+ * Whether the flag is one that may be used is for the caller to say.
  *
- * @throws {ProtocolError} If it is malformed, or demands what is not offered.
+ * @throws {ProtocolError} If it is malformed, or demands what is not supported.
  */
 export function parseClientFirst(data: Uint8Array): ClientFirst {
   const text = textOf(data);
   const header = /^([^,]*),([^,]*),/.exec(text);
   if (header === null) throw malformed("the header is incomplete");
   const [gs2Header, flag, authorizationName] = header;
-  if (flag?.startsWith("p=")) throw malformed("channel binding was not offered");
-  if (flag !== "n" && flag !== "y") throw malformed("unexpected channel binding flag");
+  if (flag === undefined || !/^(?:n|y|p=[A-Za-z0-9.-]+)$/.test(flag)) {
+    throw malformed("unexpected channel binding flag");
+  }
   if (authorizationName !== "") throw malformed("authorization identities are not supported");
   const bare = text.slice(gs2Header.length);
   const attributes = new Attributes(bare);
   attributes.take("n");
   const nonce = checkedNonce(attributes.take("r"));
   attributes.skipOptional();
-  return { gs2Header, bare, nonce };
+  return { gs2Header, flag, bare, nonce };
 }
 
 /** Builds server-first-message. */
@@ -132,9 +136,9 @@ export function parseServerFirst(data: Uint8Array, clientNonce: string): ServerF
   return { nonce, salt, iterations: Number(iterations) };
 }
 
-/** Builds client-final-message up to the proof. */
-export function buildClientFinalWithoutProof(nonce: string): string {
-  return `c=${channelBindingOf(GS2_HEADER)},r=${nonce}`;
+/** Builds client-final-message up to the proof; `channelBinding` as `channelBindingOf()` makes it. */
+export function buildClientFinalWithoutProof(nonce: string, channelBinding: string): string {
+  return `c=${channelBinding},r=${nonce}`;
 }
 
 /** Builds client-final-message. */
@@ -155,9 +159,13 @@ export function parseServerFinal(data: Uint8Array): ServerFinal {
   return { kind: "signature", signature };
 }
 
-/** Returns what `c=` must say of a client that began with `gs2Header`. */
-export function channelBindingOf(gs2Header: string): string {
-  return Buffer.from(gs2Header, "latin1").toString("base64");
+/**
+ * Returns what `c=` must say of a client that began with `gs2Header`; `data` is what it binds to, if
+ * its flag is `p=`.
+ */
+export function channelBindingOf(gs2Header: string, data?: Uint8Array): string {
+  const header = Buffer.from(gs2Header, "latin1");
+  return (data === undefined ? header : Buffer.concat([header, data])).toString("base64");
 }
 
 /** Returns the bytes of a message. */
@@ -219,6 +227,7 @@ function checkedKey(text: string, what: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function malformed(what: string): ProtocolError {
+/** What is thrown for a message that is not as it must be. */
+export function malformed(what: string): ProtocolError {
   return new ProtocolError(`malformed SCRAM message: ${what}`);
 }

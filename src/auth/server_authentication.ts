@@ -4,17 +4,23 @@
  *
  * Invariants: a server that began SASL must prove that it knows the password before it is believed;
  * each request is answered at most once; nothing that a server sends makes us derive keys with more
- * rounds than `MAX_SCRAM_ITERATIONS`. A refusal by the server is an ErrorResponse and never comes
+ * rounds than `MAX_SCRAM_ITERATIONS`; where channel binding is required, nothing else is answered, not
+ * even by a password. A refusal by the server is an ErrorResponse and never comes
  * here.
  * Source: PostgreSQL, "Message Flow" and "SASL Authentication"; texts as PgBouncer's.
  */
 
 import { serialize } from "pg-protocol";
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { Random } from "../base/random.ts";
 import { type AuthenticationRequest, readAuthentication } from "../wire/authentication_messages.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import {
+  CHANNEL_BINDING_TYPE,
+  type ChannelBindingMode,
+  type ServerTlsFacts,
+} from "./channel_binding.ts";
 import type { UserCredential } from "./credential.ts";
 import type { KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
@@ -24,6 +30,7 @@ import {
   equalBytes,
   MAX_SCRAM_ITERATIONS,
   SCRAM_MECHANISM,
+  SCRAM_PLUS_MECHANISM,
   type ScramKeys,
   serverSignature,
 } from "./scram.ts";
@@ -32,7 +39,7 @@ import {
   buildClientFinalWithoutProof,
   buildClientFirstBare,
   buildServerFirst,
-  GS2_HEADER,
+  channelBindingOf,
   parseServerFinal,
   parseServerFirst,
   type ServerFirst,
@@ -59,31 +66,55 @@ export interface ServerAuthenticationOptions {
   readonly random: Random;
   /** The pooler's one, so that its cap holds for all logins. */
   readonly derivation: KeyDerivation;
+  /** Whether SCRAM is bound to TLS; default: "prefer". "require" accepts no other login. */
+  readonly channelBinding?: ChannelBindingMode;
 }
 
 /** As PostgreSQL's SCRAM_RAW_NONCE_LEN. */
 const NONCE_BYTES = 18;
+
+interface SaslState {
+  readonly kind: "saslFirst";
+  readonly nonce: string;
+  /** What `c=` has to say. */
+  readonly channelBinding: string;
+}
 
 type State =
   /** Nothing was asked yet. */
   | { readonly kind: "new" }
   /** We have answered; only AuthenticationOk may follow. */
   | { readonly kind: "answered" }
-  | { readonly kind: "saslFirst"; readonly nonce: string }
+  | SaslState
   | { readonly kind: "saslFinal"; readonly signature: Uint8Array }
   /** In, failed, or a `receive` is under way. */
   | { readonly kind: "ended" };
+
+/** How a SASL exchange is begun. */
+interface Choice {
+  readonly mechanism: string;
+  /** What we say of channel binding. */
+  readonly flag: string;
+  readonly bindsTo?: Uint8Array;
+}
 
 /** One login to a server: `receive` for each 'R' message, one at a time. */
 export class ServerAuthentication {
   readonly #options: ServerAuthenticationOptions;
   readonly #credential: UserCredential | undefined;
   #state: State = { kind: "new" };
+  #tls: ServerTlsFacts | undefined;
 
   /** Nothing is drawn or derived yet. */
   constructor(options: ServerAuthenticationOptions) {
     this.#options = options;
     this.#credential = options.credential;
+  }
+
+  /** Tells that the connection is encrypted, before anything was received over it. */
+  noteTls(facts: ServerTlsFacts): void {
+    assert(this.#state.kind === "new", "What a login is bound to is known before it begins");
+    this.#tls = facts;
   }
 
   /**
@@ -105,6 +136,8 @@ export class ServerAuthentication {
     state: State,
     request: AuthenticationRequest,
   ): ServerAuthStep | Promise<ServerAuthStep> {
+    const unbound = this.#whyUnbound(state, request);
+    if (unbound !== undefined) return fail(`channel binding required, but ${unbound}`);
     switch (request.kind) {
       case "ok":
         return finish(state);
@@ -116,7 +149,7 @@ export class ServerAuthentication {
         return this.#startSasl(state, request.mechanisms);
       case "saslContinue":
         if (state.kind !== "saslFirst") throw unexpected(request);
-        return this.#answerServerFirst(state.nonce, parseServerFirst(request.data, state.nonce));
+        return this.#answerServerFirst(state, parseServerFirst(request.data, state.nonce));
       case "saslFinal":
         if (state.kind !== "saslFinal") throw unexpected(request);
         return this.#checkSignature(state.signature, request.data);
@@ -125,6 +158,18 @@ export class ServerAuthentication {
       default:
         return unreachable(request);
     }
+  }
+
+  /** Where only a bound login will do, why this one is none; else undefined. */
+  #whyUnbound(state: State, request: AuthenticationRequest): string | undefined {
+    if (this.#options.channelBinding !== "require") return undefined;
+    if (this.#tls === undefined) return "the connection to the server is not encrypted";
+    if (this.#tls.endPoint === undefined) return "the server's certificate allows none";
+    // What was chosen for SASL is bound; after that, only what belongs to it can follow.
+    if (state.kind !== "new") return undefined;
+    if (request.kind === "ok") return "the server let us in without";
+    if (request.kind !== "sasl") return "the server asks for a login without";
+    return request.mechanisms.includes(SCRAM_PLUS_MECHANISM) ? undefined : "the server offers none";
   }
 
   #send(next: State, message: Uint8Array): ServerAuthStep {
@@ -153,22 +198,41 @@ export class ServerAuthentication {
 
   #startSasl(state: State, mechanisms: readonly string[]): ServerAuthStep {
     if (state.kind !== "new") throw unexpected({ kind: "sasl" });
-    if (!mechanisms.includes(SCRAM_MECHANISM)) {
+    const choice = this.#chooseMechanism(mechanisms);
+    if (choice === undefined) {
       return fail("none of the server's SASL authentication mechanisms are supported");
     }
     const credential = this.#credential;
     if (credential?.plainPassword === undefined && credential?.scramKeys === undefined) {
       return failWrongType(this.#why("SCRAM"));
     }
+    const { bindsTo, flag, mechanism } = choice;
     const nonce = encodeBase64(this.#options.random.bytes(NONCE_BYTES));
-    const first = GS2_HEADER + buildClientFirstBare(nonce);
-    const message = serialize.sendSASLInitialResponseMessage(SCRAM_MECHANISM, first);
-    return this.#send({ kind: "saslFirst", nonce }, message);
+    const gs2Header = `${flag},,`;
+    const first = gs2Header + buildClientFirstBare(nonce);
+    const message = serialize.sendSASLInitialResponseMessage(mechanism, first);
+    const channelBinding = channelBindingOf(gs2Header, bindsTo);
+    return this.#send({ kind: "saslFirst", channelBinding, nonce }, message);
+  }
+
+  /**
+   * The strongest mechanism that both sides can do. Without TLS, or with a certificate that allows no
+   * binding, one that the server offers is passed over in silence: a program that ends TLS in front
+   * of the server would have it so. `y` lets the server notice if its offer was hidden from us.
+   */
+  #chooseMechanism(mechanisms: readonly string[]): Choice | undefined {
+    const endPoint = this.#options.channelBinding === "disable" ? undefined : this.#tls?.endPoint;
+    if (endPoint !== undefined && mechanisms.includes(SCRAM_PLUS_MECHANISM)) {
+      const flag = `p=${CHANNEL_BINDING_TYPE}`;
+      return { mechanism: SCRAM_PLUS_MECHANISM, flag, bindsTo: endPoint };
+    }
+    if (!mechanisms.includes(SCRAM_MECHANISM)) return undefined;
+    return { mechanism: SCRAM_MECHANISM, flag: endPoint === undefined ? "n" : "y" };
   }
 
   /** Awaits only when the keys of a plain secret must be derived first. */
   #answerServerFirst(
-    clientNonce: string,
+    state: SaslState,
     first: ServerFirst,
   ): ServerAuthStep | Promise<ServerAuthStep> {
     if (first.iterations > MAX_SCRAM_ITERATIONS) {
@@ -180,17 +244,17 @@ export class ServerAuthentication {
       if (learned.salt !== first.salt || learned.iterations !== first.iterations) {
         return failWrongType("the server's SCRAM verifier is not the one that is stored here");
       }
-      return this.#sendProof(learned, clientNonce, first);
+      return this.#sendProof(learned, state, first);
     }
     if (credential?.plainPassword === undefined) return failWrongType(this.#why("SCRAM"));
     const derived = credential.deriveScramKeys(this.#options.derivation, first);
-    return derived.then((keys) => this.#sendProof(keys, clientNonce, first));
+    return derived.then((keys) => this.#sendProof(keys, state, first));
   }
 
-  #sendProof(keys: ScramKeys, clientNonce: string, first: ServerFirst): ServerAuthStep {
-    const withoutProof = buildClientFinalWithoutProof(first.nonce);
+  #sendProof(keys: ScramKeys, state: SaslState, first: ServerFirst): ServerAuthStep {
+    const withoutProof = buildClientFinalWithoutProof(first.nonce, state.channelBinding);
     const authMessage = [
-      buildClientFirstBare(clientNonce),
+      buildClientFirstBare(state.nonce),
       buildServerFirst(first),
       withoutProof,
     ].join(",");

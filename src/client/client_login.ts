@@ -11,6 +11,7 @@ import {
 } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
+import type { VerifierShape } from "../auth/mock_challenge.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
@@ -63,10 +64,12 @@ export interface LoginDesk {
   readonly random: Random;
   readonly derivation: KeyDerivation;
   readonly tracked: TrackedParameters;
-  /** Stable while the pooler runs: unknown users get the same salt each time. */
+  /** Stable, over restarts as well if it can be: unknown users get the same salt each time. */
   readonly mockSecret: Uint8Array;
   /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
   readonly verifierShare: number;
+  /** What known users are asked in a SCRAM login; unknown ones are asked likewise. */
+  readonly mockShapes: readonly VerifierShape[];
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
@@ -194,6 +197,7 @@ export class ClientLogin {
       scramIterations: settings.scramIterations,
       mockSecret,
       verifierShare,
+      mockShapes: this.#desk.mockShapes,
     });
     let step = exchange.start();
     const isAsked = step.kind === "challenge";

@@ -14,7 +14,7 @@ import type { ClientSession } from "./client_session.ts";
 
 /** What the limit is made of. */
 export interface LoginLimitOptions {
-  /** Most connections; 0 for no limit. */
+  /** Most connections, at least 1. */
   readonly limit: () => number;
   readonly log: Logger;
 }
@@ -42,7 +42,7 @@ export class LoginLimit {
   add(client: ClientSession): void {
     this.#put(client);
     const limit = this.#options.limit();
-    while (limit > 0 && this.count > limit) this.#endOne();
+    while (this.count > limit) this.#endOne();
   }
 
   /** A connection is not from where it seemed to be. */

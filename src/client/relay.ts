@@ -93,6 +93,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #clock: RequestClock;
   readonly #toClient = new RangeWriter();
   readonly #statements: RelayStatements | undefined;
+  /** The same while it matters: in a session names go to the server as they are. */
+  #shared: RelayStatements | undefined;
   #server: ServerSession | undefined;
   #mode: PoolMode = "session";
   #linkCount = 0;
@@ -217,7 +219,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer {
     if (this.#freeze !== undefined) return this.#receiveFrozenRequest(buffer, length);
-    if (this.#statements?.isRepeating === true) return this.#holdForRepeat(buffer, length);
+    if (this.#shared?.isRepeating === true) return this.#holdForRepeat(buffer, length);
     this.#intake.take(buffer, length, this.#server !== undefined);
     return this.#afterTaking();
   }
@@ -273,6 +275,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     }
     this.#isMidReply = cursor.isMidMessage && !this.#isWithheld;
     const sending = this.#flushToClient();
+    if (this.#afterRepeat !== undefined) this.#goOnAfterRepeat(this.#afterRepeat);
     if (sending === undefined) return this.#settle();
     this.#isReplyUnsent = true;
     return sending.then(this.#settleSent);
@@ -354,7 +357,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #holdRequest(sending: void | Promise<void>, goOn: () => SinkAnswer): SinkAnswer {
     const { stream } = this.#options;
     const request = { goOn: () => this.#goOnHeld(goOn), letGo: () => stream.resume() };
-    if (sending === undefined) this.#freeze!.holdRequest(request);
+    if (sending === undefined) this.#holdOn(request);
     else this.#afterSending(sending, () => this.#holdOn(request));
     return HOLD;
   }
@@ -372,10 +375,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return HOLD;
   }
 
-  #goOnAfterRepeat(): void {
-    const goOn = this.#afterRepeat;
+  #goOnAfterRepeat(goOn: () => SinkAnswer): void {
+    if (this.#shared?.isRepeating === true) return;
     this.#afterRepeat = undefined;
-    if (goOn !== undefined) this.#goOnHeld(goOn);
+    this.#goOnHeld(goOn);
   }
 
   #goOnHeld(goOn: () => SinkAnswer): void {
@@ -516,6 +519,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#server = server;
     this.#linkCount += 1;
     this.#mode = this.#options.poolMode();
+    this.#shared = this.#mode === "session" ? undefined : this.#statements;
     this.#hasServerSaidFatal = false;
     this.#hasUnaskedReady = false;
     this.#isLinkOver = false;
@@ -586,9 +590,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   #send(server: ServerSession): void | Promise<void> {
     const { outgoing } = this.#intake;
-    if (this.#statements === undefined || this.#mode === "session") return outgoing.flushTo(server);
+    if (this.#shared === undefined) return outgoing.flushTo(server);
     try {
-      return this.#statements.send(server);
+      return this.#shared.send(server);
     } catch (error) {
       if (!(error instanceof ProtocolError) && !(error instanceof PgError)) throw error;
       // Not thrown on: it may be the pool that called, in the middle of giving out its servers.
@@ -616,8 +620,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       case Backend.CommandComplete:
       case Backend.EmptyQueryResponse:
       case Backend.PortalSuspended:
-        if (this.#statements === undefined) return;
-        this.#isWithheld = this.#statements.onAnswer(this.#server!, cursor);
+        if (this.#shared === undefined) return;
+        this.#isWithheld = this.#shared.onAnswer(this.#server!, cursor);
         return;
       case Backend.ReadyForQuery:
         return this.#onReadyForQuery(cursor);
@@ -636,8 +640,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       case Backend.ErrorResponse: {
         this.#intake.requests.onError();
         const error = errorOf(cursor);
-        if (this.#statements !== undefined) {
-          this.#isWithheld = this.#statements.onError(this.#server!, error);
+        if (this.#shared !== undefined) {
+          this.#isWithheld = this.#shared.onError(this.#server!, error);
         }
         if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
         this.#hasServerSaidFatal = true;
@@ -652,16 +656,15 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
       throw new ProtocolError("bad ReadyForQuery");
     }
-    if (this.#statements?.isRepeating === true) {
+    if (this.#shared?.isRepeating === true) {
       if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
       this.#isWithheld = true;
-      this.#statements.repeat(this.#server!);
-      return this.#goOnAfterRepeat();
+      return this.#shared.repeat(this.#server!);
     }
     if (this.#server!.isStreaming) this.#endStream();
     const { requests } = this.#intake;
     this.#options.features?.tell(this.#toClient);
-    this.#statements?.onReady(this.#server!);
+    this.#shared?.onReady(this.#server!);
     const wasDue = requests.onReadyForQuery();
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server!.transactionStatus = status;
@@ -767,10 +770,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   #unlink(): void {
     const server = this.#server!;
-    // In a session names of the server's own may have been made, and any may have been taken away.
-    if (this.#mode === "session") server.statements.doubtAll();
-    this.#statements?.onLinkEnd(server);
+    // Names may have been given on the server itself, and any may have been taken away.
+    if (this.#shared === undefined) server.statements.doubtAll();
+    this.#shared?.onLinkEnd(server);
     this.#server = undefined;
+    this.#afterRepeat = undefined;
     this.#isSettingParameters = false;
     this.#intake.requests.clear();
     this.#clock.forget();

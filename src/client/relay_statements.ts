@@ -10,13 +10,12 @@ import {
   type AnsweredLink,
   closesAll,
   isOutdated,
-  onAllClosed,
   onAnswer,
   onError,
   onLinkEnd,
   onSegmentEnd,
 } from "../link/statement_answers.ts";
-import type { StatementRewriter } from "../link/statement_rewriter.ts";
+import type { StatementClient, StatementRewriter } from "../link/statement_rewriter.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
@@ -39,6 +38,8 @@ export class RelayStatements {
   readonly #options: RelayStatementsOptions;
   /** There once the client has used the extended protocol. */
   #client: ClientStatements | undefined;
+  /** The same for the rewriter. */
+  #rewritten: StatementClient | undefined;
   /** What the server has to be sent again if it refuses its first message; 0 if it cannot be. */
   #repeatableBytes = 0;
   #isRepeating = false;
@@ -54,28 +55,35 @@ export class RelayStatements {
 
   /** Sends on what was gathered, changed on the way where it has to be. */
   send(server: ServerSession): void | Promise<void> {
-    const { intake, rewriter } = this.#options;
+    const { intake } = this.#options;
+    server.statements.reading ??= server.parameters.reading;
     this.#repeatableBytes = 0;
     const isInside = this.#client?.parseInParts !== undefined ||
-      this.#client?.deallocatingPortal !== undefined;
+      this.#client?.deallocatingPortal !== undefined || this.#client?.isUnnamedInParts === true;
     if (!intake.hasStatements && !isInside) {
       // A Query takes the unnamed statement away.
       if (intake.hasQuery) this.#client?.dropUnnamed();
       return intake.outgoing.flushTo(server);
     }
-    const client = this.#client ??= rewriter.newClient();
-    const sending = intake.outgoing.flushTo(this.#rewriterFor(client, server));
+    const client = this.#client ??= this.#newClient();
+    const sending = intake.outgoing.flushTo(this.#rewriterFor(server));
     if (sending === undefined && this.#isSegment(client, server)) {
       this.#repeatableBytes = server.statements.outgoing.sentCount;
     }
     return sending;
   }
 
-  #rewriterFor(client: ClientStatements, server: ServerSession): StatementRewriter {
+  #newClient(): ClientStatements {
     const { intake, rewriter, stats } = this.#options;
-    const { place } = intake;
-    place.answeringSegment = intake.requests.answeringSegment;
-    return rewriter.for(client, { place, server, stats });
+    const statements = rewriter.newClient();
+    this.#rewritten = { statements, place: intake.place, stats };
+    return statements;
+  }
+
+  #rewriterFor(server: ServerSession): StatementRewriter {
+    const { intake, rewriter } = this.#options;
+    intake.place.answeringSegment = intake.requests.answeringSegment;
+    return rewriter.for(this.#rewritten!, server);
   }
 
   /**
@@ -95,11 +103,12 @@ export class RelayStatements {
     const index = requests.answeredInSegment;
     requests.onAnswer();
     const client = this.#client;
-    if (client === undefined) return false;
     const segment = requests.answeringSegment;
     if (cursor.type === Backend.CommandComplete && closesAll(cursor)) {
-      onAllClosed({ client, server: server.statements }, segment);
+      server.statements.removePrepared();
+      client?.forgetAll({ segment, index });
     }
+    if (client === undefined) return false;
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
   }
@@ -132,20 +141,34 @@ export class RelayStatements {
     const bytes = server.statements.outgoing.copyOfSent();
     this.#repeatableBytes = 0;
     this.#options.intake.requests.restartSegment();
-    this.#rewriterFor(this.#client!, server).repeat(bytes);
+    this.#rewriterFor(server).repeat(bytes);
   }
 
   /** ReadyForQuery has come, to be noted by the requests after this. */
   onReady(server: ServerSession): void {
+    this.#noteReading(server);
     const client = this.#client;
-    if (client === undefined || client.plan.isEmpty) return;
-    const segment = this.#options.intake.requests.answeringSegment;
-    onSegmentEnd({ client, server: server.statements }, segment);
+    if (client === undefined) return;
+    const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
+    const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    if (client.plan.isEmpty && !isUnnamedLost) return;
+    onSegmentEnd({ client, server: server.statements }, { segment, index });
+  }
+
+  /**
+   * Whether the client has changed by what texts are read only shows at the end of a segment: what
+   * was prepared in it may have been read in another way than was thought.
+   */
+  #noteReading({ parameters, statements }: ServerSession): void {
+    if (statements.reading === parameters.reading) return;
+    statements.reading = parameters.reading;
+    statements.doubtOf(this.#options.intake.requests.answeringSegment);
   }
 
   /** The link is over. */
   onLinkEnd(server: ServerSession): void {
     const client = this.#client;
+    server.statements.reading = undefined;
     this.#repeatableBytes = 0;
     this.#isRepeating = false;
     if (client !== undefined) onLinkEnd({ client, server: server.statements });
@@ -155,6 +178,7 @@ export class RelayStatements {
   end(): void {
     this.#client?.end();
     this.#client = undefined;
+    this.#rewritten = undefined;
   }
 
   #link(client: ClientStatements, { statements }: ServerSession): AnsweredLink {

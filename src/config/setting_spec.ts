@@ -238,11 +238,6 @@ export function later<S extends SettingSpec>(spec: S, why?: string): S {
   return { ...spec, status: "later", ...(why === undefined ? {} : { why }) };
 }
 
-/** The same setting, refused with a reason. */
-export function refused<S extends SettingSpec>(spec: S, why: string): S {
-  return { ...spec, status: "refused", why };
-}
-
 /** `a_b_c` as `aBC`. */
 export type CamelCase<Text extends string> = Text extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`

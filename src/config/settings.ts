@@ -26,7 +26,6 @@ import {
   optionalText,
   type PropertiesOf,
   propertyOf,
-  refused,
   restart,
   seconds,
   secret,
@@ -210,9 +209,10 @@ export const POOLER_TABLE = [
   integer("max_client_conn", 100, "Clients that may be logged in, in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
   later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
-  optionalInteger(
+  integer(
     "max_login_clients",
-    "Connections that have not logged in yet; 0 = no limit, not set = max_client_conn; Sluice's own.",
+    0,
+    "Connections that have not logged in yet; 0 = max_client_conn, or 100 if that is less; Sluice's own.",
   ),
   bytes("max_packet_size", 2147483647, "Largest protocol message that is let through.", {
     min: 1024,

@@ -21,25 +21,32 @@ export type PlannedAnswer =
     | {
       readonly kind: "parsed";
       readonly one: ServerStatement;
+      /** Of the statement, as it was sent here. */
+      readonly sending: number;
       /** Whether the server certainly had none of that name. */
       readonly wasAbsent: boolean;
       readonly registration: Registration | undefined;
     }
     /** The client's Parse of what the server has: a Close of nothing was sent for it. */
     | { readonly kind: "parsed_before"; readonly registration: Registration }
-    /** A Close of ours, before a Parse of the same name. */
+    /** A Close of ours, before or behind a Parse of the same name. */
     | { readonly kind: "cleared" }
     /** A Close of ours, since the server has too many. */
-    | { readonly kind: "evicted"; readonly one: ServerStatement }
+    | { readonly kind: "evicted"; readonly one: ServerStatement; readonly sending: number }
     /** A Parse of the client's unnamed statement, which another server had. */
     | { readonly kind: "unnamed" }
     /** The client's Close: a Close of nothing was sent for it. */
     | { readonly kind: "closed"; readonly registration: Registration }
     /** The client's DEALLOCATE: another command without effect was sent for it. */
     | { readonly kind: "deallocated"; readonly registration: Registration }
+    /** The client's DEALLOCATE ALL or DISCARD ALL, and the names that it takes away. */
+    | { readonly kind: "all_deallocated"; readonly registrations: readonly Registration[] }
     /** What the server is certain to refuse, with the error to be told. */
     | { readonly kind: "refused"; readonly error: PgError }
   );
+
+/** Answers dealt with that are kept before those to come are moved. */
+const KEPT_ANSWERS = 256;
 
 /** The planned answers of one link, in order. */
 export class AnswerPlan {
@@ -49,6 +56,11 @@ export class AnswerPlan {
   /** HOT: asked at every answer. */
   get isEmpty(): boolean {
     return this.#answers.length === 0;
+  }
+
+  /** How many take memory, those dealt with included. */
+  get heldCount(): number {
+    return this.#answers.length;
   }
 
   add(answer: PlannedAnswer): void {
@@ -75,9 +87,11 @@ export class AnswerPlan {
     return taken;
   }
 
+  /** A client that never stops asking has always some to come: what is done with must go all the same. */
   #compact(): void {
-    if (this.#head < this.#answers.length) return;
-    this.#answers = [];
+    const isOver = this.#head === this.#answers.length;
+    if (!isOver && (this.#head < KEPT_ANSWERS || this.#head * 2 < this.#answers.length)) return;
+    this.#answers = isOver ? [] : this.#answers.slice(this.#head);
     this.#head = 0;
   }
 }

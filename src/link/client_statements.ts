@@ -6,6 +6,7 @@
 import { ProtocolError } from "../wire/pg_error.ts";
 import { AnswerPlan } from "./answer_plan.ts";
 import { BytesMap } from "./bytes_map.ts";
+import type { ALL } from "./deallocation.ts";
 import type { Registration, StatementBook } from "./statement_book.ts";
 
 /** What PostgreSQL cuts names of statements to. Source: NAMEDATALEN in pg_config_manual.h. */
@@ -19,6 +20,9 @@ const MAX_UNNAMED_BYTES = 65_536;
 
 /** A longer buffer is not kept when a shorter unnamed statement follows. */
 const KEPT_UNNAMED_BYTES = 4_096;
+
+/** Below this a loop is faster than a call of `set()`, which needs a view. */
+const LOOP_BYTES = 96;
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -34,10 +38,12 @@ export class ClientStatements {
   unnamedIndex = 0;
   /** Whether it was sent by us, since another server had it. */
   isUnnamedRepeated = false;
-  /** The name that running the unnamed statement takes away. */
-  unnamedDeallocates: Uint8Array | undefined;
+  /** The name that running the unnamed statement takes away, or that it takes all. */
+  unnamedDeallocates: Uint8Array | typeof ALL | undefined;
   /** The portal that runs a DEALLOCATE, and what it takes away. */
-  deallocatingPortal: { readonly portal: Uint8Array; readonly name: Uint8Array } | undefined;
+  deallocatingPortal:
+    | { readonly portal: Uint8Array; readonly what: Uint8Array | typeof ALL }
+    | undefined;
   /** A named Parse that comes in parts. */
   parseInParts: { bytes: Uint8Array; count: number } | undefined;
 
@@ -45,6 +51,8 @@ export class ClientStatements {
   readonly #names = new BytesMap<Registration>();
   #unnamed: Uint8Array = NO_BYTES;
   #unnamedCount = 0;
+  /** Bytes of it that are still to come. */
+  #unnamedRest = 0;
   #addedSegment = -1;
   #addedCount = 0;
 
@@ -65,12 +73,13 @@ export class ClientStatements {
     return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
-  /**
-   * Gives a name to a statement, which the caller holds already.
-   * @throws {ProtocolError} If the client has too many.
-   */
-  register(registration: Registration): Registration {
+  /** @throws {ProtocolError} If the client has as many names as it may have. */
+  checkRoom(): void {
     if (this.#names.size >= MAX_NAMES) throw new ProtocolError("too many prepared statements");
+  }
+
+  /** Gives a name to a statement, which the caller holds already. */
+  register(registration: Registration): Registration {
     this.#names.set(registration.name, registration);
     return registration;
   }
@@ -80,16 +89,26 @@ export class ClientStatements {
     this.#names.delete(name);
   }
 
-  /** Gives a name back that was taken away, unless it has been given anew. */
+  /** Takes all names away, as `unregister()` does. */
+  unregisterAll(): Registration[] {
+    const all = [...this.#names.values()];
+    for (const registration of all) this.unregister(registration);
+    return all;
+  }
+
+  /** Gives a name back that was taken away, unless it has been given anew, or is void by now. */
   restore(registration: Registration): void {
-    const { name } = registration;
+    const { isHolding, name } = registration;
+    if (!isHolding) return;
     if (this.#names.get(name, 0, name.length) === undefined) this.#names.set(name, registration);
     else this.release(registration);
   }
 
-  /** Lets go of a statement whose name was taken away. */
-  release({ statement }: Registration): void {
-    this.#book.release(statement);
+  /** Lets go of a statement whose name was taken away, unless that was done already. */
+  release(registration: Registration): void {
+    if (!registration.isHolding) return;
+    registration.isHolding = false;
+    this.#book.release(registration.statement);
   }
 
   /** Takes a name back whose Parse failed. */
@@ -99,10 +118,12 @@ export class ClientStatements {
     this.release(registration);
   }
 
-  /** The client has deallocated all, in the given segment of this link. */
-  forgetAll(segment: number): void {
+  /** The client has deallocated all, at the given place in this link. */
+  forgetAll({ index, segment }: { readonly segment: number; readonly index: number }): void {
     for (const registration of this.#names.values()) {
-      if (registration.link === this.link && registration.segment > segment) continue;
+      const { segment: made } = registration;
+      const isLater = made > segment || made === segment && registration.index > index;
+      if (isLater && registration.link === this.link) continue;
       this.unregister(registration);
       this.release(registration);
     }
@@ -114,33 +135,57 @@ export class ClientStatements {
     this.unnamedSegment = -1;
     this.deallocatingPortal = undefined;
     this.parseInParts = undefined;
+    if (this.isUnnamedInParts) this.forgetUnnamed();
     this.#addedSegment = -1;
   }
 
   /** The client is gone. */
   end(): void {
-    this.forgetAll(Infinity);
+    this.forgetAll({ segment: Infinity, index: 0 });
   }
 
   /** The unnamed statement is too long to be kept: it stays where it is. */
   forgetUnnamed(): void {
     this.#unnamedCount = 0;
+    this.#unnamedRest = 0;
   }
 
-  /** Keeps the Parse of the unnamed statement, the bytes from `start` to `end`. HOT. */
-  keepUnnamed(buffer: Uint8Array, start: number, end: number): void {
-    const count = end - start;
-    if (count > MAX_UNNAMED_BYTES) return this.forgetUnnamed();
-    const isTooLong = this.#unnamed.length > KEPT_UNNAMED_BYTES && count <= KEPT_UNNAMED_BYTES;
-    if (count > this.#unnamed.length || isTooLong) this.#unnamed = new Uint8Array(count);
+  /**
+   * Keeps the Parse of the unnamed statement, the bytes from `start` to `end`; `restBytes` are still
+   * to come. HOT.
+   */
+  keepUnnamed(
+    buffer: Uint8Array,
+    { end, restBytes, start }: { start: number; end: number; restBytes: number },
+  ): void {
+    this.forgetUnnamed();
+    const total = end - start + restBytes;
+    if (total > MAX_UNNAMED_BYTES) return;
+    const isTooLong = this.#unnamed.length > KEPT_UNNAMED_BYTES && total <= KEPT_UNNAMED_BYTES;
+    if (total > this.#unnamed.length || isTooLong) this.#unnamed = new Uint8Array(total);
+    this.#unnamedRest = total;
+    this.keepMoreOfUnnamed(buffer, start, end);
+  }
+
+  /** Whether the unnamed statement to be kept comes in parts, of which some are to come. */
+  get isUnnamedInParts(): boolean {
+    return this.#unnamedRest > 0;
+  }
+
+  /** Keeps a part of it. */
+  keepMoreOfUnnamed(buffer: Uint8Array, start: number, end: number): void {
     const kept = this.#unnamed;
-    for (let i = 0; i < count; i++) kept[i] = buffer[start + i]!;
-    this.#unnamedCount = count;
+    const count = end - start;
+    const at = this.#unnamedCount;
+    if (count > LOOP_BYTES) kept.set(buffer.subarray(start, end), at);
+    else for (let i = 0; i < count; i++) kept[at + i] = buffer[start + i]!;
+    this.#unnamedCount = at + count;
+    this.#unnamedRest -= count;
   }
 
   /** The client takes its unnamed statement away. */
   dropUnnamed(): void {
-    this.#unnamedCount = 0;
+    this.forgetUnnamed();
     this.unnamedSegment = -1;
   }
 
@@ -149,7 +194,7 @@ export class ClientStatements {
    * may still be there: not to have it is safer than to take the one for the other.
    */
   loseUnnamed(): void {
-    if (!this.isUnnamedRepeated) this.#unnamedCount = 0;
+    if (!this.isUnnamedRepeated) this.forgetUnnamed();
     this.unnamedSegment = -1;
   }
 

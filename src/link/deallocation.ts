@@ -6,8 +6,19 @@
 import { decodeText } from "../wire/body_reader.ts";
 import { afterSpaces } from "./sql_spaces.ts";
 
-const WHOLE =
+/** What takes all names away. */
+export const ALL = "all";
+
+const ONE =
   /^\s*deallocate\b\s*(?:prepare\b\s*)?(?:"((?:[^"]|"")+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*;?\s*$/i;
+
+const EVERY = /^\s*(?:deallocate\s+(?:prepare\s+)?|discard\s+)all\s*;?\s*$/i;
+
+/** The first letters of the two, in lower case: three, so that the runtime needs no object for them. */
+const DEALLOCATE = 0x64_65_61;
+const DISCARD = 0x64_69_73;
+
+const LOWER_CASE = 0x20_20_20;
 
 /**
  * Whether the SQL from `start` to `end` begins as DEALLOCATE and DISCARD do. HOT: asked of every
@@ -15,25 +26,26 @@ const WHOLE =
  */
 export function mayDeallocate(buffer: Uint8Array, start: number, end: number): boolean {
   const at = afterSpaces(buffer, start, end);
-  if (at + 1 >= end || (buffer[at]! | 0x20) !== 0x64) return false;
-  const second = buffer[at + 1]! | 0x20;
-  return second === 0x65 || second === 0x69;
+  if (at + 2 >= end) return false;
+  const word = (buffer[at]! << 16 | buffer[at + 1]! << 8 | buffer[at + 2]!) | LOWER_CASE;
+  return word === DEALLOCATE || word === DISCARD;
 }
 
 /**
- * The name in SQL that is nothing but `DEALLOCATE [PREPARE] name`, or undefined: so too for ALL.
+ * The name in SQL that is nothing but `DEALLOCATE [PREPARE] name`; ALL if it is nothing but
+ * `DEALLOCATE [PREPARE] ALL` or `DISCARD ALL`; else undefined.
  * Source: PostgreSQL, "DEALLOCATE"; names without quotes are folded to lower case.
  */
-export function deallocatedName(
+export function deallocated(
   buffer: Uint8Array,
   start: number,
   end: number,
-): Uint8Array<ArrayBuffer> | undefined {
-  const match = WHOLE.exec(decodeText(buffer, start, end));
+): Uint8Array<ArrayBuffer> | typeof ALL | undefined {
+  const sql = decodeText(buffer, start, end);
+  if (EVERY.test(sql)) return ALL;
+  const match = ONE.exec(sql);
   if (match === null) return undefined;
   const [, quoted, bare] = match;
-  const encoder = new TextEncoder();
-  if (quoted !== undefined) return encoder.encode(quoted.replaceAll('""', '"'));
-  const name = bare!.toLowerCase();
-  return name === "all" ? undefined : encoder.encode(name);
+  const name = quoted?.replaceAll('""', '"') ?? bare!.toLowerCase();
+  return new TextEncoder().encode(name);
 }

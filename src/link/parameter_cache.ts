@@ -38,6 +38,11 @@ const ONLY_SHOWN: readonly string[] = [
   "session_authorization",
 ];
 
+/** Those by which a server reads what stands in a text: letters, escapes, dates, times. */
+const READ_BY: readonly string[] = [
+  ...["client_encoding", "standard_conforming_strings", "DateStyle", "TimeZone", "IntervalStyle"],
+];
+
 /** Names that can stand in SQL as they are; PostgreSQL lets a session set no others. */
 const PLAIN_NAME = /^[a-z_][\w$]*(?:\.[a-z_][\w$]*)*$/i;
 
@@ -168,6 +173,9 @@ export class ParameterCache {
    * undefined where it has to be found out anew.
    */
   #isAllReported: boolean | undefined;
+  /** Made of `#readingValues`. */
+  #reading = "";
+  #readingValues: readonly (string | undefined)[] | undefined;
 
   constructor(tracked: TrackedParameters) {
     this.#tracked = tracked;
@@ -177,6 +185,20 @@ export class ParameterCache {
   get(name: string): string | undefined {
     const index = this.#tracked.indexOf(name);
     return index === undefined ? undefined : this.#values[index];
+  }
+
+  /**
+   * By what a text is read: the same SQL means the same wherever this is the same. HOT: asked for
+   * every chunk.
+   */
+  get reading(): string {
+    if (this.#readingValues !== this.#values) this.#noteReading();
+    return this.#reading;
+  }
+
+  #noteReading(): void {
+    this.#readingValues = this.#values;
+    this.#reading = READ_BY.map((name) => this.get(name) ?? "").join("\0");
   }
 
   /** The client has set it: takes what is tracked. Returns whether it is. */

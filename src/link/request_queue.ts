@@ -183,7 +183,10 @@ export class RequestQueue {
       dropped += 1;
     }
     if (kept === 1 && !hasEnded && this.#isUnsynced) this.#isDoubtful = true;
+    const due = this.#readyCount;
     this.#remove(kept, dropped);
+    // What follows an ignored Sync is counted from there: the end of the COPY stands before it.
+    if (kept === 0 && this.#readyCount < due) this.#answeredInSegment = -1;
     // Its own Sync may have been ignored; then another one has to come.
     if (this.#count === 0) this.#isUnsynced = true;
     this.#isCopyingIn = !hasEnded;

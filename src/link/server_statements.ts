@@ -19,8 +19,10 @@ export type Presence = "present" | "pending" | "closing" | "doubtful";
 export interface ServerStatement {
   readonly statement: Statement;
   presence: Presence;
-  /** Of the link: where the Parse or Close was sent that is on its way. */
+  /** Of the link: where the Parse or Close was sent that is on its way; -1 if it is not relied on. */
   segment: number;
+  /** Which Parse or Close was the last to be sent; 0 once the server does not have it any more. */
+  sending: number;
   /** How often it was used. */
   useCount: number;
   /** Neighbours by use; none while closing. */
@@ -32,11 +34,17 @@ export interface ServerStatement {
 export class ServerStatements {
   /** What is about to be sent to the server. */
   readonly outgoing = new RangeWriter();
+  /**
+   * By what the server reads a text as of the last ReadyForQuery, see `ParameterCache`; undefined
+   * until a client has sent something.
+   */
+  reading: string | undefined;
   readonly #book: StatementBook;
   readonly #byStatement = new Map<Statement, ServerStatement>();
   #oldest: ServerStatement | undefined;
   #newest: ServerStatement | undefined;
   #closingCount = 0;
+  #lastSending = 0;
 
   constructor(book: StatementBook) {
     this.#book = book;
@@ -76,12 +84,13 @@ export class ServerStatements {
       if (known.presence === "closing") this.#reopen(known);
       known.presence = "pending";
       known.segment = segment;
+      known.sending = this.#nextSending();
       return known;
     }
     this.#book.holdAgain(statement);
     const neighbours = { older: undefined, newer: undefined };
     const made: ServerStatement = {
-      ...{ statement, segment, useCount: 0, ...neighbours },
+      ...{ statement, segment, sending: this.#nextSending(), useCount: 0, ...neighbours },
       presence: "pending",
     };
     this.#byStatement.set(statement, made);
@@ -94,6 +103,7 @@ export class ServerStatements {
     this.#unlink(one);
     one.presence = "closing";
     one.segment = segment;
+    one.sending = this.#nextSending();
     this.#closingCount += 1;
   }
 
@@ -110,10 +120,26 @@ export class ServerStatements {
     }
   }
 
+  /** Those that were prepared in a segment may not be what they are held for. */
+  doubtOf(segment: number): void {
+    for (const one of this.#byStatement.values()) {
+      if (one.presence === "present" && one.segment === segment) one.presence = "doubtful";
+    }
+  }
+
+  /** All are on the way to be closed: none is relied on that was sent before. */
+  doubtAllSent(): void {
+    this.doubtAll();
+    for (const one of this.#byStatement.values()) {
+      if (one.presence === "pending") one.segment = -1;
+    }
+  }
+
   /** The server does not have it any more. */
   remove(one: ServerStatement): void {
     if (one.presence === "closing") this.#closingCount -= 1;
     else this.#unlink(one);
+    one.sending = 0;
     this.#byStatement.delete(one.statement);
     this.#book.release(one.statement);
   }
@@ -121,13 +147,18 @@ export class ServerStatements {
   /** The server has closed all that was prepared up to now; what is on its way comes later. */
   removePrepared(): void {
     for (const one of [...this.#byStatement.values()]) {
-      if (one.presence !== "pending") this.remove(one);
+      if (one.presence === "present" || one.presence === "doubtful") this.remove(one);
     }
   }
 
   /** The server is gone, or has nothing prepared. */
   clear(): void {
     for (const one of [...this.#byStatement.values()]) this.remove(one);
+  }
+
+  #nextSending(): number {
+    this.#lastSending += 1;
+    return this.#lastSending;
   }
 
   #reopen(one: ServerStatement): void {

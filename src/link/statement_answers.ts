@@ -16,9 +16,9 @@ import type { PlannedAnswer } from "./answer_plan.ts";
 import type { ClientStatements } from "./client_statements.ts";
 import type { ServerStatement, ServerStatements } from "./server_statements.ts";
 
-/** D, with which the tags of interest begin. */
-const LETTER_D = 0x44;
-const LETTER_L = 0x4c;
+/** The first letters of the tags of interest. */
+const DEALLOCATE = 0x44_45_41;
+const DISCARD = 0x44_49_53;
 
 /** Tags of commands that close all prepared statements. */
 const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
@@ -48,7 +48,7 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
   const { client, server, toClient } = link;
   switch (planned.kind) {
     case "parsed":
-      if (isStill(planned.one, "pending", planned)) planned.one.presence = "present";
+      if (isStill(planned, "pending")) onParsed(planned.one, server);
       return planned.registration === undefined;
     case "parsed_before":
       if (type === Backend.ParseComplete) return false;
@@ -58,7 +58,7 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
     case "unnamed":
       return true;
     case "evicted":
-      if (isStill(planned.one, "closing", planned)) server.remove(planned.one);
+      if (isStill(planned, "closing")) server.remove(planned.one);
       return true;
     case "closed":
       client.release(planned.registration);
@@ -68,10 +68,18 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
       if (type !== Backend.CommandComplete) return false;
       say(toClient, commandComplete("DEALLOCATE"));
       return true;
+    case "all_deallocated":
+      for (const one of planned.registrations) client.release(one);
+      return false;
     case "refused":
       // Not refused, though it had to be: the client sees what the server says.
       return false;
   }
+}
+
+/** What was read by other parameters than was thought when it was sent is not what it is held for. */
+function onParsed(one: ServerStatement, { reading }: ServerStatements): void {
+  one.presence = one.statement.reading === reading ? "present" : "doubtful";
 }
 
 /**
@@ -84,22 +92,30 @@ export function onError(
   error: PgError,
 ): boolean {
   if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
-  if (isOutdated(error)) server.doubtAll();
   const planned = client.plan.takeSegment(segment);
-  undo(planned, { client, server }, "skipped");
+  const { sqlstate } = error;
   const [first] = planned;
-  if (first?.kind !== "refused" || first.segment !== segment || first.index !== index) return false;
-  if (first.error.sqlstate !== error.sqlstate) return false;
-  say(toClient, errorResponse(first.error));
-  return true;
+  const isRefused = first?.kind === "refused" && first.segment === segment &&
+    first.index === index && first.error.sqlstate === sqlstate;
+  // The server has what it was believed not to have.
+  const isTaken = !isRefused && sqlstate === SQLSTATE.duplicatePreparedStatement;
+  undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
+  if (isRefused) say(toClient, errorResponse(first.error));
+  else if (isOutdated(error)) server.doubtAll();
+  return isRefused;
 }
 
-/** The server has come to the end of a segment. */
+/**
+ * The server has come to the end of a segment, having given so many answers in it. What was sent
+ * behind an error had none, and was not known to have none when that was told.
+ */
 export function onSegmentEnd(
   link: Pick<AnsweredLink, "client" | "server">,
-  segment: number,
+  { index, segment }: { readonly segment: number; readonly index: number },
 ): void {
-  undo(link.client.plan.takeSegment(segment), link, "unknown");
+  const { client } = link;
+  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  undo(client.plan.takeSegment(segment), link, "unknown");
 }
 
 /** The link is over, whatever was still to come. */
@@ -108,21 +124,13 @@ export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
   link.client.leaveServer();
 }
 
-/** Whether a CommandComplete is of a command that closes all prepared statements. HOT. */
+/** Whether a CommandComplete says that all statements were closed. HOT. */
 export function closesAll({ buffer, end, isWhole, start }: MessageCursor): boolean {
   const tag = start + HEADER_BYTES;
-  // DELETE is the one to be told apart without making a text of it.
-  if (buffer[tag] !== LETTER_D || !isWhole || buffer[tag + 2] === LETTER_L) return false;
+  if (!isWhole || tag + 3 > end) return false;
+  const letters = buffer[tag]! << 16 | buffer[tag + 1]! << 8 | buffer[tag + 2]!;
+  if (letters !== DEALLOCATE && letters !== DISCARD) return false;
   return CLOSES_ALL.includes(readCommandTag(buffer, tag, end));
-}
-
-/** All prepared statements were closed, in the given segment. */
-export function onAllClosed(
-  { client, server }: Pick<AnsweredLink, "client" | "server">,
-  segment: number,
-): void {
-  server.removePrepared();
-  client.forgetAll(segment);
 }
 
 /**
@@ -138,7 +146,7 @@ function undo(
     switch (one.kind) {
       case "parsed":
         if (one.registration !== undefined) client.withdraw(one.registration);
-        if (!isStill(one.one, "pending", one)) continue;
+        if (!isStill(one, "pending")) continue;
         if (one.wasAbsent && fate === "skipped") server.remove(one.one);
         else server.doubt(one.one);
         continue;
@@ -146,22 +154,24 @@ function undo(
         client.withdraw(one.registration);
         continue;
       case "evicted":
-        if (isStill(one.one, "closing", one)) server.doubt(one.one);
+        if (isStill(one, "closing")) server.doubt(one.one);
         continue;
       case "closed":
       case "deallocated":
         client.restore(one.registration);
+        continue;
+      case "all_deallocated":
+        for (const each of one.registrations) client.restore(each);
     }
   }
 }
 
 /** Whether what was sent at a place is still the last that was sent of a statement. */
 function isStill(
-  { presence, segment }: ServerStatement,
+  { one, sending }: { readonly one: ServerStatement; readonly sending: number },
   expected: "pending" | "closing",
-  planned: PlannedAnswer,
 ): boolean {
-  return presence === expected && segment === planned.segment;
+  return one.presence === expected && one.sending === sending;
 }
 
 /** Whether an error says that a statement has to be prepared anew. */

@@ -1,10 +1,11 @@
 /**
- * The prepared statements that clients have in common: known by query text and parameter types,
- * and called by one name on every server. Pure.
+ * The prepared statements that clients have in common: known by query text, parameter types and the
+ * session parameters that the text is read by, and called by one name on every server. Pure.
  */
 
 import { closeStatement, parse } from "../wire/extended_messages.ts";
 import { BytesMap } from "./bytes_map.ts";
+import type { ALL } from "./deallocation.ts";
 
 /** PgBouncer's, so that whoever looks for them in pg_prepared_statements finds them. */
 const NAME_PREFIX = "PGBOUNCER_";
@@ -20,10 +21,13 @@ export class Statement {
   readonly close: Uint8Array;
   /** Query text and parameter types, as they stand in a Parse behind the name. */
   readonly content: Uint8Array;
+  /** By what it is read, see `ParameterCache`. */
+  readonly reading: string;
   /** How many names of clients and how many servers mean it. */
   holderCount = 0;
 
-  constructor(id: number, content: Uint8Array) {
+  constructor(id: number, content: Uint8Array, reading: string) {
+    this.reading = reading;
     this.name = `${NAME_PREFIX}${id}`;
     this.nameBytes = new TextEncoder().encode(`${this.name}\0`);
     this.parse = parse(this.nameBytes, content);
@@ -35,12 +39,16 @@ export class Statement {
 /** A name that a client has given to a statement. */
 export interface Registration {
   readonly name: Uint8Array;
-  readonly statement: Statement;
-  /** The name that running it takes away: it is a DEALLOCATE of the client's. */
-  readonly deallocates: Uint8Array | undefined;
-  /** The link and segment in which it was made. */
+  /** Another one once the client has changed by what it is read. */
+  statement: Statement;
+  /** The name that running it takes away, or that it takes all: it is a DEALLOCATE of the client's. */
+  readonly deallocates: Uint8Array | typeof ALL | undefined;
+  /** The link in which it was made, and its place there. */
   readonly link: number;
   readonly segment: number;
+  readonly index: number;
+  /** Whether it holds its statement. */
+  isHolding: boolean;
 }
 
 /** All statements that anybody holds. */
@@ -59,13 +67,14 @@ export class StatementBook {
     return this.#byteCount;
   }
 
-  /** Holds the statement whose content lies from `start` to `end`; made if nobody has it. */
-  hold(buffer: Uint8Array, start: number, end: number): Statement {
-    const known = this.#statements.get(buffer, start, end);
+  /** Holds the statement of a content; made if nobody has it. */
+  hold(content: Uint8Array, reading: string): Statement {
+    const key = keyOf(content, reading);
+    const known = this.#statements.get(key, 0, key.length);
     if (known !== undefined) return this.holdAgain(known);
     this.#lastId += 1;
-    const statement = new Statement(this.#lastId, buffer.subarray(start, end));
-    this.#statements.set(statement.content, statement);
+    const statement = new Statement(this.#lastId, content, reading);
+    this.#statements.set(key, statement);
     this.#byteCount += bytesOf(statement);
     return this.holdAgain(statement);
   }
@@ -80,11 +89,20 @@ export class StatementBook {
   release(statement: Statement): void {
     statement.holderCount -= 1;
     if (statement.holderCount > 0) return;
-    this.#statements.delete(statement.content);
+    this.#statements.delete(keyOf(statement.content, statement.reading));
     this.#byteCount -= bytesOf(statement);
   }
 }
 
-function bytesOf({ close, nameBytes, parse }: Statement): number {
-  return parse.length + close.length + nameBytes.length;
+function keyOf(content: Uint8Array, reading: string): Uint8Array {
+  const by = new TextEncoder().encode(reading);
+  const key = new Uint8Array(content.length + by.length);
+  key.set(content);
+  key.set(by, content.length);
+  return key;
+}
+
+/** The content counts twice, since it is also the key. */
+function bytesOf({ close, content, nameBytes, parse }: Statement): number {
+  return parse.length + close.length + nameBytes.length + content.length;
 }

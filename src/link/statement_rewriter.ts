@@ -22,7 +22,7 @@ import type { RangeTarget, RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { PlannedAnswer } from "./answer_plan.ts";
 import { ClientStatements, MAX_NAME_BYTES } from "./client_statements.ts";
-import { deallocatedName, mayDeallocate } from "./deallocation.ts";
+import { ALL, deallocated, mayDeallocate } from "./deallocation.ts";
 import { type ServerStatement, ServerStatements } from "./server_statements.ts";
 import type { Registration, Statement, StatementBook } from "./statement_book.ts";
 
@@ -32,7 +32,10 @@ export const MAX_LOOKED_AT_BYTES = 4_096;
 /** Longest named Parse, in bytes: it is held whole. */
 const MAX_PARSE_BYTES = 16_777_216;
 
-/** A name that nothing has, with its zero byte. */
+/**
+ * A name that nothing has, with its zero byte. It is closed before anything relies on that: SQL of a
+ * client's may have prepared it.
+ */
 const NO_STATEMENT = new TextEncoder().encode("PGBOUNCER_0\0");
 
 /** Has no effect, is allowed wherever DEALLOCATE is, and says in the server's log what it is for. */
@@ -55,11 +58,19 @@ export interface ChunkPlace {
   answeringSegment: number;
 }
 
+/** A client as the rewriter needs it; made once, not for each chunk. */
+export interface StatementClient {
+  readonly statements: ClientStatements;
+  readonly place: ChunkPlace;
+  readonly stats: PoolStats;
+}
+
 /** A server as the rewriter needs it. */
 export interface StatementServer extends RangeTarget {
   /** As of the last ReadyForQuery. */
   readonly transactionStatus: number;
   readonly statements: ServerStatements;
+  readonly parameters: { readonly reading: string };
 }
 
 /** What a rewriter is made of. */
@@ -87,6 +98,8 @@ export class StatementRewriter implements RangeTarget {
   #server!: StatementServer;
   #statements!: ServerStatements;
   #stats!: PoolStats;
+  /** By what the server reads a text. */
+  #reading = "";
   #out!: RangeWriter;
   /** Where the next message to the server will stand. */
   #segment = 0;
@@ -107,15 +120,13 @@ export class StatementRewriter implements RangeTarget {
   }
 
   /** Says whose bytes `write()` gets next, and where they go. */
-  for(
-    client: ClientStatements,
-    { place, server, stats }: { place: ChunkPlace; server: StatementServer; stats: PoolStats },
-  ): this {
-    this.#client = client;
+  for({ place, statements, stats }: StatementClient, server: StatementServer): this {
+    this.#client = statements;
     this.#place = place;
     this.#server = server;
     this.#statements = server.statements;
     this.#stats = stats;
+    this.#reading = server.parameters.reading;
     this.#out = server.statements.outgoing;
     return this;
   }
@@ -217,11 +228,15 @@ export class StatementRewriter implements RangeTarget {
   }
 
   #continue({ buffer, end, isMidMessage, start }: MessageCursor): void {
-    const parse = this.#client.parseInParts;
-    if (parse === undefined) return this.#out.add(buffer, start, end);
+    const client = this.#client;
+    const parse = client.parseInParts;
+    if (parse === undefined) {
+      if (client.isUnnamedInParts) client.keepMoreOfUnnamed(buffer, start, end);
+      return this.#out.add(buffer, start, end);
+    }
     this.#gather(parse, buffer, start, end);
     if (isMidMessage) return;
-    this.#client.parseInParts = undefined;
+    client.parseInParts = undefined;
     this.#parseNamed(parse.bytes, HEADER_BYTES, parse.count);
   }
 
@@ -261,7 +276,7 @@ export class StatementRewriter implements RangeTarget {
   }
 
   #parseUnnamed(cursor: MessageCursor, content: number): void {
-    const { buffer, end, isWhole, start } = cursor;
+    const { buffer, end, isWhole } = cursor;
     const client = this.#client;
     client.unnamedDeallocates = undefined;
     client.unnamedSegment = this.#segment;
@@ -269,18 +284,17 @@ export class StatementRewriter implements RangeTarget {
     client.isUnnamedRepeated = false;
     if (isWhole && mayDeallocate(buffer, content, end)) {
       const deallocates = this.#knownDeallocation(buffer, content, end);
-      if (deallocates !== undefined) {
+      client.unnamedDeallocates = deallocates;
+      if (deallocates !== undefined && deallocates !== ALL) {
         const message = parse(NO_NAME, this.#deallocationContent);
-        client.unnamedDeallocates = deallocates;
-        client.keepUnnamed(message, 0, message.length);
+        client.keepUnnamed(message, { start: 0, end: message.length, restBytes: 0 });
         this.#out.append(message, 0, message.length);
         this.#index += 1;
         this.#stats.serverParseCount += 1;
         return;
       }
     }
-    if (isWhole) client.keepUnnamed(buffer, start, end);
-    else client.forgetUnnamed();
+    client.keepUnnamed(buffer, cursor);
     this.#stats.serverParseCount += 1;
     this.#passExtended(cursor);
   }
@@ -306,34 +320,39 @@ export class StatementRewriter implements RangeTarget {
       this.#segment === this.#place.answeringSegment;
   }
 
-  /** Has the server refuse a Parse of what it has; if it does not, there is nothing to undo. */
+  /** Has the server refuse a Parse of what it has; if it does not, nothing is left of it. */
   #parseInVain(registration: Registration): void {
     this.#sendOurs({ ...this.#here(), kind: "cleared" }, this.#closeOfNothing);
     this.#plan({ ...this.#here(), kind: "parsed_before", registration });
     const message = parse(NO_STATEMENT, registration.statement.content);
     this.#out.append(message, 0, message.length);
     this.#index += 1;
+    this.#sendOurs({ ...this.#here(), kind: "cleared" }, this.#closeOfNothing);
   }
 
   #register(buffer: Uint8Array, name: number, content: number, end: number): Registration {
     const { book } = this.#options;
-    let deallocates: Uint8Array | undefined;
+    this.#client.checkRoom();
+    let deallocates: Uint8Array | typeof ALL | undefined;
     if (mayDeallocate(buffer, content, end)) {
       deallocates = this.#knownDeallocation(buffer, content, end);
     }
     const instead = this.#deallocationContent;
-    const statement = deallocates === undefined
-      ? book.hold(buffer, content, end)
-      : book.hold(instead, 0, instead.length);
+    const statement = deallocates === undefined || deallocates === ALL
+      ? book.hold(buffer.subarray(content, end), this.#reading)
+      : book.hold(instead, this.#reading);
     return this.#client.register({
-      ...{ statement, deallocates, link: this.#client.link, segment: this.#segment },
+      ...{ ...this.#here(), statement, deallocates, link: this.#client.link, isHolding: true },
       name: buffer.slice(name, Math.min(content - 1, name + MAX_NAME_BYTES)),
     });
   }
 
-  /** The server refuses a second Parse of the name that the first statement has there. */
+  /**
+   * The server refuses a second Parse of the name that the first statement has there. That one is
+   * prepared for it: if the server had lost it, the second would take its place for everybody.
+   */
   #parseAgain(
-    { statement }: Registration,
+    known: Registration,
     { buffer, content, end, name }: {
       buffer: Uint8Array;
       name: number;
@@ -341,7 +360,9 @@ export class StatementRewriter implements RangeTarget {
       end: number;
     },
   ): void {
-    this.#ensure(statement);
+    const statement = this.#statementOf(known);
+    const one = this.#statements.find(statement);
+    if (one?.presence !== "pending" || !this.#isReady(one)) this.#prepare(statement, undefined);
     const error = new PgError(
       SQLSTATE.duplicatePreparedStatement,
       `prepared statement "${decodeText(buffer, name, content - 1)}" already exists`,
@@ -372,8 +393,9 @@ export class StatementRewriter implements RangeTarget {
     const known = this.#client.find(buffer, name, rest - 1);
     if (known === undefined) return this.#refuseUnknown(cursor, name, rest);
     this.#noteDeallocation(known.deallocates, buffer, portal, name - 1);
-    this.#ensure(known.statement);
-    this.#rename(cursor, name, rest, known.statement.nameBytes);
+    const statement = this.#statementOf(known);
+    this.#ensure(statement);
+    this.#rename(cursor, name, rest, statement.nameBytes);
   }
 
   #describe(cursor: MessageCursor): void {
@@ -387,8 +409,9 @@ export class StatementRewriter implements RangeTarget {
     }
     const known = this.#client.find(buffer, name, rest - 1);
     if (known === undefined) return this.#refuseUnknown(cursor, name, rest);
-    this.#ensure(known.statement);
-    this.#rename(cursor, name, rest, known.statement.nameBytes);
+    const statement = this.#statementOf(known);
+    this.#ensure(statement);
+    this.#rename(cursor, name, rest, statement.nameBytes);
   }
 
   #execute(cursor: MessageCursor): void {
@@ -398,9 +421,7 @@ export class StatementRewriter implements RangeTarget {
       const portal = start + HEADER_BYTES;
       const rest = this.#afterText(buffer, portal, end);
       const isIt = isSame(deallocating.portal, buffer, portal, rest - 1);
-      const { name } = deallocating;
-      const registration = isIt ? this.#client.find(name, 0, name.length) : undefined;
-      if (registration !== undefined) this.#deallocate(registration);
+      if (isIt) this.#deallocate(deallocating.what);
     }
     this.#passExtended(cursor);
   }
@@ -430,43 +451,65 @@ export class StatementRewriter implements RangeTarget {
     // A Query takes the unnamed statement away.
     this.#client.dropUnnamed();
     if (mayDeallocate(buffer, text, end)) {
-      const name = isWhole ? this.#knownDeallocation(buffer, text, end) : undefined;
-      if (name !== undefined) {
-        this.#deallocate(this.#client.find(name, 0, name.length)!);
+      const what = isWhole ? this.#knownDeallocation(buffer, text, end) : undefined;
+      if (what !== undefined) this.#deallocate(what);
+      // Perhaps all of them: what was sent before its answer is known must not rely on any.
+      else this.#statements.doubtAll();
+      if (what !== undefined && what !== ALL) {
         this.#out.append(this.#deallocationQuery, 0, this.#deallocationQuery.length);
         return this.#nextSegment();
       }
-      // Perhaps all of them: what was sent before its answer is known must not rely on any.
-      this.#statements.doubtAll();
     }
     this.#pass(cursor);
     this.#nextSegment();
   }
 
-  /** The name that SQL deallocates, if that is all it does and the client has it. */
-  #knownDeallocation(buffer: Uint8Array, start: number, end: number): Uint8Array | undefined {
+  /** The name that SQL deallocates, if that is all it does and the client has it; or all. */
+  #knownDeallocation(
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+  ): Uint8Array | typeof ALL | undefined {
     const zero = this.#afterText(buffer, start, end) - 1;
-    const name = deallocatedName(buffer, start, zero);
-    if (name === undefined) return undefined;
-    return this.#client.find(name, 0, name.length) === undefined ? undefined : name;
+    const what = deallocated(buffer, start, zero);
+    if (what === undefined || what === ALL) return what;
+    return this.#client.find(what, 0, what.length) === undefined ? undefined : what;
   }
 
   #noteDeallocation(
-    name: Uint8Array | undefined,
+    what: Uint8Array | typeof ALL | undefined,
     buffer: Uint8Array,
     start: number,
     end: number,
   ): void {
-    if (name === undefined) return;
-    this.#client.deallocatingPortal = { portal: buffer.slice(start, end), name };
+    if (what === undefined) return;
+    this.#client.deallocatingPortal = { portal: buffer.slice(start, end), what };
   }
 
-  #deallocate(registration: Registration): void {
-    this.#client.unregister(registration);
+  #deallocate(what: Uint8Array | typeof ALL): void {
+    const client = this.#client;
+    if (what === ALL) {
+      const registrations = client.unregisterAll();
+      this.#statements.doubtAllSent();
+      return this.#plan({ ...this.#here(), kind: "all_deallocated", registrations });
+    }
+    const registration = client.find(what, 0, what.length);
+    if (registration === undefined) return;
+    client.unregister(registration);
     this.#plan({ ...this.#here(), kind: "deallocated", registration });
   }
 
   // --- what the server has ---
+
+  /** What a name means, as the server reads it now. HOT. */
+  #statementOf(registration: Registration): Statement {
+    const { statement } = registration;
+    if (statement.reading === this.#reading) return statement;
+    const { book } = this.#options;
+    registration.statement = book.hold(statement.content, this.#reading);
+    book.release(statement);
+    return registration.statement;
+  }
 
   /** Sees to it that the server has a statement when the next message comes. HOT. */
   #ensure(statement: Statement): void {
@@ -497,6 +540,7 @@ export class StatementRewriter implements RangeTarget {
       ...this.#here(),
       kind: "parsed",
       one,
+      sending: one.sending,
       wasAbsent: before === undefined,
       registration,
     };
@@ -513,7 +557,8 @@ export class StatementRewriter implements RangeTarget {
     while (statements.count >= limit) {
       const one = statements.oldest!;
       statements.close(one, this.#segment);
-      this.#sendOurs({ ...this.#here(), kind: "evicted", one }, one.statement.close);
+      const { sending, statement } = one;
+      this.#sendOurs({ ...this.#here(), kind: "evicted", one, sending }, statement.close);
     }
   }
 
@@ -569,6 +614,7 @@ export class StatementRewriter implements RangeTarget {
   /** Has the server refuse a message, so that it skips what follows, and tells the client why. */
   #refuse(cursor: MessageCursor, name: number, rest: number, message: string): void {
     const error = new PgError(SQLSTATE.invalidSqlStatementName, message, { severity: "ERROR" });
+    this.#sendOurs({ ...this.#here(), kind: "cleared" }, this.#closeOfNothing);
     this.#plan({ ...this.#here(), kind: "refused", error });
     this.#rename(cursor, name, rest, NO_STATEMENT);
   }

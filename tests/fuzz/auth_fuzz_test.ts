@@ -9,6 +9,7 @@ import type { AuthStep } from "../../src/auth/client_authentication.ts";
 import type { ServerAuthStep } from "../../src/auth/server_authentication.ts";
 import type { UserCredential } from "../../src/auth/credential.ts";
 import { md5Secret } from "../../src/auth/md5.ts";
+import { CertificateError, tlsServerEndPoint } from "../../src/auth/channel_binding.ts";
 import { parseUserList } from "../../src/auth/user_list.ts";
 import { PgError } from "../../src/wire/pg_error.ts";
 import {
@@ -21,9 +22,12 @@ import {
   serverAuthentication,
   type Wire,
 } from "../unit/auth/auth_support.ts";
+import { ECDSA_SHA384, ED25519, PSS_SHA512, RSA_SHA1 } from "../unit/auth/certificates.ts";
 
 const PASSWORD = "pässwörd";
 const VERIFIER = await scramVerifier(PASSWORD);
+
+const END_POINT = ECDSA_SHA384.endPoint;
 
 /** Every way a login can go that ends well. */
 const GOOD_DEMANDS: readonly (() => Demand)[] = [
@@ -35,7 +39,18 @@ const GOOD_DEMANDS: readonly (() => Demand)[] = [
     method: "scram-sha-256" as const,
     credential: credential("ada", secret),
   })),
+  () => ({
+    method: "scram-sha-256",
+    credential: credential("ada", VERIFIER),
+    endPoint: END_POINT,
+  }),
 ];
+
+/** One that can answer all of these, and binds to what the last one offers. */
+const answerer = () => ({
+  credential: credential("ada", PASSWORD),
+  tls: { endPoint: END_POINT },
+});
 
 /** The same, and users who can never get in. */
 const ALL_DEMANDS: readonly (() => Demand)[] = [
@@ -44,6 +59,7 @@ const ALL_DEMANDS: readonly (() => Demand)[] = [
     () => ({ method, credential: undefined }),
     () => ({ method, credential: credential("ada") }),
   ]),
+  () => ({ method: "scram-sha-256", credential: undefined, endPoint: END_POINT }),
 ];
 
 const SERVER_CREDENTIALS: readonly (() => UserCredential | undefined)[] = [
@@ -62,6 +78,9 @@ const anyBody = fc.oneof(
       "SCRAM-SHA-256\0\0\0\0\x0bn,,n=,r=abcd",
       "n,,n=,r=",
       "c=biws,r=",
+      "SCRAM-SHA-256-PLUS\0\0\0\0\x1fp=tls-server-end-point,,n=,r=abcd",
+      "p=tls-server-end-point,,n=,r=",
+      "y,,n=,r=",
     ),
     fc.string({ maxLength: 60 }),
     fc.constantFrom("", "\0", `,p=${"A".repeat(43)}=`, ",s=AQID,i=1", ",m=x"),
@@ -92,7 +111,7 @@ Deno.test("any bytes from a client, after any part of a good login, let nobody i
       fc.array(anyBody, { minLength: 1, maxLength: 3 }),
       async (demand, goodCount, bodies) => {
         const exchange = clientAuthentication(demand());
-        const answering = serverAuthentication({ credential: credential("ada", PASSWORD) });
+        const answering = serverAuthentication(answerer());
         let step = exchange.start();
         for (let n = 0; n < goodCount && step.kind === "challenge"; n++) {
           const answer = await answering.receive(bodyOf(step.message));
@@ -114,17 +133,24 @@ Deno.test("any bytes from a server give typed steps, and never a login it has no
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...SERVER_CREDENTIALS),
+      fc.constantFrom("disable" as const, "prefer" as const, "require" as const),
+      fc.constantFrom(undefined, { endPoint: END_POINT }, { endPoint: undefined }),
       fc.boolean(),
       fc.array(anyRequest, { minLength: 1, maxLength: 4 }),
-      async (user, beginsSasl, bodies) => {
-        const exchange = serverAuthentication({ credential: user() });
-        const sasl = new TextEncoder().encode("\0\0\0\x0aSCRAM-SHA-256\0\0");
+      async (user, channelBinding, tls, beginsSasl, bodies) => {
+        const exchange = serverAuthentication({ credential: user(), channelBinding, tls });
+        const mechanisms = "SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0";
+        const sasl = new TextEncoder().encode(`\0\0\0\x0a${mechanisms}`);
         let hasBegun = false;
         if (beginsSasl) hasBegun = (await exchange.receive(sasl)).kind === "send";
         for (const body of bodies) {
           const step = await exchange.receive(body);
           checkTyped(step);
-          if (hasBegun) assert.notEqual(step.kind, "ok");
+          if (hasBegun || channelBinding === "require") assert.notEqual(step.kind, "ok");
+          // Where a bound login is required, nothing is sent but the beginning of one.
+          if (channelBinding === "require" && step.kind === "send") {
+            assert.match(new TextDecoder().decode(step.message), /SCRAM-SHA-256-PLUS|c=cD10bHM/);
+          }
         }
       },
     ),
@@ -156,7 +182,7 @@ const anyChange: fc.Arbitrary<Change> = fc.tuple(
 
 Deno.test("a good login of which nothing is changed succeeds on both sides", async () => {
   for (const demand of GOOD_DEMANDS) {
-    const outcome = await login(demand(), { credential: credential("ada", PASSWORD) });
+    const outcome = await login(demand(), answerer());
     assert.equal(outcome.demanded.kind, "accepted");
     assert.equal(outcome.answered.kind, "ok");
   }
@@ -175,20 +201,40 @@ Deno.test("a login of which one message is changed on the way never succeeds", a
           wasChanged = true;
           return change(body);
         };
-        const { demanded, answered } = await login(
-          demand(),
-          { credential: credential("ada", PASSWORD) },
-          wire,
-        );
+        const { demanded, answered, messages } = await login(demand(), answerer(), wire);
         checkTyped(demanded);
         checkTyped(answered);
         if (!wasChanged) return;
         // Message 4 and later are ours to the client, sent when it was let in.
         if (changedAt < 4 && changedAt % 2 === 1) assert.notEqual(demanded.kind, "accepted");
-        assert.ok(demanded.kind !== "accepted" || answered.kind !== "ok");
+        if (demanded.kind !== "accepted" || answered.kind !== "ok") return;
+        // What is offered beside the strongest is not signed, and does not matter.
+        assert.equal(changedAt, 0);
+        assert.match(new TextDecoder().decode(messages[1]), /SCRAM-SHA-256-PLUS\0/);
       },
     ),
     { numRuns: 1500 },
+  );
+});
+
+Deno.test("tlsServerEndPoint() answers any bytes by a hash, by nothing, or by a CertificateError", () => {
+  const certificates = [ECDSA_SHA384, ED25519, PSS_SHA512, RSA_SHA1].map(({ der }) => der);
+  const changed = fc.tuple(fc.constantFrom(...certificates), fc.array(anyChange, { maxLength: 3 }))
+    .map(([certificate, changes]) =>
+      changes.reduce<Uint8Array>((bytes, change) => change(bytes), certificate)
+    );
+  const der = fc.array(fc.constantFrom(0x30, 0x06, 0xa0, 0x03, 0x81, 0x84, 0x7f, 0xff, 0, 2, 4));
+  const anyBytes = fc.oneof(changed, fc.uint8Array(), der.map((bytes) => Uint8Array.from(bytes)));
+  fc.assert(
+    fc.property(anyBytes, (bytes) => {
+      try {
+        const endPoint = tlsServerEndPoint(bytes);
+        assert.ok(endPoint === undefined || endPoint.length >= 28);
+      } catch (error) {
+        assert.ok(error instanceof CertificateError);
+      }
+    }),
+    { numRuns: 3000 },
   );
 });
 

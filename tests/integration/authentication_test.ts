@@ -303,6 +303,48 @@ Deno.test("a forced user and password hold for all clients of the database", asy
   }
 });
 
+Deno.test("the keys of a client's SCRAM login are the client's: a forced user never logs in by them", async () => {
+  const postgres = shared.get();
+  const server = { ...serverOf(postgres), dbname: "postgres" };
+  const [forcedUser, own] = ["by_scram_sha_256", "her own secret"];
+  await postgres.sql(`create role alice_of_scram login password '${own}'`);
+  const alice = { password: await verifierOf("alice_of_scram") };
+  for (const first of ["forced", "own"]) {
+    await using sluice = await startSluice({
+      config: configFor(postgres, {
+        pooler: { auth_type: "scram-sha-256", pool_mode: "session" },
+        databases: {
+          forced: { ...server, user: forcedUser, password: PASSWORD },
+          own: server,
+          bare: { ...server, user: forcedUser },
+        },
+        users: {
+          alice_of_scram: alice,
+          [forcedUser]: { password: await verifierOf(forcedUser) },
+        },
+      }),
+    });
+    const who = async (database: string) =>
+      await outcome(
+        { port: sluice.port, user: "alice_of_scram", database, password: own },
+        "select current_user::text",
+      );
+    const expected: Record<string, string> = { forced: forcedUser, own: "alice_of_scram" };
+    const second = first === "own" ? "forced" : "own";
+    for (const database of [first, second]) {
+      assert.equal(await who(database), expected[database], `${database}, ${first} first`);
+    }
+    // Several at once, so that new servers are logged in to with what is known now.
+    const again = Array.from({ length: 6 }, (_, n) => n % 2 === 0 ? first : second);
+    assert.deepEqual(await Promise.all(again.map(who)), again.map((name) => expected[name]));
+    // Of the forced user there is a verifier only, and nobody has logged in by that name.
+    assert.equal(await who("bare"), WRONG_TYPE);
+    await sluice.waitForLog(
+      /the stored SCRAM verifier is of use only after a client has logged in/,
+    );
+  }
+});
+
 Deno.test({
   name: "PostgreSQL 15 is logged in to by MD5 and SCRAM",
   ignore: isMissing("postgresql-15"),

@@ -154,6 +154,112 @@ for (const poolSize of [1, 3]) {
   });
 }
 
+/** Brings a client to a state that does not depend on what was in flight, and asks what it has. */
+const REST: readonly (readonly Sent[])[] = [
+  ...["rollback", "deallocate all"].map((sql): Sent[] => [[sql, frontend.query(sql)]]),
+  CLOSE_UNNAMED,
+  ...["", ...NAMES].map((name): Sent[] => [
+    [`describe ${name}`, frontend.describe("S", name)],
+    ["sync", frontend.sync()],
+  ]),
+];
+
+async function answersToAll(
+  client: TestClient,
+  segments: readonly (readonly Sent[])[],
+): Promise<string[][]> {
+  await client.send(...segments.flat().map(([, message]) => message));
+  const answers: string[][] = [];
+  for (const _segment of segments) {
+    const got = (await client.receiveUntilReady()).map(shownAnswer);
+    answers.push(got.filter((each) => each !== ""));
+  }
+  return answers;
+}
+
+/** Messages that fail rarely; `known` are the names that there are if none has. */
+function drawCalmSegment(random: SeededRandom, known: Set<string>): readonly Sent[] {
+  if (random.chance(0.15)) return drawCalmQuery(random, known);
+  const segment: Sent[] = [];
+  for (let count = random.between(1, 4); count > 0; count--) {
+    const name = random.pick(["", ...NAMES]);
+    const text = random.pick(TEXTS.slice(0, 3));
+    if (!known.has(name) || random.chance(0.3)) {
+      segment.push([`close ${name}`, frontend.close("S", name)]);
+      segment.push([`parse ${name}`, frontend.parse(text, name)]);
+      known.add(name);
+    }
+    if (random.chance(0.3)) segment.push([`describe ${name}`, frontend.describe("S", name)]);
+    segment.push([`bind ${name}`, frontend.bind({ statement: name, values: ["x"] })]);
+    segment.push(["execute", frontend.execute()]);
+  }
+  if (random.chance(0.1)) {
+    for (const message of [frontend.parse("deallocate all"), frontend.bind(), frontend.execute()]) {
+      segment.push(["deallocate all", message]);
+    }
+    known.clear();
+    known.add("");
+  }
+  return [...segment, ["sync", frontend.sync()]];
+}
+
+function drawCalmQuery(random: SeededRandom, known: Set<string>): readonly Sent[] {
+  const sql = random.pick(["select 'q'", "deallocate all", "begin", "commit"]);
+  if (sql === "deallocate all") known.clear();
+  known.delete("");
+  return [[sql, frontend.query(sql)]];
+}
+
+/** The answers up to the first with an error: what was sent behind it did not know of it. */
+function comparable(answers: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  const at = answers.findIndex((each) => each.some((line) => line.startsWith("E")));
+  return at < 0 ? answers : answers.slice(0, at + 1);
+}
+
+for (const limit of [1, 2, 200]) {
+  Deno.test(`segments sent in one piece are answered alike, with ${limit} statements a server`, async () => {
+    await using world = await sharedWorld(1, { max_prepared_statements: limit });
+    const random = new SeededRandom(limit);
+    const pairs: Pair[] = [];
+    for (let i = 0; i < 3; i++) {
+      const alone = await TestClient.connect({ hostname: "127.0.0.1", port: postgres.port });
+      const { database, password, user } = world;
+      await alone.login({ user, database, password });
+      pairs.push({ shared: await world.connect(), alone, log: [], isUnsure: false });
+    }
+    let comparedCount = 0;
+    for (let round = 0; round < 600; round++) {
+      const { alone, log, shared } = random.pick(pairs);
+      const known = new Set<string>();
+      const isCalm = random.chance(0.7);
+      const segments = Array.from(
+        { length: random.between(2, 6) },
+        () => isCalm ? drawCalmSegment(random, known) : drawSegment(random),
+      );
+      log.push(segments.map((each) => each.map(([what]) => what).join(", ")).join(" | "));
+      const expected = await answersToAll(alone, segments);
+      const got = await answersToAll(shared, segments);
+      const compared = comparable(expected);
+      assert.deepEqual(got.slice(0, compared.length), compared, log.slice(-4).join("\n"));
+      assert.equal(got.length, expected.length);
+      comparedCount += compared.length;
+      const isCut = compared.length < expected.length;
+      const hasFailed = compared.at(-1)!.some((line) => line.startsWith("E"));
+      // Outside a transaction, since others have the server then.
+      const rest = hasFailed ? REST : REST.slice(0, 1);
+      const [expectedRest, gotRest] = [
+        await answersToAll(alone, rest),
+        await answersToAll(shared, rest),
+      ];
+      // Whether there was a transaction to roll back may differ behind an error.
+      const from = isCut ? 1 : 0;
+      assert.deepEqual(gotRest.slice(from), expectedRest.slice(from), log.slice(-4).join("\n"));
+    }
+    assert.ok(comparedCount > 1_000, `Only ${comparedCount} segments could be compared`);
+    for (const { alone } of pairs) alone.close();
+  });
+}
+
 // --- drivers ---
 
 Deno.test("node-postgres: named statements of many clients on few servers", async () => {
@@ -267,6 +373,55 @@ Deno.test("in a transaction the first query of an altered table fails, and the n
   await client.query("rollback");
   assert.deepEqual((await all()).rows, [{ a: 1, b: 2 }]);
 });
+
+for (
+  const [name, values, text] of [
+    [
+      "TimeZone",
+      ["UTC", "America/New_York"],
+      "select '2020-01-01 00:00'::timestamptz = '2020-01-01 00:00Z'",
+    ],
+    ["DateStyle", ["ISO, MDY", "ISO, DMY"], "select '01/02/2020'::date - '2020-01-02'::date"],
+    ["IntervalStyle", ["postgres", "sql_standard"], "select '-1 1:00'::interval::text"],
+    ["standard_conforming_strings", ["on", "off"], "select length('\\\\')"],
+    ["client_encoding", ["UTF8", "LATIN1"], "select length('é')"],
+  ] as const
+) {
+  Deno.test(`a statement is shared with nobody who has another ${name}, by which it means something else`, async () => {
+    await using world = await sharedWorld(1);
+    const clients = await world.connectMany(2);
+    for (const [at, client] of clients.entries()) {
+      await client.query(`set ${name} = '${values[at]}'`);
+    }
+    const run = async (client: TestClient) => {
+      await client.send(frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync());
+      return (await client.result()).rows;
+    };
+    const told: (readonly (readonly (string | null)[])[])[] = [];
+    for (const client of clients) {
+      await client.send(frontend.parse(text, "s"), frontend.sync());
+      await client.result();
+    }
+    for (const client of clients) {
+      told.push(await run(client));
+      assert.deepEqual(told.at(-1), (await client.extended(text)).rows);
+    }
+    assert.notDeepEqual(told[0], told[1]);
+    // In one breath with what it is read by: what came of it is not for the other.
+    const other = `${text} where 1 = 1`;
+    await clients[0]!.send(
+      frontend.query(`set ${name} = '${values[1]}'`),
+      ...[frontend.parse(other, "t"), frontend.sync()],
+    );
+    for (let i = 0; i < 2; i++) await clients[0]!.result();
+    const [third] = await world.connectMany(1);
+    await third!.query(`set ${name} = '${values[0]}'`);
+    await third!.send(frontend.parse(other, "s"), frontend.sync());
+    await third!.result();
+    assert.deepEqual(await run(third!), told[0]);
+    assert.deepEqual(await run(clients[0]!), told[1], "and its own names are read as it wants");
+  });
+}
 
 Deno.test("statements without end take no more memory than are kept", async () => {
   await using world = await sharedWorld(2, { max_prepared_statements: 50 });

@@ -46,6 +46,7 @@ export interface WorldOptions {
   /** Further sections, in place of the world's own databases and users. */
   readonly sections?: string;
   readonly postgres?: Partial<Omit<FakePostgresOptions, "network" | "random">>;
+  readonly hostSecret?: string;
 }
 
 /** The user and database of a client that does not say otherwise. */
@@ -146,6 +147,7 @@ export class PoolerWorld implements AsyncDisposable {
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
       ...(options.systemUserOf === undefined ? {} : { systemUserOf: options.systemUserOf }),
+      hostSecret: options.hostSecret,
       onReloaded: () => {
         if (failure !== undefined) throw failure;
       },

@@ -481,6 +481,7 @@ export class ConsoleFixture implements ConsoleContext {
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
       verifierShare: 0,
+      mockShapes: [],
       settings: () => this.#config.settings,
       refusal: () => undefined,
       methodFor: () => this.#config.settings.authType as ClientAuthenticationMethod,

@@ -42,6 +42,24 @@ Deno.test("LiveConfig.prepare() keeps what was learned of users whose secret is 
   assert.equal(live.settings.queryTimeoutMs, 7_000);
 });
 
+Deno.test("LiveConfig.verifierShapes are those of the users and settings in force", async () => {
+  const live = new LiveConfig(await load("", { ada: "one" }));
+  assert.deepEqual(live.verifierShapes, [{ iterations: 4096, saltBytes: 16 }]);
+  const key = `${"A".repeat(43)}=`;
+  const next = live.prepare(
+    await load("[pooler]\nscram_iterations = 5000\n", {
+      ada: "one",
+      bob: `SCRAM-SHA-256$777:AQID$${key}:${key}`,
+    }),
+  );
+  assert.equal(live.verifierShapes.length, 1);
+  next.putInForce();
+  assert.deepEqual(live.verifierShapes, [
+    { iterations: 5000, saltBytes: 16 },
+    { iterations: 777, saltBytes: 3 },
+  ]);
+});
+
 Deno.test("LiveConfig.prepare() keeps what needs a restart as it runs, and defaults the rest", async () => {
   const live = new LiveConfig(await load('[pooler]\npidfile = "a.pid"\nquery_timeout = 7\n'));
   const { loaded, putInForce } = live.prepare(await load("[pooler]\nlisten_port = 7000\n"));

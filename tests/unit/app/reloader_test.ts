@@ -1,6 +1,7 @@
 /** What a reload does to those who are being served, and when it happens by itself. */
 
 import assert from "node:assert/strict";
+import { AuthRules } from "../../../src/app/auth_rules.ts";
 import type { LoadedConfig } from "../../../src/app/live_config.ts";
 import { Pooler, type PoolerOptions } from "../../../src/app/pooler.ts";
 import type { UserListFile } from "../../../src/app/reloader.ts";
@@ -8,6 +9,7 @@ import { Secret } from "../../../src/base/secret.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
+import { hbaOf } from "../../support/memory_rules.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
@@ -123,13 +125,14 @@ interface Made {
 
 async function make(
   files: Record<string, string>,
-  more: Partial<PoolerOptions> & { userList?: ReadonlyMap<string, Secret> } = {},
+  more: Partial<PoolerOptions> & { userList?: ReadonlyMap<string, Secret>; rules?: AuthRules } = {},
 ): Promise<Made> {
   const clock = new FakeClock();
   const log: string[] = [];
   const userList = more.userList ?? new Map<string, Secret>();
   const load = async (path: string): Promise<LoadedConfig> => {
-    return { config: await loadConfig(path, memoryIo(files)), userList, userListStamp: "1" };
+    const config = await loadConfig(path, memoryIo(files));
+    return { config, userList, userListStamp: "1", rules: more.rules };
   };
   const random = new SeededRandom(1);
   const sink = { write: (line: string) => log.push(line.trimEnd()) };
@@ -252,6 +255,20 @@ Deno.test("auth_file is read anew when it changes, and only then; what was SET s
     made.said().at(-1),
     "LOG auth_file users.txt has changed: its users are in force",
   );
+});
+
+Deno.test("the rules stay in force when auth_file is read anew", async () => {
+  const rules = new AuthRules((await hbaOf("local all all trust")).rules);
+  const files = {
+    "config.toml":
+      '[pooler]\nauth_file = "users.txt"\nauth_type = "hba"\nauth_hba_file = "hba.conf"\n',
+  };
+  const file = new ListInMemory();
+  const made = await make(files, { userListFile: file, rules });
+  file.stamp = "2";
+  await look(made);
+  assert.deepEqual([...made.pooler.live.credentials.keys()], ["ada"]);
+  assert.equal(made.pooler.live.loaded.rules, rules);
 });
 
 Deno.test("a bad auth_file changes nothing and is logged once each time it changes", async () => {

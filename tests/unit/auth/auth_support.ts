@@ -7,8 +7,10 @@ import {
   ClientAuthentication,
   type ClientAuthenticationMethod,
 } from "../../../src/auth/client_authentication.ts";
+import type { ChannelBindingMode, ServerTlsFacts } from "../../../src/auth/channel_binding.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
+import type { VerifierShape } from "../../../src/auth/mock_challenge.ts";
 import { encodeBase64, scramKeys } from "../../../src/auth/scram.ts";
 import {
   ServerAuthentication,
@@ -76,6 +78,8 @@ export interface Demand {
   readonly derivation?: KeyDerivation;
   readonly mockSecret?: Uint8Array;
   readonly verifierShare?: number;
+  readonly mockShapes?: readonly VerifierShape[];
+  readonly endPoint?: Uint8Array | undefined;
 }
 
 /** What we demand of a client, with what a test does not care about filled in. */
@@ -89,6 +93,8 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
     verifierShare: demand.verifierShare ?? 0,
+    mockShapes: demand.mockShapes ?? [],
+    endPoint: demand.endPoint,
   });
 }
 
@@ -97,16 +103,21 @@ export interface Answerer {
   readonly credential?: UserCredential | undefined;
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
+  readonly channelBinding?: ChannelBindingMode;
+  readonly tls?: ServerTlsFacts | undefined;
 }
 
 /** What we answer to a server, likewise. */
 export function serverAuthentication(answerer: Answerer): ServerAuthentication {
-  return new ServerAuthentication({
+  const exchange = new ServerAuthentication({
     userName: answerer.userName ?? "ada",
     credential: answerer.credential,
     random: answerer.random ?? new CountingRandom(100),
     derivation: answerer.derivation ?? new KeyDerivation(),
+    channelBinding: answerer.channelBinding ?? "prefer",
   });
+  if (answerer.tls !== undefined) exchange.noteTls(answerer.tls);
+  return exchange;
 }
 
 /** The body of a message. */

@@ -295,6 +295,18 @@ Deno.test("SCRAM's made-up salt is stable for a name, and differs by name and by
   assert.notEqual(await ask("ada", 1, 0), await ask("ada", 2, 0));
 });
 
+Deno.test("SCRAM asks a user it cannot let in as it asks those with a verifier, and one with a plain secret by its own rounds", async () => {
+  const mockShapes = [{ iterations: 10_000, saltBytes: 8 }];
+  const ask = (user?: UserCredential) =>
+    askedOf({ method: "scram-sha-256", credential: user, mockShapes });
+  const unknown = await ask();
+  assert.match(unknown, /^s=[A-Za-z0-9+/]{11}=,i=10000$/);
+  for (const secret of [undefined, "", md5Secret("secret", "ada")]) {
+    assert.equal(await ask(credential("ada", secret)), unknown);
+  }
+  assert.match(await ask(credential("ada", "secret")), /^s=[A-Za-z0-9+/]{22}==,i=3$/);
+});
+
 Deno.test("SCRAM asks by the stored verifier's salt and rounds", async () => {
   const verifier = await scramVerifier("secret", { iterations: 77 });
   const demand: Demand = { method: "scram-sha-256", credential: credential("ada", verifier) };

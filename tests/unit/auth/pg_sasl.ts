@@ -1,5 +1,6 @@
 /** The SCRAM code of node-postgres with types: a client that shares nothing with ours. */
 
+import type { Buffer } from "node:buffer";
 import sasl from "pg/lib/crypto/sasl.js";
 
 /** What it keeps between its steps. */
@@ -8,9 +9,19 @@ export interface PgSaslSession {
   readonly response: string;
 }
 
+/** What it wants of a TLS connection. */
+export interface PgTlsStream {
+  getPeerCertificate(): { readonly raw: Buffer };
+}
+
 interface PgSasl {
-  startSession(mechanisms: readonly string[]): PgSaslSession;
-  continueSession(session: PgSaslSession, password: string, serverData: string): Promise<void>;
+  startSession(mechanisms: readonly string[], stream?: PgTlsStream): PgSaslSession;
+  continueSession(
+    session: PgSaslSession,
+    password: string,
+    serverData: string,
+    stream?: PgTlsStream,
+  ): Promise<void>;
   finalizeSession(session: PgSaslSession, serverData: string): void;
 }
 

@@ -109,3 +109,15 @@ Deno.test("readRuleFile() ends where files include themselves", async () => {
   assert.equal(often.length, 100, "No more errors than anybody reads");
   assert.match((await errorsOf("l @hba.conf m"))[0] ?? "", /nested deeper than 10$/);
 });
+
+Deno.test("readRuleFile() follows files within files to the tenth, and no further", async () => {
+  const chain = (length: number) => {
+    const files: Record<string, string> = { [`a/${length}`]: "end" };
+    for (let at = 1; at < length; at += 1) files[`a/${at}`] = `include ${at + 1}`;
+    return files;
+  };
+  assert.deepEqual(await linesOf("include 1", chain(10)), ["a/10:1 end"]);
+  assert.deepEqual(await errorsOf("include 1", chain(11)), [
+    "a/10:1: Cannot read a/11: files are nested deeper than 10",
+  ]);
+});

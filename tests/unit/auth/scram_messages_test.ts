@@ -26,14 +26,23 @@ function refuses(parse: (data: Uint8Array) => unknown, messages: readonly string
 Deno.test("parseClientFirst() takes it apart", () => {
   assert.deepEqual(parseClientFirst(bytesOf("n,,n=,r=abc")), {
     gs2Header: "n,,",
+    flag: "n",
     bare: "n=,r=abc",
     nonce: "abc",
   });
   assert.deepEqual(parseClientFirst(bytesOf("y,,n=*,r=a=b")), {
     gs2Header: "y,,",
+    flag: "y",
     bare: "n=*,r=a=b",
     nonce: "a=b",
   });
+});
+
+Deno.test("parseClientFirst() reads what a client binds to, whatever it is called", () => {
+  for (const type of ["tls-server-end-point", "tls-unique", "X.9"]) {
+    const { flag, gs2Header } = parseClientFirst(bytesOf(`p=${type},,n=,r=abc`));
+    assert.deepEqual([flag, gs2Header], [`p=${type}`, `p=${type},,`]);
+  }
 });
 
 Deno.test("parseClientFirst() keeps a name in any encoding and unknown extensions as they are", () => {
@@ -49,7 +58,11 @@ Deno.test("parseClientFirst() refuses what is malformed or was not offered", () 
     "n,,",
     "n,",
     "x,,n=,r=abc",
-    "p=tls-server-end-point,,n=,r=abc",
+    "p=,,n=,r=abc",
+    "p=tls unique,,n=,r=abc",
+    "p,,n=,r=abc",
+    "y=x,,n=,r=abc",
+    "p=tls-server-end-point,a=eve,n=,r=abc",
     "n,a=eve,n=,r=abc",
     "n,,m=ext,n=,r=abc",
     "n,,r=abc",
@@ -70,7 +83,7 @@ Deno.test("parseClientFirst() refuses what is malformed or was not offered", () 
 });
 
 Deno.test("parseClientFinal() takes it apart", () => {
-  const withoutProof = buildClientFinalWithoutProof("abcdef");
+  const withoutProof = buildClientFinalWithoutProof("abcdef", "biws");
   assert.equal(withoutProof, "c=biws,r=abcdef");
   const message = buildClientFinal(withoutProof, PROOF);
   assert.deepEqual(parseClientFinal(bytesOf(message)), {
@@ -145,8 +158,10 @@ Deno.test("parseServerFinal() refuses what is malformed", () => {
   refuses(parseServerFinal, ["", "v=", "v=AAAA", `v=${PROOF_TEXT},x=y`, `x=${PROOF_TEXT}`]);
 });
 
-Deno.test("channelBindingOf() encodes the header the client began with", () => {
+Deno.test("channelBindingOf() encodes the header the client began with, and what it binds to", () => {
   assert.equal(channelBindingOf("n,,"), "biws");
   assert.equal(channelBindingOf("y,,"), "eSws");
+  const data = Uint8Array.of(0, 255, 44);
+  assert.equal(channelBindingOf("p=x,,", data), btoa("p=x,,\0\xff,"));
   assert.equal(buildClientFirstBare("abc"), "n=,r=abc");
 });

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
+import {
+  backend as say,
+  cstring,
+  frontend,
+  int32,
+  join,
+  readReport,
+  textOf,
+  utf8,
+} from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import { type LoginOptions, LoginRefused } from "../../support/test_client.ts";
 
@@ -62,6 +71,47 @@ user = "bob"
   await using world = await PoolerWorld.open({ pooler: 'auth_type = "any"', sections });
   assert.equal(await outcome(world, { user: "whoever" }), "in");
   assert.equal(world.postgres.backends[0]?.user, "bob");
+});
+
+/** What SCRAM demands of a user: salt and rounds. */
+async function scramChallenge(world: PoolerWorld, user: string): Promise<string> {
+  const client = await world.connect();
+  await client.send(frontend.startup({ user, database: "app" }));
+  assert.equal((await client.receive())?.type, "R");
+  const first = utf8("n,,n=,r=abcdefghijkl");
+  await client.send(
+    frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first)),
+  );
+  const challenge = await client.receive();
+  client.close();
+  return textOf(challenge!.body.subarray(4)).replace(/^r=[^,]*,/, "");
+}
+
+Deno.test("ClientLogin asks an unknown user the same after a restart on the same machine", async () => {
+  const askAfter = async (seed: number, hostSecret?: string) => {
+    await using world = await PoolerWorld.open({
+      seed,
+      pooler: 'auth_type = "scram-sha-256"',
+      ...(hostSecret === undefined ? {} : { hostSecret }),
+    });
+    return await scramChallenge(world, "nobody");
+  };
+  const asked = await askAfter(1, "this machine");
+  assert.equal(await askAfter(2, "this machine"), asked);
+  assert.notEqual(await askAfter(1, "another machine"), asked);
+  assert.notEqual(await askAfter(1), await askAfter(2));
+});
+
+Deno.test("ClientLogin asks an unknown user for as many rounds as the users in force have", async () => {
+  const key = `${"A".repeat(43)}=`;
+  const verifier = `SCRAM-SHA-256$777:AQIDBA==$${key}:${key}`;
+  const sections = `[databases."*"]\nhost = "127.0.0.1"\n[users.ada]\npassword = `;
+  const pooler = 'auth_type = "scram-sha-256"';
+  await using world = await PoolerWorld.open({ pooler, sections: `${sections}"${verifier}"` });
+  assert.match(await scramChallenge(world, "nobody"), /^s=.{6}==,i=777$/);
+  await world.setConfig({ pooler, sections: `${sections}"plain"` });
+  await world.pooler.reload();
+  assert.match(await scramChallenge(world, "nobody"), /^s=.{22}==,i=4096$/);
 });
 
 Deno.test("ClientLogin tells whether a database exists only after the password was right", async () => {

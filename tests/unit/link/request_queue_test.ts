@@ -403,3 +403,16 @@ Deno.test("RequestQueue.moveOut() takes along a COPY and what it makes doubtful"
   assert.deepEqual([doubtful.isCopyingIn, doubtful.isDoubtful], [false, true]);
   assertClean(moved);
 });
+
+Deno.test("what follows an ignored Sync is counted from there, the end of its COPY before it", () => {
+  const queue = new RequestQueue();
+  for (let i = 0; i < 3; i++) queue.noteExtended();
+  queue.noteSync();
+  for (let i = 0; i < 2; i++) queue.onAnswer();
+  queue.onCopyIn();
+  queue.noteCopyEnd();
+  assert.deepEqual([queue.answeringSegment, queue.askingSegment, queue.askedInSegment], [1, 1, 0]);
+  assert.equal(queue.answeredInSegment, -1);
+  queue.onAnswer();
+  assert.equal(queue.answeredInSegment, queue.askedInSegment);
+});

@@ -103,3 +103,31 @@ Deno.test("reloadChanges() keeps an entry on one line, whatever is in it", async
     ],
   );
 });
+
+Deno.test("reloadChanges() says that rules have changed, and how many lines there are", async () => {
+  const config = await loadToml("[pooler]\n");
+  const contents = (hbaTexts: readonly string[], identTexts: readonly string[] = []) => ({
+    config,
+    userList: new Map<string, Secret>(),
+    rules: { hbaTexts, identTexts },
+  });
+  const before = contents(["local all all trust", "host all all all md5"]);
+  assert.deepEqual(reloadChanges(before, contents([...before.rules.hbaTexts])), []);
+  const after = contents(["host all all all md5", "local all all trust"], ["m a b"]);
+  assert.deepEqual(reloadChanges(before, after), [
+    {
+      kind: "rules",
+      name: "auth_hba_file",
+      before: "2 lines",
+      after: "2 lines (changed)",
+      effect: "at once",
+    },
+    {
+      kind: "rules",
+      name: "auth_ident_file",
+      before: "0 lines",
+      after: "1 line (changed)",
+      effect: "at once",
+    },
+  ]);
+});
