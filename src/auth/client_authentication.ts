@@ -275,7 +275,8 @@ export class ClientAuthentication {
   #isAskedForScram(): boolean {
     if (this.#hasSecret()) return this.#credential?.kind === "scram";
     const { mockSecret, userName, verifierShare = 0 } = this.#options;
-    const [byte = 0] = hmac(mockSecret, new TextEncoder().encode(`method of ${userName}`));
+    // No name has a zero byte, so that no other name's salt shows what is drawn here.
+    const [byte = 0] = hmac(mockSecret, new TextEncoder().encode(`${userName}\0method`));
     return byte < verifierShare * 256;
   }
 
@@ -383,8 +384,10 @@ export class ClientAuthentication {
    * the time it takes. A plain secret has the salt that its user would have if unknown.
    */
   #verifierFacts(): Pick<ScramVerifier, "salt" | "iterations"> {
-    const { mockSecret: secret, mockShapes: shapes = [], scramIterations, userName } =
+    const { method, mockSecret: secret, mockShapes = [], scramIterations, userName } =
       this.#options;
+    // By "md5" nobody with a plain secret gets here.
+    const shapes = method === "md5" ? mockShapes.filter((shape) => shape.isStored) : mockShapes;
     const mock = mockChallenge(userName, { secret, shapes, scramIterations });
     if (this.#credential?.kind !== "plain") return this.#credential?.verifier ?? mock;
     return { salt: mockSalt(userName, { secret }), iterations: scramIterations };

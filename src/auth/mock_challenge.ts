@@ -24,6 +24,8 @@ export interface VerifierShape {
   readonly iterations: number;
   /** Length of the salt. */
   readonly saltBytes: number;
+  /** Whether a stored verifier looks so, and not only those made of plain secrets. */
+  readonly isStored: boolean;
 }
 
 /** Makes the key from what only this machine has, such as `/etc/machine-id`. */
@@ -33,7 +35,7 @@ export function mockSecretOf(hostSecret: string): Uint8Array<ArrayBuffer> {
 
 /** The shape of a verifier made of a plain secret: `iterations` is setting `scram_iterations`. */
 export function plainShape(iterations: number): VerifierShape {
-  return { iterations, saltBytes: SALT_BYTES };
+  return { iterations, saltBytes: SALT_BYTES, isStored: false };
 }
 
 /** The shapes that known users show, each once; of too many, those that come first. */
@@ -46,7 +48,7 @@ export function verifierShapes(
     if (shapes.size === MAX_SHAPES) break;
     if (verifier === undefined && kind !== "plain") continue;
     const shape = verifier === undefined ? plainShape(scramIterations) : shapeOf(verifier);
-    shapes.set(nameOf(shape), shape);
+    if (!shapes.get(nameOf(shape))?.isStored) shapes.set(nameOf(shape), shape);
   }
   return [...shapes.values()];
 }
@@ -106,7 +108,7 @@ function signed(secret: Uint8Array, text: string): Uint8Array {
 }
 
 function shapeOf({ iterations, salt }: ScramVerifier): VerifierShape {
-  return { iterations, saltBytes: decodeBase64(salt)?.length ?? SALT_BYTES };
+  return { iterations, saltBytes: decodeBase64(salt)?.length ?? SALT_BYTES, isStored: true };
 }
 
 function nameOf({ iterations, saltBytes }: VerifierShape): string {

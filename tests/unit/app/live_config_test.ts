@@ -44,7 +44,7 @@ Deno.test("LiveConfig.prepare() keeps what was learned of users whose secret is 
 
 Deno.test("LiveConfig.verifierShapes are those of the users and settings in force", async () => {
   const live = new LiveConfig(await load("", { ada: "one" }));
-  assert.deepEqual(live.verifierShapes, [{ iterations: 4096, saltBytes: 16 }]);
+  assert.deepEqual(live.verifierShapes, [{ iterations: 4096, saltBytes: 16, isStored: false }]);
   const key = `${"A".repeat(43)}=`;
   const next = live.prepare(
     await load("[pooler]\nscram_iterations = 5000\n", {
@@ -55,8 +55,8 @@ Deno.test("LiveConfig.verifierShapes are those of the users and settings in forc
   assert.equal(live.verifierShapes.length, 1);
   next.putInForce();
   assert.deepEqual(live.verifierShapes, [
-    { iterations: 5000, saltBytes: 16 },
-    { iterations: 777, saltBytes: 3 },
+    { iterations: 5000, saltBytes: 16, isStored: false },
+    { iterations: 777, saltBytes: 3, isStored: true },
   ]);
 });
 

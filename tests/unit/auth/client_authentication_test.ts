@@ -296,7 +296,7 @@ Deno.test("SCRAM's made-up salt is stable for a name, and differs by name and by
 });
 
 Deno.test("SCRAM asks a user it cannot let in as it asks those with a verifier, and one with a plain secret by its own rounds", async () => {
-  const mockShapes = [{ iterations: 10_000, saltBytes: 8 }];
+  const mockShapes = [{ iterations: 10_000, saltBytes: 8, isStored: true }];
   const ask = (user?: UserCredential) =>
     askedOf({ method: "scram-sha-256", credential: user, mockShapes });
   const unknown = await ask();
@@ -305,6 +305,28 @@ Deno.test("SCRAM asks a user it cannot let in as it asks those with a verifier, 
     assert.equal(await ask(credential("ada", secret)), unknown);
   }
   assert.match(await ask(credential("ada", "secret")), /^s=[A-Za-z0-9+/]{22}==,i=3$/);
+});
+
+Deno.test("md5 asks nobody for SCRAM as if of a plain secret, since none of those is asked so", async () => {
+  const stored = { iterations: 777, saltBytes: 8, isStored: true };
+  const mockShapes = [{ iterations: 3, saltBytes: 16, isStored: false }, stored];
+  for (const userName of ["ada", "bob", "eve", "joe", "kim", "lea", "max", "pia"]) {
+    const asked = await askedOf({ method: "md5", userName, mockShapes, verifierShare: 1 });
+    assert.match(asked, /^s=[A-Za-z0-9+/]{11}=,i=777$/);
+  }
+});
+
+Deno.test("md5 draws how to ask an unknown name from what no name's salt shows", async () => {
+  const names = Array.from({ length: 64 }, (_, n) => `user${n}`);
+  let sameCount = 0;
+  for (const userName of names) {
+    const exchange = clientAuthentication({ method: "md5", userName, verifierShare: 0.5 });
+    const isScram = request(exchange.start()).kind === "sasl";
+    const asked = await askedOf({ method: "scram-sha-256", userName: `method of ${userName}` });
+    const firstByte = atob(/s=([^,]*)/.exec(asked)![1]!).charCodeAt(0);
+    if (isScram === firstByte < 128) sameCount++;
+  }
+  assert.ok(sameCount > 12 && sameCount < 52, `${sameCount} of 64`);
 });
 
 Deno.test("SCRAM asks by the stored verifier's salt and rounds", async () => {

@@ -33,11 +33,11 @@ Deno.test("mockChallenge() asks as of a plain secret where no shape is known", (
 
 Deno.test("mockChallenge() takes the one shape of all known users", () => {
   for (const saltBytes of [1, 8, 16, 32, 33, 100]) {
-    const { iterations, salt } = ask("ada", [{ iterations: 10_000, saltBytes }]);
+    const { iterations, salt } = ask("ada", [{ iterations: 10_000, saltBytes, isStored: true }]);
     assert.equal(iterations, 10_000);
     assert.equal(atob(salt).length, saltBytes);
   }
-  const long = atob(ask("ada", [{ iterations: 1, saltBytes: 64 }]).salt);
+  const long = atob(ask("ada", [{ iterations: 1, saltBytes: 64, isStored: true }]).salt);
   assert.notEqual(long.slice(0, 32), long.slice(32));
 });
 
@@ -63,9 +63,13 @@ Deno.test("verifierShapes() gives each shape once, those of plain secrets too, a
     credential("e", md5Secret("x", "e")),
     credential("f"),
   ];
-  const shapes = [{ iterations: 4096, saltBytes: 16 }, { iterations: 7, saltBytes: 3 }];
+  const shapes = [plainShape(4096), { iterations: 7, saltBytes: 3, isStored: true }];
   assert.deepEqual(verifierShapes(users, 4096), shapes);
   assert.deepEqual(verifierShapes(users.slice(4), 4096), []);
+  const alike = credential("g", await scramVerifier("x", { iterations: 4096 }));
+  const both = [{ ...plainShape(4096), isStored: true }];
+  assert.deepEqual(verifierShapes([users[0]!, alike], 4096), both);
+  assert.deepEqual(verifierShapes([alike, users[0]!], 4096), both);
   const many = await Promise.all(
     Array.from({ length: 9 }, (_, n) => scramVerifier("x", { iterations: n + 1 })),
   );
