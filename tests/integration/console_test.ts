@@ -526,7 +526,10 @@ Deno.test("node-postgres asks the console by the extended protocol, with values 
     assert.deepEqual(rows.map((row: ShownRow) => row["user"]), user === "ada" ? ["ada"] : []);
   }
   const limited = await client.query("show config order by key desc limit $1", [2]);
-  assert.deepEqual(limited.rows.map(({ key }: ShownRow) => key), ["verbose", "user"]);
+  assert.deepEqual(limited.rows.map(({ key }: ShownRow) => key), [
+    "warn_session_features",
+    "verbose",
+  ]);
   await assert.rejects(client.query("disable $1", ["pgbouncer"]), { code: "55000" });
   const set = await client.query("set query_timeout = $1", ["7"]);
   assert.equal(set.command, "SET");
