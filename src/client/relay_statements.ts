@@ -67,7 +67,7 @@ export class RelayStatements {
     }
     const client = this.#client ??= this.#newClient();
     const sending = intake.outgoing.flushTo(this.#rewriterFor(server));
-    if (sending === undefined && this.#isSegment(client, server)) {
+    if (this.#isSegment(client, server)) {
       this.#repeatableBytes = server.statements.outgoing.sentCount;
     }
     return sending;

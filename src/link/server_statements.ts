@@ -33,7 +33,7 @@ export interface ServerStatement {
 /** The statements of one server. */
 export class ServerStatements {
   /** What is about to be sent to the server. */
-  readonly outgoing = new RangeWriter();
+  readonly outgoing: RangeWriter = new RangeWriter(true);
   /**
    * By what the server reads a text as of the last ReadyForQuery, see `ParameterCache`; undefined
    * until a client has sent something.

@@ -29,16 +29,25 @@ export class RangeWriter {
   /** Earlier pieces that the range above does not continue. */
   #copied: Uint8Array<ArrayBuffer> = NO_BYTES;
   #copiedCount = 0;
+  /** What was copied and sent last, as long as it is there. */
+  #sent: Uint8Array<ArrayBuffer> = NO_BYTES;
   #sentCount = 0;
 
-  /** Bytes of the last flush that are still there, since they were copied and taken at once. */
+  readonly #keepsSent: boolean;
+
+  /** `keepsSent`: whether what was copied may be asked for once more after it was sent. */
+  constructor(keepsSent = false) {
+    this.#keepsSent = keepsSent;
+  }
+
+  /** Bytes of the last flush that are still there, since they were copied. */
   get sentCount(): number {
     return this.#sentCount;
   }
 
   /** Those bytes. */
   copyOfSent(): Uint8Array<ArrayBuffer> {
-    return this.#copied.slice(0, this.#sentCount);
+    return this.#sent.slice(0, this.#sentCount);
   }
 
   /** Bytes gathered. */
@@ -94,9 +103,12 @@ export class RangeWriter {
     const count = this.#copiedCount;
     this.clear();
     const sending = target.write(copied, 0, count);
+    if (this.#keepsSent && count <= KEPT_BYTES) {
+      this.#sent = copied;
+      this.#sentCount = count;
+    }
     // Lent until it was sent: what comes next needs a buffer of its own.
     if (sending !== undefined) this.#copied = NO_BYTES;
-    else if (count <= this.#copied.length) this.#sentCount = count;
     return sending;
   }
 

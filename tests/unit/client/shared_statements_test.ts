@@ -433,8 +433,16 @@ for (
   ] as const
 ) {
   Deno.test(`a statement ${what} is prepared anew, and outside a transaction nobody notices`, async () => {
-    for (const chunking of ["whole", "random", "bytes"] as const) {
-      await using pooler = await PoolerWorld.open({ pooler: "default_pool_size = 1", chunking });
+    for (
+      const [chunking, writeAnswers] of [
+        ["whole", "at_once"],
+        ["whole", "later"],
+        ["random", "either"],
+        ["bytes", "later"],
+      ] as const
+    ) {
+      const options = { pooler: "default_pool_size = 1", chunking, writeAnswers };
+      await using pooler = await PoolerWorld.open(options);
       const client = await pooler.login();
       await prepare(client, "s", "select $1");
       await run(client, "s");

@@ -120,6 +120,24 @@ Deno.test("RangeWriter.append() takes a copy, at its place", () => {
   assert.deepEqual(target.texts(), ["01bc23"]);
 });
 
+Deno.test("RangeWriter has what it copied once more until something is gathered, if it is to keep it", () => {
+  for (const answer of [undefined, Promise.resolve()]) {
+    const target = new Target();
+    target.answer = answer;
+    const writer = new RangeWriter(true);
+    writer.append(bytes("abc"), 0, 3);
+    writer.flushTo(target);
+    assert.deepEqual([writer.sentCount, writer.copyOfSent()], [3, bytes("abc")]);
+    writer.append(bytes("d"), 0, 1);
+    assert.equal(writer.sentCount, 0);
+    writer.clear();
+    const forgetful = new RangeWriter();
+    forgetful.append(bytes("abc"), 0, 3);
+    forgetful.flushTo(target);
+    assert.equal(forgetful.sentCount, 0);
+  }
+});
+
 Deno.test("RangeWriter.clear() drops everything", () => {
   const target = new Target();
   const writer = new RangeWriter();
