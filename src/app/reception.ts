@@ -4,7 +4,7 @@ import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
-import { MOCK_SECRET_BYTES, mockSecretOf, type VerifierShape } from "../auth/mock_challenge.ts";
+import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
 import { IpRange, parseIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
@@ -100,16 +100,8 @@ export class Reception implements LoginDesk, SessionDesk {
       : mockSecretOf(hostSecret);
   }
 
-  get verifierShare(): number {
-    return this.#options.live.verifierShare;
-  }
-
   settings(): Settings {
     return this.#options.live.settings;
-  }
-
-  get mockShapes(): readonly VerifierShape[] {
-    return this.#options.live.verifierShapes;
   }
 
   proxyRule(stream: ByteStream): ProxyRule {
@@ -167,6 +159,11 @@ export class Reception implements LoginDesk, SessionDesk {
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined {
     const { authLookUp, live } = this.#options;
     return live.credentials.get(user) ?? authLookUp.credentialOf(user, database);
+  }
+
+  looksFor(database: string): UserLooks {
+    const { authLookUp, live } = this.#options;
+    return authLookUp.looksFor(database) ?? live.looks;
   }
 
   noteMismatch(credential: UserCredential): void {

@@ -296,9 +296,9 @@ Deno.test("SCRAM's made-up salt is stable for a name, and differs by name and by
 });
 
 Deno.test("SCRAM asks a user it cannot let in as it asks those with a verifier, and one with a plain secret by its own rounds", async () => {
-  const mockShapes = [{ iterations: 10_000, saltBytes: 8 }];
+  const looks = { shapes: [{ iterations: 10_000, saltBytes: 8 }] };
   const ask = (user?: UserCredential) =>
-    askedOf({ method: "scram-sha-256", credential: user, mockShapes });
+    askedOf({ method: "scram-sha-256", credential: user, looks });
   const unknown = await ask();
   assert.match(unknown, /^s=[A-Za-z0-9+/]{11}=,i=10000$/);
   for (const secret of [undefined, "", md5Secret("secret", "ada")]) {
