@@ -381,8 +381,9 @@ export class ClientAuthentication {
    * the time it takes. A plain secret has the salt that its user would have if unknown.
    */
   #verifierFacts(): Pick<ScramVerifier, "salt" | "iterations"> {
-    const { looks, mockSecret: secret, scramIterations, userName } = this.#options;
-    const mock = mockChallenge(userName, { secret, shapes: looks.shapes, scramIterations });
+    const { looks, method, mockSecret: secret, scramIterations, userName } = this.#options;
+    const shapes = method === "md5" ? looks.verifierShapes : looks.shapes;
+    const mock = mockChallenge(userName, { secret, shapes, scramIterations });
     if (this.#credential?.kind !== "plain") return this.#credential?.verifier ?? mock;
     return { salt: mockSalt(userName, { secret }), iterations: scramIterations };
   }

@@ -42,6 +42,8 @@ export interface UserLooks {
   readonly verifierShare: number;
   /** What they are asked in a SCRAM login, each shape once. */
   readonly shapes: readonly VerifierShape[];
+  /** The same of those who have a verifier; by md5 nobody else is asked for SCRAM. */
+  readonly verifierShapes: readonly VerifierShape[];
 }
 
 /** Gathers how users look, one after the other. */
@@ -73,7 +75,8 @@ export class LooksTally {
       shapes.set(nameOf(shown), shown);
     }
     const verifierShare = this.#count === 0 ? 1 : this.#verifierCount / this.#count;
-    return { verifierShare, shapes: [...shapes.values()] };
+    const verifierShapes = [...this.#shapes.values()].filter((shape) => shape !== undefined);
+    return { verifierShare, shapes: [...shapes.values()], verifierShapes };
   }
 }
 

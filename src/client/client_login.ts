@@ -181,11 +181,22 @@ export class ClientLogin {
   async #authenticate(intent: ClientIntent): Promise<boolean> {
     const { derivation, mockSecret, random } = this.#desk;
     const { user } = intent;
-    const method = await this.#desk.methodFor(this.#client, intent);
+    // Before anything is looked up: who is rejected is not worth a query.
+    let method = await this.#desk.methodFor(this.#client, intent);
     if (!this.#client.isOpen) return false;
     const known = this.#desk.credentialOf(user, intent.database);
     // Without a wait there is nothing to await: most users are known at once.
-    this.#credential = known instanceof CredentialWait ? await this.#waitFor(known) : known;
+    if (known instanceof CredentialWait) {
+      const before = this.#desk.settings();
+      this.#credential = await this.#waitFor(known);
+      if (!this.#client.isOpen) return false;
+      // That may have been long, and the rules of now may want more of the client, or nothing of it.
+      if (this.#desk.settings() !== before) {
+        method = await this.#desk.methodFor(this.#client, intent);
+      }
+    } else {
+      this.#credential = known;
+    }
     if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({

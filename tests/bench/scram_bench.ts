@@ -21,7 +21,7 @@ const plain = new UserCredential("ada", new Secret(PASSWORD));
 const stored = new UserCredential("ada", new Secret(VERIFIER));
 
 function demand(credential: UserCredential | undefined): ClientAuthentication {
-  const looks = { verifierShare: 1, shapes: [] };
+  const looks = { verifierShare: 1, shapes: [], verifierShapes: [] };
   const options = { random, derivation, mockSecret, looks, scramIterations: 4096 };
   return new ClientAuthentication({
     ...options,

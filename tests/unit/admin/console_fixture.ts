@@ -480,7 +480,7 @@ export class ConsoleFixture implements ConsoleContext {
       derivation: this.#derivation,
       tracked: TRACKED,
       mockSecret: new Uint8Array(32),
-      looksFor: () => ({ verifierShare: 0, shapes: [] }),
+      looksFor: () => ({ verifierShare: 0, shapes: [], verifierShapes: [] }),
       settings: () => this.#config.settings,
       refusal: () => undefined,
       methodFor: () => this.#config.settings.authType as ClientAuthenticationMethod,

@@ -397,6 +397,25 @@ Deno.test("AuthLookUp has strangers asked as those who were found are, whatever 
   assert.equal(await outcome(old, { user: "nobody" }), WRONG, "none of them has a verifier");
 });
 
+Deno.test("AuthLookUp lets nobody in by rules that a reload has replaced while he waited", async () => {
+  const rejects = { "hba.conf": "host all eve all reject\nhost all all all md5\n" };
+  const pooler = 'auth_type = "hba"\nauth_hba_file = "hba.conf"';
+  await using world = await openWorld({
+    pooler: `${pooler}\nauth_query = "look up $1 slowly"`,
+    files: { "hba.conf": "host all all all trust\n" },
+  });
+  const ended = attempt(await world.connect(), EVE);
+  await world.settle();
+  assert.deepEqual(world.postgres.lookedUp, ["eve"]);
+  const lines = `${pooler}\n${LINES.replace(/^.*\n/, "").replace("$1", "$1 slowly")}`;
+  assert.ok(await world.reload({ sections: SECTIONS, pooler: lines, files: rejects }));
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(await ended, "FATAL 28000: login rejected");
+  assert.equal(await outcome(world), "FATAL 28000: login rejected");
+  assert.deepEqual(world.postgres.lookedUp, ["eve"], "nobody is looked up who is rejected");
+});
+
 Deno.test("AuthLookUp tells at once that nobody can be asked, and asks again after server_login_retry", async () => {
   await using world = await openWorld();
   world.postgres.refusal = { severity: "FATAL", sqlstate: "28P01", message: "no looker here" };

@@ -91,7 +91,7 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     derivation: demand.derivation ?? new KeyDerivation(),
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
-    looks: { verifierShare: 0, shapes: [], ...demand.looks },
+    looks: { verifierShare: 0, shapes: [], verifierShapes: [], ...demand.looks },
     endPoint: demand.endPoint,
   });
 }

@@ -307,6 +307,15 @@ Deno.test("SCRAM asks a user it cannot let in as it asks those with a verifier, 
   assert.match(await ask(credential("ada", "secret")), /^s=[A-Za-z0-9+/]{22}==,i=3$/);
 });
 
+Deno.test("SCRAM by md5 asks a user it does not know as those with a verifier only, whom alone it asks so", async () => {
+  const verifier = { iterations: 10_000, saltBytes: 8 };
+  const plain = { iterations: 4096, saltBytes: 16 };
+  const looks = { verifierShare: 1, shapes: [plain, verifier], verifierShapes: [verifier] };
+  for (let i = 0; i < 10; i++) {
+    assert.match(await askedOf({ method: "md5", userName: `user${i}`, looks }), /,i=10000$/);
+  }
+});
+
 Deno.test("SCRAM asks by the stored verifier's salt and rounds", async () => {
   const verifier = await scramVerifier("secret", { iterations: 77 });
   const demand: Demand = { method: "scram-sha-256", credential: credential("ada", verifier) };

@@ -72,9 +72,17 @@ Deno.test("LooksTally gives each shape once, those of plain secrets too, and no 
     credential("f"),
   ];
   const shapes = [{ iterations: 4096, saltBytes: 16 }, { iterations: 7, saltBytes: 3 }];
-  assert.deepEqual(looksOf(users, 4096), { verifierShare: 2 / 5, shapes });
-  assert.deepEqual(looksOf(users.slice(4), 4096), { verifierShare: 0, shapes: [] });
-  assert.deepEqual(looksOf([], 4096), { verifierShare: 1, shapes: [] });
+  assert.deepEqual(looksOf(users, 4096), {
+    verifierShare: 2 / 5,
+    shapes,
+    verifierShapes: shapes.slice(1),
+  });
+  assert.deepEqual(looksOf(users.slice(4), 4096), {
+    verifierShare: 0,
+    shapes: [],
+    verifierShapes: [],
+  });
+  assert.deepEqual(looksOf([], 4096), { verifierShare: 1, shapes: [], verifierShapes: [] });
   const many = await Promise.all(
     Array.from({ length: 9 }, (_, n) => scramVerifier("x", { iterations: n + 1 })),
   );
