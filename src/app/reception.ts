@@ -6,7 +6,7 @@ import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { IpRange, parseIp } from "../base/ip_address.ts";
+import { type IpRange, isInRange, parseIp, parseIpRange } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -109,7 +109,7 @@ export class Reception implements LoginDesk, SessionDesk {
     if (!this.settings().proxyProtocol || stream.isUnix) return "off";
     const address = parseIp(stream.remote.host);
     const isTrusted = address !== undefined &&
-      this.#trustedProxies().some((range) => range.contains(address));
+      this.#trustedProxies().some((range) => isInRange(address, range));
     return isTrusted ? "required" : "refused";
   }
 
@@ -118,7 +118,7 @@ export class Reception implements LoginDesk, SessionDesk {
     const { proxyTrusted } = this.settings();
     if (this.#trustedTexts !== proxyTrusted) {
       this.#trustedTexts = proxyTrusted;
-      this.#trusted = proxyTrusted.flatMap((text) => IpRange.parse(text) ?? []);
+      this.#trusted = proxyTrusted.flatMap((text) => parseIpRange(text) ?? []);
     }
     return this.#trusted;
   }
