@@ -3,10 +3,11 @@
 import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
+import { peerIp } from "../auth/ip_range.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { type IpRange, isInRange, parseIp, parseIpRange } from "../base/ip_address.ts";
+import { type IpRange, isInRange, parseIpRange } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -107,7 +108,7 @@ export class Reception implements LoginDesk, SessionDesk {
   proxyRule(stream: ByteStream): ProxyRule {
     // Who connects to a unix socket is on this machine, and is told by the kernel.
     if (!this.settings().proxyProtocol || stream.isUnix) return "off";
-    const address = parseIp(stream.remote.host);
+    const address = peerIp(stream.remote.host);
     const isTrusted = address !== undefined &&
       this.#trustedProxies().some((range) => isInRange(address, range));
     return isTrusted ? "required" : "refused";

@@ -205,3 +205,13 @@ Deno.test("rules of auth_hba_file go by the address that a proxy tells, and so d
   assert.match(await farewell(world, proxyLine("192.0.2.8", 99), STARTUP), /no authentication/);
   assert.ok(world.hasLogged("app/ada@192.0.2.8:99 hba: no line of hba.conf matches"));
 });
+
+Deno.test("a trusted proxy is known by its address, whatever zone it is in", async () => {
+  await using world = await worldBehindProxy();
+  world.network.sourceHost = "fd00::2%eth0";
+  const client = await world.connect();
+  await client.send(proxyLine("192.0.2.7", 1_234), STARTUP);
+  await client.finishLogin({ user: "ada", password: "" });
+  assert.equal(world.clients[0]?.remote.host, "192.0.2.7");
+  client.close();
+});
