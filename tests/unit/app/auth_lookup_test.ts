@@ -416,6 +416,26 @@ Deno.test("AuthLookUp lets nobody in by rules that a reload has replaced while h
   assert.deepEqual(world.postgres.lookedUp, ["eve"], "nobody is looked up who is rejected");
 });
 
+Deno.test("AuthLookUp finds users who replicate, and their own servers log in by what was found", async () => {
+  await using world = await openWorld({
+    pooler: 'auth_type = "hba"\nauth_hba_file = "hba.conf"\nauth_cache_ttl = 0',
+    files: { "hba.conf": "host replication eve all md5\nhost logical eve all md5\n" },
+    postgres: { auth: "md5", users: { looker: "looking", eve: "evening" } },
+  });
+  world.postgres.secrets.set("eve", [["eve", md5Secret("evening", "eve")]]);
+  const physical = { database: "replication", parameters: { replication: "true" } };
+  const logical = { database: "logical", parameters: { replication: "database" } };
+  for (const [count, login] of [physical, logical].entries()) {
+    assert.equal(await outcome(world, login), IN);
+    assert.equal(await outcome(world, { ...login, password: "wrong" }), WRONG);
+    const own = world.postgres.backends.filter(({ user }) => user === "eve");
+    assert.equal(own.length, count + 1, "who failed has opened none");
+  }
+  const asked = world.postgres.lookedUp.length;
+  assert.match(await outcome(world, { database: "replication" }), /no authentication method/);
+  assert.equal(world.postgres.lookedUp.length, asked);
+});
+
 Deno.test("AuthLookUp tells at once that nobody can be asked, and asks again after server_login_retry", async () => {
   await using world = await openWorld();
   world.postgres.refusal = { severity: "FATAL", sqlstate: "28P01", message: "no looker here" };
