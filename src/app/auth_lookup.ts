@@ -11,6 +11,7 @@
  */
 
 import type { UserCredential } from "../auth/credential.ts";
+import type { UserLooks } from "../auth/mock_challenge.ts";
 import { SecretCache } from "../auth/secret_cache.ts";
 import type { Clock } from "../base/clock.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
@@ -74,6 +75,12 @@ export class AuthLookUp {
     return wait;
   }
 
+  /** How users look who can be looked up for a database; undefined if nobody can be. */
+  looksFor(database: string): UserLooks | undefined {
+    if (this.#authUserFor(database) === undefined) return undefined;
+    return this.#cache.looks(this.#options.live.settings.scramIterations);
+  }
+
   /** The secret did not fit what a client knew. It may have changed: the next one looks it up. */
   noteMismatch(credential: UserCredential): void {
     this.#cache.expire(credential);
@@ -116,14 +123,20 @@ export class AuthLookUp {
       this.#flights.get(key) ?? this.#begin(key, user, source);
   }
 
+  /** Who looks up the users of a database; undefined if nobody does. */
+  #authUserFor(database: string): string | undefined {
+    const { live } = this.#options;
+    if (database === CONSOLE_DATABASE || live.settings.authType === "any") return undefined;
+    return live.databaseConfig(database)?.authUser ?? live.settings.authUser;
+  }
+
   /** @throws {PgError} If the settings name a place where nothing can be looked up. */
   #sourceFor(user: string, database: string): Source | undefined {
     const { isDisabled, live, log } = this.#options;
     const { settings } = live;
     const config = live.databaseConfig(database);
-    const authUser = config?.authUser ?? settings.authUser;
-    const isUsed = database !== CONSOLE_DATABASE && settings.authType !== "any";
-    if (authUser === undefined || !isUsed || isTooLong(user)) return undefined;
+    const authUser = this.#authUserFor(database);
+    if (authUser === undefined || isTooLong(user)) return undefined;
     const named = config?.authDbname ?? settings.authDbname;
     // Whether there is such a database is told to nobody yet.
     if (named === undefined && config === undefined) return undefined;

@@ -2,7 +2,7 @@
 
 import { databaseConfigOf, poolModeOf, withRunningSettings } from "../config/effective_settings.ts";
 import { UserCredential } from "../auth/credential.ts";
-import { type VerifierShape, verifierShapes } from "../auth/mock_challenge.ts";
+import { LooksTally, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import type { PoolMode, Settings } from "../config/settings.ts";
@@ -30,14 +30,12 @@ export interface PreparedConfig {
 export class LiveConfig {
   #loaded: LoadedConfig;
   #credentials: ReadonlyMap<string, UserCredential>;
-  #verifierShare: number;
-  #verifierShapes: readonly VerifierShape[];
+  #looks: UserLooks;
 
   constructor(loaded: LoadedConfig) {
     this.#loaded = loaded;
     this.#credentials = credentialsOf(loaded, new Map());
-    this.#verifierShare = verifierShareOf(this.#credentials);
-    this.#verifierShapes = shapesOf(loaded, this.#credentials);
+    this.#looks = looksOf(loaded, this.#credentials);
   }
 
   get loaded(): LoadedConfig {
@@ -57,14 +55,9 @@ export class LiveConfig {
     return this.#credentials;
   }
 
-  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
-  get verifierShare(): number {
-    return this.#verifierShare;
-  }
-
-  /** What these users' SCRAM verifiers look like from outside. */
-  get verifierShapes(): readonly VerifierShape[] {
-    return this.#verifierShapes;
+  /** How these users look in a login. */
+  get looks(): UserLooks {
+    return this.#looks;
   }
 
   /**
@@ -75,11 +68,10 @@ export class LiveConfig {
     const loaded = { ...read, config: withRunningSettings(read.config, this.settings) };
     checkAuthRules(loaded.config.settings, loaded.rules);
     const credentials = credentialsOf(loaded, this.#credentials);
-    const shapes = shapesOf(loaded, credentials);
+    const looks = looksOf(loaded, credentials);
     const putInForce = () => {
       this.#credentials = credentials;
-      this.#verifierShare = verifierShareOf(credentials);
-      this.#verifierShapes = shapes;
+      this.#looks = looks;
       this.#loaded = loaded;
     };
     return { loaded, putInForce };
@@ -96,11 +88,13 @@ export class LiveConfig {
   }
 }
 
-function shapesOf(
+function looksOf(
   { config }: LoadedConfig,
   credentials: ReadonlyMap<string, UserCredential>,
-): readonly VerifierShape[] {
-  return verifierShapes(credentials.values(), config.settings.scramIterations);
+): UserLooks {
+  const tally = new LooksTally();
+  for (const credential of credentials.values()) tally.add(credential);
+  return tally.looks(config.settings.scramIterations);
 }
 
 function credentialsOf(
@@ -118,11 +112,4 @@ function credentialsOf(
     credentials.set(name, isSame ? known : new UserCredential(name, secret));
   }
   return credentials;
-}
-
-/** 1 where no secret is known here: elsewhere verifiers are what PostgreSQL keeps. */
-function verifierShareOf(credentials: ReadonlyMap<string, UserCredential>): number {
-  const kinds = [...credentials.values()].map(({ kind }) => kind).filter((kind) => kind !== "none");
-  if (kinds.length === 0) return 1;
-  return kinds.filter((kind) => kind === "scram").length / kinds.length;
 }

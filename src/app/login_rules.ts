@@ -31,7 +31,7 @@ export interface LoginRulesOptions {
 /** What a client has to do; a promise where the system is asked who it is. */
 export type Demand = ClientAuthenticationMethod | Promise<ClientAuthenticationMethod>;
 
-/** Asked once by each login. */
+/** Asked by each login; again if a reload came in between. */
 export class LoginRules {
   readonly #options: LoginRulesOptions;
 

@@ -1,6 +1,7 @@
 /** The networks that this machine is in, for the words `samehost` and `samenet` of HBA rules. */
 
-import { type IpRange, parseIp } from "../auth/ip_range.ts";
+import { parseIp } from "../auth/ip_range.ts";
+import type { IpRange } from "../base/ip_address.ts";
 
 /** Address and mask of each interface, as they are now. */
 export function ownNetworks(): IpRange[] {

@@ -3,10 +3,11 @@
 import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
+import { peerIp } from "../auth/ip_range.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
-import { MOCK_SECRET_BYTES, mockSecretOf, type VerifierShape } from "../auth/mock_challenge.ts";
+import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { IpRange, parseIp } from "../base/ip_address.ts";
+import { type IpRange, isInRange, parseIpRange } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -100,24 +101,16 @@ export class Reception implements LoginDesk, SessionDesk {
       : mockSecretOf(hostSecret);
   }
 
-  get verifierShare(): number {
-    return this.#options.live.verifierShare;
-  }
-
   settings(): Settings {
     return this.#options.live.settings;
-  }
-
-  get mockShapes(): readonly VerifierShape[] {
-    return this.#options.live.verifierShapes;
   }
 
   proxyRule(stream: ByteStream): ProxyRule {
     // Who connects to a unix socket is on this machine, and is told by the kernel.
     if (!this.settings().proxyProtocol || stream.isUnix) return "off";
-    const address = parseIp(stream.remote.host);
+    const address = peerIp(stream.remote.host);
     const isTrusted = address !== undefined &&
-      this.#trustedProxies().some((range) => range.contains(address));
+      this.#trustedProxies().some((range) => isInRange(address, range));
     return isTrusted ? "required" : "refused";
   }
 
@@ -126,7 +119,7 @@ export class Reception implements LoginDesk, SessionDesk {
     const { proxyTrusted } = this.settings();
     if (this.#trustedTexts !== proxyTrusted) {
       this.#trustedTexts = proxyTrusted;
-      this.#trusted = proxyTrusted.flatMap((text) => IpRange.parse(text) ?? []);
+      this.#trusted = proxyTrusted.flatMap((text) => parseIpRange(text) ?? []);
     }
     return this.#trusted;
   }
@@ -167,6 +160,11 @@ export class Reception implements LoginDesk, SessionDesk {
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined {
     const { authLookUp, live } = this.#options;
     return live.credentials.get(user) ?? authLookUp.credentialOf(user, database);
+  }
+
+  looksFor(database: string): UserLooks {
+    const { authLookUp, live } = this.#options;
+    return authLookUp.looksFor(database) ?? live.looks;
   }
 
   noteMismatch(credential: UserCredential): void {

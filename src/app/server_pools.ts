@@ -246,6 +246,9 @@ export class ServerPools {
   #noteLookedUp(pool: ServerPool, credential: UserCredential | undefined): void {
     const config = this.#options.live.databaseConfig(pool.database);
     if (credential === undefined || config?.user !== undefined) return;
+    const before = this.#lookedUp.get(pool);
+    // By trust or peer nobody shows keys: those that another login of the user has shown still count.
+    if (before?.scramKeys !== undefined && before.isSameAs(credential)) return;
     this.#lookedUp.set(pool, credential);
   }
 
@@ -336,7 +339,9 @@ export class ServerPools {
     if (config?.user !== undefined && config.password !== undefined) {
       return new UserCredential(pool.user, config.password);
     }
-    return this.#options.live.credentials.get(pool.user) ?? this.#lookedUp.get(pool);
+    // A reload may have forced the very user whose clients were looked up.
+    const lookedUp = config?.user === undefined ? this.#lookedUp.get(pool) : undefined;
+    return this.#options.live.credentials.get(pool.user) ?? lookedUp;
   }
 
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */

@@ -30,7 +30,7 @@ import { CHANNEL_BINDING_TYPE } from "./channel_binding.ts";
 import type { UserCredential } from "./credential.ts";
 import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
-import { mockChallenge, mockSalt, SALT_BYTES, type VerifierShape } from "./mock_challenge.ts";
+import { mockChallenge, mockSalt, SALT_BYTES, type UserLooks } from "./mock_challenge.ts";
 import { preparePassword } from "./saslprep.ts";
 import {
   decodeBase64,
@@ -96,10 +96,8 @@ export interface ClientAuthenticationOptions {
   readonly scramIterations: number;
   /** Bytes, `MOCK_SECRET_BYTES` of them, that the pooler keeps to itself and does not change. */
   readonly mockSecret: Uint8Array;
-  /** Of all users with a secret, how many have a verifier, from 0 (not given) to 1. */
-  readonly verifierShare?: number;
-  /** What the verifiers of known users look like; unknown ones are asked likewise. */
-  readonly mockShapes?: readonly VerifierShape[];
+  /** How known users look; unknown ones are asked likewise. */
+  readonly looks: UserLooks;
   /**
    * What a login can be bound to, as `tlsServerEndPoint()` makes it of the certificate that the
    * client was shown; with it SCRAM-SHA-256-PLUS is offered too. Undefined without TLS.
@@ -274,10 +272,10 @@ export class ClientAuthentication {
    */
   #isAskedForScram(): boolean {
     if (this.#hasSecret()) return this.#credential?.kind === "scram";
-    const { mockSecret, userName, verifierShare = 0 } = this.#options;
+    const { looks, mockSecret, userName } = this.#options;
     // No name has a zero byte, so that no other name's salt shows what is drawn here.
     const [byte = 0] = hmac(mockSecret, new TextEncoder().encode(`${userName}\0method`));
-    return byte < verifierShare * 256;
+    return byte < looks.verifierShare * 256;
   }
 
   #startMd5(): AuthStep {
@@ -384,10 +382,8 @@ export class ClientAuthentication {
    * the time it takes. A plain secret has the salt that its user would have if unknown.
    */
   #verifierFacts(): Pick<ScramVerifier, "salt" | "iterations"> {
-    const { method, mockSecret: secret, mockShapes = [], scramIterations, userName } =
-      this.#options;
-    // By "md5" nobody with a plain secret gets here.
-    const shapes = method === "md5" ? mockShapes.filter((shape) => shape.isStored) : mockShapes;
+    const { looks, method, mockSecret: secret, scramIterations, userName } = this.#options;
+    const shapes = method === "md5" ? looks.verifierShapes : looks.shapes;
     const mock = mockChallenge(userName, { secret, shapes, scramIterations });
     if (this.#credential?.kind !== "plain") return this.#credential?.verifier ?? mock;
     return { salt: mockSalt(userName, { secret }), iterations: scramIterations };

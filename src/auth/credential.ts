@@ -56,6 +56,13 @@ export class UserCredential {
     return secret.equals(this.#secret);
   }
 
+  /** Whether another credential is of the same user and secret. */
+  isSameAs(other: UserCredential): boolean {
+    const secret = other.#secret;
+    if (other.userName !== this.userName) return false;
+    return secret === undefined ? this.#secret === undefined : this.hasSecret(secret);
+  }
+
   /** The stored verifier of kind "scram", else undefined. */
   get verifier(): ScramVerifier | undefined {
     return this.#verifier;

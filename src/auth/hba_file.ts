@@ -13,7 +13,8 @@ import {
   type HbaRule,
   HbaRules,
 } from "./hba_rules.ts";
-import { isMapped, parseIp, prefixMask } from "./ip_range.ts";
+import { isMapped } from "../base/ip_address.ts";
+import { parseIp, parsePrefix } from "./ip_range.ts";
 import { readRuleFile, type RuleFileIo, type RuleLine, type RuleToken } from "./rule_file.ts";
 import { isKeyword, type NameRule, readNameRule, RuleError } from "./rule_names.ts";
 
@@ -144,7 +145,7 @@ function readAddress(fields: FieldReader): HbaAddress {
     throw new RuleError(`"${host}" matches nobody: write IPv4 addresses as a.b.c.d`);
   }
   if (prefix !== undefined) {
-    const mask = more.length === 0 ? prefixMask(address, prefix) : undefined;
+    const mask = more.length === 0 ? parsePrefix(address, prefix) : undefined;
     if (mask === undefined) throw new RuleError(`Invalid CIDR mask in address "${token.text}"`);
     return { kind: "range", range: { address, mask } };
   }

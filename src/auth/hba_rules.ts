@@ -4,7 +4,7 @@
  * Source: PostgreSQL, "The pg_hba.conf File": the first line that matches decides; none is a no.
  */
 
-import { type IpAddress, type IpRange, isInRange } from "./ip_range.ts";
+import { type IpAddress, type IpRange, isInRange } from "../base/ip_address.ts";
 import { isMeant, type NameRule } from "./rule_names.ts";
 
 /** What a rule demands of those it matches. One place acts upon it: `LoginRules` in `app/`. */

@@ -24,8 +24,6 @@ export interface VerifierShape {
   readonly iterations: number;
   /** Length of the salt. */
   readonly saltBytes: number;
-  /** Whether a stored verifier looks so, and not only those made of plain secrets. */
-  readonly isStored: boolean;
 }
 
 /** Makes the key from what only this machine has, such as `/etc/machine-id`. */
@@ -35,22 +33,51 @@ export function mockSecretOf(hostSecret: string): Uint8Array<ArrayBuffer> {
 
 /** The shape of a verifier made of a plain secret: `iterations` is setting `scram_iterations`. */
 export function plainShape(iterations: number): VerifierShape {
-  return { iterations, saltBytes: SALT_BYTES, isStored: false };
+  return { iterations, saltBytes: SALT_BYTES };
 }
 
-/** The shapes that known users show, each once; of too many, those that come first. */
-export function verifierShapes(
-  users: Iterable<{ readonly kind: string; readonly verifier: ScramVerifier | undefined }>,
-  scramIterations: number,
-): readonly VerifierShape[] {
-  const shapes = new Map<string, VerifierShape>();
-  for (const { kind, verifier } of users) {
-    if (shapes.size === MAX_SHAPES) break;
-    if (verifier === undefined && kind !== "plain") continue;
-    const shape = verifier === undefined ? plainShape(scramIterations) : shapeOf(verifier);
-    if (!shapes.get(nameOf(shape))?.isStored) shapes.set(nameOf(shape), shape);
+/** How users with a secret look to whoever begins a login: those without are asked likewise. */
+export interface UserLooks {
+  /** How many of them have a SCRAM verifier, from 0 to 1. */
+  readonly verifierShare: number;
+  /** What they are asked in a SCRAM login, each shape once. */
+  readonly shapes: readonly VerifierShape[];
+  /** The same of those who have a verifier; by md5 nobody else is asked for SCRAM. */
+  readonly verifierShapes: readonly VerifierShape[];
+}
+
+/** Gathers how users look, one after the other. */
+export class LooksTally {
+  #count = 0;
+  #verifierCount = 0;
+  /** Of too many, those that came first; undefined is that of a plain secret. */
+  readonly #shapes = new Map<string, VerifierShape | undefined>();
+
+  /** One more user is known. */
+  add({ kind, verifier }: {
+    readonly kind: string;
+    readonly verifier: ScramVerifier | undefined;
+  }): void {
+    if (kind === "none") return;
+    this.#count += 1;
+    if (verifier !== undefined) this.#verifierCount += 1;
+    if (verifier === undefined && kind !== "plain") return;
+    const shape = verifier === undefined ? undefined : shapeOf(verifier);
+    const name = shape === undefined ? "plain" : nameOf(shape);
+    if (this.#shapes.size < MAX_SHAPES) this.#shapes.set(name, shape);
   }
-  return [...shapes.values()];
+
+  /** The looks so far. Of nobody: as PostgreSQL keeps its users, with verifiers. */
+  looks(scramIterations: number): UserLooks {
+    const shapes = new Map<string, VerifierShape>();
+    for (const shape of this.#shapes.values()) {
+      const shown = shape ?? plainShape(scramIterations);
+      shapes.set(nameOf(shown), shown);
+    }
+    const verifierShare = this.#count === 0 ? 1 : this.#verifierCount / this.#count;
+    const verifierShapes = [...this.#shapes.values()].filter((shape) => shape !== undefined);
+    return { verifierShare, shapes: [...shapes.values()], verifierShapes };
+  }
 }
 
 /**
@@ -108,7 +135,7 @@ function signed(secret: Uint8Array, text: string): Uint8Array {
 }
 
 function shapeOf({ iterations, salt }: ScramVerifier): VerifierShape {
-  return { iterations, saltBytes: decodeBase64(salt)?.length ?? SALT_BYTES, isStored: true };
+  return { iterations, saltBytes: decodeBase64(salt)?.length ?? SALT_BYTES };
 }
 
 function nameOf({ iterations, saltBytes }: VerifierShape): string {

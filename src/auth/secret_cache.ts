@@ -7,6 +7,7 @@
 
 import type { Secret } from "../base/secret.ts";
 import { UserCredential } from "./credential.ts";
+import { LooksTally, type UserLooks } from "./mock_challenge.ts";
 
 /** Users that are kept unless told otherwise. */
 const DEFAULT_MAX_COUNT = 10_000;
@@ -24,6 +25,8 @@ export class SecretCache {
   readonly #maxCount: number;
   /** The one used least of late comes first. */
   readonly #entries = new Map<string, Entry>();
+  /** Of all that were found, kept or not. */
+  #tally = new LooksTally();
   readonly #byCredential = new WeakMap<UserCredential, Entry>();
 
   constructor(maxCount = DEFAULT_MAX_COUNT) {
@@ -32,6 +35,11 @@ export class SecretCache {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** How those look who were found. */
+  looks(scramIterations: number): UserLooks {
+    return this.#tally.looks(scramIterations);
   }
 
   /** What was found less than `ttlMs` ago, if anything. */
@@ -56,6 +64,7 @@ export class SecretCache {
     this.#entries.delete(key);
     const isSame = before !== undefined && secret !== undefined && before.hasSecret(secret);
     const credential = isSame ? before : new UserCredential(userName, secret);
+    if (!isSame) this.#tally.add(credential);
     if ((secret?.reveal().length ?? 0) > MAX_KEPT_LENGTH) return credential;
     const entry: Entry = { credential, foundAtMs: nowMs };
     this.#entries.set(key, entry);
@@ -76,6 +85,7 @@ export class SecretCache {
   }
 
   clear(): void {
+    this.#tally = new LooksTally();
     this.#entries.clear();
   }
 

@@ -3,6 +3,15 @@
  * written or came as an IPv6 one (`::ffff:10.0.0.7`) is an IPv4 address. Pure.
  */
 
+/** An address: 4 bytes for IPv4, 16 for IPv6. */
+export type IpAddress = Readonly<Uint8Array>;
+
+/** All addresses that agree with `address` in the bits of `mask`; both are of one length. */
+export interface IpRange {
+  readonly address: IpAddress;
+  readonly mask: IpAddress;
+}
+
 const IPV4_BYTES = 4;
 
 const IPV6_BYTES = 16;
@@ -43,38 +52,31 @@ export function peerGroup(host: string): string {
   return `${ipText(bytes.map((byte, at) => at < IPV6_SITE_BYTES ? byte : 0))}/64`;
 }
 
-/** The addresses that have their first bits in common. */
-export class IpRange {
-  readonly #bytes: Uint8Array;
-  readonly #prefixBits: number;
+/** Reads `10.0.0.0/8`, `fd00::/8` or a single address; undefined for what is none. */
+export function parseIpRange(text: string): IpRange | undefined {
+  const [host = "", prefix, ...rest] = text.split("/");
+  const address = parseIp(host);
+  if (address === undefined || rest.length > 0) return undefined;
+  const bitCount = address.length * 8;
+  if (prefix === undefined) return { address, mask: prefixMask(address, bitCount) };
+  if (!/^(0|[1-9]\d{0,2})$/.test(prefix)) return undefined;
+  const isWrittenAsIpv6 = host.includes(":") && address.length === IPV4_BYTES;
+  const bits = Number(prefix) - (isWrittenAsIpv6 ? MAPPED_PREFIX_BITS : 0);
+  return bits >= 0 && bits <= bitCount ? { address, mask: prefixMask(address, bits) } : undefined;
+}
 
-  private constructor(bytes: Uint8Array, prefixBits: number) {
-    this.#bytes = bytes;
-    this.#prefixBits = prefixBits;
-  }
+/** The mask for such an address that begins with so many ones. */
+export function prefixMask(address: IpAddress, bits: number): IpAddress {
+  return Uint8Array.from(address, (_, at) => {
+    const own = Math.min(Math.max(bits - at * 8, 0), 8);
+    return 0xff << (8 - own);
+  });
+}
 
-  /** Reads `10.0.0.0/8`, `fd00::/8` or a single address; undefined for what is none. */
-  static parse(text: string): IpRange | undefined {
-    const [host = "", prefix, ...rest] = text.split("/");
-    const bytes = parseIp(host);
-    if (bytes === undefined || rest.length > 0) return undefined;
-    const bitCount = bytes.length * 8;
-    if (prefix === undefined) return new IpRange(bytes, bitCount);
-    if (!/^(0|[1-9]\d{0,2})$/.test(prefix)) return undefined;
-    const isMapped = host.includes(":") && bytes.length === IPV4_BYTES;
-    const prefixBits = Number(prefix) - (isMapped ? MAPPED_PREFIX_BITS : 0);
-    return prefixBits >= 0 && prefixBits <= bitCount ? new IpRange(bytes, prefixBits) : undefined;
-  }
-
-  /** Whether an address, as `parseIp()` gives it, is one of them. */
-  contains(address: Uint8Array): boolean {
-    if (address.length !== this.#bytes.length) return false;
-    return this.#bytes.every((byte, at) => {
-      const bits = Math.min(Math.max(this.#prefixBits - at * 8, 0), 8);
-      const mask = (0xff00 >> bits) & 0xff;
-      return ((byte ^ address[at]!) & mask) === 0;
-    });
-  }
+/** Whether an address is in a range. Those of another family are not. */
+export function isInRange(peer: IpAddress, { address, mask }: IpRange): boolean {
+  return peer.length === address.length &&
+    peer.every((byte, at) => ((byte ^ address[at]!) & mask[at]!) === 0);
 }
 
 function parseIpv4(text: string): Uint8Array | undefined {
@@ -108,8 +110,12 @@ function canonicalIpv6(text: string): string {
   return new URL(`http://[${text}]`).hostname.slice(1, -1);
 }
 
+/** Whether an address is an IPv4 one, written as IPv6. */
+export function isMapped(address: IpAddress): boolean {
+  return address.length === IPV6_BYTES && address[10] === 0xff && address[11] === 0xff &&
+    address.subarray(0, 10).every((byte) => byte === 0);
+}
+
 function unmapped(bytes: Uint8Array): Uint8Array {
-  const isMapped = bytes.length === IPV6_BYTES && bytes[10] === 0xff && bytes[11] === 0xff &&
-    bytes.subarray(0, 10).every((byte) => byte === 0);
-  return isMapped ? bytes.slice(IPV6_BYTES - IPV4_BYTES) : bytes;
+  return isMapped(bytes) ? bytes.slice(IPV6_BYTES - IPV4_BYTES) : bytes;
 }

@@ -11,7 +11,7 @@ import {
 } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
-import type { VerifierShape } from "../auth/mock_challenge.ts";
+import type { UserLooks } from "../auth/mock_challenge.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
@@ -66,10 +66,6 @@ export interface LoginDesk {
   readonly tracked: TrackedParameters;
   /** Stable, over restarts as well if it can be: unknown users get the same salt each time. */
   readonly mockSecret: Uint8Array;
-  /** Of all users with a secret, how many have a SCRAM verifier, from 0 to 1. */
-  readonly verifierShare: number;
-  /** What known users are asked in a SCRAM login; unknown ones are asked likewise. */
-  readonly mockShapes: readonly VerifierShape[];
   settings(): Settings;
   /** Why nobody is let in, if so. */
   refusal(client: ClientSession, database: string): PgError | undefined;
@@ -93,6 +89,8 @@ export interface LoginDesk {
    * @throws {PgError} If that cannot be found out.
    */
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined;
+  /** How users of a database look in a login; unknown ones are asked likewise. */
+  looksFor(database: string): UserLooks;
   /** A client did not know the secret that was found for it. */
   noteMismatch(credential: UserCredential): void;
   /** Resolves when the client may be told that its password is right, or the `refusal` it gets. */
@@ -159,6 +157,8 @@ export class ClientLogin {
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
     if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
+    // Told to go while something was sent to it: it is not to be counted as one of those who are in.
+    if (!this.#client.isOpen) return undefined;
     this.#desk.enroll(this.#client);
     return await this.#admit(intent, isOwnProcess);
   }
@@ -179,13 +179,24 @@ export class ClientLogin {
 
   /** Returns whether the client proved who it is; false if it is gone. */
   async #authenticate(intent: ClientIntent): Promise<boolean> {
-    const { derivation, mockSecret, random, verifierShare } = this.#desk;
+    const { derivation, mockSecret, random } = this.#desk;
     const { user } = intent;
-    const method = await this.#desk.methodFor(this.#client, intent);
+    // Before anything is looked up: who is rejected is not worth a query.
+    let method = await this.#desk.methodFor(this.#client, intent);
     if (!this.#client.isOpen) return false;
     const known = this.#desk.credentialOf(user, intent.database);
     // Without a wait there is nothing to await: most users are known at once.
-    this.#credential = known instanceof CredentialWait ? await this.#waitFor(known) : known;
+    if (known instanceof CredentialWait) {
+      const before = this.#desk.settings();
+      this.#credential = await this.#waitFor(known);
+      if (!this.#client.isOpen) return false;
+      // That may have been long, and the rules of now may want more of the client, or nothing of it.
+      if (this.#desk.settings() !== before) {
+        method = await this.#desk.methodFor(this.#client, intent);
+      }
+    } else {
+      this.#credential = known;
+    }
     if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
@@ -196,8 +207,7 @@ export class ClientLogin {
       derivation,
       scramIterations: settings.scramIterations,
       mockSecret,
-      verifierShare,
-      mockShapes: this.#desk.mockShapes,
+      looks: this.#desk.looksFor(intent.database),
     });
     let step = exchange.start();
     const isAsked = step.kind === "challenge";

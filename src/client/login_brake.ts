@@ -48,6 +48,8 @@ export class LoginBrake {
     // Not only when it is told: it may be gone by then.
     const what = refusal ?? "logged in, after others failed";
     log.log(`${clientLabel(client)} ${what}, answered in ${delayMs} ms (auth_fail_delay)`);
+    // Told to go while its password was looked at: nobody is there to be held, or would let it go.
+    if (!client.isOpen) return;
     const pause = new Pause(nowMs + delayMs);
     this.#held.add(pause);
     client.setService(pause);

@@ -9,7 +9,7 @@
  * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
-import { IpRange } from "../base/ip_address.ts";
+import { parseIpRange } from "../base/ip_address.ts";
 import {
   boolean,
   bytes,
@@ -93,7 +93,7 @@ const SYSLOG_FACILITIES = [
 ] as const;
 
 function ipRangeProblem(item: string): string | undefined {
-  if (IpRange.parse(item) !== undefined) return undefined;
+  if (parseIpRange(item) !== undefined) return undefined;
   return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
 }
 

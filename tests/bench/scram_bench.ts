@@ -21,7 +21,8 @@ const plain = new UserCredential("ada", new Secret(PASSWORD));
 const stored = new UserCredential("ada", new Secret(VERIFIER));
 
 function demand(credential: UserCredential | undefined): ClientAuthentication {
-  const options = { random, derivation, mockSecret, scramIterations: 4096 };
+  const looks = { verifierShare: 1, shapes: [], verifierShapes: [] };
+  const options = { random, derivation, mockSecret, looks, scramIterations: 4096 };
   return new ClientAuthentication({
     ...options,
     method: "scram-sha-256",

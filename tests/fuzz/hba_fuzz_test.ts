@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { NamePattern, PatternError } from "../../src/auth/name_pattern.ts";
-import { isMapped, parseIp } from "../../src/auth/ip_range.ts";
+import { parseIp } from "../../src/auth/ip_range.ts";
+import { isMapped } from "../../src/base/ip_address.ts";
 import { hbaOf, identOf } from "../support/memory_rules.ts";
 
 const word = fc.constantFrom(

@@ -259,6 +259,7 @@ export class FakePostgres {
       credential: secret === undefined ? undefined : new UserCredential(user, new Secret(secret)),
       random,
       derivation: this.#derivation,
+      looks: { verifierShare: 0, shapes: [], verifierShapes: [] },
       scramIterations: ROUNDS,
       mockSecret: new Uint8Array(32),
     });

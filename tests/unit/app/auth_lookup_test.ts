@@ -5,6 +5,7 @@ import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { md5Secret } from "../../../src/auth/md5.ts";
 import { Secret } from "../../../src/base/secret.ts";
+import { scramVerifier } from "../auth/auth_support.ts";
 import { backend as say } from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import { type LoginOptions, LoginRefused, type TestClient } from "../../support/test_client.ts";
@@ -26,6 +27,8 @@ const EVE: LoginOptions = { user: "eve", database: "app", password: "evening" };
 
 const IN = "in";
 const WRONG = "FATAL 28P01: password authentication failed";
+/** Where nobody was found yet, users are taken to have verifiers, as PostgreSQL keeps them. */
+const STRANGER = "FATAL 28P01: SASL authentication failed";
 const CONFIG_ERROR = "FATAL XX000: bouncer config error";
 const UNAVAILABLE = "FATAL 08006: authentication is not available now";
 
@@ -187,10 +190,10 @@ Deno.test("AuthLookUp is not reached by what clients set on their servers", asyn
 /** What is answered, what the client hears, and what the log says. */
 const ANSWERS:
   readonly (readonly [string, readonly (readonly (string | null)[])[], string, RegExp?])[] = [
-    ["NULL for a secret", [["eve", null]], WRONG],
-    ["an empty secret", [["eve", ""]], WRONG],
-    ["NULL for a name", [[null, "evening"]], WRONG, /ERROR .*null user name/],
-    ["another name", [["Eve", "evening"]], WRONG, /ERROR .*another user's name/],
+    ["NULL for a secret", [["eve", null]], STRANGER],
+    ["an empty secret", [["eve", ""]], STRANGER],
+    ["NULL for a name", [[null, "evening"]], STRANGER, /ERROR .*null user name/],
+    ["another name", [["Eve", "evening"]], STRANGER, /ERROR .*another user's name/],
     ["two rows", [["eve", "evening"], ["eve", "evening"]], CONFIG_ERROR, /ERROR .*one row/],
   ];
 
@@ -230,7 +233,7 @@ for (const [query, expected, logged] of QUERIES) {
 
 Deno.test("AuthLookUp takes a name that the database cannot spell for nobody's", async () => {
   await using world = await openWorld({ pooler: 'auth_query = "error 22P05 no equivalent"' });
-  assert.equal(await outcome(world), WRONG);
+  assert.equal(await outcome(world), STRANGER);
 });
 
 Deno.test("AuthLookUp closes a server that a query leaves in a transaction", async () => {
@@ -265,7 +268,7 @@ Deno.test("AuthLookUp finds a changed password at the second try at the latest",
 Deno.test("AuthLookUp does not remember who was not found", async () => {
   await using world = await openWorld();
   world.postgres.secrets.delete("eve");
-  assert.equal(await outcome(world), WRONG);
+  assert.equal(await outcome(world), STRANGER);
   world.postgres.secrets.set("eve", [["eve", "evening"]]);
   assert.equal(await outcome(world), IN);
   world.postgres.secrets.delete("eve");
@@ -341,6 +344,96 @@ user = "eve"
   });
   const refused = await outcome(world);
   assert.match(refused, /^FATAL 28000: server login failed: wrong password type/);
+});
+
+Deno.test("AuthLookUp never gives them to servers of a user who is forced from a reload on", async () => {
+  await using world = await openWorld({
+    sections: `${SECTIONS}[databases.app]\nhost = "127.0.0.1"\n`,
+    postgres: { auth: "md5", users: { looker: "looking", eve: "evening" } },
+  });
+  assert.equal(await outcome(world), IN);
+  const sections = `${SECTIONS}[databases.app]\nhost = "127.0.0.1"\nuser = "eve"\n`;
+  await world.reload({ sections, pooler: LINES });
+  const refused = await outcome(world);
+  assert.match(refused, /^FATAL 28000: server login failed: wrong password type/);
+});
+
+Deno.test("AuthLookUp has the keys of a login open servers though one by trust comes after it", async () => {
+  const verifier = await scramVerifier("evening");
+  const hba = {
+    "hba.conf": "host all all 10.0.0.9/32 trust\nhost all all all scram-sha-256\n",
+  };
+  const pooler = 'auth_type = "hba"\nauth_hba_file = "hba.conf"\npool_mode = "session"';
+  await using world = await openWorld({
+    pooler,
+    files: hba,
+    postgres: { auth: "scram-sha-256", users: { looker: "looking", eve: verifier } },
+  });
+  world.postgres.secrets.set("eve", [["eve", verifier]]);
+  const client = await world.login(EVE);
+  await client.query("begin");
+  // What was remembered is forgotten, and with it that this is the same secret.
+  const lines =
+    `${pooler}\nauth_user = "looker"\nauth_query = "look up $1"\nauth_dbname = "people"`;
+  await world.reload({ sections: SECTIONS, pooler: lines, files: hba });
+  world.network.sourceHost = "10.0.0.9";
+  const trusted = await world.connect();
+  await trusted.login({ ...EVE, password: "" });
+  assert.deepEqual((await trusted.query("select 'served'")).rows, [["served"]]);
+  for (const each of [client, trusted]) each.close();
+});
+
+Deno.test("AuthLookUp has strangers asked as those who were found are, whatever auth_file holds", async () => {
+  const verifier = await scramVerifier("evening");
+  await using world = await openWorld();
+  // The configuration has plain secrets only, whose users are asked for MD5.
+  assert.equal(await outcome(world, { user: "nobody" }), STRANGER, "as PostgreSQL keeps them");
+  world.postgres.secrets.set("eve", [["eve", verifier]]);
+  assert.equal(await outcome(world, { password: "wrong" }), STRANGER);
+  assert.equal(await outcome(world, { user: "nobody" }), STRANGER);
+  assert.equal(await outcome(world, { user: "nobody", database: "pgbouncer" }), WRONG);
+  await using old = await openWorld();
+  assert.equal(await outcome(old), IN);
+  assert.equal(await outcome(old, { user: "nobody" }), WRONG, "none of them has a verifier");
+});
+
+Deno.test("AuthLookUp lets nobody in by rules that a reload has replaced while he waited", async () => {
+  const rejects = { "hba.conf": "host all eve all reject\nhost all all all md5\n" };
+  const pooler = 'auth_type = "hba"\nauth_hba_file = "hba.conf"';
+  await using world = await openWorld({
+    pooler: `${pooler}\nauth_query = "look up $1 slowly"`,
+    files: { "hba.conf": "host all all all trust\n" },
+  });
+  const ended = attempt(await world.connect(), EVE);
+  await world.settle();
+  assert.deepEqual(world.postgres.lookedUp, ["eve"]);
+  const lines = `${pooler}\n${LINES.replace(/^.*\n/, "").replace("$1", "$1 slowly")}`;
+  assert.ok(await world.reload({ sections: SECTIONS, pooler: lines, files: rejects }));
+  world.postgres.wakeAll();
+  await world.settle();
+  assert.equal(await ended, "FATAL 28000: login rejected");
+  assert.equal(await outcome(world), "FATAL 28000: login rejected");
+  assert.deepEqual(world.postgres.lookedUp, ["eve"], "nobody is looked up who is rejected");
+});
+
+Deno.test("AuthLookUp finds users who replicate, and their own servers log in by what was found", async () => {
+  await using world = await openWorld({
+    pooler: 'auth_type = "hba"\nauth_hba_file = "hba.conf"\nauth_cache_ttl = 0',
+    files: { "hba.conf": "host replication eve all md5\nhost logical eve all md5\n" },
+    postgres: { auth: "md5", users: { looker: "looking", eve: "evening" } },
+  });
+  world.postgres.secrets.set("eve", [["eve", md5Secret("evening", "eve")]]);
+  const physical = { database: "replication", parameters: { replication: "true" } };
+  const logical = { database: "logical", parameters: { replication: "database" } };
+  for (const [count, login] of [physical, logical].entries()) {
+    assert.equal(await outcome(world, login), IN);
+    assert.equal(await outcome(world, { ...login, password: "wrong" }), WRONG);
+    const own = world.postgres.backends.filter(({ user }) => user === "eve");
+    assert.equal(own.length, count + 1, "who failed has opened none");
+  }
+  const asked = world.postgres.lookedUp.length;
+  assert.match(await outcome(world, { database: "replication" }), /no authentication method/);
+  assert.equal(world.postgres.lookedUp.length, asked);
 });
 
 Deno.test("AuthLookUp tells at once that nobody can be asked, and asks again after server_login_retry", async () => {
@@ -582,15 +675,15 @@ Deno.test("AuthLookUp tells of an auth_dbname that is not there, or disabled", a
 
 Deno.test("AuthLookUp does not tell whether a database exists, and asks nothing where there is none", async () => {
   await using world = await openWorld({ sections: SECTIONS.replace('"*"', "app") });
-  assert.equal(await outcome(world, { database: "nowhere" }), WRONG);
+  assert.equal(await outcome(world, { database: "nowhere" }), STRANGER);
   assert.deepEqual(lookers(world), []);
 });
 
 Deno.test("AuthLookUp asks for no name that is longer than any may be", async () => {
   await using world = await openWorld();
-  assert.equal(await outcome(world, { user: "é".repeat(64) }), WRONG);
+  assert.equal(await outcome(world, { user: "é".repeat(64) }), STRANGER);
   assert.deepEqual(lookers(world), []);
-  assert.equal(await outcome(world, { user: "e".repeat(127) }), WRONG);
+  assert.equal(await outcome(world, { user: "e".repeat(127) }), STRANGER);
   assert.equal(world.postgres.lookedUp.length, 1);
 });
 

@@ -42,9 +42,9 @@ Deno.test("LiveConfig.prepare() keeps what was learned of users whose secret is 
   assert.equal(live.settings.queryTimeoutMs, 7_000);
 });
 
-Deno.test("LiveConfig.verifierShapes are those of the users and settings in force", async () => {
+Deno.test("LiveConfig.looks have shapes that are those of the users and settings in force", async () => {
   const live = new LiveConfig(await load("", { ada: "one" }));
-  assert.deepEqual(live.verifierShapes, [{ iterations: 4096, saltBytes: 16, isStored: false }]);
+  assert.deepEqual(live.looks.shapes, [{ iterations: 4096, saltBytes: 16 }]);
   const key = `${"A".repeat(43)}=`;
   const next = live.prepare(
     await load("[pooler]\nscram_iterations = 5000\n", {
@@ -52,11 +52,11 @@ Deno.test("LiveConfig.verifierShapes are those of the users and settings in forc
       bob: `SCRAM-SHA-256$777:AQID$${key}:${key}`,
     }),
   );
-  assert.equal(live.verifierShapes.length, 1);
+  assert.equal(live.looks.shapes.length, 1);
   next.putInForce();
-  assert.deepEqual(live.verifierShapes, [
-    { iterations: 5000, saltBytes: 16, isStored: false },
-    { iterations: 777, saltBytes: 3, isStored: true },
+  assert.deepEqual(live.looks.shapes, [
+    { iterations: 5000, saltBytes: 16 },
+    { iterations: 777, saltBytes: 3 },
   ]);
 });
 
@@ -87,14 +87,14 @@ Deno.test("LiveConfig.poolMode() takes the user's word first, then the database'
   assert.equal(live.poolMode("bob", "plain"), "session");
 });
 
-Deno.test("LiveConfig.verifierShare says how many of the secrets are verifiers, after a reload too", async () => {
+Deno.test("LiveConfig.looks say how many of the secrets are verifiers, after a reload too", async () => {
   const key = btoa("k".repeat(32));
   const verifier = `SCRAM-SHA-256$4096:c2FsdA==$${key}:${key}`;
   const live = new LiveConfig(await load("", { ada: "plain", bob: verifier, eve: "", joe: "x" }));
-  assert.equal(live.verifierShare, 1 / 3);
+  assert.equal(live.looks.verifierShare, 1 / 3);
   const next = live.prepare(await load("", { bob: verifier, eve: "" }));
-  assert.equal(live.verifierShare, 1 / 3);
+  assert.equal(live.looks.verifierShare, 1 / 3);
   next.putInForce();
-  assert.equal(live.verifierShare, 1);
-  assert.equal(new LiveConfig(await load("")).verifierShare, 1, "as PostgreSQL keeps them");
+  assert.equal(live.looks.verifierShare, 1);
+  assert.equal(new LiveConfig(await load("")).looks.verifierShare, 1, "as PostgreSQL keeps them");
 });

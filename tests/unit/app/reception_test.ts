@@ -5,6 +5,8 @@ import { frontend, readReport } from "../../support/messages.ts";
 import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
 import { type LoginOptions, LoginRefused, TestClient } from "../../support/test_client.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import { PgError } from "../../../src/wire/pg_error.ts";
+import { SQLSTATE } from "../../../src/wire/sqlstate.ts";
 
 const SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
 
@@ -39,6 +41,26 @@ const CONSOLE: LoginOptions = { user: "pgbouncer", database: "pgbouncer" };
 Deno.test("Reception lets its own user's processes into the console, without a password", async () => {
   await using world = await withSocket();
   assert.equal(await overSocket(world, { ...CONSOLE, uid: 1_000 }), "in");
+});
+
+Deno.test("Reception lets nobody in who is told to go before that, its own user's process neither", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'unix_socket_dir = "/run/sluice"',
+    // Too little for what is said of the protocol's version, as long as nobody reads that.
+    bufferBytes: 8,
+  });
+  world.network.peerUid = 1_000;
+  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
+  const client = new TestClient(await world.network.dial(SOCKET, options));
+  await client.send(frontend.startup({ user: "pgbouncer", database: "pgbouncer" }, 9));
+  await world.settle();
+  const [session] = world.clients;
+  assert.equal(session?.state.kind, "login");
+  session?.end("killed", new PgError(SQLSTATE.adminShutdown, "killed"));
+  await client.receiveUntilEnd();
+  client.close();
+  await world.settle();
+  assert.equal(world.hasLogged("internal error"), false);
 });
 
 for (

@@ -10,7 +10,7 @@ import {
 import type { ChannelBindingMode, ServerTlsFacts } from "../../../src/auth/channel_binding.ts";
 import { UserCredential } from "../../../src/auth/credential.ts";
 import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
-import type { VerifierShape } from "../../../src/auth/mock_challenge.ts";
+import type { UserLooks } from "../../../src/auth/mock_challenge.ts";
 import { encodeBase64, scramKeys } from "../../../src/auth/scram.ts";
 import {
   ServerAuthentication,
@@ -77,8 +77,7 @@ export interface Demand {
   readonly random?: Random;
   readonly derivation?: KeyDerivation;
   readonly mockSecret?: Uint8Array;
-  readonly verifierShare?: number;
-  readonly mockShapes?: readonly VerifierShape[];
+  readonly looks?: Partial<UserLooks>;
   readonly endPoint?: Uint8Array | undefined;
 }
 
@@ -92,8 +91,7 @@ export function clientAuthentication(demand: Demand): ClientAuthentication {
     derivation: demand.derivation ?? new KeyDerivation(),
     scramIterations: ROUNDS,
     mockSecret: demand.mockSecret ?? new Uint8Array(32).fill(7),
-    verifierShare: demand.verifierShare ?? 0,
-    mockShapes: demand.mockShapes ?? [],
+    looks: { verifierShare: 0, shapes: [], verifierShapes: [], ...demand.looks },
     endPoint: demand.endPoint,
   });
 }

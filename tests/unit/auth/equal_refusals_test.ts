@@ -71,9 +71,11 @@ for (
 }
 
 Deno.test("by md5 who does not exist is refused as those with verifiers, where all have them", async () => {
-  const expected = await refusal("md5", USERS["with a verifier"]!(), { verifierShare: 1 });
+  const expected = await refusal("md5", USERS["with a verifier"]!(), {
+    looks: { verifierShare: 1 },
+  });
   for (const name of ["who does not exist", "without a password"]) {
-    const found = await refusal("md5", USERS[name]!(), { verifierShare: 1 });
+    const found = await refusal("md5", USERS[name]!(), { looks: { verifierShare: 1 } });
     assert.deepEqual(found, expected, name);
   }
 });
@@ -81,7 +83,7 @@ Deno.test("by md5 who does not exist is refused as those with verifiers, where a
 Deno.test("by md5 as many who do not exist are asked for SCRAM as others, each always alike", async () => {
   let scramCount = 0;
   for (let i = 0; i < 400; i++) {
-    const options = { userName: `user${i}`, verifierShare: 0.25 };
+    const options = { userName: `user${i}`, looks: { verifierShare: 0.25 } };
     const { messages } = await refusal("md5", undefined, options);
     assert.deepEqual((await refusal("md5", undefined, options)).messages, messages);
     if (messages.length > 2) scramCount += 1;
@@ -90,8 +92,8 @@ Deno.test("by md5 as many who do not exist are asked for SCRAM as others, each a
 });
 
 Deno.test("by md5 it is the stored secret that decides, whatever others have", async () => {
-  const md5 = await refusal("md5", USERS["with an MD5 hash"]!(), { verifierShare: 1 });
+  const md5 = await refusal("md5", USERS["with an MD5 hash"]!(), { looks: { verifierShare: 1 } });
   assert.equal(md5.messages.length, 2);
-  const scram = await refusal("md5", USERS["with a verifier"]!(), { verifierShare: 0 });
+  const scram = await refusal("md5", USERS["with a verifier"]!(), { looks: { verifierShare: 0 } });
   assert.ok(scram.messages.length > 2);
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import type { HbaConnection } from "../../../src/auth/hba_rules.ts";
-import { parseIp, prefixMask } from "../../../src/auth/ip_range.ts";
+import { parseIp, parsePrefix } from "../../../src/auth/ip_range.ts";
 import { hbaOf } from "../../support/memory_rules.ts";
 
-const OWN = [{ address: parseIp("10.0.0.7")!, mask: prefixMask(parseIp("10.0.0.7")!, "24")! }];
+const OWN = [{ address: parseIp("10.0.0.7")!, mask: parsePrefix(parseIp("10.0.0.7")!, "24")! }];
 
 /** `alice@app` over a unix socket, unless it is said otherwise. */
 function connection(changes: Partial<Omit<HbaConnection, "address">> & { from?: string } = {}) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { isInRange, parseIp, peerIp, prefixMask } from "../../../src/auth/ip_range.ts";
+import { isInRange } from "../../../src/base/ip_address.ts";
+import { parseIp, parsePrefix, peerIp } from "../../../src/auth/ip_range.ts";
 
 function hex(text: string): string | undefined {
   return parseIp(text) &&
@@ -75,7 +76,7 @@ Deno.test("isInRange() compares the bits of the mask, within one family", () => 
   ];
   for (const [peer, address, prefix, expected] of cases) {
     const own = parseIp(address)!;
-    const mask = prefixMask(own, prefix)!;
+    const mask = parsePrefix(own, prefix)!;
     assert.equal(
       isInRange(parseIp(peer)!, { address: own, mask }),
       expected,
@@ -84,11 +85,11 @@ Deno.test("isInRange() compares the bits of the mask, within one family", () => 
   }
 });
 
-Deno.test("prefixMask() takes no more bits than there are", () => {
+Deno.test("parsePrefix() takes no more bits than there are", () => {
   const [four, six] = [parseIp("1.2.3.4")!, parseIp("::1")!];
   for (const text of ["33", "", "-1", "8 ", "1e1", "0x8"]) {
-    assert.equal(prefixMask(four, text), undefined);
+    assert.equal(parsePrefix(four, text), undefined);
   }
-  assert.equal(prefixMask(six, "129"), undefined);
-  assert.equal(prefixMask(six, "128")?.every((byte) => byte === 0xff), true);
+  assert.equal(parsePrefix(six, "129"), undefined);
+  assert.equal(parsePrefix(six, "128")?.every((byte) => byte === 0xff), true);
 });

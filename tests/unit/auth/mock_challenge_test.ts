@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import {
+  LooksTally,
   MOCK_SECRET_BYTES,
   mockChallenge,
   mockSalt,
   mockSecretOf,
   plainShape,
+  type UserLooks,
   type VerifierShape,
-  verifierShapes,
 } from "../../../src/auth/mock_challenge.ts";
+import type { UserCredential } from "../../../src/auth/credential.ts";
 import { md5Secret } from "../../../src/auth/md5.ts";
 import { credential, scramVerifier } from "./auth_support.ts";
 
@@ -16,6 +18,12 @@ const NAMES = Array.from({ length: 400 }, (_, n) => `user${n}`);
 
 function ask(userName: string, shapes: readonly VerifierShape[], secret = SECRET) {
   return mockChallenge(userName, { secret, shapes, scramIterations: 4096 });
+}
+
+function looksOf(users: readonly UserCredential[], scramIterations: number): UserLooks {
+  const tally = new LooksTally();
+  for (const user of users) tally.add(user);
+  return tally.looks(scramIterations);
 }
 
 Deno.test("mockChallenge() asks the same of a name each time, and something else of another", () => {
@@ -33,11 +41,11 @@ Deno.test("mockChallenge() asks as of a plain secret where no shape is known", (
 
 Deno.test("mockChallenge() takes the one shape of all known users", () => {
   for (const saltBytes of [1, 8, 16, 32, 33, 100]) {
-    const { iterations, salt } = ask("ada", [{ iterations: 10_000, saltBytes, isStored: true }]);
+    const { iterations, salt } = ask("ada", [{ iterations: 10_000, saltBytes }]);
     assert.equal(iterations, 10_000);
     assert.equal(atob(salt).length, saltBytes);
   }
-  const long = atob(ask("ada", [{ iterations: 1, saltBytes: 64, isStored: true }]).salt);
+  const long = atob(ask("ada", [{ iterations: 1, saltBytes: 64 }]).salt);
   assert.notEqual(long.slice(0, 32), long.slice(32));
 });
 
@@ -54,7 +62,7 @@ Deno.test("mockChallenge() spreads the names over the shapes, and moves few when
   assert.deepEqual(NAMES.map((name) => ask(name, [...three].reverse())), after);
 });
 
-Deno.test("verifierShapes() gives each shape once, those of plain secrets too, and no more than eight", async () => {
+Deno.test("LooksTally gives each shape once, those of plain secrets too, and no more than eight", async () => {
   const users = [
     credential("a", "plain"),
     credential("b", "another"),
@@ -63,17 +71,22 @@ Deno.test("verifierShapes() gives each shape once, those of plain secrets too, a
     credential("e", md5Secret("x", "e")),
     credential("f"),
   ];
-  const shapes = [plainShape(4096), { iterations: 7, saltBytes: 3, isStored: true }];
-  assert.deepEqual(verifierShapes(users, 4096), shapes);
-  assert.deepEqual(verifierShapes(users.slice(4), 4096), []);
-  const alike = credential("g", await scramVerifier("x", { iterations: 4096 }));
-  const both = [{ ...plainShape(4096), isStored: true }];
-  assert.deepEqual(verifierShapes([users[0]!, alike], 4096), both);
-  assert.deepEqual(verifierShapes([alike, users[0]!], 4096), both);
+  const shapes = [{ iterations: 4096, saltBytes: 16 }, { iterations: 7, saltBytes: 3 }];
+  assert.deepEqual(looksOf(users, 4096), {
+    verifierShare: 2 / 5,
+    shapes,
+    verifierShapes: shapes.slice(1),
+  });
+  assert.deepEqual(looksOf(users.slice(4), 4096), {
+    verifierShare: 0,
+    shapes: [],
+    verifierShapes: [],
+  });
+  assert.deepEqual(looksOf([], 4096), { verifierShare: 1, shapes: [], verifierShapes: [] });
   const many = await Promise.all(
     Array.from({ length: 9 }, (_, n) => scramVerifier("x", { iterations: n + 1 })),
   );
-  assert.equal(verifierShapes(many.map((text) => credential("u", text)), 1).length, 8);
+  assert.equal(looksOf(many.map((text) => credential("u", text)), 1).shapes.length, 8);
 });
 
 Deno.test("mockSecretOf() is the same for a host, and does not show what it was made of", () => {

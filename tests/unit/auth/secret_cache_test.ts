@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { SecretCache } from "../../../src/auth/secret_cache.ts";
+import { scramVerifier } from "./auth_support.ts";
 import { Secret } from "../../../src/base/secret.ts";
 
 const TTL = { nowMs: 1_000, ttlMs: 10_000 };
@@ -25,6 +26,24 @@ Deno.test("SecretCache keeps a credential as long as its secret is the same, wit
   const second = cache.put("ada", found("y"), 60_000);
   assert.notEqual(second, first);
   assert.equal(second.plainPassword, "y");
+});
+
+Deno.test("SecretCache tells how those look who were found, each secret once, until it is cleared", async () => {
+  const cache = new SecretCache(1);
+  const unknown = { verifierShare: 1, shapes: [], verifierShapes: [] };
+  assert.deepEqual(cache.looks(4096), unknown);
+  for (const nowMs of [0, 1, 2]) cache.put("ada", found("x"), nowMs);
+  cache.put("bob", found(undefined, "bob"), 3);
+  const verifier = await scramVerifier("x", { iterations: 7, salt: "AQID" });
+  cache.put("eve", found(verifier, "eve"), 4);
+  const shapes = [{ iterations: 4096, saltBytes: 16 }, { iterations: 7, saltBytes: 3 }];
+  assert.deepEqual(cache.looks(4096), {
+    verifierShare: 1 / 2,
+    shapes,
+    verifierShapes: shapes.slice(1),
+  });
+  cache.clear();
+  assert.deepEqual(cache.looks(4096), unknown);
 });
 
 Deno.test("SecretCache gives nothing that was expired, cleared or forgotten", () => {

@@ -190,3 +190,28 @@ Deno.test("proxy_protocol and proxy_trusted take effect with a reload", async ()
   assert.equal(await farewell(world, proxyLine("192.0.2.7", 1), STARTUP), "nothing");
   client.close();
 });
+
+Deno.test("rules of auth_hba_file go by the address that a proxy tells, and so does what is logged of them", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: `${ON}auth_type = "hba"\nauth_hba_file = "hba.conf"\n`,
+    files: { "hba.conf": "host all all 192.0.2.7/32 trust\nhost all all 10.0.0.2/32 reject\n" },
+  });
+  world.network.sourceHost = PROXY;
+  const client = await world.connect();
+  await client.send(proxyLine("192.0.2.7", 1_234), STARTUP);
+  await client.finishLogin({ user: "ada", password: "" });
+  client.close();
+  assert.match(await farewell(world, proxyLocal(), STARTUP), /login rejected/);
+  assert.match(await farewell(world, proxyLine("192.0.2.8", 99), STARTUP), /no authentication/);
+  assert.ok(world.hasLogged("app/ada@192.0.2.8:99 hba: no line of hba.conf matches"));
+});
+
+Deno.test("a trusted proxy is known by its address, whatever zone it is in", async () => {
+  await using world = await worldBehindProxy();
+  world.network.sourceHost = "fd00::2%eth0";
+  const client = await world.connect();
+  await client.send(proxyLine("192.0.2.7", 1_234), STARTUP);
+  await client.finishLogin({ user: "ada", password: "" });
+  assert.equal(world.clients[0]?.remote.host, "192.0.2.7");
+  client.close();
+});

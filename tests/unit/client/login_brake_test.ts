@@ -1,6 +1,8 @@
 /** `auth_fail_delay`, with a whole pooler in memory. */
 
 import assert from "node:assert/strict";
+import { LoginBrake } from "../../../src/client/login_brake.ts";
+import { Logger } from "../../../src/log/logger.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { LoginRefused, TestClient } from "../../support/test_client.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
@@ -110,6 +112,30 @@ Deno.test("the end of the pooler does not wait for answers that are held back", 
   world.pooler.shutdown("immediate");
   await world.advance(1_000);
   assert.equal(world.clients.length, 0);
+  client.close();
+});
+
+Deno.test("who was told to go while its password was looked at is not held", async () => {
+  await using world = await braked();
+  const client = await world.connect();
+  await world.settle();
+  const [session] = world.clients;
+  const log = new Logger({
+    clock: world.clock,
+    processId: 1,
+    sink: { write: () => {} },
+    verbosity: 0,
+  });
+  const brake = new LoginBrake({
+    clock: world.clock,
+    log,
+    settings: () => world.pooler.live.settings,
+  });
+  session!.end("admin forced disconnect");
+  let isOver = false;
+  void brake.hold(session!, "wrong password").then(() => isOver = true);
+  await world.settle();
+  assert.ok(isOver, "nobody would let it go");
   client.close();
 });
 
