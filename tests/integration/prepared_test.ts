@@ -262,8 +262,16 @@ for (const limit of [1, 2, 200]) {
 
 // --- drivers ---
 
+/** Opens as many servers as clients are in transactions at once. */
+async function openServers(world: World, count: number): Promise<void> {
+  const clients = await world.connectMany(count);
+  for (const client of clients) await client.query("begin");
+  for (const client of clients) await client.query("commit");
+}
+
 Deno.test("node-postgres: named statements of many clients on few servers", async () => {
   await using world = await sharedWorld(3);
+  await openServers(world, 3);
   await Promise.all(Array.from({ length: 12 }, async (_, i) => {
     const client = await world.driver();
     for (let round = 0; round < 30; round++) {
@@ -291,6 +299,7 @@ Deno.test("node-postgres: a named statement in a transaction, after an error and
 
 Deno.test("postgres.js: its own prepared statements, pipelined, many clients on few servers", async () => {
   await using world = await sharedWorld(3);
+  await openServers(world, 3);
   const sql = postgresJs({ ...world.driverOptions, max: 10, onnotice: () => {} });
   await Promise.all(Array.from({ length: 1_500 }, async (_, round) => {
     const mine = token();
