@@ -55,13 +55,13 @@ export class FeatureWatch {
 
   /** Looks at the SQL from `start` to `end`, or at as much of it as is there. */
   look(buffer: Uint8Array, start: number, end: number): void {
+    if (this.#pool.rules.poolMode === "session") return;
     const use = featureUse(buffer, start, end);
     if (use !== undefined) this.#note(use.feature, use.parameter);
   }
 
   #note(feature: SessionFeature, parameter: string | undefined): void {
-    const { featureUses, rules, welcome } = this.#pool;
-    if (rules.poolMode === "session") return;
+    const { featureUses, welcome } = this.#pool;
     // What is reported follows its client.
     if (parameter !== undefined && hasName(welcome, parameter)) return;
     this.#uses ??= new Map();

@@ -5,6 +5,8 @@
  * HOT PATH: `get()`. Budget: no allocation.
  */
 
+import { isSameBytes } from "../base/bytes.ts";
+
 interface Entry<V> {
   readonly key: Uint8Array;
   value: V;
@@ -24,7 +26,7 @@ export class BytesMap<V> {
   /** The value under the bytes of `buffer` from `start` to `end`. */
   get(buffer: Uint8Array, start: number, end: number): V | undefined {
     let entry = this.#entries.get(hash(buffer, start, end));
-    while (entry !== undefined && !isKey(entry.key, buffer, start, end)) entry = entry.next;
+    while (entry !== undefined && !isSameBytes(entry.key, buffer, start, end)) entry = entry.next;
     return entry?.value;
   }
 
@@ -33,7 +35,7 @@ export class BytesMap<V> {
     const at = hash(key, 0, key.length);
     const first = this.#entries.get(at);
     for (let entry = first; entry !== undefined; entry = entry.next) {
-      if (!isKey(entry.key, key, 0, key.length)) continue;
+      if (!isSameBytes(entry.key, key, 0, key.length)) continue;
       entry.value = value;
       return;
     }
@@ -46,7 +48,7 @@ export class BytesMap<V> {
     const at = hash(key, 0, key.length);
     let before: Entry<V> | undefined;
     let entry = this.#entries.get(at);
-    while (entry !== undefined && !isKey(entry.key, key, 0, key.length)) {
+    while (entry !== undefined && !isSameBytes(entry.key, key, 0, key.length)) {
       before = entry;
       entry = entry.next;
     }
@@ -73,10 +75,4 @@ function hash(buffer: Uint8Array, start: number, end: number): number {
   let value = 0x811c9dc5;
   for (let i = start; i < end; i++) value = Math.imul(value ^ buffer[i]!, 0x01000193);
   return value & 0x3fffffff;
-}
-
-function isKey(key: Uint8Array, buffer: Uint8Array, start: number, end: number): boolean {
-  if (key.length !== end - start) return false;
-  for (let i = 0; i < key.length; i++) if (key[i] !== buffer[start + i]) return false;
-  return true;
 }

@@ -4,7 +4,7 @@
  */
 
 import { decodeText } from "../wire/body_reader.ts";
-import { afterSpaces } from "./sql_spaces.ts";
+import { firstLetters } from "./sql_words.ts";
 
 /** What takes all names away. */
 export const ALL = "all";
@@ -14,21 +14,17 @@ const ONE =
 
 const EVERY = /^\s*(?:deallocate\s+(?:prepare\s+)?|discard\s+)all\s*;?\s*$/i;
 
-/** The first letters of the two, in lower case: three, so that the runtime needs no object for them. */
+/** As `firstLetters()` has them. */
 const DEALLOCATE = 0x64_65_61;
 const DISCARD = 0x64_69_73;
-
-const LOWER_CASE = 0x20_20_20;
 
 /**
  * Whether the SQL from `start` to `end` begins as DEALLOCATE and DISCARD do. HOT: asked of every
  * Query and Parse.
  */
 export function mayDeallocate(buffer: Uint8Array, start: number, end: number): boolean {
-  const at = afterSpaces(buffer, start, end);
-  if (at + 2 >= end) return false;
-  const word = (buffer[at]! << 16 | buffer[at + 1]! << 8 | buffer[at + 2]!) | LOWER_CASE;
-  return word === DEALLOCATE || word === DISCARD;
+  const letters = firstLetters(buffer, start, end);
+  return letters === DEALLOCATE || letters === DISCARD;
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 
 import { decodeText } from "../wire/body_reader.ts";
-import { afterSpaces } from "./sql_spaces.ts";
+import { afterSpaces, firstLetters } from "./sql_words.ts";
 
 /** A use of something that is lost with the server. */
 export interface FeatureUse {
@@ -65,8 +65,17 @@ const FEATURES: readonly (readonly [RegExp, Reader])[] = [
   ],
 ];
 
-/** The beginnings of the words above, by which all but a few statements are let go at once. */
-const BEGINNINGS: readonly string[] = ["pre", "exe", "lis", "loa", "sel", "dec", "cre", "set"];
+/** The words above as `firstLetters()` has them: by these all but a few statements are let go at once. */
+const WORD = {
+  create: 0x63_72_65,
+  declare: 0x64_65_63,
+  execute: 0x65_78_65,
+  listen: 0x6c_69_73,
+  load: 0x6c_6f_61,
+  prepare: 0x70_72_65,
+  select: 0x73_65_6c,
+  set: 0x73_65_74,
+} as const;
 
 /** What the SQL from `start` to `end` uses, as far as its beginning tells. */
 export function featureUse(
@@ -85,20 +94,21 @@ export function featureUse(
 }
 
 function mayBeFeature(buffer: Uint8Array, at: number, end: number): boolean {
-  if (at + 8 > end) return false;
-  const first = buffer[at]! | 0x20;
-  const second = buffer[at + 1]! | 0x20;
-  const third = buffer[at + 2]! | 0x20;
-  for (const beginning of BEGINNINGS) {
-    const isSame = beginning.charCodeAt(0) === first && beginning.charCodeAt(1) === second &&
-      beginning.charCodeAt(2) === third;
-    if (isSame) return first !== LETTER_S || third === LETTER_T || isCallOfSystem(buffer, at, end);
+  switch (firstLetters(buffer, at, end)) {
+    case WORD.create:
+    case WORD.declare:
+    case WORD.execute:
+    case WORD.listen:
+    case WORD.load:
+    case WORD.prepare:
+    case WORD.set:
+      return true;
+    case WORD.select:
+      return isCallOfSystem(buffer, at, end);
+    default:
+      return false;
   }
-  return false;
 }
-
-const LETTER_S = 0x73;
-const LETTER_T = 0x74;
 
 /** Whether behind SELECT comes a name that begins as those of the system's functions. */
 function isCallOfSystem(buffer: Uint8Array, start: number, end: number): boolean {

@@ -7,10 +7,9 @@
  * the target takes them at once.
  */
 
-const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+import { copyBytes } from "../base/bytes.ts";
 
-/** Below this a loop is faster than a call of `set()`, which needs a view. */
-const LOOP_BYTES = 96;
+const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /** Copied pieces up to this size keep their buffer for the next time. */
 const KEPT_BYTES = 16_384;
@@ -121,15 +120,7 @@ export class RangeWriter {
       grown.set(this.#copied.subarray(0, this.#copiedCount));
       this.#copied = grown;
     }
-    if (count > LOOP_BYTES) {
-      this.#copied.set(this.#buffer.subarray(this.#start, this.#end), this.#copiedCount);
-    } else {
-      const from = this.#buffer;
-      const to = this.#copied;
-      const start = this.#start;
-      const at = this.#copiedCount;
-      for (let i = 0; i < count; i++) to[at + i] = from[start + i]!;
-    }
+    copyBytes(this.#buffer, this.#start, this.#end, this.#copied, this.#copiedCount);
     this.#copiedCount = needed;
   }
 }
