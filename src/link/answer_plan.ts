@@ -11,39 +11,36 @@ import type { ServerStatement } from "./server_statements.ts";
 import type { Registration } from "./statement_book.ts";
 
 /** What becomes of one answer. */
-export type PlannedAnswer =
-  & {
-    readonly segment: number;
-    readonly index: number;
+export type AnswerFate =
+  /** A Parse of ours; `registration` is there if the client's own Parse is what was sent. */
+  | {
+    readonly kind: "parsed";
+    readonly one: ServerStatement;
+    /** Of the statement, as it was sent here. */
+    readonly sending: number;
+    /** Whether the server certainly had none of that name. */
+    readonly wasAbsent: boolean;
+    readonly registration: Registration | undefined;
   }
-  & (
-    /** A Parse of ours; `registration` is there if the client's own Parse is what was sent. */
-    | {
-      readonly kind: "parsed";
-      readonly one: ServerStatement;
-      /** Of the statement, as it was sent here. */
-      readonly sending: number;
-      /** Whether the server certainly had none of that name. */
-      readonly wasAbsent: boolean;
-      readonly registration: Registration | undefined;
-    }
-    /** The client's Parse of what the server has: a Close of nothing was sent for it. */
-    | { readonly kind: "parsed_before"; readonly registration: Registration }
-    /** A Close of ours, before or behind a Parse of the same name. */
-    | { readonly kind: "cleared" }
-    /** A Close of ours, since the server has too many. */
-    | { readonly kind: "evicted"; readonly one: ServerStatement; readonly sending: number }
-    /** A Parse of the client's unnamed statement, which another server had. */
-    | { readonly kind: "unnamed" }
-    /** The client's Close: a Close of nothing was sent for it. */
-    | { readonly kind: "closed"; readonly registration: Registration }
-    /** The client's DEALLOCATE: another command without effect was sent for it. */
-    | { readonly kind: "deallocated"; readonly registration: Registration }
-    /** The client's DEALLOCATE ALL or DISCARD ALL, and the names that it takes away. */
-    | { readonly kind: "all_deallocated"; readonly registrations: readonly Registration[] }
-    /** What the server is certain to refuse, with the error to be told. */
-    | { readonly kind: "refused"; readonly error: PgError }
-  );
+  /** The client's Parse of what the server has: a Close of nothing was sent for it. */
+  | { readonly kind: "parsed_before"; readonly registration: Registration }
+  /** A Close of ours, before or behind a Parse of the same name. */
+  | { readonly kind: "cleared" }
+  /** A Close of ours, since the server has too many. */
+  | { readonly kind: "evicted"; readonly one: ServerStatement; readonly sending: number }
+  /** A Parse of the client's unnamed statement, which another server had. */
+  | { readonly kind: "unnamed" }
+  /** The client's Close: a Close of nothing was sent for it. */
+  | { readonly kind: "closed"; readonly registration: Registration }
+  /** The client's DEALLOCATE: another command without effect was sent for it. */
+  | { readonly kind: "deallocated"; readonly registration: Registration }
+  /** The client's DEALLOCATE ALL or DISCARD ALL, and the names that it takes away. */
+  | { readonly kind: "all_deallocated"; readonly registrations: readonly Registration[] }
+  /** What the server is certain to refuse, with the error to be told. */
+  | { readonly kind: "refused"; readonly error: PgError };
+
+/** The same with the answer's place. */
+export type PlannedAnswer = AnswerFate & { readonly segment: number; readonly index: number };
 
 /** Answers dealt with that are kept before those to come are moved. */
 const KEPT_ANSWERS = 256;

@@ -3,6 +3,8 @@
  * unnamed statement. Made when a client first uses the extended protocol. Pure.
  */
 
+import { copyBytes } from "../base/bytes.ts";
+import type { MessageWriter } from "../wire/message_writer.ts";
 import { ProtocolError } from "../wire/pg_error.ts";
 import { AnswerPlan } from "./answer_plan.ts";
 import { BytesMap } from "./bytes_map.ts";
@@ -20,9 +22,6 @@ const MAX_UNNAMED_BYTES = 65_536;
 
 /** A longer buffer is not kept when a shorter unnamed statement follows. */
 const KEPT_UNNAMED_BYTES = 4_096;
-
-/** Below this a loop is faster than a call of `set()`, which needs a view. */
-const LOOP_BYTES = 96;
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -45,7 +44,7 @@ export class ClientStatements {
     | { readonly portal: Uint8Array; readonly what: Uint8Array | typeof ALL }
     | undefined;
   /** A named Parse that comes in parts. */
-  parseInParts: { bytes: Uint8Array; count: number } | undefined;
+  parseInParts: MessageWriter | undefined;
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
@@ -144,6 +143,16 @@ export class ClientStatements {
     this.forgetAll({ segment: Infinity, index: 0 });
   }
 
+  /** Its Parse goes to the server at a place; `isRepeated` if it is not the client that sends it. */
+  noteUnnamed(
+    place: { readonly segment: number; readonly index: number },
+    isRepeated: boolean,
+  ): void {
+    this.unnamedSegment = place.segment;
+    this.unnamedIndex = place.index;
+    this.isUnnamedRepeated = isRepeated;
+  }
+
   /** The unnamed statement is too long to be kept: it stays where it is. */
   forgetUnnamed(): void {
     this.#unnamedCount = 0;
@@ -174,13 +183,9 @@ export class ClientStatements {
 
   /** Keeps a part of it. */
   keepMoreOfUnnamed(buffer: Uint8Array, start: number, end: number): void {
-    const kept = this.#unnamed;
-    const count = end - start;
-    const at = this.#unnamedCount;
-    if (count > LOOP_BYTES) kept.set(buffer.subarray(start, end), at);
-    else for (let i = 0; i < count; i++) kept[at + i] = buffer[start + i]!;
-    this.#unnamedCount = at + count;
-    this.#unnamedRest -= count;
+    copyBytes(buffer, start, end, this.#unnamed, this.#unnamedCount);
+    this.#unnamedCount += end - start;
+    this.#unnamedRest -= end - start;
   }
 
   /** The client takes its unnamed statement away. */

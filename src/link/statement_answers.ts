@@ -14,11 +14,8 @@ import type { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { PlannedAnswer } from "./answer_plan.ts";
 import type { ClientStatements } from "./client_statements.ts";
+import { mayDeallocate } from "./deallocation.ts";
 import type { ServerStatement, ServerStatements } from "./server_statements.ts";
-
-/** The first letters of the tags of interest. */
-const DEALLOCATE = 0x44_45_41;
-const DISCARD = 0x44_49_53;
 
 /** Tags of commands that close all prepared statements. */
 const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
@@ -127,9 +124,7 @@ export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
 /** Whether a CommandComplete says that all statements were closed. HOT. */
 export function closesAll({ buffer, end, isWhole, start }: MessageCursor): boolean {
   const tag = start + HEADER_BYTES;
-  if (!isWhole || tag + 3 > end) return false;
-  const letters = buffer[tag]! << 16 | buffer[tag + 1]! << 8 | buffer[tag + 2]!;
-  if (letters !== DEALLOCATE && letters !== DISCARD) return false;
+  if (!isWhole || !mayDeallocate(buffer, tag, end)) return false;
   return CLOSES_ALL.includes(readCommandTag(buffer, tag, end));
 }
 
