@@ -26,19 +26,14 @@ import { ClientIntake } from "./client_intake.ts";
 import type { FeatureWatch } from "./feature_watch.ts";
 import { type HeldRequest, LinkFreeze } from "./link_freeze.ts";
 import { RelayStatements } from "./relay_statements.ts";
+import { ReplyIntake } from "./reply_intake.ts";
 import { RequestClock } from "./request_clock.ts";
 import { setParameters } from "./set_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
-import {
-  isTransactionStatus,
-  parameterStatus,
-  readyForQuery,
-  TransactionStatus,
-} from "../wire/backend_messages.ts";
-import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { parameterStatus, readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
+import type { MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
-import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 
 /** An answer that is due follows the one before within a moment. */
@@ -91,7 +86,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   readonly #place: WaitingPlace<ServerRequest<ServerSession, PgError>>;
   readonly #intake: ClientIntake;
   readonly #clock: RequestClock;
-  readonly #toClient = new RangeWriter();
+  readonly #replies: ReplyIntake;
   readonly #statements: RelayStatements | undefined;
   /** The same while it matters: in a session names go to the server as they are. */
   #shared: RelayStatements | undefined;
@@ -101,18 +96,6 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #isSettingParameters = false;
   /** Whether a server is still being sent the chunk with which the client's loop is held. */
   #isForwardingHeld = false;
-  /** Why both sides have to be closed. */
-  #violation: PgError | undefined;
-  /** The server said itself why it ends. */
-  #hasServerSaidFatal = false;
-  #hasUnaskedReady = false;
-  /** Whether the client has asked for something since the last ReadyForQuery. */
-  #hasAskedSince = false;
-  #isMidReply = false;
-  /** Whether the client is not to see the server's present message. */
-  #isWithheld = false;
-  /** Nothing is outstanding: what the server says now it says to nobody. */
-  #isLinkOver = false;
   /** Whether the client has not taken yet what was handed to its stream. */
   #isReplyUnsent = false;
   /** Whether the server has said something that nobody has looked at, since all is frozen. */
@@ -138,9 +121,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       features: options.features,
       answerSync: () => this.#tellClient(readyForQuery(TransactionStatus.Idle)),
     });
+    this.#replies = new ReplyIntake(options, this.#intake.requests, this.#clock);
     const { rewriter } = options;
     if (rewriter === undefined) return;
-    const toClient = this.#toClient;
+    const { outgoing: toClient } = this.#replies;
     this.#statements = new RelayStatements({ rewriter, intake: this.#intake, toClient, stats });
   }
 
@@ -179,7 +163,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Whether the client has got a message in part: nothing of ours may be put behind it. */
   get isMidReply(): boolean {
-    return this.#isMidReply;
+    return this.#replies.isMidMessage;
   }
 
   /** How many prepared statements the client has, where they are shared. */
@@ -228,8 +212,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   #afterTaking(): SinkAnswer {
     const intake = this.#intake;
     if (intake.outgoing.length === 0) return this.#afterForwarding();
-    this.#isLinkOver = false;
-    this.#hasAskedSince = true;
+    this.#replies.noteAsked();
     // What only ends a COPY that has failed already asks for nothing.
     if (!intake.requests.isEmpty) this.#clock.start();
     if (this.#server !== undefined) return this.#forward(this.#server);
@@ -262,18 +245,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Takes what the server sent. */
   onServerChunk(cursor: MessageCursor): void | Promise<void> {
     if (this.#freeze !== undefined) return this.#receiveFrozenReply(cursor, this.#freeze);
-    const toClient = this.#toClient;
-    while (cursor.next()) {
-      if (this.#isLinkOver && isUnasked(cursor)) {
-        this.#dropDirty(cursor);
-        this.#isMidReply = false;
-        return this.#flushToClient();
-      }
-      if (!cursor.isContinuation) this.#observe(cursor);
-      if (this.#violation !== undefined) return this.#endBoth(cursor, this.#violation);
-      if (!this.#isWithheld) toClient.add(cursor.buffer, cursor.start, cursor.end);
-    }
-    this.#isMidReply = cursor.isMidMessage && !this.#isWithheld;
+    const verdict = this.#replies.take(cursor);
+    if (verdict === "dirty") return this.#dropDirty(cursor);
+    if (verdict === "violated") return this.#endBoth(cursor, this.#replies.violation!);
     const sending = this.#flushToClient();
     if (this.#afterRepeat !== undefined) this.#goOnAfterRepeat(this.#afterRepeat);
     if (sending === undefined) return this.#settle();
@@ -288,7 +262,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Whether it stands between two messages in both directions, and stays there. */
   get isFrozen(): boolean {
-    const isUnderWay = this.#isMidReply || this.#isReplyUnsent || this.#isForwardingHeld ||
+    const isUnderWay = this.isMidReply || this.#isReplyUnsent || this.#isForwardingHeld ||
       this.#isSettingParameters || this.#intake.isMidMessage;
     return this.#freeze !== undefined && !isUnderWay;
   }
@@ -382,29 +356,26 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #goOnHeld(goOn: () => SinkAnswer): void {
-    const { host, stream } = this.#options;
+    const { stream } = this.#options;
     try {
       const answer = goOn();
       if (answer === undefined) stream.resume();
       else if (answer !== HOLD) this.#afterSending(answer, () => stream.resume());
     } catch (error) {
-      if (error instanceof PgError) return host.end(error.message, error);
-      if (!(error instanceof ProtocolError)) throw error;
-      host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
+      this.#endFor(error);
     }
   }
 
   async #receiveFrozenReply(cursor: MessageCursor, freeze: LinkFreeze): Promise<void> {
     const server = this.#server;
     this.#isReplyHeld = true;
-    if (this.#isMidReply && cursor.next()) {
-      this.#toClient.add(cursor.buffer, cursor.start, cursor.end);
-      this.#isMidReply = cursor.isMidMessage;
+    if (this.isMidReply) {
+      this.#replies.takeRest(cursor);
       this.#isReplyUnsent = true;
       await this.#flushToClient();
       this.#isReplyUnsent = false;
       // The chunk was not enough: it is used up.
-      if (this.#isMidReply) {
+      if (this.isMidReply) {
         this.#isReplyHeld = false;
         return;
       }
@@ -416,9 +387,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #flushToClient(): void | Promise<void> {
-    if (this.#toClient.length === 0) return;
-    this.#options.pool.stats.bytesSent += this.#toClient.length;
-    return this.#toClient.flushTo(this.#options.stream);
+    const { outgoing } = this.#replies;
+    if (outgoing.length === 0) return;
+    this.#options.pool.stats.bytesSent += outgoing.length;
+    return outgoing.flushTo(this.#options.stream);
   }
 
   /** The server is gone; what it was doing for the client is lost. */
@@ -426,7 +398,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     if (this.#server === undefined) return;
     this.#unlink();
     const { host } = this.#options;
-    if (this.#hasServerSaidFatal) host.end(end.reason);
+    if (this.#replies.hasSaidFatal) host.end(end.reason);
     else host.end(end.reason, new PgError(end.error.sqlstate, end.error.message));
   }
 
@@ -520,9 +492,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#linkCount += 1;
     this.#mode = this.#options.poolMode();
     this.#shared = this.#mode === "session" ? undefined : this.#statements;
-    this.#hasServerSaidFatal = false;
-    this.#hasUnaskedReady = false;
-    this.#isLinkOver = false;
+    this.#replies.begin(server, this.#mode, this.#shared);
     server.link(this);
     this.#options.pool.stats.serverAssignmentCount += 1;
     this.#options.host.enterActive();
@@ -594,96 +564,23 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     try {
       return this.#shared.send(server);
     } catch (error) {
-      if (!(error instanceof ProtocolError) && !(error instanceof PgError)) throw error;
       // Not thrown on: it may be the pool that called, in the middle of giving out its servers.
-      const isOurs = error instanceof PgError;
-      const sqlstate = isOurs ? error.sqlstate : SQLSTATE.protocolViolation;
-      this.#options.host.end(error.message, new PgError(sqlstate, error.message));
+      this.#endFor(error);
     }
+  }
+
+  /** Ends the client for what it has sent; what is not its fault is thrown on. */
+  #endFor(error: unknown): void {
+    const { host } = this.#options;
+    if (error instanceof PgError) return host.end(error.message, error);
+    if (!(error instanceof ProtocolError)) throw error;
+    host.end(error.message, new PgError(SQLSTATE.protocolViolation, error.message));
   }
 
   #afterForwarding(): void {
     if (this.#intake.isTerminating) this.#options.host.end("client close request");
     // The end of a message in parts may be all that the release was waiting for.
     else if (this.#server !== undefined) this.#settle();
-  }
-
-  /** Takes note of a server's message. */
-  #observe(cursor: MessageCursor): void {
-    this.#isWithheld = false;
-    switch (cursor.type) {
-      case Backend.ParseComplete:
-      case Backend.BindComplete:
-      case Backend.CloseComplete:
-      case Backend.RowDescription:
-      case Backend.NoData:
-      case Backend.CommandComplete:
-      case Backend.EmptyQueryResponse:
-      case Backend.PortalSuspended:
-        if (this.#shared === undefined) return;
-        this.#isWithheld = this.#shared.onAnswer(this.#server!, cursor);
-        return;
-      case Backend.ReadyForQuery:
-        return this.#onReadyForQuery(cursor);
-      case Backend.ParameterStatus: {
-        const parameter = this.#server!.takeParameterStatus(cursor);
-        if (parameter !== undefined) {
-          this.#options.parameters.set(parameter.name, parameter.value);
-        }
-        return;
-      }
-      case Backend.CopyInResponse:
-        return this.#intake.requests.onCopyIn();
-      case Backend.CopyBothResponse:
-        this.#server!.isStreaming = true;
-        return;
-      case Backend.ErrorResponse: {
-        this.#intake.requests.onError();
-        const error = errorOf(cursor);
-        if (this.#shared !== undefined) {
-          this.#isWithheld = this.#shared.onError(this.#server!, error);
-        }
-        if (error.severity !== "FATAL" && error.severity !== "PANIC") return;
-        this.#hasServerSaidFatal = true;
-        this.#server!.noteFatal(error);
-        return;
-      }
-    }
-  }
-
-  #onReadyForQuery(cursor: MessageCursor): void {
-    const status = cursor.buffer[cursor.start + HEADER_BYTES]!;
-    if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
-      throw new ProtocolError("bad ReadyForQuery");
-    }
-    if (this.#shared?.isRepeating === true) {
-      if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
-      this.#isWithheld = true;
-      return this.#shared.repeat(this.#server!);
-    }
-    if (this.#server!.isStreaming) this.#endStream();
-    const { requests } = this.#intake;
-    this.#options.features?.tell(this.#toClient);
-    this.#shared?.onReady(this.#server!);
-    const wasDue = requests.onReadyForQuery();
-    if (!wasDue) this.#hasUnaskedReady = true;
-    this.#server!.transactionStatus = status;
-    this.#hasAskedSince = false;
-    const isIdle = status === TransactionStatus.Idle;
-    this.#isLinkOver = this.#mode !== "session" && isIdle && requests.isEmpty;
-    this.#clock.ready(isIdle, !requests.isEmpty);
-    if (this.#mode === "statement" && !isIdle) {
-      this.#violation = new PgError(
-        SQLSTATE.featureNotSupported,
-        "transaction blocks not allowed in statement pooling mode",
-      );
-    }
-  }
-
-  /** A stream is no query: its hours would drown the averages. */
-  #endStream(): void {
-    this.#server!.isStreaming = false;
-    this.#clock.forget();
   }
 
   /** Ends the link if it may end. Called whenever one of its conditions may have come true. */
@@ -710,7 +607,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   endDoubtfulLink(nowMs: number): void {
     const server = this.#server;
     if (server === undefined || this.#mode === "session" || !this.#isInDoubt) return;
-    const isQuiet = server.transactionStatus === TransactionStatus.Idle && !this.#hasAskedSince &&
+    const isQuiet = server.transactionStatus === TransactionStatus.Idle &&
+      !this.#replies.hasAskedSince &&
       server.isBetweenMessages && !this.#intake.isMidMessage &&
       nowMs - this.#clock.lastReadyMs > DOUBT_MS && !this.#intake.requests.isUnsynced;
     if (!isQuiet) return;
@@ -732,7 +630,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */
-  #dropDirty(cursor: MessageCursor): void {
+  #dropDirty(cursor: MessageCursor): void | Promise<void> {
     const said = cursor.type === Backend.ErrorResponse ? `: ${errorOf(cursor).message}` : "";
     cursor.abandonChunk();
     const server = this.#server!;
@@ -741,6 +639,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#intake.dropRest();
     this.#options.host.enterIdle();
     server.discard(`idle server got dirty${said}`);
+    this.#replies.dropRest();
+    return this.#flushToClient();
   }
 
   /** What broke the rules is not shown to the client: an error takes its place. */
@@ -748,7 +648,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     cursor.abandonChunk();
     // What came before it may be the rest of a message that the client has in part.
     const sending = this.#flushToClient();
-    this.#isMidReply = false;
+    this.#replies.dropRest();
     const server = this.#server!;
     this.#unlink();
     server.discard(violation.message);
@@ -765,7 +665,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Whether requests and answers may be out of step, so that nobody else may have the server. */
   get #isInDoubt(): boolean {
-    return this.#hasUnaskedReady || this.#intake.requests.isDoubtful;
+    return this.#replies.hasUnaskedReady || this.#intake.requests.isDoubtful;
   }
 
   #unlink(): void {
@@ -784,10 +684,4 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 /** What a client is told whose own server has gone within the moment between their two logins. */
 function serverLost(): PgError {
   return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
-}
-
-/** Whether a message may not come from a server that was asked nothing. */
-function isUnasked({ isContinuation, type }: MessageCursor): boolean {
-  return !isContinuation && type !== Backend.ParameterStatus && type !== Backend.NoticeResponse &&
-    type !== Backend.NotificationResponse;
 }
