@@ -116,6 +116,12 @@ export interface ServerSessionOptions {
   readonly onOldProtocol: (address: ServerAddress) => void;
 }
 
+/** A query of ours that is under way, and who waits for what comes of it. */
+interface PendingQuery {
+  readonly answer: OwnQuery;
+  readonly onDone: (result: OwnQueryResult) => void;
+}
+
 /** A server, as pool, relay and console see it. */
 export class ServerSession {
   readonly id: number;
@@ -143,7 +149,7 @@ export class ServerSession {
   readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
   #state: ServerState;
-  #ownQuery: OwnQuery | undefined;
+  #ownQuery: PendingQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
@@ -257,10 +263,8 @@ export class ServerSession {
    */
   runOwnQuery(sql: string, onDone: (result: OwnQueryResult) => void): void {
     assert(this.#ownQuery === undefined, "One own query at a time");
-    this.#ownQuery = new OwnQuery(onDone);
-    const message = query(sql);
-    // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
-    void this.#stream!.write(message, 0, message.length);
+    this.#ownQuery = { answer: new OwnQuery(), onDone };
+    this.#send(query(sql));
   }
 
   /**
@@ -507,12 +511,12 @@ export class ServerSession {
     return isWhole && (type === Backend.ParameterStatus || type === Backend.NotificationResponse);
   }
 
-  #receiveAnswer(ownQuery: OwnQuery): void {
-    const isLast = ownQuery.receive(this.#cursor);
-    if (!isLast) return;
+  #receiveAnswer({ answer, onDone }: PendingQuery): void {
+    const result = answer.receive(this.#cursor);
+    if (result === undefined) return;
     this.#ownQuery = undefined;
-    this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
-    ownQuery.finish(this.transactionStatus);
+    this.transactionStatus = result.status;
+    onDone(result);
   }
 
   /** What was meant for a client that is lost, or answers what is asked to end it. */
@@ -529,8 +533,7 @@ export class ServerSession {
   #advance(recovery: Recovery, step: RecoveryStep | undefined): void {
     switch (step?.kind) {
       case "send":
-        // Held by nobody: the answer is awaited, and the stream keeps the order of its writes.
-        void this.#stream!.write(step.message, 0, step.message.length);
+        this.#send(step.message);
         break;
       case "failed":
         return this.discard(`${NOT_READY}: ${step.reason}`);
@@ -656,8 +659,13 @@ export class ServerSession {
   }
 
   #sayGoodbye(): void {
-    const message = terminate();
-    // Held by nobody: if it cannot be sent at once, the end of the connection says the same.
+    // If it cannot be sent at once, the end of the connection says the same.
+    this.#send(terminate());
+  }
+
+  #send(message: Uint8Array): void {
+    // Held by nobody: the stream keeps the order of its writes, what is asked has an answer that is
+    // awaited, and a lost server shows as the end of its stream.
     void this.#stream!.write(message, 0, message.length);
   }
 
