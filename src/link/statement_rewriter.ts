@@ -13,10 +13,9 @@
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
 import { decodeText } from "../wire/body_reader.ts";
-import { closeStatement, parse, Target } from "../wire/extended_messages.ts";
-import { query } from "../wire/frontend_messages.ts";
+import { closeStatement, parse, query } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
-import { Frontend } from "../wire/message_type.ts";
+import { Frontend, Target } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import type { RangeTarget, RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
