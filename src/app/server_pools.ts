@@ -89,8 +89,6 @@ interface OwnPool {
   readonly replication: Replication;
   /** They go before those of the configuration. */
   readonly startupParameters: ReadonlyMap<string, string>;
-  /** Whether the user is not a client's: a password for the forced user is not its own. */
-  readonly isForLookUps: boolean;
 }
 
 /** Finds and makes pools. */
@@ -134,16 +132,12 @@ export class ServerPools {
    * @throws {PgError} If there is no such database.
    */
   lookUpPool(user: string, database: string): ServerPool {
-    return this.#lookUps.findOrMake(database, user, () => {
-      const pool = this.#makePool(user, database, {
+    return this.#lookUps.findOrMake(database, user, () =>
+      this.#makePool(user, database, {
         rules: LOOK_UP_RULES,
         replication: "none",
         startupParameters: LOOK_UP_PARAMETERS,
-        isForLookUps: true,
-      });
-      this.registry.addPrivate(pool);
-      return pool;
-    });
+      }));
   }
 
   /** All such pools. */
@@ -165,9 +159,7 @@ export class ServerPools {
     const pool = this.#makePool(this.#serverUserFor(user, database, hint), database, {
       ...own,
       rules: RULES_FOR_ONE,
-      isForLookUps: false,
     });
-    this.registry.addPrivate(pool);
     this.#noteLookedUp(pool, own.lookedUp);
     return pool;
   }
@@ -278,6 +270,7 @@ export class ServerPools {
       onServerGone: this.#options.onServerGone,
     });
     this.#options.onNewPool(pool);
+    if (own !== undefined) this.registry.addPrivate(pool);
     return pool;
   }
 
@@ -315,7 +308,7 @@ export class ServerPools {
       replication: own?.replication ?? "none",
       authentication: new ServerAuthentication({
         userName: user,
-        credential: this.#serverCredential(pool, own?.isForLookUps === true ? undefined : config),
+        credential: this.#serverCredential(pool, config),
         random,
         derivation,
       }),
@@ -336,12 +329,12 @@ export class ServerPools {
     pool: ServerPool,
     config: DatabaseConfig | undefined,
   ): UserCredential | undefined {
-    if (config?.user !== undefined && config.password !== undefined) {
-      return new UserCredential(pool.user, config.password);
-    }
-    // A reload may have forced the very user whose clients were looked up.
-    const lookedUp = config?.user === undefined ? this.#lookedUp.get(pool) : undefined;
-    return this.#options.live.credentials.get(pool.user) ?? lookedUp;
+    const listed = this.#options.live.credentials.get(pool.user);
+    // Who looks up is no client: a password for the forced user is not its own.
+    if (this.isForLookUps(pool)) return listed;
+    if (config?.user === undefined) return listed ?? this.#lookedUp.get(pool);
+    // A reload may have forced the very user whose clients were looked up: that does not count.
+    return config.password === undefined ? listed : new UserCredential(pool.user, config.password);
   }
 
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */

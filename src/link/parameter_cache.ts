@@ -233,7 +233,6 @@ export class ParameterCache {
     if (index === undefined) return false;
     this.#put(index, value);
     this.#isReported = withAt(this.#isReported, index, true);
-    this.#isAllReported = undefined;
     return true;
   }
 

@@ -3,7 +3,7 @@
  * session parameters that the text is read by, and called by one name on every server. Pure.
  */
 
-import { closeStatement, parse } from "../wire/extended_messages.ts";
+import { closeStatement, parse } from "../wire/frontend_messages.ts";
 import { BytesMap } from "./bytes_map.ts";
 import type { ALL } from "./deallocation.ts";
 

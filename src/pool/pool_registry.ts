@@ -1,4 +1,4 @@
-/** All pools of one pooler, found by database and user, and those that are some client's own. */
+/** All pools of one pooler, found by database and user, and those that clients do not share. */
 
 /** What a registry holds. */
 export interface Registered {
@@ -31,7 +31,7 @@ export class PoolRegistry<P extends Registered> {
     return this.#byDatabase.get(pool.database)?.get(pool.user) === pool;
   }
 
-  /** Takes in a pool that belongs to one client: it is listed, and found by nobody else. */
+  /** Takes in a pool that clients do not share: it is listed, and not found by its names. */
   addPrivate(pool: P): void {
     this.#private.add(pool);
   }

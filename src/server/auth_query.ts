@@ -7,14 +7,14 @@
  */
 
 import { Secret } from "../base/secret.ts";
-import { isTransactionStatus, TransactionStatus } from "../wire/backend_messages.ts";
+import { TransactionStatus, transactionStatusOf } from "../wire/backend_messages.ts";
 import { BodyReader, decodeText } from "../wire/body_reader.ts";
-import { readErrorResponse } from "../wire/error_response.ts";
 import { boundQuery } from "../wire/frontend_messages.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import { type PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { errorOf } from "./own_query.ts";
 import type { ServerEnd } from "./server_end.ts";
 import type { ServerSession } from "./server_session.ts";
 import type { ServerTaker } from "./server_taker.ts";
@@ -64,7 +64,7 @@ export class AuthQuery implements ServerTaker {
   readonly #messages = MessageCursor.ofWhole(MAX_MESSAGE_BYTES);
   #rowCount = 0;
   #answer: AuthAnswer = { kind: "unknown" };
-  #status: number | undefined;
+  #status: TransactionStatus | undefined;
   #isDone = false;
 
   private constructor(
@@ -122,7 +122,8 @@ export class AuthQuery implements ServerTaker {
   }
 
   /** @throws {ProtocolError} If it does not belong in the answer. */
-  #receive({ buffer, end, start, type }: MessageCursor): void {
+  #receive(message: MessageCursor): void {
+    const { buffer, end, start, type } = message;
     const reader = new BodyReader(buffer, start + HEADER_BYTES, end);
     if (type === Backend.NotificationResponse) return;
     if (this.#status !== undefined) throw new ProtocolError("unknown pkt from server");
@@ -141,9 +142,9 @@ export class AuthQuery implements ServerTaker {
       case Backend.DataRow:
         return this.#takeRow(reader);
       case Backend.ErrorResponse:
-        return this.#takeError(readErrorResponse(reader));
+        return this.#takeError(errorOf(message));
       case Backend.ReadyForQuery:
-        this.#status = reader.int8();
+        this.#status = transactionStatusOf(message);
         return;
       default:
         throw new ProtocolError("unknown pkt from server");
@@ -181,8 +182,7 @@ export class AuthQuery implements ServerTaker {
     if (this.#answer.kind !== "failed") this.#answer = { kind: "failed", reason };
   }
 
-  #handBack(status: number): void {
-    if (!isTransactionStatus(status)) throw new ProtocolError("unknown pkt from server");
+  #handBack(status: TransactionStatus): void {
     const server = this.#server;
     server.transactionStatus = status;
     const answer = this.#answer;

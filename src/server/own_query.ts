@@ -3,7 +3,7 @@
  * answer says, and nothing of it reaches a client. Pure.
  */
 
-import { isTransactionStatus, TransactionStatus } from "../wire/backend_messages.ts";
+import { type TransactionStatus, transactionStatusOf } from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { readErrorResponse } from "../wire/error_response.ts";
 import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
@@ -24,43 +24,34 @@ export class OwnQuery {
   #error: PgError | undefined;
   /** Whether a statement has succeeded: without that or an error there is no ReadyForQuery. */
   #hasResult = false;
-  readonly #onDone: (result: OwnQueryResult) => void;
-
-  constructor(onDone: (result: OwnQueryResult) => void) {
-    this.#onDone = onDone;
-  }
 
   /**
-   * Takes a message of the answer. Returns whether it was the last one.
+   * Takes a message of the answer. Returns the result when it was the last one.
    * @throws {ProtocolError} If it does not belong in the answer to a query.
    */
-  receive(cursor: MessageCursor): boolean {
-    if (cursor.isContinuation) return false;
+  receive(cursor: MessageCursor): OwnQueryResult | undefined {
+    if (cursor.isContinuation) return undefined;
     switch (cursor.type) {
       case Backend.RowDescription:
       case Backend.DataRow:
       case Backend.NoticeResponse:
       case Backend.NotificationResponse:
-        return false;
+        return undefined;
       case Backend.CommandComplete:
       case Backend.EmptyQueryResponse:
         this.#hasResult = true;
-        return false;
+        return undefined;
       case Backend.ErrorResponse:
         this.#error ??= errorOf(cursor);
-        return false;
+        return undefined;
       case Backend.ReadyForQuery:
-        if (this.#hasResult || this.#error !== undefined) return true;
+        if (this.#hasResult || this.#error !== undefined) {
+          return { error: this.#error, status: transactionStatusOf(cursor) };
+        }
         throw new ProtocolError("unknown pkt from server: ReadyForQuery without an answer");
       default:
         throw new ProtocolError("unknown pkt from server");
     }
-  }
-
-  /** Tells the result to whoever waits for it; to be called once, after the last message. */
-  finish(status: number): void {
-    if (!isTransactionStatus(status)) throw new ProtocolError("unknown pkt from server");
-    this.#onDone({ error: this.#error, status });
   }
 }
 

@@ -10,12 +10,11 @@
  */
 
 import type { RequestQueue } from "../link/request_queue.ts";
-import { isTransactionStatus, TransactionStatus } from "../wire/backend_messages.ts";
+import { TransactionStatus, transactionStatusOf } from "../wire/backend_messages.ts";
 import { abortToSync, copyFail, query } from "../wire/frontend_messages.ts";
-import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import type { MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import { MessageWriter } from "../wire/message_writer.ts";
-import { ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { OwnQuery, type OwnQueryResult } from "./own_query.ts";
 
@@ -59,7 +58,6 @@ export class Recovery {
   #phase: "draining" | "drained" | "rolling_back" | "checking" | "over" = "draining";
   #droppedCount = 0;
   #ownQuery: OwnQuery | undefined;
-  #ownResult: OwnQueryResult | undefined;
   /** Bytes of the row with the mark that have come; -1 once others have. */
   #markedCount = 0;
   #isRepeated = false;
@@ -142,11 +140,7 @@ export class Recovery {
   }
 
   #onReadyForQuery(cursor: MessageCursor): RecoveryStep | undefined {
-    const status = cursor.buffer[cursor.start + HEADER_BYTES]!;
-    if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
-      throw new ProtocolError("bad ReadyForQuery");
-    }
-    this.#status = status;
+    this.#status = transactionStatusOf(cursor);
     if (!this.#requests.onReadyForQuery()) return this.#fail("answers out of step with requests");
     if (this.#requests.isEmpty) this.#phase = "drained";
     return undefined;
@@ -181,10 +175,7 @@ export class Recovery {
   }
 
   #ask(sql: string): RecoveryStep {
-    this.#ownResult = undefined;
-    this.#ownQuery = new OwnQuery((result) => {
-      this.#ownResult = result;
-    });
+    this.#ownQuery = new OwnQuery();
     return { kind: "send", message: query(sql) };
   }
 
@@ -192,10 +183,10 @@ export class Recovery {
     // What may come at any time. The parameters are noted by whoever has them.
     if (cursor.type === Backend.ParameterStatus) return undefined;
     if (cursor.type === Backend.DataRow) this.#noteRow(cursor);
-    if (!ownQuery.receive(cursor)) return undefined;
-    ownQuery.finish(cursor.buffer[cursor.start + HEADER_BYTES]!);
+    const result = ownQuery.receive(cursor);
+    if (result === undefined) return undefined;
     this.#ownQuery = undefined;
-    return this.#afterAnswer(this.#ownResult!);
+    return this.#afterAnswer(result);
   }
 
   /** Compares piece by piece: even a short row may come in two. */

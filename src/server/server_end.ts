@@ -16,6 +16,11 @@ export interface ServerEnd {
   readonly kind: "refused" | "unreachable" | "elsewhere" | "served";
 }
 
+/** What a client is told whose server has gone without a word. */
+export function serverCrashed(): PgError {
+  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
+}
+
 /** What a client is told whose servers are no longer those of the configuration. */
 export function databaseChanged(): PgError {
   return new PgError(SQLSTATE.adminShutdown, "database configuration changed");

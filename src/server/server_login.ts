@@ -20,6 +20,7 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { MAJOR, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { startupMessage } from "../wire/startup_packet.ts";
+import { serverCrashed } from "./server_end.ts";
 
 /** A login consists of short messages; PostgreSQL's own are far below this. */
 const MAX_LOGIN_MESSAGE_BYTES = 65_536;
@@ -106,8 +107,7 @@ export async function logInToServer(
       return { minor, cancelKey, parameters, rest };
     }
   }
-  const crashed = new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
-  throw login.failure(crashed);
+  throw login.failure(serverCrashed());
 }
 
 class ServerLogin {

@@ -11,13 +11,12 @@ import { assert, AssertionError } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
-import type { ServerAuthentication } from "../auth/server_authentication.ts";
-import { ParameterCache, type TrackedParameters } from "../link/parameter_cache.ts";
+import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import type { RequestQueue } from "../link/request_queue.ts";
 import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
-import { DialError, type Network, type ServerAddress, type StreamOptions } from "../net/network.ts";
+import { DialError, type ServerAddress } from "../net/network.ts";
 import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { query, terminate } from "../wire/frontend_messages.ts";
@@ -29,13 +28,10 @@ import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
-import {
-  logInToServer,
-  type ServerLoginResult,
-  ServerRefusal,
-  VersionRefusal,
-} from "./server_login.ts";
-import { databaseChanged, type ServerEnd } from "./server_end.ts";
+import { connectToServer, type ServerConnectOptions } from "./server_connect.ts";
+import { databaseChanged, serverCrashed, type ServerEnd } from "./server_end.ts";
+import { ServerRefusal } from "./server_login.ts";
+import { ServerReports } from "./server_reports.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
@@ -77,15 +73,13 @@ export interface ServerUpkeep {
 }
 
 /** What a server session is made of. */
-export interface ServerSessionOptions {
+export interface ServerSessionOptions extends ServerConnectOptions {
   /** Unique within the pooler. */
   readonly id: number;
   readonly owner: ServerOwner;
   /** For the log: database and user as clients name them. */
   readonly database: string;
   readonly user: string;
-  readonly address: ServerAddress;
-  readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -93,19 +87,12 @@ export interface ServerSessionOptions {
   readonly logsConnections: boolean;
   /** Whether the end of each is (`log_disconnections`). */
   readonly logsDisconnections: boolean;
-  readonly streamOptions: StreamOptions;
-  readonly connectTimeoutMs: number;
   readonly maxMessageBytes: number;
   readonly tracked: TrackedParameters;
   /** What is prepared on it: nothing yet. */
   readonly statements: ServerStatements;
-  /** Of the StartupMessage. */
-  readonly startupParameters: ReadonlyMap<string, string>;
-  /** As they ask for. With replication it is one client's own, and never used again. */
+  /** As the startup parameters ask for. With replication it is one client's own, and never used again. */
   readonly replication: Replication;
-  readonly authentication: ServerAuthentication;
-  /** Minor version of protocol 3 to ask for. */
-  readonly protocolMinor: number;
   readonly connectQuery: string | undefined;
   readonly upkeep: (createdAtMs: number) => ServerUpkeep;
   /** Told when no connection came about; returns whether the next one will be tried elsewhere. */
@@ -114,6 +101,12 @@ export interface ServerSessionOptions {
   readonly onReached: () => void;
   /** Told when the server took 3.0 after it had refused what was asked for. */
   readonly onOldProtocol: (address: ServerAddress) => void;
+}
+
+/** A query of ours that is under way, and who waits for what comes of it. */
+interface PendingQuery {
+  readonly answer: OwnQuery;
+  readonly onDone: (result: OwnQueryResult) => void;
 }
 
 /** A server, as pool, relay and console see it. */
@@ -127,7 +120,7 @@ export class ServerSession {
   /** The statements that clients share. */
   readonly statements: ServerStatements;
   /** All that the server reported at login, `connect_query` included. */
-  readonly reported = new Map<string, string>();
+  readonly reported: ReadonlyMap<string, string>;
   /** As of the last ReadyForQuery. */
   transactionStatus: number = TransactionStatus.Idle;
   /** Whether COPY runs in both directions, which goes on until somebody ends it. */
@@ -139,11 +132,12 @@ export class ServerSession {
 
   readonly #options: ServerSessionOptions;
   readonly #cursor: MessageCursor;
+  readonly #reports: ServerReports;
   /** Ends a dial that nobody waits for any more. */
   readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
   #state: ServerState;
-  #ownQuery: OwnQuery | undefined;
+  #ownQuery: PendingQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
@@ -153,9 +147,6 @@ export class ServerSession {
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
   #wasSession = false;
-  /** As whom it runs what it is asked, as reported at login and last; undefined if it never was. */
-  #loginAuthorization: string | undefined;
-  #authorization: string | undefined;
 
   constructor(options: ServerSessionOptions) {
     this.#options = options;
@@ -164,7 +155,9 @@ export class ServerSession {
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;
-    this.parameters = new ParameterCache(options.tracked);
+    this.#reports = new ServerReports(options.tracked);
+    this.parameters = this.#reports.parameters;
+    this.reported = this.#reports.atLogin;
     this.statements = options.statements;
     this.#state = { kind: "login", sinceMs: this.createdAtMs };
     this.#cursor = new MessageCursor({
@@ -231,11 +224,9 @@ export class ServerSession {
       const stream = await this.#connect();
       if (stream === undefined) return;
       await stream.pump(this.#sink);
-      const kind = endKind(this.#state.kind !== "login");
-      this.#end({ reason: `server conn crashed?${this.#lastWords}`, error: crashed(), kind });
+      this.#lose(`server conn crashed?${this.#lastWords}`);
     } catch (error) {
       this.#failed(error);
-      if (!isPeersFault(error)) throw error;
     } finally {
       this.#stream?.close();
     }
@@ -257,10 +248,8 @@ export class ServerSession {
    */
   runOwnQuery(sql: string, onDone: (result: OwnQueryResult) => void): void {
     assert(this.#ownQuery === undefined, "One own query at a time");
-    this.#ownQuery = new OwnQuery(onDone);
-    const message = query(sql);
-    // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
-    void this.#stream!.write(message, 0, message.length);
+    this.#ownQuery = { answer: new OwnQuery(), onDone };
+    this.#send(query(sql));
   }
 
   /**
@@ -295,7 +284,7 @@ export class ServerSession {
   }
 
   /** Closes the server, whatever it is doing. A linked client hears of it. */
-  discard(reason: string, error: PgError = crashed()): void {
+  discard(reason: string, error: PgError = serverCrashed()): void {
     this.#end({ reason, error, kind: "served" });
   }
 
@@ -377,17 +366,21 @@ export class ServerSession {
       new BodyReader(cursor.buffer, start, cursor.end),
       this.parameters.get("client_encoding"),
     );
-    this.#noteParameter(parameter.name, parameter.value);
+    this.#reports.note(parameter.name, parameter.value, this.#state.kind);
     return parameter;
   }
 
   async #connect(): Promise<ByteStream | undefined> {
-    const login = await this.#logInByVersion();
-    if (login === undefined || this.#isClosed()) return undefined;
     const { clock, log } = this.#options;
+    const login = await connectToServer(this.#options, {
+      signal: this.#ended.signal,
+      onDialed: (stream) => this.#onDialed(stream),
+      onOldProtocol: (refusal) => this.#onOldProtocol(refusal),
+    });
+    if (login === undefined || this.#isClosed()) return undefined;
     if (log.isNoisy) log.noise(`${this.#label()} speaks protocol ${versionText(login.minor)}`);
     this.#cancelKey = login.cancelKey;
-    for (const [name, value] of login.parameters) this.#noteParameter(name, value);
+    for (const [name, value] of login.parameters) this.#reports.note(name, value, "login");
     this.requestedAtMs = clock.nowMs();
     await this.#sink(login.rest, login.rest.length);
     if (this.#isClosed()) return undefined;
@@ -396,63 +389,19 @@ export class ServerSession {
     return this.#stream;
   }
 
-  /**
-   * Logs in; where the version may have been what the server did not understand, again with 3.0,
-   * which everybody understands. That it was the version shows when this succeeds.
-   */
-  async #logInByVersion(): Promise<ServerLoginResult | undefined> {
-    const { log, onOldProtocol, protocolMinor } = this.#options;
-    try {
-      return await this.#logIn(protocolMinor);
-    } catch (error) {
-      if (!(error instanceof VersionRefusal)) throw error;
-      this.#stream?.close();
-      if (this.#isClosed()) return undefined;
-      const login = await this.#logIn(0);
-      if (login === undefined) return undefined;
-      const asked = versionText(protocolMinor);
-      log.log(`${this.#label()} speaks no protocol ${asked}, only 3.0 (${error.message})`);
-      onOldProtocol(this.address);
-      return login;
-    }
-  }
-
-  /** Returns undefined if the server was closed meanwhile. */
-  async #logIn(minor: number): Promise<ServerLoginResult | undefined> {
-    const { address, authentication, connectTimeoutMs, network, streamOptions } = this.#options;
-    const stream = await network.dial(address, {
-      ...streamOptions,
-      timeoutMs: connectTimeoutMs,
-      signal: this.#ended.signal,
-    });
+  #onDialed(stream: ByteStream): void {
     this.#stream = stream;
-    if (this.#isClosed()) return undefined;
-    this.#logConnection(stream);
-    const parameters = this.#options.startupParameters;
-    return await logInToServer(stream, { parameters, authentication, minor });
+    const { log, logsConnections } = this.#options;
+    if (this.#isClosed() || !logsConnections) return;
+    const from = `${stream.local.host}:${stream.local.port}`;
+    log.log(`${this.#label()} new connection to server (from ${from})`);
   }
 
-  #noteParameter(name: string, value: string): void {
-    const isLogin = this.#state.kind === "login";
-    if (isLogin) this.reported.set(name, value);
-    if (name === "session_authorization") {
-      this.#authorization = value;
-      if (isLogin) this.#loginAuthorization = value;
-    } else if (this.#mayBeSomebodys) {
-      this.parameters.report(name, value);
-    } else {
-      this.parameters.reportDefault(name, value);
-    }
-  }
-
-  /** Whether what it reports may come of what a client has asked. */
-  get #mayBeSomebodys(): boolean {
-    return ["active", "recovering", "being_canceled"].includes(this.#state.kind);
-  }
-
-  /** Whether a client has made it run as another user, and left it so. */
-  get #isSomebodyElse(): boolean {
-    return this.#authorization !== this.#loginAuthorization;
+  #onOldProtocol(refusal: string): void {
+    const { log, onOldProtocol, protocolMinor } = this.#options;
+    const asked = versionText(protocolMinor);
+    log.log(`${this.#label()} speaks no protocol ${asked}, only 3.0 (${refusal})`);
+    onOldProtocol(this.address);
   }
 
   #afterLogin(): void {
@@ -498,7 +447,7 @@ export class ServerSession {
 
   #takeUnaskedStatus(): void {
     this.takeParameterStatus(this.#cursor);
-    if (this.#isSomebodyElse) this.doom(NOT_PUT_BACK);
+    if (this.#reports.isSomebodyElse) this.doom(NOT_PUT_BACK);
   }
 
   /** What a server may say at any time; in parts, a client linked meanwhile would get the rest. */
@@ -507,12 +456,12 @@ export class ServerSession {
     return isWhole && (type === Backend.ParameterStatus || type === Backend.NotificationResponse);
   }
 
-  #receiveAnswer(ownQuery: OwnQuery): void {
-    const isLast = ownQuery.receive(this.#cursor);
-    if (!isLast) return;
+  #receiveAnswer({ answer, onDone }: PendingQuery): void {
+    const result = answer.receive(this.#cursor);
+    if (result === undefined) return;
     this.#ownQuery = undefined;
-    this.transactionStatus = this.#cursor.buffer[this.#cursor.start + HEADER_BYTES]!;
-    ownQuery.finish(this.transactionStatus);
+    this.transactionStatus = result.status;
+    onDone(result);
   }
 
   /** What was meant for a client that is lost, or answers what is asked to end it. */
@@ -529,8 +478,7 @@ export class ServerSession {
   #advance(recovery: Recovery, step: RecoveryStep | undefined): void {
     switch (step?.kind) {
       case "send":
-        // Held by nobody: the answer is awaited, and the stream keeps the order of its writes.
-        void this.#stream!.write(step.message, 0, step.message.length);
+        this.#send(step.message);
         break;
       case "failed":
         return this.discard(`${NOT_READY}: ${step.reason}`);
@@ -562,21 +510,18 @@ export class ServerSession {
     const isReport = cursor.type === Backend.ErrorResponse;
     const said = isReport && !cursor.isContinuation ? `: ${errorOf(cursor).message}` : "";
     cursor.abandonChunk();
-    const kind = endKind(this.#state.kind !== "login");
-    this.#end({ reason: `idle server got dirty${said}`, error: crashed(), kind });
+    this.#lose(`idle server got dirty${said}`);
   }
 
   /**
    * Takes back what the reset query might not, runs that if one is due; then the server is free.
-   * RESET needs no rights, and the server's own report shows whether it worked: if not, the server
-   * is closed. What is kept so is a connection that is clean but for that.
+   * The server's own report shows whether it worked: if not, the server is closed. What is kept so
+   * is a connection that is clean but for that.
    */
   #reset(upkeep: ServerUpkeep): void {
-    const { takingBack } = this.parameters;
-    if (!this.#isSomebodyElse && takingBack === "") return this.#runResetQuery(upkeep);
-    // Last, since who set the others may have had the right to only as the other user.
-    const sql = this.#isSomebodyElse ? `${takingBack};RESET SESSION AUTHORIZATION` : takingBack;
-    this.#test(sql, { failure: NOT_PUT_BACK, goOn: () => this.#runResetQuery(upkeep) });
+    const { takingBack } = this.#reports;
+    if (takingBack === "") return this.#runResetQuery(upkeep);
+    this.#test(takingBack, { failure: NOT_PUT_BACK, goOn: () => this.#runResetQuery(upkeep) });
   }
 
   #runResetQuery({ resetQuery, resetsAlways }: ServerUpkeep): void {
@@ -600,14 +545,13 @@ export class ServerSession {
   }
 
   #becomeFree(): void {
-    if (this.#isSomebodyElse || this.parameters.takingBack !== "") this.#doubt ??= NOT_PUT_BACK;
+    if (this.#reports.takingBack !== "") this.#doubt ??= NOT_PUT_BACK;
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
   }
 
-  /** Sorts what ended `run()` early into what the owner is told. */
+  /** Sorts what ended `run()` early into what the owner is told; throws what is no peer's fault. */
   #failed(error: unknown): void {
-    const wasServing = this.#state.kind !== "login";
     if (error instanceof ServerRefusal) {
       return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
@@ -617,17 +561,18 @@ export class ServerSession {
     }
     if (error instanceof ProtocolError) {
       const told = new PgError(SQLSTATE.protocolViolation, `server sent: ${error.message}`);
-      return this.#end({ reason: error.message, error: told, kind: endKind(wasServing) });
+      return this.#lose(error.message, told);
     }
-    if (error instanceof PgError) {
-      return this.#end({ reason: error.message, error, kind: endKind(wasServing) });
-    }
+    if (error instanceof PgError) return this.#lose(error.message, error);
     const told = new PgError(SQLSTATE.internalError, "internal error");
-    this.#end({
-      reason: `internal error: ${String(error)}`,
-      error: told,
-      kind: endKind(wasServing),
-    });
+    this.#lose(`internal error: ${String(error)}`, told);
+    throw error;
+  }
+
+  /** Ends without anybody's wish. Who never came to be free does not count as having served. */
+  #lose(reason: string, error: PgError = serverCrashed()): void {
+    const kind = this.#state.kind === "login" ? "unreachable" : "served";
+    this.#end({ reason, error, kind });
   }
 
   #endUnreached(reason: string, error: PgError): void {
@@ -656,8 +601,13 @@ export class ServerSession {
   }
 
   #sayGoodbye(): void {
-    const message = terminate();
-    // Held by nobody: if it cannot be sent at once, the end of the connection says the same.
+    // If it cannot be sent at once, the end of the connection says the same.
+    this.#send(terminate());
+  }
+
+  #send(message: Uint8Array): void {
+    // Held by nobody: the stream keeps the order of its writes, what is asked has an answer that is
+    // awaited, and a lost server shows as the end of its stream.
     void this.#stream!.write(message, 0, message.length);
   }
 
@@ -685,12 +635,6 @@ export class ServerSession {
     return this.#options.clock.nowMs();
   }
 
-  #logConnection({ local }: ByteStream): void {
-    if (!this.#options.logsConnections) return;
-    const from = `${local.host}:${local.port}`;
-    this.#options.log.log(`${this.#label()} new connection to server (from ${from})`);
-  }
-
   #logEnd(end: ServerEnd): void {
     if (!this.#options.logsDisconnections) return;
     const ageSeconds = Math.floor((this.#nowMs() - this.createdAtMs) / 1000);
@@ -708,17 +652,4 @@ export function serverLabel(server: ServerSession): string {
   const host = address.kind === "unix" ? "unix" : address.host;
   const id = server.id.toString(16).padStart(12, "0");
   return `S-0x${id}: ${server.database}/${server.user}@${host}:${address.port}`;
-}
-
-function crashed(): PgError {
-  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
-}
-
-function endKind(wasServing: boolean): ServerEnd["kind"] {
-  return wasServing ? "served" : "unreachable";
-}
-
-function isPeersFault(error: unknown): boolean {
-  return error instanceof ServerRefusal || error instanceof DialError ||
-    error instanceof ProtocolError || error instanceof PgError;
 }

@@ -2,6 +2,7 @@
 
 import { type BodyReader, decodeText } from "./body_reader.ts";
 import { textReaderOf } from "./client_encoding.ts";
+import { HEADER_BYTES, type MessageCursor } from "./message_cursor.ts";
 import { Backend } from "./message_type.ts";
 import { MessageWriter } from "./message_writer.ts";
 import { ProtocolError } from "./pg_error.ts";
@@ -18,6 +19,18 @@ export type TransactionStatus = (typeof TransactionStatus)[keyof typeof Transact
 export function isTransactionStatus(byte: number): byte is TransactionStatus {
   return byte === TransactionStatus.Idle || byte === TransactionStatus.InTransaction ||
     byte === TransactionStatus.Failed;
+}
+
+/**
+ * The transaction status of a ReadyForQuery that a cursor stands at.
+ * @throws {ProtocolError} If it has none.
+ */
+export function transactionStatusOf({ buffer, end, start }: MessageCursor): TransactionStatus {
+  const status = buffer[start + HEADER_BYTES]!;
+  if (end - start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
+    throw new ProtocolError("bad ReadyForQuery");
+  }
+  return status;
 }
 
 /** Builds ReadyForQuery. */

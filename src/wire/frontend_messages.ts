@@ -1,6 +1,10 @@
-/** The frontend messages that Sluice sends to a server on its own account. Pure. */
+/**
+ * The frontend messages that Sluice makes: those it sends to a server on its own account, and those
+ * of which it changes the name on the way. Pure.
+ */
 
 import { serialize } from "pg-protocol";
+import { Frontend, Target } from "./message_type.ts";
 import { MessageWriter } from "./message_writer.ts";
 
 /** Builds a Query. */
@@ -16,6 +20,18 @@ export function terminate(): Uint8Array {
 /** Builds CopyFail; the server repeats `reason` in its error. */
 export function copyFail(reason: string): Uint8Array {
   return serialize.copyFail(reason);
+}
+
+/** Builds Parse; `name` with its zero byte, `content` as it stands behind the name. */
+export function parse(name: Uint8Array, content: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(5 + name.length + content.length).begin(Frontend.Parse)
+    .bytes(name).bytes(content).end().take();
+}
+
+/** Builds Close of a statement; `name` with its zero byte. */
+export function closeStatement(name: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new MessageWriter(6 + name.length).begin(Frontend.Close)
+    .int8(Target.Statement).bytes(name).end().take();
 }
 
 /**

@@ -50,6 +50,9 @@ export const Backend = {
   RowDescription: 0x54, // T
 } as const;
 
+/** What Describe and Close are about: a statement or a portal. */
+export const Target = { Statement: 0x53, Portal: 0x50 } as const;
+
 /** Builds a look-up by type byte: 1 for the types listed, else 0. */
 export function typeTable(types: readonly number[]): Uint8Array {
   const table = new Uint8Array(256);

@@ -72,7 +72,7 @@ function readLine(bytes: Uint8Array): ProxyHeader | undefined {
     if (bytes.length >= MAX_LINE_BYTES) throw badHeader("the line is too long");
     return undefined;
   }
-  const line = Array.from(lineBytes.subarray(0, end), (byte) => String.fromCharCode(byte)).join("");
+  const line = String.fromCharCode(...lineBytes.subarray(0, end));
   return { byteCount: end + 2, source: sourceOfLine(line) };
 }
 

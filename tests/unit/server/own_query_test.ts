@@ -3,7 +3,7 @@ import { OwnQuery, type OwnQueryResult } from "../../../src/server/own_query.ts"
 import { MessageCursor } from "../../../src/wire/message_cursor.ts";
 import { typeTable } from "../../../src/wire/message_type.ts";
 import { ProtocolError } from "../../../src/wire/pg_error.ts";
-import { backend as say, join } from "../../support/messages.ts";
+import { backend as say, join, message } from "../../support/messages.ts";
 
 const READY = 0x5a;
 
@@ -17,16 +17,12 @@ function receive(...messages: readonly Uint8Array[]): OwnQueryResult | undefined
     maxMessageBytes: 1_000_000,
   });
   let result: OwnQueryResult | undefined;
-  const query = new OwnQuery((given) => {
-    result = given;
-  });
+  const query = new OwnQuery();
   const bytes = join(...messages);
   for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
     const chunk = bytes.slice(at, at + CHUNK_BYTES);
     cursor.feed(chunk, chunk.length);
-    while (cursor.next()) {
-      if (query.receive(cursor)) query.finish(cursor.buffer[cursor.start + 5]!);
-    }
+    while (cursor.next()) result = query.receive(cursor);
   }
   return result;
 }
@@ -82,5 +78,10 @@ Deno.test("OwnQuery refuses a ReadyForQuery that must be of something else", () 
 Deno.test("OwnQuery refuses a transaction status that does not exist", () => {
   const ready = say.ready();
   ready[5] = 0x58;
+  assert.throws(() => receive(say.complete("SET"), ready), ProtocolError);
+});
+
+Deno.test("OwnQuery refuses a ReadyForQuery with more in it than a transaction status", () => {
+  const ready = message("Z", new Uint8Array([0x49, 0x49]));
   assert.throws(() => receive(say.complete("SET"), ready), ProtocolError);
 });
