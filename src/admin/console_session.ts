@@ -22,7 +22,7 @@ import {
 import { BodyReader } from "../wire/body_reader.ts";
 import { errorResponse, noticeResponse } from "../wire/error_response.ts";
 import { HEADER_BYTES, MessageCursor } from "../wire/message_cursor.ts";
-import { Frontend } from "../wire/message_type.ts";
+import { Frontend, Target } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { type AdminCommand, parseAdminCommand } from "./admin_parser.ts";
@@ -48,9 +48,6 @@ const TURN_MS = 1;
 
 /** Commands of one chunk that are run in one go: as short as they are, many take their time. */
 const COMMANDS_A_TURN = 10;
-
-/** Of Describe and Close: what they are about. */
-const STATEMENT = 0x53; // S
 
 /** What a console session is made of. */
 export interface ConsoleSessionOptions {
@@ -253,7 +250,7 @@ export class ConsoleSession implements ClientService {
   }
 
   #describe(reader: BodyReader): void {
-    if (reader.int8() === STATEMENT) {
+    if (reader.int8() === Target.Statement) {
       const { example, parameterOids } = this.#prepared.command(reader.cstring());
       this.#answers.add(parameterDescription(parameterOids.map((oid) => oid || OID.text)));
       return this.#addColumns(example, []);
@@ -269,7 +266,7 @@ export class ConsoleSession implements ClientService {
   }
 
   #close(reader: BodyReader): void {
-    if (reader.int8() === STATEMENT) this.#prepared.closeCommand(reader.cstring());
+    if (reader.int8() === Target.Statement) this.#prepared.closeCommand(reader.cstring());
     else this.#prepared.closePortal(reader.cstring());
     this.#answers.add(closeComplete());
   }

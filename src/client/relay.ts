@@ -20,7 +20,7 @@ import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import { databaseChanged, type ServerEnd } from "../server/server_end.ts";
+import { databaseChanged, serverCrashed, type ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import type { FeatureWatch } from "./feature_watch.ts";
@@ -225,7 +225,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   takeOwnServer(): void {
     const server = this.#options.pool.servers.nextIdle(false);
-    if (server === undefined) return this.refuse(serverLost());
+    if (server === undefined) return this.refuse(serverCrashed());
     this.#take(server);
   }
 
@@ -679,9 +679,4 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#intake.requests.clear();
     this.#clock.forget();
   }
-}
-
-/** What a client is told whose own server has gone within the moment between their two logins. */
-function serverLost(): PgError {
-  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
 }

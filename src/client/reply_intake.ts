@@ -11,8 +11,8 @@ import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { RequestQueue } from "../link/request_queue.ts";
 import { errorOf } from "../server/own_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import { isTransactionStatus, TransactionStatus } from "../wire/backend_messages.ts";
-import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { TransactionStatus, transactionStatusOf } from "../wire/backend_messages.ts";
+import type { MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
@@ -175,10 +175,7 @@ export class ReplyIntake {
   }
 
   #noteReady(cursor: MessageCursor): void {
-    const status = cursor.buffer[cursor.start + HEADER_BYTES]!;
-    if (cursor.end - cursor.start !== HEADER_BYTES + 1 || !isTransactionStatus(status)) {
-      throw new ProtocolError("bad ReadyForQuery");
-    }
+    const status = transactionStatusOf(cursor);
     if (this.#shared?.isRepeating === true) {
       if (status !== TransactionStatus.Idle) throw new ProtocolError("bad ReadyForQuery");
       this.#isWithheld = true;
