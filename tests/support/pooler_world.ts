@@ -72,6 +72,10 @@ password = "secret"
 /** Where clients connect. */
 const POOLER_ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 6432 } as const;
 
+const POOLER_SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
+
+const DIAL_OPTIONS = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
+
 /** As much time as anything may take to end. */
 const LONGEST_FAREWELL_MS = 600_000;
 
@@ -170,10 +174,14 @@ export class PoolerWorld implements AsyncDisposable {
     return new TestClient(await this.dial());
   }
 
-  /** The same, as a bare stream. */
+  /** The same over the unix socket, where `unix_socket_dir` is `/run/sluice`. */
+  async connectBySocket(): Promise<TestClient> {
+    return new TestClient(await this.network.dial(POOLER_SOCKET, DIAL_OPTIONS));
+  }
+
+  /** Opens a connection over TCP, as a bare stream. */
   dial(): Promise<SimStream> {
-    const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-    return this.network.dial(POOLER_ADDRESS, options);
+    return this.network.dial(POOLER_ADDRESS, DIAL_OPTIONS);
   }
 
   /** Connects and logs in. */
@@ -181,6 +189,13 @@ export class PoolerWorld implements AsyncDisposable {
     const client = await this.connect();
     await client.login({ ...ADA, ...options });
     return client;
+  }
+
+  /** How a login goes: "in", or the error it is refused with. Nobody is left of it. */
+  async outcome(options: Partial<LoginOptions> = {}): Promise<string> {
+    const outcome = await (await this.connect()).outcome({ ...ADA, ...options });
+    await this.settle();
+    return outcome;
   }
 
   /** Logs in one that is in a transaction, and one that waits for the only server. */

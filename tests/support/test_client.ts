@@ -96,6 +96,19 @@ export class TestClient {
     await this.finishLogin(options);
   }
 
+  /** Logs in and leaves: "in", or the error it was refused with. */
+  async outcome(options: LoginOptions): Promise<string> {
+    try {
+      await this.login(options);
+      return "in";
+    } catch (error) {
+      if (!(error instanceof LoginRefused)) throw error;
+      return error.message;
+    } finally {
+      this.close();
+    }
+  }
+
   /** The rest of a login whose StartupMessage has been sent. */
   async finishLogin({ password, user }: LoginOptions): Promise<void> {
     const secret = password === undefined ? undefined : new Secret(password);
