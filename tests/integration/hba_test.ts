@@ -10,6 +10,7 @@ import { freePort, type Postgres, startPostgres } from "../../scripts/postgres_f
 import { giveTo, unprivilegedIds } from "../../scripts/unprivileged.ts";
 import { readHbaFile } from "../../src/auth/hba_file.ts";
 import { readIdentFile } from "../../src/auth/ident_map.ts";
+import type { RuleFileIo } from "../../src/auth/rule_file.ts";
 import { PATIENCE_MS } from "../support/eventually.ts";
 import { frontend, readInt32, readReport } from "../support/messages.ts";
 import { startSluice } from "../support/pooler_process.ts";
@@ -355,8 +356,16 @@ Deno.test({
   },
 });
 
-const NO_FILES = {
-  readTextFile: (path: string) => Deno.readTextFile(path).catch(() => undefined),
+/** What these files name is not there. */
+const NO_OTHER_FILES: RuleFileIo = {
+  async readTextFile(path) {
+    try {
+      return await Deno.readTextFile(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  },
   listFiles: () => Promise.reject(new Error("no such directory")),
 };
 
@@ -376,7 +385,7 @@ Deno.test("HBA rules are bad where PostgreSQL finds them bad, and where Sluice c
     linesThat((verdict) => verdict === "bad"),
     "PostgreSQL",
   );
-  const { errors } = await readHbaFile(file, NO_FILES);
+  const { errors } = await readHbaFile(file, NO_OTHER_FILES);
   assert.deepEqual(
     errors.map(({ line }) => shown(line!)),
     linesThat((verdict) => verdict !== "taken"),
@@ -411,6 +420,6 @@ Deno.test("Ident maps are bad where PostgreSQL finds them bad", async () => {
     rows.map(({ line_number }) => Number(line_number)),
     numbers((verdict) => verdict === "bad"),
   );
-  const { errors } = await readIdentFile(join(dir, "pg_ident.conf"), NO_FILES);
+  const { errors } = await readIdentFile(join(dir, "pg_ident.conf"), NO_OTHER_FILES);
   assert.deepEqual(errors.map(({ line }) => line), numbers((verdict) => verdict !== "taken"));
 });
