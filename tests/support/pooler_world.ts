@@ -321,9 +321,7 @@ export class PoolerWorld implements AsyncDisposable {
 async function loadWorld(
   { files = {}, pooler = "", sections = SECTIONS }: WorldOptions,
 ): Promise<LoadedConfig> {
-  const own = keysOf(pooler);
-  const usual = POOLER_LINES.split("\n").filter((line) => !own.has(keyOf(line)));
-  const text = `[pooler]\n${usual.join("\n")}\n${pooler}\n${sections}`;
+  const text = `[pooler]\n${withUsual(pooler, POOLER_LINES)}\n${sections}`;
   const config = await loadConfig("config.toml", {
     readTextFile: () => Promise.resolve(text),
     env: () => undefined,
@@ -335,8 +333,10 @@ async function loadWorld(
   return { config, userList: new Map<string, Secret>(), rules };
 }
 
-function keysOf(lines: string): Set<string> {
-  return new Set(lines.split("\n").map(keyOf));
+/** Lines of a section: the usual ones, but for those whose names are among the section's own. */
+export function withUsual(own: string, usual: string): string {
+  const names = new Set(own.split("\n").map(keyOf));
+  return [...usual.split("\n").filter((line) => !names.has(keyOf(line))), own].join("\n");
 }
 
 function keyOf(line: string): string {
