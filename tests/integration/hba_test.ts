@@ -14,7 +14,7 @@ import type { RuleFileIo } from "../../src/auth/rule_file.ts";
 import { PATIENCE_MS } from "../support/eventually.ts";
 import { frontend, readInt32, readReport } from "../support/messages.ts";
 import { startSluice } from "../support/pooler_process.ts";
-import { isMissing } from "../support/requirements.ts";
+import { canListen, isMissing } from "../support/requirements.ts";
 import { TestClient } from "../support/test_client.ts";
 import { configFor, type ConfigSection } from "../support/toml_config.ts";
 
@@ -38,15 +38,6 @@ interface Setup {
 }
 
 const hasIpv6 = canListen("::1");
-
-function canListen(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Whoever runs the tests, by the name that the system has for it. */
 const ME = Deno.readTextFileSync("/etc/passwd").split("\n").map((line) => line.split(":"))

@@ -21,6 +21,7 @@ import type { ServerSession } from "../../src/server/server_session.ts";
 import { checkPooler } from "./checkers.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
+import { memoryRules } from "./memory_rules.ts";
 import { frontend, readInt32 } from "./messages.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
@@ -326,10 +327,7 @@ async function loadWorld(
     readTextFile: () => Promise.resolve(text),
     env: () => undefined,
   });
-  const rules = await loadAuthRules(config, {
-    readTextFile: (path) => Promise.resolve(files[path]),
-    listFiles: () => Promise.resolve([]),
-  });
+  const rules = await loadAuthRules(config, memoryRules(files));
   return { config, userList: new Map<string, Secret>(), rules };
 }
 

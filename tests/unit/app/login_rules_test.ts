@@ -121,7 +121,7 @@ Deno.test("LoginRules does not let in a client that was ended while the system w
   await using world = await worldWith("local all all peer\n", {
     systemUserOf: () => new Promise((resolve) => answer = resolve),
   });
-  const login = assert.rejects(outcome(world, { uid: 1_000 }));
+  const login = assert.rejects(outcome(world, { uid: 1_000 }), /connection ended/);
   await world.settle();
   const [client] = world.clients;
   client!.end("killed");
