@@ -12,6 +12,7 @@ import { ask, type LoginTarget, outcome } from "../support/logins.ts";
 import { cstring, frontend, int32, join, utf8 } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { isMissing } from "../support/requirements.ts";
+import { scramChallenge } from "../support/scram_challenge.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { TestClient } from "../support/test_client.ts";
 import { type Postgres, startPostgres } from "../../scripts/postgres_fixture.ts";
@@ -75,6 +76,10 @@ async function usersOfEveryKind(): Promise<Record<string, ConfigSection>> {
 function target(sluice: SluiceProcess, user: string, password?: string): LoginTarget {
   const secret = password === undefined ? {} : { password };
   return { port: sluice.port, user, database: "app", ...secret };
+}
+
+function connectTo({ port }: SluiceProcess): Promise<TestClient> {
+  return TestClient.connect({ hostname: "127.0.0.1", port });
 }
 
 const WRONG = "28P01 password authentication failed";
@@ -153,7 +158,7 @@ Deno.test("auth_type any lets in everybody to a database with a forced user, and
 Deno.test("an empty password is refused as such", async () => {
   for (const [authType, text] of [["plain", "\0"], ["md5", "\0"]] as const) {
     await using sluice = await startForClients(authType, { plain: { password: PASSWORD } });
-    const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+    const client = await connectTo(sluice);
     await client.send(frontend.startup({ user: "plain", database: "app" }));
     assert.equal((await client.receive())?.type, "R");
     await client.send(frontend.password(utf8(text)));
@@ -167,35 +172,20 @@ Deno.test("an empty password is refused as such", async () => {
   }
 });
 
-/** Begins a SCRAM login and answers the server's first message without its nonce. */
-async function scramChallenge(port: number, user: string): Promise<string> {
-  const client = await TestClient.connect({ hostname: "127.0.0.1", port });
-  await client.send(frontend.startup({ user, database: "app" }));
-  assert.equal((await client.receive())?.type, "R");
-  const first = utf8("n,,n=,r=abcdefghijkl");
-  await client.send(
-    frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first)),
-  );
-  const challenge = await client.receive();
-  client.close();
-  const text = new TextDecoder().decode(challenge?.body.subarray(4));
-  return text.replace(/^r=[^,]*,/, "");
-}
-
 Deno.test("an unknown user is asked like a known one, with a salt that stays the same", async () => {
   await using sluice = await startForClients("scram-sha-256", { plain: { password: PASSWORD } });
-  const known = await scramChallenge(sluice.port, "plain");
-  const unknown = await scramChallenge(sluice.port, "nobody");
+  const known = await scramChallenge(await connectTo(sluice), "plain");
+  const unknown = await scramChallenge(await connectTo(sluice), "nobody");
   assert.match(known, /^s=[A-Za-z0-9+/]{22}==,i=4096$/);
   assert.match(unknown, /^s=[A-Za-z0-9+/]{22}==,i=4096$/);
   assert.notEqual(known, unknown);
-  assert.equal(await scramChallenge(sluice.port, "plain"), known);
-  assert.equal(await scramChallenge(sluice.port, "nobody"), unknown);
+  assert.equal(await scramChallenge(await connectTo(sluice), "plain"), known);
+  assert.equal(await scramChallenge(await connectTo(sluice), "nobody"), unknown);
 });
 
 Deno.test("a SASL mechanism that was not offered is refused", async () => {
   await using sluice = await startForClients("scram-sha-256", { plain: { password: PASSWORD } });
-  const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  const client = await connectTo(sluice);
   await client.send(frontend.startup({ user: "plain", database: "app" }));
   await client.receive();
   await client.send(frontend.password(join(cstring("SCRAM-SHA-256-PLUS"), int32(-1))));

@@ -88,7 +88,9 @@ async function logIn(
 ): Promise<string> {
   const socket = await openTls(shared.get().port);
   // Leaving the loop over its messages destroys it, which counts as an error.
-  socket.on("error", () => {});
+  socket.on("error", (error) => {
+    if (error.name !== "AbortError") throw error;
+  });
   const closed = new Promise((resolve) => socket.once("close", resolve));
   const exchange = new ServerAuthentication({
     userName: "alice",
@@ -135,7 +137,10 @@ async function serve(socket: Socket, endPoint: Uint8Array | undefined): Promise<
   await once(socket, "data");
   socket.write("S");
   const secure = new TLSSocket(socket, { isServer: true, cert: CERTIFICATE, key: KEY });
-  secure.on("error", () => {});
+  // psql leaves without reading all there is.
+  secure.on("error", (error) => {
+    if (!("code" in error) || error.code !== "ECONNRESET" && error.code !== "EPIPE") throw error;
+  });
   await once(secure, "data");
   const user = credential("alice", PASSWORD);
   const exchange = clientAuthentication({ method: "scram-sha-256", credential: user, endPoint });

@@ -8,12 +8,11 @@ import { join } from "node:path";
 import { waitUntil } from "../../scripts/guarded_process.ts";
 import { freePort, type Postgres, startPostgres } from "../../scripts/postgres_fixture.ts";
 import { giveTo, unprivilegedIds } from "../../scripts/unprivileged.ts";
-import { readHbaFile } from "../../src/auth/hba_file.ts";
-import { readIdentFile } from "../../src/auth/ident_map.ts";
 import { PATIENCE_MS } from "../support/eventually.ts";
+import { hbaOf, identOf } from "../support/memory_rules.ts";
 import { frontend, readInt32, readReport } from "../support/messages.ts";
 import { startSluice } from "../support/pooler_process.ts";
-import { isMissing } from "../support/requirements.ts";
+import { canListen, isMissing } from "../support/requirements.ts";
 import { TestClient } from "../support/test_client.ts";
 import { configFor, type ConfigSection } from "../support/toml_config.ts";
 
@@ -37,15 +36,6 @@ interface Setup {
 }
 
 const hasIpv6 = canListen("::1");
-
-function canListen(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Whoever runs the tests, by the name that the system has for it. */
 const ME = Deno.readTextFileSync("/etc/passwd").split("\n").map((line) => line.split(":"))
@@ -355,16 +345,11 @@ Deno.test({
   },
 });
 
-const NO_FILES = {
-  readTextFile: (path: string) => Deno.readTextFile(path).catch(() => undefined),
-  listFiles: () => Promise.reject(new Error("no such directory")),
-};
-
 Deno.test("HBA rules are bad where PostgreSQL finds them bad, and where Sluice cannot keep them", async () => {
   await using postgres = await startPostgres();
   const dir = join(postgres.socketDir, "data");
-  const file = join(dir, "pg_hba.conf");
-  await writeFiles(dir, { "pg_hba.conf": LINES.map(([line]) => `${line}\n`).join("") });
+  const text = LINES.map(([line]) => `${line}\n`).join("");
+  await writeFiles(dir, { "pg_hba.conf": text });
   const rows = await postgres.sql(
     "select distinct line_number from pg_hba_file_rules where error is not null order by 1",
   );
@@ -376,7 +361,7 @@ Deno.test("HBA rules are bad where PostgreSQL finds them bad, and where Sluice c
     linesThat((verdict) => verdict === "bad"),
     "PostgreSQL",
   );
-  const { errors } = await readHbaFile(file, NO_FILES);
+  const { errors } = await hbaOf(text);
   assert.deepEqual(
     errors.map(({ line }) => shown(line!)),
     linesThat((verdict) => verdict !== "taken"),
@@ -401,7 +386,8 @@ Deno.test("Ident maps are bad where PostgreSQL finds them bad", async () => {
   ];
   await using postgres = await startPostgres();
   const dir = join(postgres.socketDir, "data");
-  await writeFiles(dir, { "pg_ident.conf": lines.map(([line]) => `${line}\n`).join("") });
+  const text = lines.map(([line]) => `${line}\n`).join("");
+  await writeFiles(dir, { "pg_ident.conf": text });
   const rows = await postgres.sql(
     "select line_number from pg_ident_file_mappings where error is not null order by 1",
   );
@@ -411,6 +397,6 @@ Deno.test("Ident maps are bad where PostgreSQL finds them bad", async () => {
     rows.map(({ line_number }) => Number(line_number)),
     numbers((verdict) => verdict === "bad"),
   );
-  const { errors } = await readIdentFile(join(dir, "pg_ident.conf"), NO_FILES);
+  const { errors } = await identOf(text);
   assert.deepEqual(errors.map(({ line }) => line), numbers((verdict) => verdict !== "taken"));
 });

@@ -8,7 +8,7 @@ import { psql } from "../support/commands.ts";
 import { eventually } from "../support/eventually.ts";
 import { logIn, outcome } from "../support/logins.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
-import { isMissing } from "../support/requirements.ts";
+import { canListen, isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { SluiceFolder } from "../support/sluice_command.ts";
 import { TestClient } from "../support/test_client.ts";
@@ -16,15 +16,6 @@ import { TestClient } from "../support/test_client.ts";
 const shared = sharedPostgres();
 
 const HAS_IPV6 = canListen("::1");
-
-function canListen(hostname: string): boolean {
-  try {
-    using _listener = Deno.listen({ hostname, port: 0 });
-    return true;
-  } catch {
-    return false; // Whatever the reason: this machine has no such address.
-  }
-}
 
 function configWith(pooler: ConfigSection): string {
   return configFor(shared.get(), { pooler });

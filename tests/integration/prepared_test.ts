@@ -121,17 +121,23 @@ interface Pair {
   isUnsure: boolean;
 }
 
+/** Three clients of the world, each with a twin straight at PostgreSQL. */
+async function openPairs(world: World): Promise<Pair[]> {
+  const { database, password, user } = world;
+  const pairs: Pair[] = [];
+  for (let i = 0; i < 3; i++) {
+    const alone = await TestClient.connect({ hostname: "127.0.0.1", port: postgres.port });
+    await alone.login({ user, database, password });
+    pairs.push({ shared: await world.connect(), alone, log: [], isUnsure: false });
+  }
+  return pairs;
+}
+
 for (const poolSize of [1, 3]) {
   Deno.test(`clients that share ${poolSize} servers get the answers of one that has a server to itself`, async () => {
     await using world = await sharedWorld(poolSize, { max_prepared_statements: 3 });
     const random = new SeededRandom(poolSize);
-    const pairs: Pair[] = [];
-    for (let i = 0; i < 3; i++) {
-      const alone = await TestClient.connect({ hostname: "127.0.0.1", port: postgres.port });
-      const { database, password, user } = world;
-      await alone.login({ user, database, password });
-      pairs.push({ shared: await world.connect(), alone, log: [], isUnsure: false });
-    }
+    const pairs = await openPairs(world);
     for (let round = 0; round < 1_500; round++) {
       const holders = pairs.filter(({ shared }) => shared.status !== "I");
       // Who has no server waits while others have them all: one of those goes on.
@@ -220,13 +226,7 @@ for (const limit of [1, 2, 200]) {
   Deno.test(`segments sent in one piece are answered alike, with ${limit} statements a server`, async () => {
     await using world = await sharedWorld(1, { max_prepared_statements: limit });
     const random = new SeededRandom(limit);
-    const pairs: Pair[] = [];
-    for (let i = 0; i < 3; i++) {
-      const alone = await TestClient.connect({ hostname: "127.0.0.1", port: postgres.port });
-      const { database, password, user } = world;
-      await alone.login({ user, database, password });
-      pairs.push({ shared: await world.connect(), alone, log: [], isUnsure: false });
-    }
+    const pairs = await openPairs(world);
     let comparedCount = 0;
     for (let round = 0; round < 600; round++) {
       const { alone, log, shared } = random.pick(pairs);
@@ -262,16 +262,9 @@ for (const limit of [1, 2, 200]) {
 
 // --- drivers ---
 
-/** Opens as many servers as clients are in transactions at once. */
-async function openServers(world: World, count: number): Promise<void> {
-  const clients = await world.connectMany(count);
-  for (const client of clients) await client.query("begin");
-  for (const client of clients) await client.query("commit");
-}
-
 Deno.test("node-postgres: named statements of many clients on few servers", async () => {
   await using world = await sharedWorld(3);
-  await openServers(world, 3);
+  await world.openServers(3);
   await Promise.all(Array.from({ length: 12 }, async (_, i) => {
     const client = await world.driver();
     for (let round = 0; round < 30; round++) {
@@ -299,7 +292,7 @@ Deno.test("node-postgres: a named statement in a transaction, after an error and
 
 Deno.test("postgres.js: its own prepared statements, pipelined, many clients on few servers", async () => {
   await using world = await sharedWorld(3);
-  await openServers(world, 3);
+  await world.openServers(3);
   const sql = postgresJs({ ...world.driverOptions, max: 10, onnotice: () => {} });
   await Promise.all(Array.from({ length: 1_500 }, async (_, round) => {
     const mine = token();

@@ -11,7 +11,7 @@ export class BlackHole implements AsyncDisposable {
   readonly port: number;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   readonly #abort = new AbortController();
-  readonly #fillers: Promise<Deno.Conn | undefined>[] = [];
+  readonly #fillers: Promise<Deno.Conn | void>[] = [];
 
   private constructor() {
     this.port = this.#listener.addr.port;
@@ -24,7 +24,10 @@ export class BlackHole implements AsyncDisposable {
     const { signal } = hole.#abort;
     for (let i = 0; i < FILLER_COUNT; i++) {
       const filler = Deno.connect({ hostname: "127.0.0.1", port: hole.port, signal })
-        .catch(() => undefined) // Those left over are given up at the end.
+        .catch((error) => {
+          // Those left over are given up at the end.
+          if (error !== signal.reason) throw error;
+        })
         .finally(() => settledCount += 1);
       hole.#fillers.push(filler);
     }

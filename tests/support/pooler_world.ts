@@ -21,6 +21,7 @@ import type { ServerSession } from "../../src/server/server_session.ts";
 import { checkPooler } from "./checkers.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
+import { memoryRules } from "./memory_rules.ts";
 import { frontend, readInt32 } from "./messages.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
@@ -71,6 +72,10 @@ password = "secret"
 
 /** Where clients connect. */
 const POOLER_ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 6432 } as const;
+
+const POOLER_SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
+
+const DIAL_OPTIONS = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
 
 /** As much time as anything may take to end. */
 const LONGEST_FAREWELL_MS = 600_000;
@@ -170,10 +175,14 @@ export class PoolerWorld implements AsyncDisposable {
     return new TestClient(await this.dial());
   }
 
-  /** The same, as a bare stream. */
+  /** The same over the unix socket, where `unix_socket_dir` is `/run/sluice`. */
+  async connectBySocket(): Promise<TestClient> {
+    return new TestClient(await this.network.dial(POOLER_SOCKET, DIAL_OPTIONS));
+  }
+
+  /** Opens a connection over TCP, as a bare stream. */
   dial(): Promise<SimStream> {
-    const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-    return this.network.dial(POOLER_ADDRESS, options);
+    return this.network.dial(POOLER_ADDRESS, DIAL_OPTIONS);
   }
 
   /** Connects and logs in. */
@@ -181,6 +190,13 @@ export class PoolerWorld implements AsyncDisposable {
     const client = await this.connect();
     await client.login({ ...ADA, ...options });
     return client;
+  }
+
+  /** How a login goes: "in", or the error it is refused with. Nobody is left of it. */
+  async outcome(options: Partial<LoginOptions> = {}): Promise<string> {
+    const outcome = await (await this.connect()).outcome({ ...ADA, ...options });
+    await this.settle();
+    return outcome;
   }
 
   /** Logs in one that is in a transaction, and one that waits for the only server. */
@@ -306,22 +322,19 @@ export class PoolerWorld implements AsyncDisposable {
 async function loadWorld(
   { files = {}, pooler = "", sections = SECTIONS }: WorldOptions,
 ): Promise<LoadedConfig> {
-  const own = keysOf(pooler);
-  const usual = POOLER_LINES.split("\n").filter((line) => !own.has(keyOf(line)));
-  const text = `[pooler]\n${usual.join("\n")}\n${pooler}\n${sections}`;
+  const text = `[pooler]\n${withUsual(pooler, POOLER_LINES)}\n${sections}`;
   const config = await loadConfig("config.toml", {
     readTextFile: () => Promise.resolve(text),
     env: () => undefined,
   });
-  const rules = await loadAuthRules(config, {
-    readTextFile: (path) => Promise.resolve(files[path]),
-    listFiles: () => Promise.resolve([]),
-  });
+  const rules = await loadAuthRules(config, memoryRules(files));
   return { config, userList: new Map<string, Secret>(), rules };
 }
 
-function keysOf(lines: string): Set<string> {
-  return new Set(lines.split("\n").map(keyOf));
+/** Lines of a section: the usual ones, but for those whose names are among the section's own. */
+export function withUsual(own: string, usual: string): string {
+  const names = new Set(own.split("\n").map(keyOf));
+  return [...usual.split("\n").filter((line) => !names.has(keyOf(line))), own].join("\n");
 }
 
 function keyOf(line: string): string {

@@ -16,6 +16,16 @@ export function isMissing(...needs: readonly Need[]): boolean {
   return !needs.every(isHere);
 }
 
+/** Whether this machine has an address. */
+export function canListen(hostname: string): boolean {
+  try {
+    using _listener = Deno.listen({ hostname, port: 0 });
+    return true;
+  } catch {
+    return false; // Whatever the reason: this machine has no such address.
+  }
+}
+
 function isHere(need: Need): boolean {
   if (need === "postgresql-15") return hasDebianPostgres();
   const folders = (Deno.env.get("PATH") ?? "").split(delimiter);

@@ -9,6 +9,7 @@ import { ServerAuthentication } from "../../src/auth/server_authentication.ts";
 import type { Random } from "../../src/base/random.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
+import { saysItIsOver } from "./connection_end.ts";
 import {
   frontend,
   join,
@@ -94,6 +95,19 @@ export class TestClient {
     const asked = { user, ...(database === undefined ? {} : { database }), ...parameters };
     await this.send(frontend.startup(asked, minor));
     await this.finishLogin(options);
+  }
+
+  /** Logs in and leaves: "in", or the error it was refused with. */
+  async outcome(options: LoginOptions): Promise<string> {
+    try {
+      await this.login(options);
+      return "in";
+    } catch (error) {
+      if (!(error instanceof LoginRefused)) throw error;
+      return error.message;
+    } finally {
+      this.close();
+    }
   }
 
   /** The rest of a login whose StartupMessage has been sent. */
@@ -304,9 +318,7 @@ async function readFrom(conn: Deno.Conn, buffer: Uint8Array): Promise<number | n
   try {
     return await conn.read(buffer);
   } catch (error) {
-    const isEnd = error instanceof Deno.errors.ConnectionReset ||
-      error instanceof Deno.errors.Interrupted || error instanceof Deno.errors.BadResource;
-    if (isEnd) return null;
-    throw error;
+    if (!saysItIsOver(error)) throw error;
+    return null;
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { TaskGroup } from "../../../src/base/task_group.ts";
+import { saysItIsOver } from "../../support/connection_end.ts";
 
 /** The kernel takes one connection more than this without anybody accepting it. */
 const BACKLOG = 1;
@@ -97,11 +98,8 @@ async function unlessClosed<T>(operation: Promise<T>): Promise<T | undefined> {
   try {
     return await operation;
   } catch (error) {
-    const isEnd = error instanceof Deno.errors.BadResource ||
-      error instanceof Deno.errors.Interrupted || error instanceof Deno.errors.BrokenPipe ||
-      error instanceof Deno.errors.ConnectionReset;
-    if (isEnd) return undefined;
-    throw error;
+    if (!saysItIsOver(error)) throw error;
+    return undefined;
   }
 }
 

@@ -189,6 +189,13 @@ export class World implements AsyncDisposable {
     return clients;
   }
 
+  /** Has so many servers opened, by as many clients in transactions at once. */
+  async openServers(count: number): Promise<void> {
+    const clients = await this.connectMany(count);
+    for (const client of clients) await client.query("begin");
+    for (const client of clients) await client.query("commit");
+  }
+
   /** A client of `npm:pg`, connected through Sluice; it is ended with the world. */
   async driver(options: pg.ClientConfig = {}): Promise<pg.Client> {
     const client = new pg.Client({ ...this.driverOptions, ...options });

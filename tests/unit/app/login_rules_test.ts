@@ -1,11 +1,8 @@
 /** What a login meets by auth_type hba and peer, from the startup packet to the answer and the log. */
 
 import assert from "node:assert/strict";
-import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
-import { type LoginOptions, LoginRefused, TestClient } from "../../support/test_client.ts";
-import { SYSTEM_TCP } from "../../support/stream_options.ts";
-
-const SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
+import { ADA, PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
+import type { LoginOptions } from "../../support/test_client.ts";
 
 const HBA = 'auth_type = "hba"\nauth_hba_file = "hba.conf"\nunix_socket_dir = "/run/sluice"';
 
@@ -25,25 +22,14 @@ function worldWith(
   });
 }
 
-/** How a login goes: "in", or the error it is answered with. */
+/** How a login goes: over the unix socket by a process of user `uid`, or over TCP. */
 async function outcome(
   world: PoolerWorld,
   { uid, ...login }: Partial<LoginOptions> & { uid?: number } = {},
 ): Promise<string> {
   world.network.peerUid = uid;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-  const client = uid === undefined
-    ? await world.connect()
-    : new TestClient(await world.network.dial(SOCKET, options));
-  try {
-    await client.login({ user: "ada", database: "app", password: "secret", ...login });
-    return "in";
-  } catch (error) {
-    if (!(error instanceof LoginRefused)) throw error;
-    return error.message;
-  } finally {
-    client.close();
-  }
+  const client = uid === undefined ? await world.connect() : await world.connectBySocket();
+  return await client.outcome({ ...ADA, ...login });
 }
 
 const REJECTED = "FATAL 28000: login rejected";
@@ -135,7 +121,7 @@ Deno.test("LoginRules does not let in a client that was ended while the system w
   await using world = await worldWith("local all all peer\n", {
     systemUserOf: () => new Promise((resolve) => answer = resolve),
   });
-  const login = assert.rejects(outcome(world, { uid: 1_000 }));
+  const login = assert.rejects(outcome(world, { uid: 1_000 }), /connection ended/);
   await world.settle();
   const [client] = world.clients;
   client!.end("killed");

@@ -3,12 +3,9 @@
 import assert from "node:assert/strict";
 import { frontend, readReport } from "../../support/messages.ts";
 import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
-import { type LoginOptions, LoginRefused, TestClient } from "../../support/test_client.ts";
-import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import type { LoginOptions } from "../../support/test_client.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
 import { SQLSTATE } from "../../../src/wire/sqlstate.ts";
-
-const SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
 
 function withSocket(lines = ""): Promise<PoolerWorld> {
   return PoolerWorld.open({ pooler: `unix_socket_dir = "/run/sluice"\n${lines}` });
@@ -20,20 +17,7 @@ async function overSocket(
   { uid, ...login }: LoginOptions & { uid: number },
 ): Promise<string> {
   world.network.peerUid = uid;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-  return await attempt(new TestClient(await world.network.dial(SOCKET, options)), login);
-}
-
-async function attempt(client: TestClient, login: LoginOptions): Promise<string> {
-  try {
-    await client.login(login);
-    return "in";
-  } catch (error) {
-    if (!(error instanceof LoginRefused)) throw error;
-    return error.message;
-  } finally {
-    client.close();
-  }
+  return await (await world.connectBySocket()).outcome(login);
 }
 
 const CONSOLE: LoginOptions = { user: "pgbouncer", database: "pgbouncer" };
@@ -50,8 +34,7 @@ Deno.test("Reception lets nobody in who is told to go before that, its own user'
     bufferBytes: 8,
   });
   world.network.peerUid = 1_000;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-  const client = new TestClient(await world.network.dial(SOCKET, options));
+  const client = await world.connectBySocket();
   await client.send(frontend.startup({ user: "pgbouncer", database: "pgbouncer" }, 9));
   await world.settle();
   const [session] = world.clients;
@@ -79,7 +62,7 @@ for (
 Deno.test("Reception does not take a client over TCP for its own user's process", async () => {
   await using world = await withSocket('auth_type = "plain"');
   world.network.peerUid = 1_000;
-  const outcome = await attempt(await world.connect(), { ...CONSOLE, password: "wrong" });
+  const outcome = await world.outcome({ ...CONSOLE, password: "wrong" });
   assert.match(outcome, /^FATAL/);
 });
 
@@ -90,7 +73,7 @@ Deno.test("Reception lets nobody in while the pooler is ending, but into the con
   // Accepted before the listener is closed, asks afterwards.
   await world.settle();
   world.pooler.shutdown("wait_for_clients");
-  assert.equal(await attempt(late, ADA), "FATAL 57P03: pooler is shutting down");
+  assert.equal(await late.outcome(ADA), "FATAL 57P03: pooler is shutting down");
   assert.equal(await overSocket(world, { ...CONSOLE, uid: 1_000 }), "in");
   inside.close();
 });
@@ -99,7 +82,7 @@ Deno.test("Reception keeps the console reachable when max_client_conn is reached
   await using world = await withSocket("max_client_conn = 1");
   const inside = await world.login();
   assert.equal(
-    await attempt(await world.connect(), ADA),
+    await world.outcome(),
     "FATAL 53300: no more connections allowed (max_client_conn)",
   );
   assert.equal(await overSocket(world, { ...CONSOLE, uid: 1_000 }), "in");

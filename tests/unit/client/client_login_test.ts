@@ -1,51 +1,19 @@
 import assert from "node:assert/strict";
-import {
-  backend as say,
-  cstring,
-  frontend,
-  int32,
-  join,
-  readReport,
-  textOf,
-  utf8,
-} from "../../support/messages.ts";
-import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
-import { type LoginOptions, LoginRefused } from "../../support/test_client.ts";
+import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
+import { PoolerWorld } from "../../support/pooler_world.ts";
+import { scramChallenge } from "../../support/scram_challenge.ts";
+import type { LoginOptions } from "../../support/test_client.ts";
 
-/** How a login goes: "in", or the error it is answered with. */
-async function outcome(world: PoolerWorld, options: Partial<LoginOptions> = {}): Promise<string> {
-  const client = await world.connect();
-  try {
-    await client.login({ user: "ada", database: "app", password: "secret", ...options });
-    return "in";
-  } catch (error) {
-    if (!(error instanceof LoginRefused)) throw error;
-    const { message, severity, sqlstate } = error.report;
-    return `${severity} ${sqlstate} ${message}`;
-  } finally {
-    client.close();
-  }
-}
-
-async function outcomeIn(
-  world: WorldOptions,
-  options: Partial<LoginOptions> = {},
-): Promise<string> {
-  await using opened = await PoolerWorld.open(world);
-  return await outcome(opened, options);
-}
-
-const WRONG_PASSWORD = "FATAL 28P01 password authentication failed";
-const WRONG_SASL = "FATAL 28P01 SASL authentication failed";
+const WRONG_PASSWORD = "FATAL 28P01: password authentication failed";
+const WRONG_SASL = "FATAL 28P01: SASL authentication failed";
 
 /** Who gets in by which method; `nobody` is a user that does not exist. */
 const LOGINS: readonly (readonly [string, Partial<LoginOptions>, string])[] = [
   ["trust", {}, "in"],
-  ["trust", { user: "nobody" }, 'FATAL 28000 "trust" authentication failed'],
+  ["trust", { user: "nobody" }, 'FATAL 28000: "trust" authentication failed'],
   ["plain", {}, "in"],
   ["plain", { password: "wrong" }, WRONG_PASSWORD],
   ["plain", { user: "nobody" }, WRONG_PASSWORD],
-  ["plain", { password: "" }, "FATAL 28P01 empty password returned by client"],
   ["md5", {}, "in"],
   ["md5", { password: "wrong" }, WRONG_PASSWORD],
   ["md5", { user: "nobody" }, WRONG_PASSWORD],
@@ -56,9 +24,20 @@ const LOGINS: readonly (readonly [string, Partial<LoginOptions>, string])[] = [
 
 for (const [method, options, expected] of LOGINS) {
   const { password = "secret", user = "ada" } = options;
-  if (password === "") continue;
   Deno.test(`ClientLogin by ${method} as ${user}/${password}: ${expected}`, async () => {
-    assert.equal(await outcomeIn({ pooler: `auth_type = "${method}"` }, options), expected);
+    await using world = await PoolerWorld.open({ pooler: `auth_type = "${method}"` });
+    assert.equal(await world.outcome(options), expected);
+  });
+}
+
+for (const method of ["plain", "md5"]) {
+  Deno.test(`ClientLogin by ${method} refuses an empty password as such`, async () => {
+    await using world = await PoolerWorld.open({ pooler: `auth_type = "${method}"` });
+    const client = await world.connect();
+    await client.send(frontend.startup({ user: "ada", database: "app" }));
+    assert.equal((await client.receive())?.type, "R");
+    await client.send(frontend.password(utf8("\0")));
+    assert.equal(await client.lastWords(), "FATAL 28P01 empty password returned by client");
   });
 }
 
@@ -69,23 +48,9 @@ host = "127.0.0.1"
 user = "bob"
 `;
   await using world = await PoolerWorld.open({ pooler: 'auth_type = "any"', sections });
-  assert.equal(await outcome(world, { user: "whoever" }), "in");
+  assert.equal(await world.outcome({ user: "whoever" }), "in");
   assert.equal(world.postgres.backends[0]?.user, "bob");
 });
-
-/** What SCRAM demands of a user: salt and rounds. */
-async function scramChallenge(world: PoolerWorld, user: string): Promise<string> {
-  const client = await world.connect();
-  await client.send(frontend.startup({ user, database: "app" }));
-  assert.equal((await client.receive())?.type, "R");
-  const first = utf8("n,,n=,r=abcdefghijkl");
-  await client.send(
-    frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first)),
-  );
-  const challenge = await client.receive();
-  client.close();
-  return textOf(challenge!.body.subarray(4)).replace(/^r=[^,]*,/, "");
-}
 
 Deno.test("ClientLogin asks an unknown user the same after a restart on the same machine", async () => {
   const askAfter = async (seed: number, hostSecret?: string) => {
@@ -94,7 +59,7 @@ Deno.test("ClientLogin asks an unknown user the same after a restart on the same
       pooler: 'auth_type = "scram-sha-256"',
       ...(hostSecret === undefined ? {} : { hostSecret }),
     });
-    return await scramChallenge(world, "nobody");
+    return await scramChallenge(await world.connect(), "nobody");
   };
   const asked = await askAfter(1, "this machine");
   assert.equal(await askAfter(2, "this machine"), asked);
@@ -108,10 +73,10 @@ Deno.test("ClientLogin asks an unknown user for as many rounds as the users in f
   const sections = `[databases."*"]\nhost = "127.0.0.1"\n[users.ada]\npassword = `;
   const pooler = 'auth_type = "scram-sha-256"';
   await using world = await PoolerWorld.open({ pooler, sections: `${sections}"${verifier}"` });
-  assert.match(await scramChallenge(world, "nobody"), /^s=.{6}==,i=777$/);
+  assert.match(await scramChallenge(await world.connect(), "nobody"), /^s=.{6}==,i=777$/);
   await world.setConfig({ pooler, sections: `${sections}"plain"` });
   await world.pooler.reload();
-  assert.match(await scramChallenge(world, "nobody"), /^s=.{22}==,i=4096$/);
+  assert.match(await scramChallenge(await world.connect(), "nobody"), /^s=.{22}==,i=4096$/);
 });
 
 Deno.test("ClientLogin tells whether a database exists only after the password was right", async () => {
@@ -122,8 +87,8 @@ host = "127.0.0.1"
 password = "secret"
 `;
   await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"', sections });
-  assert.equal(await outcome(world, { database: "none", password: "wrong" }), WRONG_PASSWORD);
-  assert.equal(await outcome(world, { database: "none" }), "FATAL 3D000 no such database: none");
+  assert.equal(await world.outcome({ database: "none", password: "wrong" }), WRONG_PASSWORD);
+  assert.equal(await world.outcome({ database: "none" }), "FATAL 3D000: no such database: none");
 });
 
 Deno.test("ClientLogin sends AuthenticationOk, parameters, cancel key and ReadyForQuery, in order", async () => {
@@ -247,8 +212,8 @@ Deno.test("ClientLogin sends AuthenticationOk first and waits for the first serv
 Deno.test("ClientLogin tells all who wait when the server refuses, in the server's words", async () => {
   await using world = await PoolerWorld.open();
   world.postgres.refusal = { severity: "FATAL", sqlstate: "53300", message: "too many clients" };
-  const outcomes = await Promise.all([outcome(world), outcome(world)]);
-  const words = "FATAL 53300 too many clients";
+  const outcomes = await Promise.all([world.outcome(), world.outcome()]);
+  const words = "FATAL 53300: too many clients";
   assert.deepEqual(outcomes, [words, words]);
 });
 
@@ -271,10 +236,10 @@ Deno.test("ClientLogin keeps those waiting who came before a server could not be
   await early.send(frontend.startup({ user: "ada", database: "app" }));
   await world.settle();
   assert.equal((await early.receive())?.type, "R");
-  const late = await outcome(world);
+  const late = await world.outcome();
   assert.equal(
     late,
-    "FATAL 08001 server login has been failing, cached error: connect failed (server_login_retry)",
+    "FATAL 08001: server login has been failing, cached error: connect failed (server_login_retry)",
   );
   await world.advance(21_000);
   const [told] = await early.receiveUntilEnd();
@@ -396,13 +361,13 @@ Deno.test("ClientLogin refuses more clients than max_client_conn, and counts tho
   const first = await world.login();
   const second = await world.login();
   assert.equal(
-    await outcome(world),
-    "FATAL 53300 no more connections allowed (max_client_conn)",
+    await world.outcome(),
+    "FATAL 53300: no more connections allowed (max_client_conn)",
   );
   assert.equal(world.pool().stats.clientLoginCount, 2);
   first.close();
   await world.settle();
-  assert.equal(await outcome(world), "in");
+  assert.equal(await world.outcome(), "in");
   second.close();
 });
 
@@ -434,6 +399,6 @@ host = "127.0.0.1"
 password = "SCRAM-SHA-256$4096:c2FsdA==$${key}:${key}"
 `;
   await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"', sections });
-  assert.equal(await outcome(world), WRONG_SASL);
-  assert.equal(await outcome(world, { user: "nobody" }), WRONG_SASL);
+  assert.equal(await world.outcome(), WRONG_SASL);
+  assert.equal(await world.outcome({ user: "nobody" }), WRONG_SASL);
 });

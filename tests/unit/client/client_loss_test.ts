@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { RECOVERY_LIMIT_MS } from "../../../src/maintenance/server_expiry.ts";
 import type { ServerSession } from "../../../src/server/server_session.ts";
-import { backend as say, frontend } from "../../support/messages.ts";
+import { backend as say, frontend, textOf } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
-import type { TestClient } from "../../support/test_client.ts";
+import { readResult, type TestClient } from "../../support/test_client.ts";
+import { never, pause, suspend, watch } from "../app/operations_fixture.ts";
 
 const CHECK = /^SELECT '[0-9a-f]{32}'$/;
 
@@ -15,6 +16,11 @@ const TOO_LONG_MS = RECOVERY_LIMIT_MS + 1_000;
 const SLEEP = frontend.query("select pg_sleep(1)");
 
 const SELECT = frontend.query("select 1");
+
+const BEGIN = frontend.query("begin");
+
+/** Asks for the number of the backend that answers. */
+const WHO = frontend.query("select session id");
 
 /** A world with one server for all. */
 function oneServer(lines = "", mode = "transaction"): Promise<PoolerWorld> {
@@ -41,6 +47,18 @@ async function loginAndSend(
 function theServer(world: PoolerWorld): ServerSession {
   const [server, ...others] = world.pool().servers.all();
   assert.ok(server !== undefined && others.length === 0);
+  return server;
+}
+
+/** The server of a client that says goodbye behind these; it recovers until sleepers are woken. */
+async function recovering(
+  world: PoolerWorld,
+  ...messages: readonly Uint8Array[]
+): Promise<ServerSession> {
+  const client = await loginAndSend(world, ...messages, frontend.terminate());
+  client.close();
+  const server = theServer(world);
+  assert.equal(server.state.kind, "recovering");
   return server;
 }
 
@@ -77,20 +95,20 @@ const LOSSES: readonly (readonly [string, readonly Uint8Array[], readonly string
     [frontend.parse("copy t from stdin"), frontend.bind(), frontend.execute(), frontend.flush()],
     ["copy t from stdin", "check"],
   ],
-  ["BEGIN", [frontend.query("begin")], ["begin", "ROLLBACK", "check"]],
+  ["BEGIN", [BEGIN], ["begin", "ROLLBACK", "check"]],
   [
     "a failed transaction",
-    [frontend.query("begin"), frontend.query("error 22012")],
+    [BEGIN, frontend.query("error 22012")],
     ["begin", "error 22012", "ROLLBACK", "check"],
   ],
   [
     "extended messages in a transaction",
-    [frontend.query("begin"), frontend.parse("select 1"), frontend.bind()],
+    [BEGIN, frontend.parse("select 1"), frontend.bind()],
     ["begin", "ROLLBACK", "check"],
   ],
   [
     "a COPY in a transaction",
-    [frontend.query("begin"), frontend.query("copy t from stdin")],
+    [BEGIN, frontend.query("copy t from stdin")],
     ["begin", "copy t from stdin", "ROLLBACK", "check"],
   ],
 ];
@@ -118,10 +136,8 @@ Deno.test("a recovery takes any chunking and any answer of writes, and the clien
         pooler: "default_pool_size = 1",
         ...{ chunking, writeAnswers },
       });
-      const client = await loginAndSend(world, frontend.query("begin"), SLEEP, SELECT);
-      const next = await world.login();
-      await next.send(frontend.query("select session id"));
-      await world.settle();
+      const client = await loginAndSend(world, BEGIN, SLEEP, SELECT);
+      const next = await loginAndSend(world, WHO);
       assert.equal(world.pool().waiting.size, 1);
       client.close();
       const result = await next.result();
@@ -163,13 +179,13 @@ Deno.test("the rest of a row that the client had in part does not reach the next
 
 Deno.test("what is being run for a client that vanishes is cancelled, and nothing else", async () => {
   await using world = await oneServer();
-  const client = await loginAndSend(world, frontend.query("begin"), SLEEP);
+  const client = await loginAndSend(world, BEGIN, SLEEP);
   client.close();
   await world.settle();
   assert.equal(world.postgres.canceled.length, 1);
   assert.deepEqual(statements(world), ["begin", "select pg_sleep(1)", "ROLLBACK", "check"]);
   await assertServedByFirst(world);
-  const idle = await loginAndSend(world, frontend.query("begin"));
+  const idle = await loginAndSend(world, BEGIN);
   idle.close();
   await world.settle();
   assert.equal(world.postgres.cancelRequestCount, 1, "there was nothing to cancel");
@@ -180,9 +196,7 @@ Deno.test("nothing is asked of a server while a cancel request is on its way to 
   world.postgres.holdsCancels = true;
   const client = await loginAndSend(world, SLEEP);
   client.close();
-  const next = await world.login();
-  await next.send(frontend.query("select session id"));
-  await world.settle();
+  const next = await loginAndSend(world, WHO);
   world.check();
   assert.deepEqual(statements(world), ["select pg_sleep(1)"]);
   assert.deepEqual([theServer(world).state.kind, world.pool().waiting.size], ["recovering", 1]);
@@ -195,7 +209,7 @@ Deno.test("nothing is asked of a server while a cancel request is on its way to 
 Deno.test("a server is closed when the cancel request for a lost client was not answered", async () => {
   await using world = await oneServer("cancel_wait_timeout = 1");
   world.postgres.holdsCancels = true;
-  const client = await loginAndSend(world, frontend.query("begin"), SLEEP);
+  const client = await loginAndSend(world, BEGIN, SLEEP);
   client.close();
   await world.advance(1_500);
   assert.equal(world.pool().servers.count, 0);
@@ -230,10 +244,7 @@ Deno.test("a cancel request for a lost client does not reach what a later one le
   await world.settle();
   world.postgres.wakeAll();
   await world.settle();
-  const polite = await world.login();
-  await polite.send(SLEEP, frontend.terminate());
-  await world.settle();
-  assert.equal(theServer(world).state.kind, "recovering");
+  await recovering(world, SLEEP);
   world.network.obstruct(world.postgres.address, undefined);
   await world.settle();
   assert.equal(world.postgres.cancelRequestCount, 0);
@@ -255,7 +266,7 @@ Deno.test("a cancel request goes out for a server that was closed before it had 
 });
 
 Deno.test("a signal that is late hits what Sluice asks, and not the next client", async () => {
-  for (const begin of [[], [frontend.query("begin")]]) {
+  for (const begin of [[], [BEGIN]]) {
     await using world = await oneServer();
     const client = await loginAndSend(world, ...begin, SLEEP);
     world.network.obstruct(world.postgres.address, "black hole");
@@ -272,30 +283,22 @@ Deno.test("a signal that is late hits what Sluice asks, and not the next client"
 
 Deno.test("the query of a client that says goodbye is run to its end, for a time", async () => {
   await using world = await oneServer();
-  const client = await world.login();
-  await client.send(SLEEP, SELECT, frontend.terminate());
-  await world.settle();
-  assert.equal(theServer(world).state.kind, "recovering");
+  await recovering(world, SLEEP, SELECT);
   await world.advance(RECOVERY_LIMIT_MS - 1_000);
   world.postgres.wakeAll();
   await world.settle();
   assert.deepEqual(statements(world), ["select pg_sleep(1)", "select 1", "check"]);
   assert.equal(world.postgres.cancelRequestCount, 0);
-  client.close();
   await assertServedByFirst(world);
 });
 
 Deno.test("a server that does not come to an end in time is closed, and the next client gets another", async () => {
   await using world = await oneServer();
-  const client = await world.login();
-  await client.send(SLEEP, frontend.terminate());
-  await world.settle();
-  const next = await world.login();
-  await next.send(frontend.query("select session id"));
+  await recovering(world, SLEEP);
+  const next = await loginAndSend(world, WHO);
   await world.advance(TOO_LONG_MS);
   assert.ok(world.hasLogged("client disconnect while server was not ready: recovery timed out"));
   assert.equal((await next.result()).rows[0]?.[0], "1002");
-  client.close();
   next.close();
 });
 
@@ -303,7 +306,7 @@ Deno.test("a server that does not come to an end in time is closed, and the next
 
 Deno.test("a session's server is rolled back, checked and reset", async () => {
   await using world = await oneServer("", "session");
-  const client = await loginAndSend(world, frontend.query("begin"));
+  const client = await loginAndSend(world, BEGIN);
   client.close();
   await world.settle();
   assert.deepEqual(statements(world), ["begin", "ROLLBACK", "check", "DISCARD ALL"]);
@@ -312,7 +315,7 @@ Deno.test("a session's server is rolled back, checked and reset", async () => {
 
 Deno.test("server_reset_query_always holds for a server that has recovered too", async () => {
   await using world = await oneServer("server_reset_query_always = true");
-  const client = await loginAndSend(world, frontend.query("begin"));
+  const client = await loginAndSend(world, BEGIN);
   client.close();
   await world.settle();
   assert.deepEqual(statements(world), ["begin", "ROLLBACK", "check", "DISCARD ALL"]);
@@ -451,13 +454,13 @@ for (
 Deno.test("a reload says anew whether servers are recovered", async () => {
   await using world = await oneServer();
   await world.reload({ pooler: 'default_pool_size = 1\non_client_loss = "close"' });
-  const client = await loginAndSend(world, frontend.query("begin"));
+  const client = await loginAndSend(world, BEGIN);
   client.close();
   await world.settle();
   assert.equal(world.pool().servers.count, 0);
   assert.ok(world.hasLogged("client disconnect while server was not ready (age="));
   await world.reload({ pooler: "default_pool_size = 1" });
-  const other = await loginAndSend(world, frontend.query("begin"));
+  const other = await loginAndSend(world, BEGIN);
   other.close();
   await world.settle();
   assert.equal(theServer(world).state.kind, "idle");
@@ -465,41 +468,35 @@ Deno.test("a reload says anew whether servers are recovered", async () => {
 
 Deno.test("a server that dies while it recovers is closed, and the next client gets another", async () => {
   await using world = await oneServer();
-  const client = await world.login();
-  await client.send(SLEEP, frontend.terminate());
-  await world.settle();
-  const next = await world.login();
-  await next.send(frontend.query("select session id"));
+  await recovering(world, SLEEP);
+  const next = await loginAndSend(world, WHO);
   world.postgres.backends[0]!.close();
   assert.equal((await next.result()).rows[0]?.[0], "1002");
-  client.close();
   next.close();
 });
 
 Deno.test("a server that speaks on behind the last answer is closed", async () => {
   await using world = await oneServer();
-  const client = await world.login();
-  await client.send(SLEEP, frontend.terminate());
-  await world.settle();
+  await recovering(world, SLEEP);
   const [backend] = world.postgres.backends;
   backend!.postscript = say.dataRow(["not asked for"]);
   world.postgres.wakeAll();
   await world.settle();
   assert.equal(world.pool().servers.count, 0);
   assert.ok(world.hasLogged("not ready: answers out of step with requests"));
-  client.close();
 });
 
 Deno.test("a reply that is held back while all is suspended costs the server", async () => {
   await using world = await oneServer();
   const client = await loginAndSend(world, SLEEP);
   const { operations } = world.pooler;
-  operations.suspend(new AbortController().signal).catch(() => {});
+  const suspending = suspend(operations);
   world.postgres.wakeAll();
   await world.settle();
   client.close();
   await world.settle();
   assert.ok(world.hasLogged("not ready: its reply was held back"));
+  assert.equal(suspending.outcome, "done");
   operations.resume(undefined);
 });
 
@@ -514,7 +511,7 @@ Deno.test("a reply of which only the end of a row is passed on while all is susp
   const row = say.dataRow(["x".repeat(2_000)]);
   void backend!.speak(row.subarray(0, 1_000));
   await world.settle();
-  world.pooler.operations.suspend(new AbortController().signal).catch(() => {});
+  const suspending = suspend(world.pooler.operations);
   void backend!.speak(row.subarray(1_000), say.complete("SELECT 1"), say.ready());
   while (session!.relay!.isMidReply) {
     world.network.step();
@@ -523,6 +520,7 @@ Deno.test("a reply of which only the end of a row is passed on while all is susp
   session!.end("client unexpected eof");
   await world.settle();
   assert.ok(world.hasLogged("not ready: its reply was held back"));
+  assert.equal(suspending.outcome, "done");
   world.pooler.operations.resume(undefined);
   client.close();
 });
@@ -538,51 +536,37 @@ Deno.test("a session's server that has once spoken out of turn is closed", async
 
 // --- amid what operators do ---
 
-/** A server that recovers until everybody is woken. */
-async function recovering(world: PoolerWorld): Promise<ServerSession> {
-  const client = await world.login();
-  await client.query("begin");
-  await client.send(SLEEP, frontend.terminate());
-  await world.settle();
-  client.close();
-  const server = theServer(world);
-  assert.equal(server.state.kind, "recovering");
-  return server;
-}
-
 Deno.test("RECONNECT closes a server that recovers once nothing runs on it, and WAIT_CLOSE waits", async () => {
   await using world = await oneServer();
-  const server = await recovering(world);
+  const server = await recovering(world, BEGIN, SLEEP);
   const { operations } = world.pooler;
   operations.reconnect(undefined);
-  let isClosed = false;
-  void operations.waitClose(undefined, new AbortController().signal).then(() => isClosed = true);
+  const closing = watch(operations.waitClose(undefined, never()));
   await world.settle();
-  assert.deepEqual([server.state.kind, isClosed], ["recovering", false]);
+  assert.deepEqual([server.state.kind, closing.outcome], ["recovering", "waiting"]);
   world.postgres.wakeAll();
   await world.settle();
-  assert.deepEqual([server.state.kind, isClosed], ["closed", true]);
+  assert.deepEqual([server.state.kind, closing.outcome], ["closed", "done"]);
   assert.ok(!statements(world).includes("ROLLBACK"));
 });
 
 Deno.test("PAUSE waits for a server that recovers, and closes it then", async () => {
   await using world = await oneServer();
-  const server = await recovering(world);
+  const server = await recovering(world, BEGIN, SLEEP);
   const { operations } = world.pooler;
-  let isPaused = false;
-  void operations.pause(undefined, new AbortController().signal).then(() => isPaused = true);
+  const pausing = pause(operations);
   await world.settle();
-  assert.equal(isPaused, false);
+  assert.equal(pausing.outcome, "waiting");
   world.postgres.wakeAll();
   await world.settle();
-  assert.deepEqual([server.state.kind, isPaused], ["closed", true]);
+  assert.deepEqual([server.state.kind, pausing.outcome], ["closed", "done"]);
   assert.ok(statements(world).includes("ROLLBACK"));
   operations.resume(undefined);
 });
 
 Deno.test("KILL closes a server that recovers at once", async () => {
   await using world = await oneServer();
-  const server = await recovering(world);
+  const server = await recovering(world, BEGIN, SLEEP);
   world.pooler.operations.kill(undefined);
   assert.equal(server.state.kind, "closed");
   world.pooler.operations.resume(undefined);
@@ -590,7 +574,7 @@ Deno.test("KILL closes a server that recovers at once", async () => {
 
 Deno.test("SHUTDOWN WAIT_FOR_SERVERS waits for a server that recovers", async () => {
   await using world = await oneServer();
-  await recovering(world);
+  await recovering(world, BEGIN, SLEEP);
   let hasStopped = false;
   void world.pooler.stopped.then(() => hasStopped = true);
   world.pooler.shutdown("wait_for_servers");
@@ -603,7 +587,7 @@ Deno.test("SHUTDOWN WAIT_FOR_SERVERS waits for a server that recovers", async ()
 
 Deno.test("server_lifetime holds for a server that has recovered", async () => {
   await using world = await oneServer("server_lifetime = 0");
-  const client = await loginAndSend(world, frontend.query("begin"));
+  const client = await loginAndSend(world, BEGIN);
   client.close();
   await world.settle();
   assert.equal(world.pool().servers.count, 0);
@@ -612,18 +596,13 @@ Deno.test("server_lifetime holds for a server that has recovered", async () => {
 
 Deno.test("the console counts a server that recovers among the tested", async () => {
   await using world = await oneServer('admin_users = "ada"');
-  await recovering(world);
+  await recovering(world, BEGIN, SLEEP);
   const console_ = await world.login({ database: "pgbouncer" });
-  const cell = async (command: string, title: string) => {
-    await console_.send(frontend.query(command));
-    const messages = await console_.receiveUntilReady();
-    const titles = new TextDecoder().decode(messages[0]!.body);
-    const at = [...titles.matchAll(/([a-z_]+)\0/g)].findIndex(([, name]) => name === title);
-    return { at, messages };
-  };
-  const { rows } = await console_.query("show pools where database = 'app'");
-  const { at } = await cell("show pools", "sv_tested");
-  assert.deepEqual([rows.length, rows[0]?.[at]], [1, "1"]);
+  await console_.send(frontend.query("show pools where database = 'app'"));
+  const messages = await console_.receiveUntilReady();
+  const titles = [...textOf(messages[0]!.body).matchAll(/([a-z_]+)\0/g)].map(([, name]) => name);
+  const testedCounts = readResult(messages).rows.map((row) => row[titles.indexOf("sv_tested")]);
+  assert.deepEqual(testedCounts, ["1"]);
   const servers = await console_.query("show servers");
   assert.equal(servers.rows[0]?.[4], "tested");
   const sockets = await console_.query("show sockets");

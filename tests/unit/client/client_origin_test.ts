@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { frontend, join, utf8 } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
+import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
 import { proxied, proxyLine, proxyLocal } from "../../support/proxy_headers.ts";
-import { TestClient } from "../../support/test_client.ts";
-import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const PROXY = "10.0.0.2";
 
@@ -169,12 +167,8 @@ Deno.test("a proxy whose header does not come has client_login_timeout for it", 
 Deno.test("over the unix socket there is no header, whatever is trusted", async () => {
   const pooler = `${ON}unix_socket_dir = "/run/sluice"\n`;
   await using world = await PoolerWorld.open({ pooler });
-  const socket = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-  const client = new TestClient(await world.network.dial(socket, options));
-  await client.login({ user: "ada", database: "app" });
-  client.close();
-  const liar = new TestClient(await world.network.dial(socket, options));
+  assert.equal(await (await world.connectBySocket()).outcome(ADA), "in");
+  const liar = await world.connectBySocket();
   await liar.send(proxyLine("192.0.2.7", 1));
   assert.match(await liar.lastWords(), /^FATAL 08P01 bad packet header/);
 });

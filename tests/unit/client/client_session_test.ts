@@ -49,6 +49,9 @@ class SessionBench implements AsyncDisposable {
   readonly session: ClientSession;
   readonly client: TestClient;
   readonly running: Promise<void>;
+  /** What the session is to fail with, where a test has it fail. */
+  failure: Error | undefined;
+  readonly #outcome: Promise<readonly PromiseSettledResult<void>[]>;
   readonly #network: SimNetwork;
 
   private constructor(
@@ -59,8 +62,7 @@ class SessionBench implements AsyncDisposable {
     this.client = ends.near;
     this.session = ends.session(this);
     this.running = this.session.run();
-    // What it fails with is looked at by the test that makes it fail.
-    this.running.catch(() => {});
+    this.#outcome = Promise.allSettled([this.running]);
   }
 
   static async open(
@@ -121,7 +123,8 @@ class SessionBench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
     await this.settle();
-    await Promise.allSettled([this.running]);
+    const [outcome] = await this.#outcome;
+    assert.equal(outcome?.status === "rejected" ? outcome.reason : undefined, this.failure);
     assert.deepEqual(this.forgotten, [this.session], "It is forgotten once");
     assert.equal(this.session.state.kind, "closed");
   }
@@ -261,13 +264,15 @@ for (
 
 Deno.test("ClientSession says nothing to the client of a mistake of ours, and hands it on", async () => {
   await using bench = await SessionBench.open();
-  bench.service.onChunk = () => Promise.reject(new TypeError("x is not a function"));
+  const failure = new TypeError("x is not a function");
+  bench.failure = failure;
+  bench.service.onChunk = () => Promise.reject(failure);
   await bench.logIn(utf8("x"));
   const [told] = await bench.client.receiveUntilEnd();
   const { message, sqlstate } = readReport(told!.body);
   assert.deepEqual([sqlstate, message], ["XX000", "internal error"]);
   bench.client.close();
-  await assert.rejects(bench.running, /x is not a function/);
+  await assert.rejects(bench.running, failure);
   assert.equal(bench.service.detachCount, 1);
 });
 

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { LoginBrake } from "../../../src/client/login_brake.ts";
 import { Logger } from "../../../src/log/logger.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
-import { LoginRefused, TestClient } from "../../support/test_client.ts";
-import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
+import { type LoginOptions, TestClient } from "../../support/test_client.ts";
 
 /** As the janitor comes by: so much later may anything be. */
 const ROUND_MS = 333;
+
+/** A login that fails. */
+const BAD: LoginOptions = { ...ADA, password: "wrong" };
 
 const WRONG = "FATAL 28P01: password authentication failed";
 
@@ -32,14 +34,10 @@ async function attempt(
   const startMs = world.clock.nowMs();
   const login = { user, password, database: "app" };
   let outcome: string | undefined;
-  const done = client.login(login).then(() => "in", (error) => {
-    assert.ok(error instanceof LoginRefused, String(error));
-    return error.message;
-  }).then((said) => outcome = said);
+  const done = client.outcome(login).then((said) => outcome = said);
   await world.settle();
   while (outcome === undefined) await world.advance(ROUND_MS);
   await done;
-  client.close();
   await world.settle();
   // Rounds down to whole seconds what is up to two rounds late.
   return [Math.floor((world.clock.nowMs() - startMs) / 1_000), outcome];
@@ -74,43 +72,41 @@ Deno.test("a refusal comes before client_login_timeout does", async () => {
 
 Deno.test("who waits for the answer counts as logging in, and is logged though it leaves", async () => {
   await using world = await braked("max_login_clients = 2\n");
-  const waiting: TestClient[] = [];
-  for (let i = 0; i < 3; i++) {
+  const clients: TestClient[] = [];
+  const logins: Promise<void>[] = [];
+  // The oldest makes room for the third.
+  const ends = ["too many logins under way", ...Array(2).fill("connection ended during the login")];
+  for (const end of ends) {
     const client = await world.connect();
-    void client.login({ user: "ada", database: "app", password: "wrong" }).catch(() => {});
+    logins.push(assert.rejects(client.login(BAD), new RegExp(end)));
+    clients.push(client);
     await world.settle();
-    waiting.push(client);
   }
   assert.equal(world.clients.length, 2);
   const said = world.log.filter((line) => line.includes("(wrong password), answered in"));
   assert.equal(said.length, 3);
-  for (const client of waiting) client.close();
+  for (const client of clients) client.close();
   await world.settle();
   assert.equal(world.clients.length, 0, "who left is not waited for");
+  await Promise.all(logins);
 });
 
 Deno.test("over the unix socket a right password is served at once", async () => {
   await using world = await braked('unix_socket_dir = "/run/sluice"\n');
-  const socket = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6432 } as const;
-  const options = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
-  const dial = async () => new TestClient(await world.network.dial(socket, options));
-  const wrong = await dial();
-  const refused = wrong.login({ user: "ada", database: "app", password: "wrong" });
-  const expected = assert.rejects(refused, LoginRefused);
+  const refused = (await world.connectBySocket()).outcome(BAD);
   await world.advance(2_000);
-  await expected;
-  const right = await dial();
-  await right.login({ user: "ada", database: "app", password: "secret" });
-  for (const client of [wrong, right]) client.close();
+  assert.equal(await refused, WRONG);
+  assert.equal(await (await world.connectBySocket()).outcome(ADA), "in");
 });
 
 Deno.test("the end of the pooler does not wait for answers that are held back", async () => {
   await using world = await braked();
   const client = await world.connect();
-  void client.login({ user: "ada", database: "app", password: "wrong" }).catch(() => {});
+  const refused = assert.rejects(client.login(BAD), /57P01: pooler is shutting down/);
   await world.settle();
   world.pooler.shutdown("immediate");
   await world.advance(1_000);
+  await refused;
   assert.equal(world.clients.length, 0);
   client.close();
 });
