@@ -84,8 +84,10 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
-  /** One for all clients: each has a watch. */
+  // One of each for all clients: what every client holds is paid for by the thousand.
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
+  readonly #closesFast = () => this.settings().serverFastClose;
+  readonly #recovers = () => this.settings().onClientLoss === "recover";
   #trusted: readonly IpRange[] = [];
   /** The texts that `#trusted` was made of. */
   #trustedTexts: readonly string[] = [];
@@ -221,8 +223,8 @@ export class Reception implements LoginDesk, SessionDesk {
       poolMode: () => pool.rules.poolMode,
       rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
       features: this.#featureWatch(pool),
-      closesFast: () => live.settings.serverFastClose,
-      recovers: () => live.settings.onClientLoss === "recover",
+      closesFast: this.#closesFast,
+      recovers: this.#recovers,
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;
