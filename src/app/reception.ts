@@ -3,11 +3,10 @@
 import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
-import { peerIp } from "../auth/ip_range.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { type IpRange, isInRange, parseIpRange } from "../base/ip_address.ts";
+import { type IpRange, isInRange, parseIpRange, peerIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
