@@ -6,7 +6,6 @@ import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { type IpRange, isInRange, parseIpRange, peerIp } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -47,6 +46,7 @@ import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
+import { TrustedProxies } from "./trusted_proxies.ts";
 
 /** What the reception is made of. */
 export interface ReceptionOptions {
@@ -83,13 +83,11 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
+  readonly #proxies = new TrustedProxies(() => this.settings());
   // One of each for all clients: what every client holds is paid for by the thousand.
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
   readonly #closesFast = () => this.settings().serverFastClose;
   readonly #recovers = () => this.settings().onClientLoss === "recover";
-  #trusted: readonly IpRange[] = [];
-  /** The texts that `#trusted` was made of. */
-  #trustedTexts: readonly string[] = [];
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -107,22 +105,7 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   proxyRule(stream: ByteStream): ProxyRule {
-    // Who connects to a unix socket is on this machine, and is told by the kernel.
-    if (!this.settings().proxyProtocol || stream.isUnix) return "off";
-    const address = peerIp(stream.remote.host);
-    const isTrusted = address !== undefined &&
-      this.#trustedProxies().some((range) => isInRange(address, range));
-    return isTrusted ? "required" : "refused";
-  }
-
-  /** Made once, until the setting changes. */
-  #trustedProxies(): readonly IpRange[] {
-    const { proxyTrusted } = this.settings();
-    if (this.#trustedTexts !== proxyTrusted) {
-      this.#trustedTexts = proxyTrusted;
-      this.#trusted = proxyTrusted.flatMap((text) => parseIpRange(text) ?? []);
-    }
-    return this.#trusted;
+    return this.#proxies.ruleFor(stream);
   }
 
   logIn(
