@@ -1,7 +1,7 @@
 /** What `sluice hba` says: which line decides about a connection, and why those before it do not. */
 
 import type { HbaConnection, HbaRule, HbaRules, OwnNetworks } from "../auth/hba_rules.ts";
-import { parseIp, peerIp } from "../auth/ip_range.ts";
+import { parseIp, peerIp } from "../base/ip_address.ts";
 import { methodText } from "./login_rules.ts";
 
 /** A connection that is asked about. */

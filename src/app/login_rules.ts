@@ -5,10 +5,10 @@
 
 import { unreachable } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
+import { peerIp } from "../base/ip_address.ts";
 import { type ClientAuthenticationMethod, PEER_REJECTED } from "../auth/client_authentication.ts";
 import type { HbaMethod, HbaRule, OwnNetworks } from "../auth/hba_rules.ts";
 import { IdentMaps } from "../auth/ident_map.ts";
-import { peerIp } from "../auth/ip_range.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Logger } from "../log/logger.ts";

@@ -1,16 +1,12 @@
 /** Sluice as a process: command line, configuration, user, log, signals, exit status. */
 
 import { errorStack, errorText } from "../base/error_text.ts";
-import type { RuleFileIo } from "../auth/rule_file.ts";
-import { parseUserList } from "../auth/user_list.ts";
 import { versionText } from "../admin/version.ts";
 import { HeldClock, systemClock } from "../base/clock.ts";
 import { systemRandom } from "../base/random.ts";
-import type { Secret } from "../base/secret.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
-import type { Config } from "../config/config.ts";
-import { ConfigError, ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
+import { ConfigErrors } from "../config/load.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
@@ -32,8 +28,8 @@ import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
-import { type AuthRules, loadAuthRules, needsSystemUsers } from "./auth_rules.ts";
 import { checkDiff } from "./check_diff.ts";
+import { FILE_IO, loadFiles, USER_LIST_FILE, UserListError } from "./config_files.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { type HbaQuestion, hbaReport } from "./hba_report.ts";
@@ -81,31 +77,8 @@ export async function runProcess(args: readonly string[]): Promise<number> {
   }
 }
 
-const FILE_IO: ConfigIo = {
-  readTextFile: (path) => Deno.readTextFile(path),
-  env: (name) => Deno.env.get(name),
-};
-
-const RULE_FILE_IO: RuleFileIo = {
-  async readTextFile(path) {
-    try {
-      return await Deno.readTextFile(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
-      throw error;
-    }
-  },
-  async listFiles(path) {
-    const names: string[] = [];
-    for await (const { isDirectory, name } of Deno.readDir(path)) {
-      if (!isDirectory) names.push(name);
-    }
-    return names;
-  },
-};
-
 async function check(path: string): Promise<number> {
-  const { config } = await load(path);
+  const { config } = await loadFiles(path);
   const { name, reason } = await probeEngine(config.settings.ioEngine, systemRandom());
   const engine = reason === undefined ? name : `${name} (${reason})`;
   return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
@@ -113,7 +86,7 @@ async function check(path: string): Promise<number> {
 
 /** What a reload would change in the Sluice that runs with the configuration. */
 async function diff(path: string): Promise<number> {
-  const { config: { settings } } = await load(path);
+  const { config: { settings } } = await loadFiles(path);
   const clock = systemClock();
   const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
   await using engine = await openEngine("portable", {
@@ -144,37 +117,13 @@ async function realPathOf(path: string): Promise<string> {
   }
 }
 
-/** Reads the configuration and the files it names. @throws {ConfigErrors} If anything is wrong. */
-async function load(path: string): Promise<LoadedConfig> {
-  const config = await loadConfig(path, FILE_IO);
-  const rules = await loadAuthRules(config, RULE_FILE_IO);
-  checkSystemUsers(config, rules);
-  const { authFile } = config.settings;
-  if (authFile === undefined) return { config, userList: new Map(), rules };
-  // First of all: what changes while it is being read is read again.
-  const userListStamp = await stampOfFile(authFile);
-  return { config, userList: await loadUserList(authFile), userListStamp, rules };
-}
-
-/** @throws {ConfigErrors} If the system is to be asked who its users are, and cannot be. */
-function checkSystemUsers({ path, settings }: Config, rules: AuthRules | undefined): void {
-  if (!needsSystemUsers(settings, rules)) return;
-  try {
-    ProcessLibc.open()[Symbol.dispose]();
-  } catch (error) {
-    if (!(error instanceof NoLibcError)) throw error;
-    const message = `Cannot authenticate by peer: ${error.message}`;
-    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
-  }
-}
-
 async function systemUserOf(uid: number): Promise<string | undefined> {
   using libc = ProcessLibc.open();
   return await libc.userName(uid);
 }
 
 async function explainHba(path: string, question: HbaQuestion): Promise<number> {
-  const { config, rules } = await load(path);
+  const { config, rules } = await loadFiles(path);
   const { authType } = config.settings;
   if (rules?.hba === undefined) return complain(`${path}: auth_hba_file is not set\n`, EXIT.failed);
   const { isAsked, lines } = hbaReport(rules.hba, question, ownNetworks);
@@ -183,42 +132,8 @@ async function explainHba(path: string, question: HbaQuestion): Promise<number> 
   return print(text, isAsked ? EXIT.ok : EXIT.failed);
 }
 
-/** Changes whenever the file does. */
-async function stampOfFile(path: string): Promise<string> {
-  try {
-    const { ino, mtime, size } = await Deno.stat(path);
-    return JSON.stringify([path, ino, mtime?.getTime(), size]);
-  } catch (error) {
-    // That it cannot be looked at is a state of its own, and reading it says what is wrong.
-    return JSON.stringify([path, errorText(error)]);
-  }
-}
-
-async function loadUserList(path: string): Promise<ReadonlyMap<string, Secret>> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (error) {
-    throw new UserListError([`Cannot read auth_file ${path}: ${errorText(error)}`]);
-  }
-  const { problems, users } = parseUserList(text);
-  if (problems.length > 0) {
-    throw new UserListError(problems.map(({ line, message }) => `${path}:${line}: ${message}`));
-  }
-  return users;
-}
-
-/** What is wrong with `auth_file`. */
-class UserListError extends Error {
-  override readonly name = "UserListError";
-
-  constructor(problems: readonly string[]) {
-    super(problems.join("\n"));
-  }
-}
-
 async function run(invocation: RunInvocation): Promise<number> {
-  const loaded = await load(invocation.path);
+  const loaded = await loadFiles(invocation.path);
   const { settings } = loaded.config;
   const handed = handedSockets();
   if (invocation.isDaemon) {
@@ -380,8 +295,8 @@ async function startPooler(
     network: engine.network,
     engine: engine.name,
     loaded,
-    load,
-    userListFile: { read: loadUserList, stampOf: stampOfFile },
+    load: loadFiles,
+    userListFile: USER_LIST_FILE,
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
     systemUserOf,

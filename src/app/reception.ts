@@ -3,11 +3,9 @@
 import { assert } from "../base/assert.ts";
 import type { ClientAuthenticationMethod } from "../auth/client_authentication.ts";
 import type { UserCredential } from "../auth/credential.ts";
-import { peerIp } from "../auth/ip_range.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
 import type { Clock } from "../base/clock.ts";
-import { type IpRange, isInRange, parseIpRange } from "../base/ip_address.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import { makeCancelKey } from "../client/cancel_key.ts";
@@ -48,6 +46,7 @@ import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
+import { TrustedProxies } from "./trusted_proxies.ts";
 
 /** What the reception is made of. */
 export interface ReceptionOptions {
@@ -84,11 +83,11 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
-  /** One for all clients: each has a watch. */
+  readonly #proxies = new TrustedProxies(() => this.settings());
+  // One of each for all clients: what every client holds is paid for by the thousand.
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
-  #trusted: readonly IpRange[] = [];
-  /** The texts that `#trusted` was made of. */
-  #trustedTexts: readonly string[] = [];
+  readonly #closesFast = () => this.settings().serverFastClose;
+  readonly #recovers = () => this.settings().onClientLoss === "recover";
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
@@ -106,22 +105,7 @@ export class Reception implements LoginDesk, SessionDesk {
   }
 
   proxyRule(stream: ByteStream): ProxyRule {
-    // Who connects to a unix socket is on this machine, and is told by the kernel.
-    if (!this.settings().proxyProtocol || stream.isUnix) return "off";
-    const address = peerIp(stream.remote.host);
-    const isTrusted = address !== undefined &&
-      this.#trustedProxies().some((range) => isInRange(address, range));
-    return isTrusted ? "required" : "refused";
-  }
-
-  /** Made once, until the setting changes. */
-  #trustedProxies(): readonly IpRange[] {
-    const { proxyTrusted } = this.settings();
-    if (this.#trustedTexts !== proxyTrusted) {
-      this.#trustedTexts = proxyTrusted;
-      this.#trusted = proxyTrusted.flatMap((text) => parseIpRange(text) ?? []);
-    }
-    return this.#trusted;
+    return this.#proxies.ruleFor(stream);
   }
 
   logIn(
@@ -221,8 +205,8 @@ export class Reception implements LoginDesk, SessionDesk {
       poolMode: () => pool.rules.poolMode,
       rewriter: live.settings.maxPreparedStatements > 0 ? rewriter : undefined,
       features: this.#featureWatch(pool),
-      closesFast: () => live.settings.serverFastClose,
-      recovers: () => live.settings.onClientLoss === "recover",
+      closesFast: this.#closesFast,
+      recovers: this.#recovers,
       onAbandoned: (server) => onAbandoned(server, pool),
     });
     client.relay = relay;

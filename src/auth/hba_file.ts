@@ -5,7 +5,6 @@
  */
 
 import { ConfigError } from "../config/config_error.ts";
-import { inOrder } from "../config/load.ts";
 import {
   type DatabaseRule,
   type HbaAddress,
@@ -15,8 +14,14 @@ import {
 } from "./hba_rules.ts";
 import { isMapped } from "../base/ip_address.ts";
 import { parseIp, parsePrefix } from "./ip_range.ts";
-import { readRuleFile, type RuleFileIo, type RuleLine, type RuleToken } from "./rule_file.ts";
-import { isKeyword, type NameRule, readNameRule, RuleError } from "./rule_names.ts";
+import {
+  readRules,
+  RuleError,
+  type RuleFileIo,
+  type RuleLine,
+  type RuleToken,
+} from "./rule_file.ts";
+import { isKeyword, type NameRule, readNameRule } from "./rule_names.ts";
 
 /** The kinds of records. */
 const CONNECTIONS = [
@@ -49,25 +54,14 @@ export interface HbaFile {
 
 /** Reads the file at `path` and all it includes. It rejects never. */
 export async function readHbaFile(path: string, io: RuleFileIo): Promise<HbaFile> {
-  const { errors, files, lines } = await readRuleFile(path, io);
-  const all = [...errors];
-  const rules: HbaRule[] = [];
-  for (const line of lines) {
-    try {
-      rules.push(readHbaLine(line));
-    } catch (error) {
-      if (!(error instanceof RuleError)) throw error;
-      all.push(new ConfigError(line, error.message));
-    }
-  }
-  if (rules.length === 0 && all.length === 0) {
-    all.push(new ConfigError({ file: path, line: undefined }, "There are no rules in the file"));
-  }
-  return { rules: new HbaRules(path, rules), errors: inOrder(all, files) };
+  const { errors, rules } = await readRules(path, { io, readLine: readHbaLine });
+  const isEmpty = rules.length === 0 && errors.length === 0;
+  const none = new ConfigError({ file: path, line: undefined }, "There are no rules in the file");
+  return { rules: new HbaRules(path, rules), errors: isEmpty ? [none] : errors };
 }
 
 /** Reads one line. @throws {RuleError} If it is no rule, or one that cannot be kept. */
-export function readHbaLine(line: RuleLine): HbaRule {
+function readHbaLine(line: RuleLine): HbaRule {
   const fields = new FieldReader(line.fields);
   const connection = readConnection(fields.one("the connection type"));
   const databases = fields.list("the databases").map(readDatabase);

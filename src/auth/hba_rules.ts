@@ -4,7 +4,7 @@
  * Source: PostgreSQL, "The pg_hba.conf File": the first line that matches decides; none is a no.
  */
 
-import { type IpAddress, type IpRange, isInRange } from "../base/ip_address.ts";
+import { type IpAddress, type IpRange, isInRange, onlyAddress } from "../base/ip_address.ts";
 import { isMeant, type NameRule } from "./rule_names.ts";
 
 /** What a rule demands of those it matches. One place acts upon it: `LoginRules` in `app/`. */
@@ -141,9 +141,7 @@ function addressMismatch(
     case "range":
       return isInRange(peer, wanted.range) ? undefined : "the address is not in the range";
     case "samehost":
-      return ownNetworks().some(({ address }) =>
-          isInRange(peer, { address, mask: fullMask(address) })
-        )
+      return ownNetworks().some(({ address }) => isInRange(peer, onlyAddress(address)))
         ? undefined
         : "the address is none of this machine";
     case "samenet":
@@ -151,10 +149,6 @@ function addressMismatch(
         ? undefined
         : "the address is in none of this machine's networks";
   }
-}
-
-function fullMask(address: IpAddress): IpAddress {
-  return address.map(() => 0xff);
 }
 
 function databaseMismatch(

@@ -4,17 +4,15 @@
  * Source: PostgreSQL, "User Name Maps".
  */
 
-import { ConfigError } from "../config/config_error.ts";
-import { inOrder } from "../config/load.ts";
-import { readRuleFile, type RuleFileIo, type RuleLine, type RuleToken } from "./rule_file.ts";
+import type { ConfigError } from "../config/config_error.ts";
 import {
-  isKeyword,
-  isMeant,
-  type NameRule,
-  readNameRule,
+  readRules,
   RuleError,
-  withPattern,
-} from "./rule_names.ts";
+  type RuleFileIo,
+  type RuleLine,
+  type RuleToken,
+} from "./rule_file.ts";
+import { isKeyword, isMeant, type NameRule, readNameRule, withPattern } from "./rule_names.ts";
 
 /** Stands in a database user's name for what the first group of the pattern captured. */
 const CAPTURED = "\\1";
@@ -28,6 +26,8 @@ type MappedUser =
 
 /** One line. */
 interface IdentRule {
+  /** As it is written. */
+  readonly text: string;
   readonly map: string;
   readonly systemUser: NameRule;
   readonly databaseUser: MappedUser;
@@ -41,29 +41,21 @@ export interface IdentFile {
 
 /** Reads the file at `path` and all it includes. It rejects never. */
 export async function readIdentFile(path: string, io: RuleFileIo): Promise<IdentFile> {
-  const { errors, files, lines } = await readRuleFile(path, io);
-  const all = [...errors];
-  const rules: IdentRule[] = [];
-  for (const line of lines) {
-    try {
-      rules.push(readIdentLine(line));
-    } catch (error) {
-      if (!(error instanceof RuleError)) throw error;
-      all.push(new ConfigError(line, error.message));
-    }
-  }
-  return { maps: new IdentMaps(rules, lines.map(({ text }) => text)), errors: inOrder(all, files) };
+  const { errors, rules } = await readRules(path, { io, readLine: readIdentLine });
+  return { maps: new IdentMaps(rules), errors };
 }
 
 /** All maps of a file. */
 export class IdentMaps {
-  /** Its lines, as they are written. */
-  readonly texts: readonly string[];
   readonly #rules: readonly IdentRule[];
 
-  constructor(rules: readonly IdentRule[] = [], texts: readonly string[] = []) {
+  constructor(rules: readonly IdentRule[] = []) {
     this.#rules = rules;
-    this.texts = texts;
+  }
+
+  /** Its lines, as they are written. */
+  get texts(): readonly string[] {
+    return this.#rules.map(({ text }) => text);
   }
 
   /** Whether there is a line of this map. */
@@ -97,7 +89,7 @@ function withCaptured(
   return { kind: "name", name: databaseUser.name.replace(CAPTURED, () => captured) };
 }
 
-function readIdentLine({ fields }: RuleLine): IdentRule {
+function readIdentLine({ fields, text }: RuleLine): IdentRule {
   const [map, system, database, more] = fields;
   if (map === undefined || system === undefined || database === undefined) {
     throw new RuleError("Expected a map name, a system user and a database user");
@@ -109,7 +101,8 @@ function readIdentLine({ fields }: RuleLine): IdentRule {
     if (field.length > 1) throw new RuleError("There are several values in one field");
   }
   const systemUser = readNameRule(system[0]!);
-  return { map: map[0]!.text, systemUser, databaseUser: readMappedUser(database[0]!, systemUser) };
+  const databaseUser = readMappedUser(database[0]!, systemUser);
+  return { text, map: map[0]!.text, systemUser, databaseUser };
 }
 
 function readMappedUser(token: RuleToken, systemUser: NameRule): MappedUser {

@@ -12,14 +12,6 @@ export function parseIp(text: string): IpAddress | undefined {
   return text.includes(":") ? ipv6Bytes(text) : parseUnmapped(text);
 }
 
-/**
- * The address of a peer. One that reached an IPv6 socket over IPv4 is what it was before; a zone
- * (`fe80::1%eth0`) does not count, as in PostgreSQL.
- */
-export function peerIp(text: string): IpAddress | undefined {
-  return parseUnmapped(text.replace(/%.*$/s, ""));
-}
-
 /** Reads the number behind the slash; undefined if it is none for such an address. */
 export function parsePrefix(address: IpAddress, text: string): IpAddress | undefined {
   if (!/^\d{1,3}$/.test(text) || Number(text) > address.length * 8) return undefined;

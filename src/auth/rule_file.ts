@@ -8,6 +8,7 @@
 import { errorText } from "../base/error_text.ts";
 import { ConfigError, type Place } from "../config/config_error.ts";
 import { resolvePath } from "../config/config_io.ts";
+import { inOrder } from "../config/load.ts";
 
 /** The outside world as a reader of rules sees it. */
 export interface RuleFileIo {
@@ -56,6 +57,33 @@ const MAX_ERRORS = 100;
 const MAX_FILE_LENGTH = 4_194_304;
 
 const INCLUDES: readonly string[] = ["include", "include_if_exists", "include_dir"];
+
+/** What is wrong with a line; whoever reads the line knows where it stands. */
+export class RuleError extends Error {
+  override readonly name = "RuleError";
+}
+
+/**
+ * Reads the file at `path` and all it includes, each line by `readLine`, which may throw a RuleError.
+ * It rejects never: use the rules only if there are no errors. Those are in the order of the files.
+ */
+export async function readRules<Rule>(
+  path: string,
+  { io, readLine }: { readonly io: RuleFileIo; readonly readLine: (line: RuleLine) => Rule },
+): Promise<{ readonly rules: readonly Rule[]; readonly errors: readonly ConfigError[] }> {
+  const { errors, files, lines } = await readRuleFile(path, io);
+  const all = [...errors];
+  const rules: Rule[] = [];
+  for (const line of lines) {
+    try {
+      rules.push(readLine(line));
+    } catch (error) {
+      if (!(error instanceof RuleError)) throw error;
+      all.push(new ConfigError(line, error.message));
+    }
+  }
+  return { rules, errors: inOrder(all, files) };
+}
 
 /** Reads the file at `path`. It rejects never: what is wrong is in `errors`. */
 export async function readRuleFile(path: string, io: RuleFileIo): Promise<RuleFile> {

@@ -1,12 +1,7 @@
 /** Names in the fields of a rule: plain ones and regular expressions. Pure. */
 
 import { NamePattern, PatternError } from "./name_pattern.ts";
-import type { RuleToken } from "./rule_file.ts";
-
-/** What is wrong with a line; whoever reads the line knows where it stands. */
-export class RuleError extends Error {
-  override readonly name = "RuleError";
-}
+import { RuleError, type RuleToken } from "./rule_file.ts";
 
 /** A name, or a pattern of names. */
 export type NameRule =

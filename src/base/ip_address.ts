@@ -30,6 +30,14 @@ export function parseIp(text: string): Uint8Array | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
 
+/**
+ * The address of a peer. One that reached an IPv6 socket over IPv4 is what it was before; a zone
+ * (`fe80::1%eth0`) does not count, as in PostgreSQL.
+ */
+export function peerIp(host: string): IpAddress | undefined {
+  return parseIp(host.replace(/%.*$/s, ""));
+}
+
 /** An address as text: IPv6 in hexadecimal groups, the longest run of zeros left out. */
 export function ipText(bytes: Uint8Array): string {
   const plain = unmapped(bytes);
@@ -47,7 +55,7 @@ export function ipText(bytes: Uint8Array): string {
  */
 export function peerGroup(host: string): string {
   if (!host.includes(":")) return host;
-  const bytes = parseIp(host.split("%")[0]!);
+  const bytes = peerIp(host);
   if (bytes?.length !== IPV6_BYTES) return host;
   return `${ipText(bytes.map((byte, at) => at < IPV6_SITE_BYTES ? byte : 0))}/64`;
 }
@@ -58,11 +66,16 @@ export function parseIpRange(text: string): IpRange | undefined {
   const address = parseIp(host);
   if (address === undefined || rest.length > 0) return undefined;
   const bitCount = address.length * 8;
-  if (prefix === undefined) return { address, mask: prefixMask(address, bitCount) };
+  if (prefix === undefined) return onlyAddress(address);
   if (!/^(0|[1-9]\d{0,2})$/.test(prefix)) return undefined;
   const isWrittenAsIpv6 = host.includes(":") && address.length === IPV4_BYTES;
   const bits = Number(prefix) - (isWrittenAsIpv6 ? MAPPED_PREFIX_BITS : 0);
   return bits >= 0 && bits <= bitCount ? { address, mask: prefixMask(address, bits) } : undefined;
+}
+
+/** The range of one address. */
+export function onlyAddress(address: IpAddress): IpRange {
+  return { address, mask: prefixMask(address, address.length * 8) };
 }
 
 /** The mask for such an address that begins with so many ones. */

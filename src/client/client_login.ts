@@ -3,7 +3,6 @@
  * authentication, and the welcome. Whether the database exists is told only after authentication.
  */
 
-import { Deferred } from "../base/deferred.ts";
 import type { Random } from "../base/random.ts";
 import {
   ClientAuthentication,
@@ -34,6 +33,7 @@ import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { ClientService, ClientSession } from "./client_session.ts";
 import { CredentialWait } from "./credential_wait.ts";
 import type { LoginInput } from "./login_input.ts";
+import { LoginWait } from "./login_wait.ts";
 import type { Relay, ServerPool } from "./relay.ts";
 import { type ClientIntent, nameWithHost, readIntent } from "./startup_parameters.ts";
 import { turnedAwayError } from "./turned_away.ts";
@@ -188,7 +188,7 @@ export class ClientLogin {
     // Without a wait there is nothing to await: most users are known at once.
     if (known instanceof CredentialWait) {
       const before = this.#desk.settings();
-      this.#credential = await this.#waitFor(known);
+      this.#credential = await known.hold(this.#client);
       if (!this.#client.isOpen) return false;
       // That may have been long, and the rules of now may want more of the client, or nothing of it.
       if (this.#desk.settings() !== before) {
@@ -233,13 +233,6 @@ export class ClientLogin {
     if (!this.#client.isOpen) return false;
     if (step.message !== undefined) await this.#client.send(step.message);
     return this.#client.isOpen;
-  }
-
-  /** What is found, unless the client leaves first. */
-  async #waitFor(wait: CredentialWait): Promise<UserCredential | undefined> {
-    this.#client.setService(wait);
-    this.#client.watchForEnd();
-    return await wait.outcome;
   }
 
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
@@ -288,8 +281,7 @@ export class ClientLogin {
     const got = pool.acquireWelcome(wait.place);
     if (got instanceof StandingFailure) throw turnedAwayError(got);
     if (got !== undefined) return got;
-    this.#client.setService(wait);
-    return await wait.parameters;
+    return await wait.hold(this.#client);
   }
 
   async #welcome(
@@ -314,36 +306,28 @@ export class ClientLogin {
 }
 
 /** A client in the queue of those logging in. */
-class WelcomeWait implements ClientService, WelcomeRequest<PgError> {
+class WelcomeWait extends LoginWait<ReadonlyMap<string, string>>
+  implements WelcomeRequest<PgError> {
   readonly place: WaitingPlace<WelcomeRequest<PgError>>;
   readonly #pool: ServerPool;
-  readonly #outcome = new Deferred<ReadonlyMap<string, string> | undefined>();
 
   constructor(pool: ServerPool) {
+    super();
     this.#pool = pool;
     this.place = new WaitingPlace<WelcomeRequest<PgError>>(this);
   }
 
-  /** Resolves with undefined when the client is gone. */
-  get parameters(): Promise<ReadonlyMap<string, string> | undefined> {
-    return this.#outcome.promise;
-  }
-
   welcome(parameters: ReadonlyMap<string, string>): void {
-    this.#outcome.resolve(parameters);
+    this.settle(parameters);
   }
 
-  refuse(error: PgError): void {
-    this.#outcome.reject(new PgError(error.sqlstate, error.message));
+  override refuse(error: PgError): void {
+    super.refuse(new PgError(error.sqlstate, error.message));
   }
 
-  onClientChunk(): never {
-    throw new PgError(SQLSTATE.protocolViolation, "Nothing may be sent before the login is over");
-  }
-
-  detach(): void {
+  override detach(): void {
     this.#pool.cancelWelcome(this.place);
-    this.#outcome.resolve(undefined);
+    super.detach();
   }
 }
 

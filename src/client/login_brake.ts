@@ -2,13 +2,11 @@
 
 import { FailedLogins } from "../auth/failed_logins.ts";
 import type { Clock } from "../base/clock.ts";
-import { Deferred } from "../base/deferred.ts";
 import { peerGroup } from "../base/ip_address.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Logger } from "../log/logger.ts";
-import { PgError } from "../wire/pg_error.ts";
-import { SQLSTATE } from "../wire/sqlstate.ts";
-import { clientLabel, type ClientService, type ClientSession } from "./client_session.ts";
+import { clientLabel, type ClientSession } from "./client_session.ts";
+import { LoginWait } from "./login_wait.ts";
 
 /** Whoever is refused hears that, and not `client_login_timeout`: so long before that, at least. */
 const MARGIN_MS = 1_000;
@@ -52,15 +50,13 @@ export class LoginBrake {
     if (!client.isOpen) return;
     const pause = new Pause(nowMs + delayMs);
     this.#held.add(pause);
-    client.setService(pause);
-    client.watchForEnd();
-    await pause.ended;
+    await pause.hold(client);
     this.#held.delete(pause);
   }
 
   /** Lets go whose time has come. */
   release(nowMs: number): void {
-    for (const pause of this.#held) if (pause.endsAtMs <= nowMs) pause.detach();
+    for (const pause of this.#held) if (pause.endsAtMs <= nowMs) pause.settle();
   }
 
   /** What is left of the client's time to log in. */
@@ -71,23 +67,11 @@ export class LoginBrake {
 }
 
 /** One client that waits. */
-class Pause implements ClientService {
+class Pause extends LoginWait<void> {
   readonly endsAtMs: number;
-  readonly #ended = new Deferred<void>();
 
   constructor(endsAtMs: number) {
+    super();
     this.endsAtMs = endsAtMs;
-  }
-
-  get ended(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  onClientChunk(): never {
-    throw new PgError(SQLSTATE.protocolViolation, "Nothing may be sent before the login is over");
-  }
-
-  detach(): void {
-    this.#ended.resolve();
   }
 }

@@ -12,6 +12,8 @@ import { MAX_STARTUP_BYTES, startupPacketBytes } from "../wire/startup_packet.ts
 /** Longest message of a login: a password; PostgreSQL's own limit is of this order. */
 const MAX_LOGIN_MESSAGE_BYTES = MAX_STARTUP_BYTES;
 
+const NO_BYTES = new Uint8Array(0);
+
 /** A message of the login. */
 export interface LoginMessage {
   readonly type: number;
@@ -21,7 +23,7 @@ export interface LoginMessage {
 /** Reads packets from the chunks of a stream. */
 export class LoginInput {
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
 
   constructor(chunks: AsyncIterator<Uint8Array, void, void>) {
     this.#chunks = chunks;
@@ -77,9 +79,9 @@ export class LoginInput {
     return { type: bytes[0]!, body: bytes.subarray(HEADER_BYTES) };
   }
 
-  /** What was received beyond the login. */
+  /** What was received beyond the login. It may be kept as long as the client: it keeps nothing else. */
   rest(): Uint8Array {
-    return this.#take(this.#held.length);
+    return this.#held.length === 0 ? NO_BYTES : this.#take(this.#held.length).slice();
   }
 
   async #hold(count: number): Promise<boolean> {

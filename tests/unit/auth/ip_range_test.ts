@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { isInRange } from "../../../src/base/ip_address.ts";
-import { parseIp, parsePrefix, peerIp } from "../../../src/auth/ip_range.ts";
+import { parseIp, parsePrefix } from "../../../src/auth/ip_range.ts";
 
 function hex(text: string): string | undefined {
   return parseIp(text) &&
@@ -50,13 +50,6 @@ Deno.test("parseIp() takes nothing for an address that is none", () => {
   ) {
     assert.equal(parseIp(text), undefined, text);
   }
-});
-
-Deno.test("peerIp() sees an IPv4 address through its IPv6 form, and past a zone", () => {
-  assert.deepEqual(peerIp("::ffff:10.1.2.3"), parseIp("10.1.2.3"));
-  assert.deepEqual(peerIp("::FFFF:0a01:0203"), parseIp("10.1.2.3"));
-  assert.deepEqual(peerIp("fe80::1%eth0"), parseIp("fe80::1"));
-  assert.equal(peerIp("unix"), undefined);
 });
 
 Deno.test("isInRange() compares the bits of the mask, within one family", () => {

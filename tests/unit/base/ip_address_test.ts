@@ -5,6 +5,7 @@ import {
   parseIp,
   parseIpRange,
   peerGroup,
+  peerIp,
 } from "../../../src/base/ip_address.ts";
 
 Deno.test("parseIp() and ipText() give an address back in its usual form", () => {
@@ -67,6 +68,13 @@ Deno.test("parseIpRange() answers undefined for what is no range", () => {
     ...["::/129", "::ffff:10.0.0.0/95", "10.0.0/8", "all", "10.0.0.0/255.0.0.0", "10.0.0.0/ 8"],
   ];
   for (const text of texts) assert.equal(parseIpRange(text), undefined, text);
+});
+
+Deno.test("peerIp() sees an IPv4 address through its IPv6 form, and past a zone", () => {
+  assert.deepEqual(peerIp("::ffff:10.1.2.3"), parseIp("10.1.2.3"));
+  assert.deepEqual(peerIp("::FFFF:0a01:0203"), parseIp("10.1.2.3"));
+  assert.deepEqual(peerIp("fe80::1%eth0"), parseIp("fe80::1"));
+  assert.equal(peerIp("unix"), undefined);
 });
 
 Deno.test("peerGroup() takes the addresses of one IPv6 subnet for one peer's", () => {

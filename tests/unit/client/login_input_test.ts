@@ -54,6 +54,16 @@ Deno.test("LoginInput.rest() gives what came beyond the login", async () => {
   assert.equal(reader.rest().length, 0);
 });
 
+Deno.test("LoginInput.rest() keeps nothing of the login, passwords least of all", async () => {
+  for (const behind of [new Uint8Array(0), frontend.query("select 1")]) {
+    const reader = input(STARTUP, join(PASSWORD, behind));
+    await reader.startupPacket();
+    await reader.message();
+    const rest = reader.rest();
+    assert.deepEqual([rest, rest.buffer.byteLength], [behind, behind.length]);
+  }
+});
+
 Deno.test("LoginInput answers undefined when the stream ends before the packet does", async () => {
   for (let length = 0; length < PASSWORD.length; length++) {
     assert.equal(await input(PASSWORD.subarray(0, length)).message(), undefined);

@@ -1,0 +1,100 @@
+/** The files that the configuration consists of, as this process reads them. */
+
+import { errorText } from "../base/error_text.ts";
+import type { RuleFileIo } from "../auth/rule_file.ts";
+import { parseUserList } from "../auth/user_list.ts";
+import type { Config } from "../config/config.ts";
+import { ConfigError, ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
+import { NoLibcError } from "../net/native/libc.ts";
+import { ProcessLibc } from "../net/native/process_libc.ts";
+import { type AuthRules, loadAuthRules, needsSystemUsers } from "./auth_rules.ts";
+import type { LoadedConfig } from "./live_config.ts";
+import type { UserListFile } from "./reloader.ts";
+
+/** Where the configuration comes from. */
+export const FILE_IO: ConfigIo = {
+  readTextFile: (path) => Deno.readTextFile(path),
+  env: (name) => Deno.env.get(name),
+};
+
+/** Where rules come from. */
+const RULE_FILE_IO: RuleFileIo = {
+  async readTextFile(path) {
+    try {
+      return await Deno.readTextFile(path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  },
+  async listFiles(path) {
+    const names: string[] = [];
+    for await (const { isDirectory, name } of Deno.readDir(path)) {
+      if (!isDirectory) names.push(name);
+    }
+    return names;
+  },
+};
+
+/** `auth_file`. */
+export const USER_LIST_FILE: UserListFile = {
+  async stampOf(path) {
+    try {
+      const { ino, mtime, size } = await Deno.stat(path);
+      return JSON.stringify([path, ino, mtime?.getTime(), size]);
+    } catch (error) {
+      // That it cannot be looked at is a state of its own, and reading it says what is wrong.
+      return JSON.stringify([path, errorText(error)]);
+    }
+  },
+
+  async read(path) {
+    let text: string;
+    try {
+      text = await Deno.readTextFile(path);
+    } catch (error) {
+      throw new UserListError([`Cannot read auth_file ${path}: ${errorText(error)}`]);
+    }
+    const { problems, users } = parseUserList(text);
+    if (problems.length > 0) {
+      throw new UserListError(problems.map(({ line, message }) => `${path}:${line}: ${message}`));
+    }
+    return users;
+  },
+};
+
+/** What is wrong with `auth_file`. */
+export class UserListError extends Error {
+  override readonly name = "UserListError";
+
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+  }
+}
+
+/**
+ * Reads the configuration and the files it names.
+ * @throws {ConfigErrors | UserListError} If anything is wrong.
+ */
+export async function loadFiles(path: string): Promise<LoadedConfig> {
+  const config = await loadConfig(path, FILE_IO);
+  const rules = await loadAuthRules(config, RULE_FILE_IO);
+  checkSystemUsers(config, rules);
+  const { authFile } = config.settings;
+  if (authFile === undefined) return { config, userList: new Map(), rules };
+  // First of all: what changes while it is being read is read again.
+  const userListStamp = await USER_LIST_FILE.stampOf(authFile);
+  return { config, userList: await USER_LIST_FILE.read(authFile), userListStamp, rules };
+}
+
+/** @throws {ConfigErrors} If the system is to be asked who its users are, and cannot be. */
+function checkSystemUsers({ path, settings }: Config, rules: AuthRules | undefined): void {
+  if (!needsSystemUsers(settings, rules)) return;
+  try {
+    ProcessLibc.open()[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof NoLibcError)) throw error;
+    const message = `Cannot authenticate by peer: ${error.message}`;
+    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
+  }
+}
