@@ -49,7 +49,7 @@ export class MessageCursor {
   isContinuation = false;
   /** Whether the current piece is the whole message. */
   isWhole = false;
-  /** Where the current piece lies; as it is until the next `feed()`. */
+  /** Where the current piece lies, as long as `next()` has not said that the chunk is used up. */
   buffer: Uint8Array = NO_BYTES;
   start = 0;
   end = 0;
@@ -172,7 +172,7 @@ export class MessageCursor {
 
   #continueStream(): boolean {
     const available = this.#chunkLength - this.#position;
-    if (available === 0) return false;
+    if (available === 0) return this.#letGo();
     const count = Math.min(available, this.#streamRemaining);
     this.isContinuation = true;
     this.isWhole = false;
@@ -184,18 +184,25 @@ export class MessageCursor {
     return true;
   }
 
+  /** The chunk is used up: it goes back to whom it was borrowed from. A cursor may be idle for hours. */
+  #letGo(): false {
+    this.#chunk = NO_BYTES;
+    this.buffer = NO_BYTES;
+    return false;
+  }
+
   #carryRest(): boolean {
     if (this.#position < this.#chunkLength) {
       this.#carryBytes(this.#chunkLength - this.#position);
     }
-    return false;
+    return this.#letGo();
   }
 
   #continueCarry(): boolean {
-    if (!this.#carryUpTo(HEADER_BYTES)) return false;
+    if (!this.#carryUpTo(HEADER_BYTES)) return this.#letGo();
     const total = this.#totalBytes(this.#carry, 0);
     const type = this.#carry[0]!;
-    if (!this.#carryUpTo(this.#neededBytes(type, total))) return false;
+    if (!this.#carryUpTo(this.#neededBytes(type, total))) return this.#letGo();
     this.type = type;
     this.isContinuation = false;
     this.isWhole = this.#carriedCount === total;

@@ -151,6 +151,20 @@ Deno.test("MessageCursor passes on what an inspected message begins with when it
   assert.deepEqual([rest!.text.length, rest!.isContinuation], [1, true]);
 });
 
+Deno.test("MessageCursor keeps nothing of a chunk that is used up", () => {
+  const chunks = [
+    message(D, "whole"),
+    message(D, "in part").subarray(0, 8),
+    message(Z).subarray(0, 3),
+  ];
+  for (const chunk of chunks) {
+    const cursor = new MessageCursor(LIMITS);
+    cursor.feed(chunk, chunk.length);
+    while (cursor.next()) assert.equal(cursor.buffer, chunk);
+    assert.equal(cursor.buffer.length, 0);
+  }
+});
+
 Deno.test("MessageCursor goes on with a message that was begun elsewhere", () => {
   const cursor = new MessageCursor(LIMITS);
   const bytes = joined(message(D, "the rest of it"), message(Z, "I"));
