@@ -3,6 +3,8 @@
  * nothing above `net/` knows what is below it.
  */
 
+import type { TlsHandshake, TlsInUse, TlsStart } from "./tls.ts";
+
 /** One end of a connection. */
 export interface Endpoint {
   /** Address without port, or `unix` for a unix socket, as SHOW CLIENTS prints it. */
@@ -37,6 +39,16 @@ export interface ByteStream {
   readonly peerUid: number | undefined;
   readonly isUnix: boolean;
   readonly isClosed: boolean;
+  /** What the bytes are protected by; undefined for plain text. */
+  readonly tls: TlsInUse | undefined;
+
+  /**
+   * Goes over to TLS: all that is sent and received from now on. To be called once, while nobody
+   * reads and no write is waited for; a `chunks()` that was begun goes on where it stopped. To close
+   * the stream ends the handshake.
+   * @throws {TlsHandshakeError} If it fails, or the connection ends. To be closed then.
+   */
+  startTls(start: TlsStart): Promise<TlsHandshake>;
 
   /**
    * Received chunks, each borrowed until the next one is asked for. Ends when the peer ends, when
@@ -69,7 +81,7 @@ export interface ByteStream {
    */
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void>;
 
-  /** Says that nothing more will be sent; receiving goes on. */
+  /** Says that nothing more will be sent (in TLS by close_notify, too); receiving goes on. */
   finishWriting(): void;
 
   /** Closes at once; what was not sent is lost. May be called twice. */

@@ -1,6 +1,7 @@
 /** What an I/O engine offers: listening and dialing. */
 
 import type { ByteStream } from "./byte_stream.ts";
+import type { TlsEngine } from "./tls.ts";
 
 /** Where to listen. */
 export type ListenAddress =
@@ -65,6 +66,8 @@ export interface TcpOptions {
 
 /** An I/O engine. */
 export interface Network {
+  readonly tls: TlsEngine;
+
   /**
    * Starts listening.
    * @throws {ListenError} If the address is in use or cannot be bound.

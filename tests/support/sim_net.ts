@@ -23,6 +23,7 @@ import {
   type ServerAddress,
   type StreamOptions,
 } from "../../src/net/network.ts";
+import { NoTls } from "../../src/net/no_tls.ts";
 import { eventTurn } from "./event_turn.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, Lane, type SimRules, SimStream, type WriteAnswers } from "./sim_stream.ts";
@@ -72,6 +73,7 @@ type SimEvent = () => void;
 
 /** The network. */
 export class SimNetwork implements Network {
+  readonly tls = new NoTls();
   /** May be changed while running; streams obey at once. */
   readonly rules: SimRules;
   /** User ID behind connections to unix sockets, as the accepting side learns it. */

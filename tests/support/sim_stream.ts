@@ -9,7 +9,9 @@
 
 import { assert } from "../../src/base/assert.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../../src/net/byte_stream.ts";
+import { noHandshake } from "../../src/net/no_tls.ts";
 import { SinkHold } from "../../src/net/sink_hold.ts";
+import type { TlsHandshake } from "../../src/net/tls.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
 /** How received bytes are cut: as much as there is, single bytes, or anywhere. */
@@ -252,6 +254,14 @@ export class SimStream implements ByteStream {
     this.#out = options.outgoing;
     this.#rules = options.rules;
     this.#buffer = new Uint8Array(options.receiveBytes);
+  }
+
+  get tls(): undefined {
+    return undefined;
+  }
+
+  startTls(): Promise<TlsHandshake> {
+    return noHandshake();
   }
 
   get isClosed(): boolean {

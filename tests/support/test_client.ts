@@ -9,6 +9,7 @@ import { ServerAuthentication } from "../../src/auth/server_authentication.ts";
 import type { Random } from "../../src/base/random.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
+import { noHandshake } from "../../src/net/no_tls.ts";
 import { saysItIsOver } from "./connection_end.ts";
 import {
   frontend,
@@ -290,6 +291,8 @@ function overConn(conn: Deno.Conn): ByteStream {
     local: { host: "", port: 0 },
     peerUid: undefined,
     isUnix: conn.localAddr.transport === "unix",
+    tls: undefined,
+    startTls: noHandshake,
     resume: () => {},
     watch: () => {},
     get isClosed() {

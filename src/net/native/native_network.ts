@@ -15,6 +15,7 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
+import { NoTls } from "../no_tls.ts";
 import { boundAddress, openListener } from "../open_listener.ts";
 import type { LibcCalls } from "./libc.ts";
 import { openWithDescriptor } from "./listening_descriptor.ts";
@@ -46,6 +47,7 @@ interface OpenListener {
 
 /** Sockets of the C library as an I/O engine. */
 export class NativeNetwork implements Network {
+  readonly tls = new NoTls();
   readonly #options: NativeNetworkOptions;
   readonly #turn: RuntimeTurn;
   readonly #reactor: Reactor;

@@ -23,6 +23,8 @@ import {
   type SinkAnswer,
 } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
+import { noHandshake } from "../no_tls.ts";
+import type { TlsHandshake } from "../tls.ts";
 import type { BufferShelf } from "./buffer_pool.ts";
 import { type Channel, PlainChannel } from "./channel.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
@@ -146,6 +148,14 @@ export class NativeStream implements ByteStream, ReactorHandler {
     this.remote = parts.remote;
     this.isUnix = parts.isUnix;
     parts.reactor.register(parts.descriptor, READING_EVENTS, this);
+  }
+
+  get tls(): undefined {
+    return undefined;
+  }
+
+  startTls(): Promise<TlsHandshake> {
+    return noHandshake();
   }
 
   get isClosed(): boolean {

@@ -15,6 +15,7 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
+import { NoTls } from "../no_tls.ts";
 import { boundAddress, openListener } from "../open_listener.ts";
 import { unixAddress } from "../unix_socket.ts";
 import { acceptedConns } from "./accepted_conns.ts";
@@ -39,6 +40,7 @@ export interface PortableNetworkOptions {
 
 /** Deno's own sockets as an I/O engine. */
 export class PortableNetwork implements Network {
+  readonly tls = new NoTls();
   readonly #options: PortableNetworkOptions;
 
   constructor(options: PortableNetworkOptions) {

@@ -9,6 +9,8 @@ import { nextTurn } from "../../base/turn.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
 import { SinkHold } from "../sink_hold.ts";
+import { noHandshake } from "../no_tls.ts";
+import type { TlsHandshake } from "../tls.ts";
 import { isConnectionEnd } from "./connection_end.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
@@ -62,6 +64,14 @@ export class PortableStream implements ByteStream {
     this.peerUid = peerUid;
     this.isUnix = isUnix;
     this.#buffer = new Uint8Array(Math.min(IDLE_RECEIVE_BYTES, options.receiveBytes));
+  }
+
+  get tls(): undefined {
+    return undefined;
+  }
+
+  startTls(): Promise<TlsHandshake> {
+    return noHandshake();
   }
 
   get isClosed(): boolean {

@@ -29,6 +29,7 @@ import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
+import { noHandshake, NoTls } from "../../../src/net/no_tls.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
 import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
@@ -58,6 +59,8 @@ export class StubStream implements ByteStream {
   readonly local: Endpoint;
   readonly peerUid = undefined;
   readonly isUnix = false;
+  readonly tls = undefined;
+  readonly startTls = noHandshake;
   isClosed = false;
   /** What a write waits for, if the peer is slow. */
   slowness: Promise<void> | undefined;
@@ -239,6 +242,7 @@ export class ConsoleFixture implements ConsoleContext {
     const sink = { write: (line: string) => void this.logLines.push(line) };
     this.#log = new Logger({ clock: this.clock, processId: 1, sink, verbosity: 0 });
     this.#network = {
+      tls: new NoTls(),
       listen: () => Promise.reject(new Error("Nothing listens here")),
       dial: (address) => this.#dial(address),
     };

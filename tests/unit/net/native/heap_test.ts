@@ -18,6 +18,7 @@ import { EVENT } from "../../../../src/net/native/libc.ts";
 import { NativeStream } from "../../../../src/net/native/native_stream.ts";
 import { Reactor } from "../../../../src/net/native/reactor.ts";
 import type { Network, StreamOptions } from "../../../../src/net/network.ts";
+import { NoTls } from "../../../../src/net/no_tls.ts";
 import { eventually } from "../../../support/eventually.ts";
 import { backend, frontend, join } from "../../../support/messages.ts";
 
@@ -200,6 +201,7 @@ async function openLinked(exchange: Exchange) {
     });
   const ended = Promise.withResolvers<void>();
   const network: Network = {
+    tls: new NoTls(),
     listen: (address, options) =>
       Promise.resolve({
         address,
