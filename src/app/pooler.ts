@@ -247,6 +247,7 @@ export class Pooler {
       tracked,
       rewriter,
       live: this.live,
+      tls: this.tls,
       rules: new LoginRules({
         live: this.live,
         log,

@@ -21,6 +21,11 @@ export function hasClientCertificates(settings: Settings): boolean {
   return settings.clientTlsSslmode !== "disable" && settings.clientTlsCaFile !== "";
 }
 
+/** Whether a mode lets nobody in without TLS. */
+export function isDemanding(mode: Settings["clientTlsSslmode"]): boolean {
+  return mode === "require" || isVerifying(mode);
+}
+
 /** Whether a mode demands a certificate that can be verified. */
 export function isVerifying(mode: Settings["clientTlsSslmode"]): boolean {
   return mode === "verify-ca" || mode === "verify-full";
