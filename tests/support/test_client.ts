@@ -141,8 +141,8 @@ export class TestClient {
       random: FIXED_RANDOM,
       derivation: new KeyDerivation(),
       ...(channelBinding === undefined ? {} : { channelBinding }),
-      ...(this.stream.tls === undefined ? {} : { tls: { endPoint: this.#endPoint } }),
     });
+    if (this.stream.tls !== undefined) exchange.noteTls({ endPoint: this.#endPoint });
     for (;;) {
       const received = await this.receive();
       if (received === undefined) throw new Error("The connection ended during the login");

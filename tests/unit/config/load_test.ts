@@ -250,7 +250,7 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
   const settings = [
-    ...["cert", "ldap", "pam"].map((type) => `auth_type = "${type}"`),
+    ...["ldap", "pam"].map((type) => `auth_type = "${type}"`),
     ...["require", "verify-ca", "verify-full"].map((mode) => `server_tls_sslmode = "${mode}"`),
   ];
   for (const setting of settings) {
