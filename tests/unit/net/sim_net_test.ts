@@ -8,6 +8,7 @@ import { SeededRandom } from "../../support/seeded_random.ts";
 import { type Chunking, SimNetwork, type WriteAnswers } from "../../support/sim_net.ts";
 import { byteStreamSuite } from "./byte_stream_suite.ts";
 import type { NetworkUnderTest } from "./stream_pair.ts";
+import { tlsStreamSuite } from "./tls_stream_suite.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
 import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
 
@@ -78,6 +79,16 @@ const MANNERS: readonly (readonly [name: string, manner: Manner])[] = [
 
 for (const [name, manner] of MANNERS) {
   byteStreamSuite({ name, open: () => Promise.resolve(simulated(manner)) });
+}
+
+for (const [name, manner] of MANNERS) {
+  if (manner.speaksTls !== true) continue;
+  tlsStreamSuite({
+    name: `${name}, from plain text`,
+    open: () => Promise.resolve(simulated(manner)),
+    material: MATERIAL,
+    abilities: { oldVersions: true, revocations: true, ciphers: true, curves: true },
+  });
 }
 
 const STREAM_OPTIONS = { receiveBytes: 100, maxBusyReads: 0, tcp: SYSTEM_TCP };
