@@ -45,12 +45,10 @@ export class PortableTls implements TlsEngine {
   }
 }
 
-type Verification = TlsContextOptions["verification"];
-
 /** A context of the runtime's TLS. */
 export class PortableTlsContext implements TlsContext {
   readonly peer: "client" | "server";
-  readonly verification: Verification;
+  readonly verification: TlsContextOptions["verification"];
   /** Whether anybody is believed. */
   readonly hasAuthorities: boolean;
   #runtime: SecureContextOptions | undefined;
@@ -60,7 +58,7 @@ export class PortableTlsContext implements TlsContext {
     runtime: SecureContextOptions,
     { inUse, peer, verification }: {
       peer: "client" | "server";
-      verification: Verification;
+      verification: TlsContextOptions["verification"];
       inUse: Map<string, TlsInUse>;
     },
   ) {
