@@ -25,6 +25,12 @@ import type { Transport } from "./transport.ts";
 /** Encrypted in one go; more would be held twice while it waits. */
 const MAX_WRITE_BYTES = 65_536;
 
+/**
+ * Whoever starts TLS has a deadline for it. The runtime's own timer goes on after a handshake has
+ * failed, and keeps all of the connection for two minutes; 0 would mean its default.
+ */
+const NO_TIMEOUT = -1;
+
 /** What goes over to TLS: bytes in clear above, a transport below. */
 export class TlsTransport implements Transport {
   readonly #below: Transport;
@@ -95,7 +101,7 @@ export class TlsTransport implements Transport {
     await new Promise<void>((resolve) => {
       this.#socket!.write(part, () => resolve());
     });
-    // The runtime is content when it has encrypted them.
+    // Versions of the runtime are content when they have encrypted them.
     await this.#duplex.sent();
     const { failure } = this.#duplex;
     if (failure !== undefined) throw failure;
@@ -159,6 +165,7 @@ export class TlsTransport implements Transport {
       ALPNProtocols: [TLS_PROTOCOL],
       requestCert: verification !== "none",
       rejectUnauthorized: verification === "required",
+      handshakeTimeout: NO_TIMEOUT,
     });
     server.on("secureConnection", resolve);
     server.on("tlsClientError", (error, socket) => reject(refusal(socket) ?? error));
