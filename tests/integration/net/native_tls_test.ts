@@ -1,0 +1,26 @@
+/** TLS on the native engine: what every engine has to do, over real sockets of this machine. */
+
+import { byteStreamSuite } from "../../unit/net/byte_stream_suite.ts";
+import type { NetworkUnderTest } from "../../unit/net/stream_pair.ts";
+import { tlsStreamSuite } from "../../unit/net/tls_stream_suite.ts";
+import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
+import { UNNOTICED, type Unnoticed, withFaults } from "./native_faults.ts";
+
+const MATERIAL = makeTlsMaterial();
+
+const ABILITIES = { oldVersions: true, revocations: true, ciphers: true, curves: true };
+
+/** An engine whose streams all speak TLS. */
+async function secured(faults: Partial<Unnoticed>): Promise<NetworkUnderTest> {
+  const under = await withFaults(faults);
+  return Object.assign(under, { tls: () => tlsOfBothEnds(under.network.tls, MATERIAL) });
+}
+
+if (Deno.build.os === "linux") {
+  const open = () => withFaults({});
+  tlsStreamSuite({ name: "native", open, material: MATERIAL, abilities: ABILITIES });
+  byteStreamSuite({ name: "native TLS", open: () => secured({}) });
+  for (const unnoticed of UNNOTICED) {
+    byteStreamSuite({ name: `native TLS, ${unnoticed.name}`, open: () => secured(unnoticed) });
+  }
+}
