@@ -45,7 +45,8 @@ const X509_V_OK = 0;
 /** The protocols that are offered or taken, each behind its length (RFC 7301). */
 const PROTOCOLS = protocolList(TLS_PROTOCOL);
 
-const SYMBOLS = {
+/** OpenSSL's functions. A `long` or `size_t` that is small is taken for its lower 32 bits. */
+export const SYMBOLS = {
   BIO_ctrl_pending: { parameters: ["pointer"], result: "i32" },
   BIO_free: { parameters: ["pointer"], result: "i32" },
   BIO_new: { parameters: ["pointer"], result: "pointer" },
@@ -372,7 +373,7 @@ export class LibSsl implements Disposable {
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** For C: bytes with a zero behind them. */
-export function cText(text: string): Bytes {
+export function cText(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
 }
 
