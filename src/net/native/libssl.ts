@@ -164,6 +164,7 @@ export class LibSsl implements Disposable {
   /** By version and cipher. */
   readonly #inUse = new Map<number, TlsInUse>();
   #connectionCount = 0;
+  #isClosed = false;
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
     const call = library.symbols;
@@ -181,7 +182,11 @@ export class LibSsl implements Disposable {
         return selected === OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
       },
     );
-    this.#verifyAny = new Deno.UnsafeCallback(VERIFY, () => 1);
+    this.#verifyAny = new Deno.UnsafeCallback(VERIFY, (isGood) => {
+      // What was wrong is remembered elsewhere, and this is no failure of the connection.
+      if (isGood !== 1) call.ERR_clear_error();
+      return 1;
+    });
   }
 
   /**
@@ -198,6 +203,7 @@ export class LibSsl implements Disposable {
   /** Who still has a connection would call into nothing: then the library stays. */
   [Symbol.dispose](): void {
     if (this.#connectionCount > 0) return;
+    this.#isClosed = true;
     this.#call.BIO_free(this.#received);
     this.#call.BIO_free(this.#toSend);
     this.#selectProtocol.close();
@@ -224,6 +230,16 @@ export class LibSsl implements Disposable {
   /** Memory that can be read from and written to (BIO); belongs to the caller. */
   newMemory(): Handle {
     return present(this.#call.BIO_new(this.#call.BIO_s_mem()));
+  }
+
+  /** A new context (SSL_CTX); to be freed with `freeContext()`. */
+  newContext(): Handle {
+    return present(this.#call.SSL_CTX_new(this.#call.TLS_method()));
+  }
+
+  /** Gives a context up; its connections have a reference each. */
+  freeContext(context: Handle): void {
+    if (!this.#isClosed) this.#call.SSL_CTX_free(context);
   }
 
   /** A connection that has said nothing yet; to be freed with `free()`. */

@@ -64,7 +64,7 @@ export class TlsChannel implements Channel {
   #owedCount = 0;
   #isFinished = false;
   /** Why nothing gets through any more. */
-  #failure = "";
+  #failure = "the peer takes nothing";
 
   constructor({ buffers, connection, descriptor, libc, libssl }: TlsChannelOptions) {
     this.#libc = libc;

@@ -92,7 +92,7 @@ export class NativeTlsContext implements TlsContext {
     this.#buffers = buffers;
     this.peer = options.peer;
     this.#verifiesName = options.peer === "server" && options.verification === "name";
-    this.#handle = present(libssl.calls.SSL_CTX_new(libssl.calls.TLS_method()));
+    this.#handle = libssl.newContext();
     try {
       new ContextSetup(libssl, this.#handle).run(options);
     } catch (error) {
@@ -113,8 +113,7 @@ export class NativeTlsContext implements TlsContext {
   }
 
   [Symbol.dispose](): void {
-    // Connections have a reference each.
-    if (this.#handle !== undefined) this.libssl.calls.SSL_CTX_free(this.#handle);
+    if (this.#handle !== undefined) this.libssl.freeContext(this.#handle);
     this.#handle = undefined;
   }
 
