@@ -3,6 +3,8 @@
 import type { WorldOptions } from "../support/pooler_world.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
 
+import type { SimClientTls } from "./sim_client_tls.ts";
+
 /** One run. */
 export interface SimPlan {
   /**
@@ -20,6 +22,8 @@ export interface SimPlan {
   readonly maxOperations: number;
   readonly password: string | undefined;
   readonly world: WorldOptions;
+  /** How clients may be in TLS; undefined: there is none. */
+  readonly clientTls?: SimClientTls;
 }
 
 /** Draws a run. */
