@@ -306,12 +306,14 @@ export class ServerPools {
         ...own?.startupParameters ?? [],
       ]),
       replication: own?.replication ?? "none",
-      authentication: new ServerAuthentication({
-        userName: user,
-        credential: this.#serverCredential(pool, config),
-        random,
-        derivation,
-      }),
+      tls: undefined,
+      authentication: () =>
+        new ServerAuthentication({
+          userName: user,
+          credential: this.#serverCredential(pool, config),
+          random,
+          derivation,
+        }),
       protocolMinor: isOld ? 0 : NEWEST_MINOR,
       // With physical replication a server takes no SQL.
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
