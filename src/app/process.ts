@@ -27,6 +27,7 @@ import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
+import { TlsSetupError } from "../net/tls.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, USER_LIST_FILE, UserListError } from "./config_files.ts";
@@ -296,6 +297,7 @@ async function startPooler(
     engine: engine.name,
     loaded,
     load: loadFiles,
+    readTlsFile: (path) => Deno.readFile(path),
     userListFile: USER_LIST_FILE,
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
@@ -398,7 +400,7 @@ function isUsers(error: unknown): error is Error {
     error instanceof EngineError || error instanceof DescriptorError ||
     error instanceof ActivationError || error instanceof PidfileError ||
     error instanceof ReadinessFileError || error instanceof LogFileError ||
-    error instanceof ConsoleError;
+    error instanceof ConsoleError || error instanceof TlsSetupError;
 }
 
 function print(text: string, status: number): number {

@@ -9,13 +9,15 @@ import type { Secret } from "../base/secret.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { Logger } from "../log/logger.ts";
-import { reloadChanges } from "../maintenance/reload_changes.ts";
+import { reloadChanges, tlsFileChanges } from "../maintenance/reload_changes.ts";
 import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
+import { TlsSetupError } from "../net/tls.ts";
 import { databaseChanged } from "../server/server_end.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig, LoadedConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
+import type { PreparedTls, TlsContexts } from "./tls_contexts.ts";
 
 /** `auth_file`, by itself. */
 export interface UserListFile {
@@ -31,6 +33,7 @@ export interface ReloaderOptions {
   readonly pools: ServerPools;
   readonly clients: ClientRegistry;
   readonly log: Logger;
+  readonly tls: TlsContexts;
   readonly load: (path: string) => Promise<LoadedConfig>;
   readonly userListFile: UserListFile | undefined;
   /** Told before everything is read anew, and after it was taken over or not. */
@@ -76,12 +79,16 @@ export class Reloader {
    * @throws {ReloadError} If a file is bad, of which the log tells.
    */
   async plan(): Promise<readonly ReloadChange[]> {
-    const { live, load, log } = this.#options;
+    const { live, load, log, tls } = this.#options;
     const changes = await this.#inTurn(async () => {
       try {
         const read = await load(live.settings.conffile);
+        using prepared = await tls.prepare(read.config);
         // Not before: SET may have changed something meanwhile.
-        return reloadChanges(live.loaded, read);
+        return [
+          ...reloadChanges(live.loaded, read),
+          ...tlsFileChanges(tls.digests, prepared.digests),
+        ];
       } catch (error) {
         this.#logError(error);
         log.error("what a reload would change cannot be told");
@@ -110,17 +117,24 @@ export class Reloader {
   }
 
   /**
-   * Puts a configuration in force.
+   * Puts a configuration in force, with what was made ready for TLS; without that, its settings for
+   * TLS have to be those that are in force.
    * @throws If that cannot be done; then nothing has changed.
    */
-  takeOver(read: LoadedConfig): void {
-    const { live, log, onReloaded, onTakenOver, pools } = this.#options;
+  takeOver(read: LoadedConfig, prepared?: PreparedTls): void {
+    const { live, log, onReloaded, onTakenOver, pools, tls } = this.#options;
+    if (prepared === undefined && !tls.isMeantBy(read.config, live.config)) {
+      throw new TlsSetupError(
+        "Settings for TLS are taken over by RELOAD: change them in the configuration file",
+      );
+    }
     const names = new Set([...pools.registry.all()].map(({ database }) => database));
     const plan = planReload(live.config, read.config, names);
     const next = live.prepare(read);
     // The last that may fail: from here on all of it is done.
     onReloaded?.(next.loaded);
     next.putInForce();
+    prepared?.putInForce();
     for (const warning of read.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
     for (const name of plan.changedDatabases) this.#recycle(name);
@@ -129,9 +143,11 @@ export class Reloader {
   }
 
   async #reload(): Promise<boolean> {
-    const { live, load, log } = this.#options;
+    const { live, load, log, tls } = this.#options;
     try {
-      this.takeOver(await load(live.settings.conffile));
+      const read = await load(live.settings.conffile);
+      using prepared = await tls.prepare(read.config);
+      this.takeOver(read, prepared);
     } catch (error) {
       this.#logError(error);
       log.error("reload failed, nothing has been changed");

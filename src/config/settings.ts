@@ -4,9 +4,9 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
- * `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `client_tls_crl_file`, `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
  * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
- * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
+ * `readiness_file`, `server_protocol`, `server_tls_crl_file` and `warn_session_features` are Sluice's own.
  */
 
 import { parseIpRange } from "../base/ip_address.ts";
@@ -33,6 +33,7 @@ import {
   text,
   type ValueException,
 } from "./setting_spec.ts";
+import { tlsCurvesProblem, tlsVersionsProblem } from "./tls_words.ts";
 import { formatValue, type SettingValue } from "./values.ts";
 
 /** The pool modes. */
@@ -52,7 +53,15 @@ const ENFORCED_TLS: Readonly<Record<string, ValueException>> = {
   "verify-full": { status: "refused", why: NO_TLS },
 };
 
-const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+/** Whether and how TLS is used, with clients or servers. */
+export const SSL_MODES = [
+  "disable",
+  "allow",
+  "prefer",
+  "require",
+  "verify-ca",
+  "verify-full",
+] as const;
 
 /** The ways to authenticate clients. */
 export const AUTH_TYPES = [
@@ -141,23 +150,34 @@ export const POOLER_TABLE = [
   seconds("cancel_wait_timeout", 10, "Longest a cancel request may wait for a server slot."),
   seconds("client_idle_timeout", 0, "Close a client that is idle outside a transaction so long."),
   seconds("client_login_timeout", 60, "A client's login must be done within this."),
-  later(optionalText("client_tls13_ciphers", "TLS 1.3 cipher suites offered to clients.")),
-  later(
-    text("client_tls_ca_file", "", "File of authorities that client certificates may be from."),
+  optionalText("client_tls13_ciphers", "TLS 1.3 cipher suites offered to clients."),
+  text("client_tls_ca_file", "", "File of authorities that client certificates may be from."),
+  text("client_tls_cert_file", "", "File of the certificate shown to clients."),
+  text("client_tls_ciphers", "default", "Ciphers offered to clients below TLS 1.3."),
+  text(
+    "client_tls_crl_file",
+    "",
+    "File of revocation lists for client certificates; Sluice's own.",
   ),
-  later(text("client_tls_cert_file", "", "File of the certificate shown to clients.")),
-  later(text("client_tls_ciphers", "default", "Ciphers offered to clients below TLS 1.3.")),
-  later(text("client_tls_dheparams", "auto", "Diffie-Hellman group used with clients.")),
-  later(text("client_tls_ecdhcurve", "auto", "Elliptic curve used with clients.")),
-  later(text("client_tls_key_file", "", "File of the key that belongs to client_tls_cert_file.")),
-  later(text("client_tls_protocols", "secure", "TLS versions that clients may use.")),
-  later(choice(
+  choice(
+    "client_tls_dheparams",
+    ["auto", "legacy", "none"],
+    "auto",
+    "Diffie-Hellman group used with clients below TLS 1.3; legacy = one of 1024 bits.",
+  ),
+  text("client_tls_ecdhcurve", "auto", "Elliptic curve used with clients.", {
+    textProblem: tlsCurvesProblem,
+  }),
+  text("client_tls_key_file", "", "File of the key that belongs to client_tls_cert_file."),
+  text("client_tls_protocols", "secure", "TLS versions that clients may use.", {
+    textProblem: tlsVersionsProblem,
+  }),
+  choice(
     "client_tls_sslmode",
     SSL_MODES,
     "disable",
     "Whether clients may or must use TLS, and whether their certificate is checked.",
-    { exceptions: ENFORCED_TLS },
-  )),
+  ),
   optionalText("conffile", "Path of the file that the next reload reads; this one if not set."),
   boolean(
     "count_session_features",
@@ -302,8 +322,15 @@ export const POOLER_TABLE = [
   ),
   later(text("server_tls_cert_file", "", "File of the certificate shown to servers.")),
   later(text("server_tls_ciphers", "default", "Ciphers offered to servers below TLS 1.3.")),
+  later(text(
+    "server_tls_crl_file",
+    "",
+    "File of revocation lists for server certificates; Sluice's own.",
+  )),
   later(text("server_tls_key_file", "", "File of the key that belongs to server_tls_cert_file.")),
-  later(text("server_tls_protocols", "secure", "TLS versions used with servers.")),
+  later(text("server_tls_protocols", "secure", "TLS versions used with servers.", {
+    textProblem: tlsVersionsProblem,
+  })),
   later(choice(
     "server_tls_sslmode",
     SSL_MODES,
@@ -371,6 +398,9 @@ export type Settings = Omit<PropertiesOf<typeof POOLER_TABLE>, "conffile"> & {
 
 /** When a server goes back to its pool. */
 export type PoolMode = (typeof POOL_MODES)[number];
+
+/** Whether and how TLS is used. */
+export type SslMode = (typeof SSL_MODES)[number];
 
 /** How clients prove who they are. */
 export type AuthType = (typeof AUTH_TYPES)[number];

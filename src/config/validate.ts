@@ -9,6 +9,7 @@ import type { Config, DatabaseConfig, PeerConfig, UserConfig } from "./config.ts
 import { ConfigError, type Place } from "./config_error.ts";
 import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
 import type { PropertiesOf, SettingSpec } from "./setting_spec.ts";
+import { clientTlsProblems } from "./tls_needs.ts";
 import {
   DATABASE_SETTINGS,
   PEER_SETTINGS,
@@ -51,6 +52,7 @@ export function validate(path: string, raw: RawConfig): Validated {
   };
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
+  validator.checkTls(path, settings);
   return { config, errors: validator.errors };
 }
 
@@ -122,6 +124,12 @@ class Validator {
     if (settings.listenAddr.length > 0 || settings.unixSocketDir !== "") return;
     const message = 'Nothing to listen on: "listen_addr" and "unix_socket_dir" are both empty';
     this.#fail({ file: path, line: undefined }, message);
+  }
+
+  checkTls(path: string, settings: Settings): void {
+    for (const problem of clientTlsProblems(settings)) {
+      this.#fail({ file: path, line: undefined }, problem);
+    }
   }
 
   checkProxies(path: string, settings: Settings): void {
