@@ -19,6 +19,7 @@ import { ClientSession } from "../client/client_session.ts";
 import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
+import { allServerTls } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
@@ -149,7 +150,7 @@ export class Pooler {
     this.tls = new TlsContexts({
       engine: network.tls,
       read: options.readTlsFile ?? (() => Promise.reject(new Error("No such file"))),
-      serverSettingsOf: () => [],
+      serverSettingsOf: allServerTls,
     });
     this.stats = new StatsBook(clock.nowMs());
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
@@ -165,6 +166,7 @@ export class Pooler {
       random,
       log,
       live: this.live,
+      tls: this.tls,
       network,
       tracked,
       rewriter,

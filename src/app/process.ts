@@ -350,12 +350,6 @@ function noteStart(log: Logger, { config }: LoadedConfig): void {
       if (user === undefined) log.warning(`database "${name}": auth_type any needs a forced user`);
     }
   }
-  const { serverTlsSslmode } = config.settings;
-  if (serverTlsSslmode !== "disable") {
-    log.log(
-      `server_tls_sslmode = ${serverTlsSslmode}: no TLS yet, servers are reached in plain text`,
-    );
-  }
 }
 
 /** The last line of defence: an error that nobody awaited must not end all that is being served. */

@@ -5,6 +5,7 @@
  */
 
 import type { Config } from "../config/config.ts";
+import type { ServerTlsSettings } from "../config/settings.ts";
 import { errorText } from "../base/error_text.ts";
 import {
   type TlsContext,
@@ -22,7 +23,6 @@ import {
   type ReadTlsFile,
   serverTlsFiles,
   serverTlsOptions,
-  type ServerTlsSettings,
   TlsFiles,
 } from "./tls_files.ts";
 
@@ -53,6 +53,8 @@ export interface FileDigest extends NamedFile {
 /** Contexts that are ready; disposed of, those that are new are gone, unless they are in force. */
 export interface PreparedTls extends Disposable {
   readonly client: TlsSetup | undefined;
+  /** As `TlsContexts.serverFor()`. */
+  serverFor(settings: ServerTlsSettings): TlsSetup | undefined;
   /** All files read. */
   readonly digests: readonly FileDigest[];
   putInForce(): void;
@@ -71,6 +73,8 @@ const NOTHING: Setups = { client: undefined, servers: new Map() };
 export class TlsContexts implements Disposable {
   readonly #options: TlsContextsOptions;
   #setups = NOTHING;
+  /** How many hold each one, if any. */
+  readonly #holds = new Map<TlsSetup, number>();
 
   constructor(options: TlsContextsOptions) {
     this.#options = options;
@@ -87,6 +91,24 @@ export class TlsContexts implements Disposable {
    */
   serverFor(settings: ServerTlsSettings): TlsSetup | undefined {
     return this.#setups.servers.get(serverKey(settings));
+  }
+
+  /** Keeps a setup good for new connections, though it is in force no longer, until disposed of. */
+  hold(setup: TlsSetup): Disposable {
+    this.#holds.set(setup, (this.#holds.get(setup) ?? 0) + 1);
+    using once = new DisposableStack();
+    once.defer(() => this.#letGo(setup));
+    return once.move();
+  }
+
+  #letGo(setup: TlsSetup): void {
+    const count = this.#holds.get(setup)! - 1;
+    if (count > 0) {
+      this.#holds.set(setup, count);
+      return;
+    }
+    this.#holds.delete(setup);
+    if (!all(this.#setups).includes(setup)) setup.context[Symbol.dispose]();
   }
 
   /** All files as they were read. */
@@ -147,6 +169,7 @@ export class TlsContexts implements Disposable {
   #prepared(setups: Setups, made: DisposableStack): PreparedTls {
     return {
       client: setups.client,
+      serverFor: (settings) => setups.servers.get(serverKey(settings)),
       digests: digestsOf(setups),
       putInForce: () => {
         this.#replace(setups);
@@ -159,7 +182,7 @@ export class TlsContexts implements Disposable {
 
   #replace(setups: Setups): void {
     const kept = new Set(all(setups));
-    const old = all(this.#setups).filter((setup) => !kept.has(setup));
+    const old = all(this.#setups).filter((setup) => !kept.has(setup) && !this.#holds.has(setup));
     this.#setups = setups;
     for (const { context } of old) context[Symbol.dispose]();
   }

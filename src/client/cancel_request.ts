@@ -127,6 +127,8 @@ export class CancelDesk {
    */
   async cancelAbandoned(server: ServerSession, pool: ServerPool): Promise<void> {
     const { cancelKey, recovery } = server;
+    // Who held it for the server may be gone already.
+    using _hold = server.tls?.hold();
     if (cancelKey === undefined || !await this.#takePlace(pool)) return;
     try {
       await this.#sendAbandoned(server, { key: cancelKey, recovery });

@@ -1,6 +1,6 @@
 /** What a mode of TLS needs besides, by the settings alone. Pure. */
 
-import type { Settings } from "./settings.ts";
+import type { ServerTlsSettings, Settings } from "./settings.ts";
 
 /** What is missing for TLS with clients; one sentence each. */
 export function clientTlsProblems(settings: Settings): string[] {
@@ -19,6 +19,36 @@ export function clientTlsProblems(settings: Settings): string[] {
 /** Whether client certificates can be looked at, though they need not be demanded. */
 export function hasClientCertificates(settings: Settings): boolean {
   return settings.clientTlsSslmode !== "disable" && settings.clientTlsCaFile !== "";
+}
+
+/** What is missing for TLS with servers; one sentence each. */
+export function serverTlsProblems(
+  settings: ServerTlsSettings & Pick<Settings, "serverChannelBinding">,
+): string[] {
+  const { serverTlsCaFile, serverTlsCertFile, serverTlsKeyFile, serverTlsSslmode } = settings;
+  const mode = JSON.stringify(serverTlsSslmode);
+  const isBinding = settings.serverChannelBinding === "require";
+  if (serverTlsSslmode === "disable") {
+    return isBinding
+      ? [
+        `"server_channel_binding" is "require", which "server_tls_sslmode" ${mode} makes impossible`,
+      ]
+      : [];
+  }
+  const problems: string[] = [];
+  if (isVerifying(serverTlsSslmode) && serverTlsCaFile === "") {
+    problems.push(`"server_tls_sslmode" is ${mode}, and "server_tls_ca_file" is not set`);
+  }
+  if ((serverTlsCertFile === "") !== (serverTlsKeyFile === "")) {
+    problems.push('"server_tls_cert_file" and "server_tls_key_file" go together: one is not set');
+  }
+  const isWeak = serverTlsSslmode === "allow" || serverTlsSslmode === "prefer";
+  if (settings.serverTlsNegotiation === "direct" && isWeak) {
+    problems.push(
+      `"server_tls_negotiation" is "direct", which needs "server_tls_sslmode" to be require, verify-ca or verify-full, not ${mode}`,
+    );
+  }
+  return problems;
 }
 
 /** Whether a mode demands a certificate that can be verified. */

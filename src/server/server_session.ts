@@ -138,6 +138,7 @@ export class ServerSession {
   /** Ends a dial that nobody waits for any more. */
   readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
+  #tls: ServerTls | undefined;
   #state: ServerState;
   #ownQuery: PendingQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
@@ -197,7 +198,7 @@ export class ServerSession {
 
   /** How its connection went over to TLS; undefined while it is in plain text. */
   get tls(): ServerTls | undefined {
-    return this.#stream?.tls === undefined ? undefined : this.#options.tls;
+    return this.#tls;
   }
 
   /** Process ID and secret of the backend. */
@@ -400,6 +401,7 @@ export class ServerSession {
 
   #onDialed(stream: ByteStream): void {
     this.#stream = stream;
+    this.#tls = undefined;
     const { log, logsConnections } = this.#options;
     if (this.#isClosed() || !logsConnections) return;
     const from = `${stream.local.host}:${stream.local.port}`;
@@ -408,6 +410,7 @@ export class ServerSession {
 
   #onTls({ cipher, version }: TlsInUse): void {
     const { log, logsConnections } = this.#options;
+    this.#tls = this.#options.tls;
     if (logsConnections) log.log(`${this.#label()} SSL established: ${version}/${cipher}`);
   }
 

@@ -8,11 +8,8 @@
  * earlier versions since their releases of November 2024), in its words or PgBouncer's.
  */
 
-import {
-  CertificateError,
-  type ServerTlsFacts,
-  tlsServerEndPoint,
-} from "../auth/channel_binding.ts";
+import { type ServerTlsFacts, tlsServerEndPoint } from "../auth/channel_binding.ts";
+import { CertificateError } from "../auth/der_reader.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { type TlsContext, type TlsHandshake, TlsHandshakeError } from "../net/tls.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -31,6 +28,8 @@ export interface ServerTls {
   readonly context: TlsContext;
   /** The host as it is configured: a name or an address. */
   readonly serverName: string;
+  /** Keeps the context good for new connections, whatever a reload does, until disposed of. */
+  hold(): Disposable;
 }
 
 /** `not_offered`: the connection may go on in plain text; else it is good for nothing any more. */
