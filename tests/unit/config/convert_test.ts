@@ -104,6 +104,8 @@ Deno.test("convertIni() keeps any good values", async () => {
         ...pooler.map(([spec, text]) => `${spec.name} = ${text}`),
         // Otherwise there may be nothing to listen on.
         "unix_socket_dir = /tmp",
+        // What modes of TLS need.
+        ...["cert", "key", "ca"].map((kind) => `client_tls_${kind}_file = ${kind}`),
         "[databases]",
         ...databases.map(iniLine),
         "[users]",
