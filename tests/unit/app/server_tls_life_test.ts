@@ -1,11 +1,19 @@
 /** TLS with servers while they live: cancel requests, reloads, and the pools of those who are no clients. */
 
 import assert from "node:assert/strict";
+import { TlsContexts } from "../../../src/app/tls_contexts.ts";
+import type { Config } from "../../../src/config/config.ts";
+import { allServerTls, serverTlsOf } from "../../../src/config/effective_settings.ts";
+import type { TlsContextOptions } from "../../../src/net/tls.ts";
+import { bundle } from "../../support/certificates.ts";
+import { eventTurn } from "../../support/event_turn.ts";
+import { FakeTls } from "../../support/fake_tls.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import { SimTls } from "../../support/sim_tls_context.ts";
 import type { TestClient } from "../../support/test_client.ts";
 import { makeTlsMaterial, toClients } from "../../support/tls_material.ts";
+import { loadToml } from "../config/memory_files.ts";
 
 const MATERIAL = makeTlsMaterial();
 
@@ -93,7 +101,7 @@ Deno.test("a cancel request whose handshake takes too long is given up, and harm
   assert.equal(world.postgres.cancelRequestCount, 0);
   await requester.receiveUntilEnd();
   world.postgres.wakeAll();
-  await client.receiveReply();
+  await client.receiveUntilReady();
   assert.equal((await client.query("select 1")).types, "TDCZ");
   requester.close();
   client.close();
@@ -128,33 +136,103 @@ Deno.test("who replicates and who looks up secrets has servers in TLS as well", 
   assert.equal(world.postgres.packets.filter((packet) => packet === "login tls").length, 3);
 });
 
-/** Whether a reload closes idle servers of two databases: `app`, and `own`, which has its own words. */
-async function closedBy(change: (world: PoolerWorld) => WorldOptions): Promise<string[]> {
-  const own = '[databases.own]\nhost = "db.example"\nserver_tls_ca_file = "other"';
+const OWN = '[databases.own]\nhost = "db.example"\nserver_tls_ca_file = "other"\n';
+
+/** Whose idle servers a reload closes: those of `app`, and of `own`, which has its own words. */
+async function closedBy({ files = {}, lines = "", own = "" }: {
+  files?: WorldOptions["tlsFiles"];
+  lines?: string;
+  own?: string;
+}): Promise<string> {
   const tlsFiles = { ca: AUTHORITY, other: AUTHORITY };
-  const options = { ...OPTIONS, sections: SECTIONS + own, tlsFiles };
-  await using world = await open(options);
+  await using world = await open({ sections: SECTIONS + OWN, tlsFiles });
   for (const database of ["app", "own"]) assert.equal(await world.outcome({ database }), "in");
   assert.equal(world.postgres.live.length, 2);
-  assert.ok(await world.reload({ ...options, ...change(world) }));
+  Object.assign(tlsFiles, files);
+  const pooler = `${LINES}default_pool_size = 5\n${lines}`;
+  assert.ok(await world.reload({ ...OPTIONS, pooler, sections: SECTIONS + OWN + own }));
   await world.settle();
   const left = world.postgres.live.map(({ database }) => database);
-  return ["app", "own"].filter((database) => !left.includes(database));
+  return ["app", "own"].filter((database) => !left.includes(database)).join();
 }
 
 Deno.test("a reload closes those servers whose settings or files of TLS have changed", async () => {
-  const both = `${AUTHORITY}`;
-  assert.notEqual(both, "");
-  assert.deepEqual(await closedBy(() => ({})), []);
-  assert.deepEqual(await closedBy(() => ({ pooler: `${LINES}server_tls_protocols = "all"` })), [
-    "app",
-    "own",
-  ]);
-  assert.deepEqual(
-    await closedBy(() => ({ pooler: `${LINES}server_channel_binding = "disable"` })),
-    [
-      "app",
-      "own",
-    ],
-  );
+  const both = bundle(AUTHORITY, MATERIAL.otherAuthority.certificate);
+  assert.equal(await closedBy({}), "");
+  assert.equal(await closedBy({ lines: 'server_tls_protocols = "tlsv1.3"' }), "app,own");
+  assert.equal(await closedBy({ lines: 'server_channel_binding = "disable"' }), "app,own");
+  assert.equal(await closedBy({ own: 'server_tls_sslmode = "require"' }), "own");
+  assert.equal(await closedBy({ own: 'server_tls_sslmode = "disable"' }), "own");
+  assert.equal(await closedBy({ own: 'server_channel_binding = "disable"' }), "own");
+  assert.equal(await closedBy({ files: { ca: both } }), "app");
+  assert.equal(await closedBy({ files: { other: both } }), "own");
 });
+
+Deno.test("a linked server is closed at its release after a reload, and the next one is as it says", async () => {
+  await using world = await open();
+  const client = await world.login();
+  await client.query("begin");
+  const pooler = 'server_tls_sslmode = "disable"';
+  assert.ok(await world.reload({ ...OPTIONS, pooler }));
+  assert.equal((await client.query("select 1")).status, "T");
+  await client.query("commit");
+  await client.query("select 1");
+  assert.equal(world.postgres.live.length, 1);
+  assert.deepEqual(world.postgres.packets, ["request", "login tls", "login plain"]);
+  assert.ok(world.hasLogged("closing because: TLS settings changed"));
+  client.close();
+});
+
+Deno.test("a reload with a bad file changes nothing", async () => {
+  const tlsFiles = { ca: AUTHORITY };
+  await using world = await open({ tlsFiles });
+  assert.equal(await world.outcome(), "in");
+  tlsFiles.ca = new Uint8Array([1]);
+  assert.equal(await world.reload({ ...OPTIONS, pooler: LINES }), false);
+  assert.equal(world.postgres.live.length, 1);
+});
+
+Deno.test("databases that say the same of TLS share a context", async () => {
+  const made: TlsContextOptions[] = [];
+  const config = await loadedWith(`[databases.b]\nhost = "b"\n${OWN}[databases.c]\nhost = "c"`);
+  const contexts = new TlsContexts({
+    engine: {
+      name: "counting",
+      makeContext: (options) => {
+        made.push(options);
+        return new SimTls().makeContext(options);
+      },
+    },
+    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
+    serverSettingsOf: allServerTls,
+  });
+  using prepared = await contexts.prepare(config);
+  assert.equal(made.length, 2);
+  const of = (name: string) => prepared.serverFor(serverTlsOf(config, name));
+  assert.equal(of("b"), of("c"));
+  assert.notEqual(of("b"), of("own"));
+});
+
+Deno.test("a context that is held is good until it is let go, though another is in force", async () => {
+  const config = await loadedWith("");
+  const engine = new FakeTls();
+  const contexts = new TlsContexts({
+    engine,
+    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
+    serverSettingsOf: allServerTls,
+  });
+  using prepared = await contexts.prepare(config);
+  prepared.putInForce();
+  const setup = contexts.serverFor(serverTlsOf(config, "app"))!;
+  const [one, two] = [contexts.hold(setup), contexts.hold(setup)];
+  contexts[Symbol.dispose]();
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  assert.equal(engine.live.length, 1);
+  two[Symbol.dispose]();
+  assert.equal(engine.live.length, 0);
+});
+
+function loadedWith(sections: string): Promise<Config> {
+  return loadToml(`[pooler]\n${LINES}${SECTIONS}${sections}`);
+}
