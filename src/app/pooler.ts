@@ -249,6 +249,7 @@ export class Pooler {
       tracked,
       rewriter,
       live: this.live,
+      tls: this.tls,
       rules: new LoginRules({
         live: this.live,
         log,

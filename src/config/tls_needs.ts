@@ -49,6 +49,10 @@ export function serverTlsProblems(
     );
   }
   return problems;
+
+/** Whether a mode lets nobody in without TLS. */
+export function isDemanding(mode: Settings["clientTlsSslmode"]): boolean {
+  return mode === "require" || isVerifying(mode);
 }
 
 /** Whether a mode demands a certificate that can be verified. */

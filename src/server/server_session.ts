@@ -17,7 +17,7 @@ import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DialError, type ServerAddress } from "../net/network.ts";
-import type { TlsInUse } from "../net/tls.ts";
+import { type TlsInUse, tlsText } from "../net/tls.ts";
 import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { query, terminate } from "../wire/frontend_messages.ts";
@@ -408,10 +408,10 @@ export class ServerSession {
     log.log(`${this.#label()} new connection to server (from ${from})`);
   }
 
-  #onTls({ cipher, version }: TlsInUse): void {
+  #onTls(tls: TlsInUse): void {
     const { log, logsConnections } = this.#options;
     this.#tls = this.#options.tls;
-    if (logsConnections) log.log(`${this.#label()} SSL established: ${version}/${cipher}`);
+    if (logsConnections) log.log(`${this.#label()} SSL established: ${tlsText(tls)}`);
   }
 
   #onOtherWay(isTls: boolean, why: string): void {

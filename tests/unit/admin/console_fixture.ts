@@ -468,6 +468,7 @@ export class ConsoleFixture implements ConsoleContext {
     return {
       settings: () => this.#config.settings,
       proxyRule: () => "off",
+      tlsOffer: () => ({ tls: undefined, isRequired: false }),
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),
