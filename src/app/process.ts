@@ -80,7 +80,9 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 
 async function check(path: string): Promise<number> {
   const { config } = await loadFiles(path);
-  const { name, reason } = await probeEngine(config.settings.ioEngine, systemRandom());
+  const { name, reason } = await probeEngine(config.settings.ioEngine, {
+    random: systemRandom(),
+  });
   const engine = reason === undefined ? name : `${name} (${reason})`;
   return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
 }

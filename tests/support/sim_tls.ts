@@ -20,11 +20,11 @@ import {
 import { nameFault, SimTlsContext } from "./sim_tls_context.ts";
 import { RECORD, SimRecordReader, toRecords } from "./sim_tls_records.ts";
 
-const IN_USE: Readonly<Record<TlsVersion, TlsInUse>> = {
-  "TLSv1": { version: "TLSv1", cipher: "ECDHE-ECDSA-AES256-SHA" },
-  "TLSv1.1": { version: "TLSv1.1", cipher: "ECDHE-ECDSA-AES256-SHA" },
-  "TLSv1.2": { version: "TLSv1.2", cipher: "ECDHE-ECDSA-AES256-GCM-SHA384" },
-  "TLSv1.3": { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384" },
+const DEFAULT_CIPHERS: Readonly<Record<TlsVersion, string>> = {
+  "TLSv1": "ECDHE-ECDSA-AES256-SHA",
+  "TLSv1.1": "ECDHE-ECDSA-AES256-SHA",
+  "TLSv1.2": "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "TLSv1.3": "TLS_AES_256_GCM_SHA384",
 };
 
 /** The alert that ends a direction in order. */
@@ -42,11 +42,14 @@ export interface SimTlsCarrier {
 interface ClientHello {
   readonly versions: readonly TlsVersion[];
   readonly protocols: readonly string[];
+  readonly ciphers: string | undefined;
+  readonly cipherSuites: string | undefined;
   readonly serverName: string | undefined;
 }
 
 interface ServerHello {
   readonly version: TlsVersion;
+  readonly cipher: string;
   readonly protocol: string | undefined;
   readonly chain: readonly string[];
   readonly asksForCertificate: boolean;
@@ -92,7 +95,7 @@ export class SimTlsSession {
     const result = this.#context.peer === "server"
       ? await this.#asClient()
       : await this.#asServer();
-    this.#inUse = IN_USE[result.version as TlsVersion];
+    this.#inUse = this.#context.inUse(result);
     return result;
   }
 
@@ -127,6 +130,8 @@ export class SimTlsSession {
     await this.#send<ClientHello>({
       versions: options.versions,
       protocols,
+      ciphers: options.ciphers,
+      cipherSuites: options.cipherSuites,
       serverName: sentName(this.#start.serverName),
     });
     const hello = await this.#receive<ServerHello>();
@@ -157,18 +162,21 @@ export class SimTlsSession {
       options.versions.includes(version) && hello.versions.includes(version)
     );
     if (version === undefined) return await this.#refuse("unsupported protocol version");
+    const cipher = chosenCipher(version, options, hello);
+    if (cipher === undefined) return await this.#refuse("no shared cipher");
     const protocol = this.#context.protocols.find((name) => hello.protocols.includes(name));
     if (protocol === undefined && hello.protocols.length > 0) {
       return await this.#refuse("no application protocol");
     }
     const asksForCertificate = options.verification !== "none";
-    await this.#send<ServerHello>({ version, protocol, chain: toText(ours), asksForCertificate });
+    const answer = { version, cipher, protocol, asksForCertificate };
+    await this.#send<ServerHello>({ ...answer, chain: toText(ours) });
     const chain = fromText((await this.#receive<ClientFinish>()).chain);
     const fault = this.#context.faultOf(chain);
     if (options.verification === "required" && fault !== undefined) {
       return await this.#refuse(chain.length === 0 ? "certificate required" : fault);
     }
-    return result({ version, protocol, chain, isVerified: fault === undefined });
+    return result({ ...answer, chain, isVerified: fault === undefined });
   }
 
   async #send<Message>(message: Message): Promise<void> {
@@ -208,15 +216,36 @@ export class SimTlsSession {
   }
 }
 
-function result({ chain, isVerified, protocol, version }: {
+type CipherLists = Pick<ClientHello, "ciphers" | "cipherSuites">;
+
+/** The first of ours, or of theirs if we have no list; a word like `HIGH` is no cipher by itself. */
+function chosenCipher(
+  version: TlsVersion,
+  ours: CipherLists,
+  theirs: CipherLists,
+): string | undefined {
+  const key = version === "TLSv1.3" ? "cipherSuites" : "ciphers";
+  const ourNames = cipherNames(ours[key]);
+  const theirNames = cipherNames(theirs[key]);
+  if (ourNames.length === 0) return theirNames[0] ?? DEFAULT_CIPHERS[version];
+  return ourNames.find((name) => theirNames.length === 0 || theirNames.includes(name));
+}
+
+function cipherNames(list = ""): string[] {
+  return list.split(":").filter((name) => /^[A-Z].*[-_]/.test(name));
+}
+
+function result({ chain, cipher, isVerified, protocol, version }: {
   version: TlsVersion;
+  cipher: string;
   protocol: string | undefined;
   chain: readonly X509Certificate[];
   isVerified: boolean;
 }): TlsHandshake {
   const [leaf] = chain;
   return {
-    ...IN_USE[version],
+    version,
+    cipher,
     hasProtocol: protocol === TLS_PROTOCOL,
     peerCertificate: leaf === undefined ? undefined : new Uint8Array(leaf.raw),
     isPeerVerified: isVerified,

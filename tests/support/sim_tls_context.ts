@@ -11,6 +11,7 @@ import {
   type TlsContext,
   type TlsContextOptions,
   type TlsEngine,
+  type TlsInUse,
   TlsSetupError,
 } from "../../src/net/tls.ts";
 import { integer } from "./der.ts";
@@ -52,6 +53,7 @@ export class SimTlsContext implements TlsContext {
   readonly protocols: readonly string[];
   readonly chain: readonly X509Certificate[];
   readonly #authorities: readonly X509Certificate[];
+  readonly #inUse = new Map<string, TlsInUse>();
   #isDisposed = false;
 
   constructor(options: TlsContextOptions, manner: SimTlsManner) {
@@ -66,6 +68,14 @@ export class SimTlsContext implements TlsContext {
 
   get peer(): "client" | "server" {
     return this.options.peer;
+  }
+
+  /** The same object for the same. */
+  inUse({ cipher, version }: TlsInUse): TlsInUse {
+    const name = `${version}/${cipher}`;
+    const known = this.#inUse.get(name) ?? { version, cipher };
+    this.#inUse.set(name, known);
+    return known;
   }
 
   get isDisposed(): boolean {

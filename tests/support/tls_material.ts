@@ -4,6 +4,8 @@ import type {
   ClientTlsOptions,
   ServerTlsOptions,
   TlsContextOptions,
+  TlsEngine,
+  TlsStart,
   TlsVersion,
 } from "../../src/net/tls.ts";
 import { bundle, TestAuthority, type TestCertificate } from "./certificates.ts";
@@ -95,4 +97,18 @@ export function identity(
   { certificate, key }: TestCertificate,
 ): Pick<TlsContextOptions, "certificateChain" | "key"> {
   return { certificateChain: certificate, key: key.slice() };
+}
+
+/** What a connection goes over to TLS with at both of its ends, each sure of the other. */
+export function tlsOfBothEnds(
+  engine: TlsEngine,
+  { authority, client, server }: TlsMaterial,
+): { near: TlsStart; far: TlsStart } {
+  const authorities = authority.certificate;
+  const toServer = toServers({ ...identity(client), authorities, verification: "name" });
+  const toClient = toClients(server, { authorities, verification: "required" });
+  return {
+    near: { context: engine.makeContext(toServer), serverName: "db.example" },
+    far: { context: engine.makeContext(toClient) },
+  };
 }
