@@ -49,6 +49,7 @@ export function serverTlsProblems(
     );
   }
   return problems;
+}
 
 /** Whether a mode lets nobody in without TLS. */
 export function isDemanding(mode: Settings["clientTlsSslmode"]): boolean {
