@@ -21,6 +21,7 @@ import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
 import { allServerTls } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { isOptional } from "../config/tls_needs.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
@@ -35,6 +36,7 @@ import {
   type Network,
   type StreamOptions,
 } from "../net/network.ts";
+import { NoTls } from "../net/no_tls.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -309,6 +311,7 @@ export class Pooler {
     const { listenOn, log, network } = this.#options;
     using prepared = await this.tls.prepare(this.live.config);
     prepared.putInForce();
+    this.#noteTls();
     try {
       for (const address of listenOn ?? listenAddresses(this.live.settings)) {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
@@ -323,6 +326,16 @@ export class Pooler {
     for (const listener of this.#listeners) this.#ownTasks.spawn(() => this.#accept(listener));
     this.#ownTasks.spawn((signal) => this.janitor.run(signal));
     return this.#listeners.map(({ address }) => address);
+  }
+
+  /** Nobody should believe in a protection that is not there. */
+  #noteTls(): void {
+    const { tls } = this.#options.network;
+    const isMissed = tls instanceof NoTls &&
+      allServerTls(this.live.config).some(({ serverTlsSslmode }) => isOptional(serverTlsSslmode));
+    if (isMissed) {
+      this.#options.log.warning(`servers are reached in plain text: no TLS here (${tls.reason})`);
+    }
   }
 
   /** Serves one connection; the accept loop does this for each it takes. */

@@ -10,7 +10,7 @@ import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import { channelBindingOf, serverTlsOf } from "../config/effective_settings.ts";
-import type { SslMode } from "../config/settings.ts";
+import { isOptional } from "../config/tls_needs.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
@@ -19,7 +19,7 @@ import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
 import { ServerHosts } from "../server/server_hosts.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
-import type { ServerTls, ServerTlsUse } from "../server/server_tls.ts";
+import type { ServerTls } from "../server/server_tls.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { NEWEST_MINOR } from "../wire/protocol_version.ts";
@@ -342,11 +342,14 @@ export class ServerPools {
     const { live, tls } = this.#options;
     const settings = serverTlsOf(live.config, database);
     // As libpq: whatever the mode, there is none over a unix socket.
-    if (address.kind === "unix" || settings.serverTlsSslmode === "disable") return undefined;
+    const mode = settings.serverTlsSslmode;
+    if (address.kind === "unix" || mode === "disable") return undefined;
+    if (isOptional(mode) && !tls.isSpoken) return undefined;
     const setup = tls.serverFor(settings);
     assert(setup !== undefined, "TLS was set up with the configuration");
     return {
-      use: useOf(settings.serverTlsSslmode),
+      // Whether the certificate is looked at is a matter of the context.
+      use: isOptional(mode) ? mode : "require",
       negotiation: settings.serverTlsNegotiation,
       context: setup.context,
       serverName: address.host,
@@ -427,11 +430,6 @@ class LiveUpkeep implements ServerUpkeep {
     // Last, since a turn to be closed is taken by asking.
     return isOld && this.#pool.takeLifetimeTurn(lifetimeMs);
   }
-}
-
-/** Whether the certificate is looked at is a matter of the context. */
-function useOf(mode: Exclude<SslMode, "disable">): ServerTlsUse {
-  return mode === "allow" || mode === "prefer" ? mode : "require";
 }
 
 function poolRules(live: LiveConfig, user: string, database: string): PoolRules {

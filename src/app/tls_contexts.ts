@@ -7,6 +7,8 @@
 import type { Config } from "../config/config.ts";
 import type { ServerTlsSettings } from "../config/settings.ts";
 import { errorText } from "../base/error_text.ts";
+import { isOptional } from "../config/tls_needs.ts";
+import { NoTls } from "../net/no_tls.ts";
 import {
   type TlsContext,
   type TlsContextOptions,
@@ -86,7 +88,7 @@ export class TlsContexts implements Disposable {
   }
 
   /**
-   * For TLS with servers by these settings; undefined: there is none. Settings that were not part of
+   * For TLS with servers by these settings; undefined: there is none, or none is spoken here. Settings that were not part of
    * the configuration when it was taken over have none.
    */
   serverFor(settings: ServerTlsSettings): TlsSetup | undefined {
@@ -109,6 +111,11 @@ export class TlsContexts implements Disposable {
     }
     this.#holds.delete(setup);
     if (!all(this.#setups).includes(setup)) setup.context[Symbol.dispose]();
+  }
+
+  /** Whether TLS is spoken here at all. */
+  get isSpoken(): boolean {
+    return !(this.#options.engine instanceof NoTls);
   }
 
   /** All files as they were read. */
@@ -139,7 +146,8 @@ export class TlsContexts implements Disposable {
    */
   async prepare(config: Config): Promise<PreparedTls> {
     const { read, serverSettingsOf } = this.#options;
-    const servers = new Map([...serverSettingsOf(config)].map((each) => [serverKey(each), each]));
+    const used = [...serverSettingsOf(config)].filter((each) => this.#isUsed(each));
+    const servers = new Map(used.map((each) => [serverKey(each), each]));
     const wanted = [
       ...clientTlsFiles(config.settings),
       ...[...servers.values()].flatMap(serverTlsFiles),
@@ -164,6 +172,11 @@ export class TlsContexts implements Disposable {
   /** Ends all: connections go on with theirs. */
   [Symbol.dispose](): void {
     this.#replace(NOTHING);
+  }
+
+  /** As in libpq: who need not speak TLS does without where there is none. */
+  #isUsed({ serverTlsSslmode }: ServerTlsSettings): boolean {
+    return this.isSpoken || !isOptional(serverTlsSslmode);
   }
 
   #prepared(setups: Setups, made: DisposableStack): PreparedTls {

@@ -1,6 +1,6 @@
 /** What a mode of TLS needs besides, by the settings alone. Pure. */
 
-import type { ServerTlsSettings, Settings } from "./settings.ts";
+import type { ServerTlsSettings, Settings, SslMode } from "./settings.ts";
 
 /** What is missing for TLS with clients; one sentence each. */
 export function clientTlsProblems(settings: Settings): string[] {
@@ -42,8 +42,7 @@ export function serverTlsProblems(
   if ((serverTlsCertFile === "") !== (serverTlsKeyFile === "")) {
     problems.push('"server_tls_cert_file" and "server_tls_key_file" go together: one is not set');
   }
-  const isWeak = serverTlsSslmode === "allow" || serverTlsSslmode === "prefer";
-  if (settings.serverTlsNegotiation === "direct" && isWeak) {
+  if (settings.serverTlsNegotiation === "direct" && isOptional(serverTlsSslmode)) {
     problems.push(
       `"server_tls_negotiation" is "direct", which needs "server_tls_sslmode" to be require, verify-ca or verify-full, not ${mode}`,
     );
@@ -54,6 +53,11 @@ export function serverTlsProblems(
 /** Whether a mode lets nobody in without TLS. */
 export function isDemanding(mode: Settings["clientTlsSslmode"]): boolean {
   return mode === "require" || isVerifying(mode);
+}
+
+/** Whether a mode does with TLS and without. */
+export function isOptional(mode: SslMode): mode is "allow" | "prefer" {
+  return mode === "allow" || mode === "prefer";
 }
 
 /** Whether a mode demands a certificate that can be verified. */

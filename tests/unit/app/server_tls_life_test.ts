@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { TlsContexts } from "../../../src/app/tls_contexts.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { allServerTls, serverTlsOf } from "../../../src/config/effective_settings.ts";
+import { NoTls } from "../../../src/net/no_tls.ts";
 import type { TlsContextOptions } from "../../../src/net/tls.ts";
 import { bundle } from "../../support/certificates.ts";
 import { eventTurn } from "../../support/event_turn.ts";
@@ -211,6 +212,22 @@ Deno.test("databases that say the same of TLS share a context", async () => {
   const of = (name: string) => prepared.serverFor(serverTlsOf(config, name));
   assert.equal(of("b"), of("c"));
   assert.notEqual(of("b"), of("own"));
+});
+
+Deno.test("where no TLS is spoken, those do without who may, and the others are refused", async () => {
+  const contexts = new TlsContexts({
+    engine: new NoTls("no library"),
+    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
+    serverSettingsOf: allServerTls,
+  });
+  const own = (mode: string) =>
+    `server_tls_sslmode = "disable"\n[databases.a]\nhost = "a"\nserver_tls_sslmode = "${mode}"`;
+  for (const mode of ["disable", "allow", "prefer"]) {
+    using prepared = await contexts.prepare(await loadToml(`[pooler]\n${own(mode)}`));
+    assert.equal(prepared.client, undefined);
+  }
+  const config = await loadToml(`[pooler]\n${own("require")}`);
+  await assert.rejects(contexts.prepare(config), /TlsSetupError: .*no library/);
 });
 
 Deno.test("a context that is held is good until it is let go, though another is in force", async () => {
