@@ -104,6 +104,8 @@ export class FakePostgres {
   onLogin: ((isTls: boolean) => ReportFields | undefined) | undefined;
   /** What connections have begun with, one after the other: `request`, `direct`, and the rest. */
   readonly packets: string[] = [];
+  /** What was received of SCRAM exchanges, one after the other. */
+  readonly scramMessages: string[] = [];
   /** What TLS clients called it. */
   readonly serverNames: (string | undefined)[] = [];
   /** The minor version that each login asked for, those refused included. */
@@ -319,6 +321,7 @@ export class FakePostgres {
       await arrival.send(step.message);
       const body = await arrival.message();
       if (body === undefined) return false;
+      if (auth === "scram-sha-256") this.scramMessages.push(new TextDecoder().decode(body));
       step = await exchange.receive(body);
     }
     if (step.kind === "accepted") {

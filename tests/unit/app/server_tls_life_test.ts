@@ -6,6 +6,7 @@ import type { Config } from "../../../src/config/config.ts";
 import { allServerTls, serverTlsOf } from "../../../src/config/effective_settings.ts";
 import { NoTls } from "../../../src/net/no_tls.ts";
 import type { TlsContextOptions } from "../../../src/net/tls.ts";
+import { PgError } from "../../../src/wire/pg_error.ts";
 import { bundle } from "../../support/certificates.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { FakeTls } from "../../support/fake_tls.ts";
@@ -23,6 +24,8 @@ const TLS = { context: new SimTls().makeContext(toClients(MATERIAL.server)) };
 const AUTHORITY = MATERIAL.authority.certificate;
 
 const LINES = 'server_tls_sslmode = "verify-full"\nserver_tls_ca_file = "ca"\n';
+
+const NO_LINE = { severity: "FATAL", sqlstate: "28000", message: "no pg_hba.conf entry" };
 
 const SECTIONS = `
 [users.ada]
@@ -252,4 +255,40 @@ Deno.test("a context that is held is good until it is let go, though another is 
 
 function loadedWith(sections: string): Promise<Config> {
   return loadToml(`[pooler]\n${LINES}${SECTIONS}${sections}`);
+}
+
+Deno.test("a server that is given up at any moment leaves no connection behind", async () => {
+  for (let count = 0;; count++) {
+    await using world = await PoolerWorld.open({
+      ...OPTIONS,
+      isAutomatic: false,
+      pooler: 'server_tls_sslmode = "allow"',
+    });
+    world.postgres.tls = TLS;
+    // Plain text first, and then TLS: all the ways in one login.
+    world.postgres.onLogin = (isTls) => isTls ? undefined : NO_LINE;
+    const client = await connectWhileStepping(world);
+    await client.send(frontend.startup({ user: "ada", database: "app" }));
+    while (world.pooler.pools.registry.ofDatabase("app").length === 0) {
+      await eventTurn();
+      world.network.step();
+    }
+    for (let step = 0; step < count; step++) {
+      await eventTurn();
+      world.network.step();
+    }
+    const [server] = world.pool().servers.all();
+    const wasIdle = server!.state.kind === "idle";
+    world.pool().close(new PgError("57P01", "given up"), "given up");
+    client.close();
+    await world.settle();
+    assert.deepEqual(world.network.connections, [], `after ${count} steps`);
+    if (wasIdle) return;
+  }
+});
+
+async function connectWhileStepping(world: PoolerWorld): Promise<TestClient> {
+  const connecting = world.connect();
+  await world.settle();
+  return await connecting;
 }
