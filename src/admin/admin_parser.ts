@@ -37,6 +37,7 @@ export const SHOW_THINGS = [
   "peer_pools",
   "dns_hosts",
   "dns_zones",
+  "tls",
 ] as const;
 
 /** One of the things above. */

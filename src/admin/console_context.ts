@@ -62,6 +62,15 @@ export type MemoryUse = Readonly<
   Record<"rss" | "heapTotal" | "heapUsed" | "external", number>
 >;
 
+/** A certificate that is shown to others. */
+export interface ShownCertificate {
+  /** The setting that names it. */
+  readonly setting: string;
+  readonly path: string;
+  /** Wall clock: when it ceases to be valid. */
+  readonly notAfterMs: number;
+}
+
 /** One pooler, as its console sees it. */
 export interface ConsoleContext {
   readonly clients: ClientRegistry;
@@ -71,6 +80,11 @@ export interface ConsoleContext {
   readonly clock: Clock;
   /** Name of the I/O engine in use. */
   readonly engine: string;
+  readonly tls: {
+    /** What speaks it. */
+    readonly library: string;
+    certificates(): readonly ShownCertificate[];
+  };
   memory(): MemoryUse;
   /** The configuration in force. */
   config(): Config;

@@ -26,6 +26,7 @@ import { showActiveSockets, showSockets } from "./show_sockets.ts";
 import { showState } from "./show_state.ts";
 import { showStats } from "./show_stats.ts";
 import { showStatsAverages, showStatsTotals, showTotals } from "./show_totals.ts";
+import { showTls } from "./show_tls.ts";
 import { showUsers } from "./show_users.ts";
 import { showVersion } from "./show_version.ts";
 
@@ -84,6 +85,7 @@ const TABLES: Readonly<
   peer_pools: showPeerPools,
   dns_hosts: showDnsHosts,
   dns_zones: showDnsZones,
+  tls: showTls,
 };
 
 /** The columns that a command answers with; undefined if it answers no rows. */

@@ -1,12 +1,13 @@
 /** The files of `auth_hba_file` and `auth_ident_file`: read with the configuration, all or nothing. */
 
 import { type HbaFile, readHbaFile } from "../auth/hba_file.ts";
-import type { HbaRules } from "../auth/hba_rules.ts";
+import { type HbaRule, type HbaRules, mapOf } from "../auth/hba_rules.ts";
 import { type IdentFile, IdentMaps, readIdentFile } from "../auth/ident_map.ts";
 import type { RuleFileIo } from "../auth/rule_file.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, ConfigErrors } from "../config/config_error.ts";
 import type { Settings } from "../config/settings.ts";
+import { hasClientCertificates } from "../config/tls_needs.ts";
 
 /** What the files hold. */
 export class AuthRules {
@@ -56,10 +57,20 @@ export async function loadAuthRules(
     const message = 'auth_type is "hba", and "auth_hba_file" is not set';
     throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
   }
+  const certificates = certificateProblem(settings);
+  if (authType === "cert" && certificates !== undefined) {
+    const message = `auth_type is "cert", and ${certificates}`;
+    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
+  }
   if (authHbaFile === "" && authIdentFile === undefined) return undefined;
   const hba = authHbaFile === "" ? undefined : await readHbaFile(authHbaFile, io);
   const ident = authIdentFile === undefined ? undefined : await readIdentFile(authIdentFile, io);
-  const errors = [...hba?.errors ?? [], ...ident?.errors ?? [], ...missingMaps(hba, ident)];
+  const errors = [
+    ...hba?.errors ?? [],
+    ...ident?.errors ?? [],
+    ...missingMaps(hba, ident),
+    ...(authType === "hba" ? certificateErrors(hba?.rules, certificates) : []),
+  ];
   if (errors.length > 0) throw new ConfigErrors(errors);
   return new AuthRules(hba?.rules, ident?.maps, authIdentFile);
 }
@@ -70,12 +81,34 @@ function missingMaps(hba: HbaFile | undefined, ident: IdentFile | undefined): Co
   if (hba === undefined || (ident?.errors.length ?? 0) > 0) return [];
   const errors: ConfigError[] = [];
   for (const rule of hba.rules.rules) {
-    const map = rule.method.kind === "peer" ? rule.method.map : undefined;
+    const map = mapOf(rule.method);
     if (map === undefined || ident?.maps.has(map) === true) continue;
     const where = ident === undefined ? '"auth_ident_file" is not set' : "that has no such map";
     errors.push(new ConfigError(rule, `There is no ident map "${map}": ${where}`));
   }
   return errors;
+}
+
+/** Why client certificates cannot be checked; undefined if they can. */
+function certificateProblem(settings: Settings): string | undefined {
+  if (hasClientCertificates(settings)) return undefined;
+  const isOff = settings.clientTlsSslmode === "disable";
+  return isOff ? '"client_tls_sslmode" is "disable"' : '"client_tls_ca_file" is not set';
+}
+
+/** Rules that want a certificate where none can be checked. */
+function certificateErrors(
+  hba: HbaRules | undefined,
+  problem: string | undefined,
+): ConfigError[] {
+  if (problem === undefined) return [];
+  return (hba?.rules ?? [])
+    .filter(needsCertificate)
+    .map((rule) => new ConfigError(rule, `Client certificates cannot be checked: ${problem}`));
+}
+
+function needsCertificate({ clientCert, method }: HbaRule): boolean {
+  return method.kind === "cert" || clientCert !== undefined;
 }
 
 /**
@@ -97,6 +130,10 @@ export function checkAuthRules(settings: Settings, rules: AuthRules | undefined)
   if (authType === "hba" && rules?.hba === undefined) {
     throw new RulesError('auth_type "hba" needs "auth_hba_file"');
   }
+  const needsCertificates = authType === "cert" ||
+    authType === "hba" && rules?.hba?.rules.some(needsCertificate) === true;
+  const problem = needsCertificates ? certificateProblem(settings) : undefined;
+  if (problem !== undefined) throw new RulesError(`auth_type "${authType}": ${problem}`);
 }
 
 /** Whether anybody may have to be asked of the system who they are. */

@@ -2,6 +2,8 @@
 
 import type { HbaConnection, HbaRule, HbaRules, OwnNetworks } from "../auth/hba_rules.ts";
 import { parseIp, peerIp } from "../base/ip_address.ts";
+import type { Settings } from "../config/settings.ts";
+import { isDemanding } from "../config/tls_needs.ts";
 import { methodText } from "./login_rules.ts";
 
 /** A connection that is asked about. */
@@ -20,6 +22,19 @@ export interface HbaAnswer {
   readonly lines: readonly string[];
   /** Whether somebody would be let in, or asked for what lets in. */
   readonly isAsked: boolean;
+}
+
+/** What else is to be said of a question, by the settings; lines for the operator. */
+export function hbaNotes(
+  { authType, clientTlsSslmode: mode }: Settings,
+  { address, isTls }: HbaQuestion,
+): string[] {
+  const isPlain = address !== undefined && !isTls;
+  return [
+    ...(authType === "hba" ? [] : [`auth_type is ${authType}: these rules are not in force`]),
+    ...(isTls && mode === "disable" ? ["client_tls_sslmode is disable: nobody has TLS"] : []),
+    ...(isPlain && isDemanding(mode) ? [`client_tls_sslmode is ${mode}: nobody gets so far`] : []),
+  ];
 }
 
 /** Whether a text is an address that may be asked about. */
@@ -47,6 +62,6 @@ export function hbaReport(
   if (decider === undefined) return { lines: [...lines, "no line matches"], isAsked: false };
   const where = `${decider.file}:${decider.line}`;
   const isAsked = decider.method.kind !== "reject";
-  const verdict = isAsked ? `method ${methodText(decider.method)}` : "rejected";
+  const verdict = isAsked ? `method ${methodText(decider)}` : "rejected";
   return { lines: [...lines, `${verdict}, by ${where}`], isAsked };
 }

@@ -7,7 +7,8 @@ import { unreachable } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import { peerIp } from "../base/ip_address.ts";
 import { type ClientAuthenticationMethod, PEER_REJECTED } from "../auth/client_authentication.ts";
-import type { HbaMethod, HbaRule, OwnNetworks } from "../auth/hba_rules.ts";
+import { type CertificateRule, checkClientCertificate } from "../auth/certificate_identity.ts";
+import { type HbaRule, mapOf, type OwnNetworks } from "../auth/hba_rules.ts";
 import { IdentMaps } from "../auth/ident_map.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
@@ -56,6 +57,8 @@ export class LoginRules {
         return this.#demandOf(rule, { client, user: intent.user });
       }
       case "cert":
+        this.#checkCertificate(client, { user: intent.user, check: "verify-full" });
+        return authType;
       case "ldap":
       case "pam":
         // Refused where settings are read.
@@ -66,9 +69,10 @@ export class LoginRules {
   }
 
   #demandOf(
-    { file, line, method }: HbaRule,
+    { clientCert, file, line, method }: HbaRule,
     { client, user }: { readonly client: ClientSession; readonly user: string },
   ): Demand {
+    if (clientCert !== undefined) this.#checkCertificate(client, { user, check: clientCert });
     switch (method.kind) {
       case "trust":
       case "md5":
@@ -81,6 +85,9 @@ export class LoginRules {
         throw rejection("login rejected");
       case "peer":
         return this.#peer(client, { user, map: method.map });
+      case "cert":
+        this.#checkCertificate(client, { user, check: "verify-full", map: method.map });
+        return "cert";
       default:
         return unreachable(method);
     }
@@ -89,12 +96,12 @@ export class LoginRules {
   #decide(client: ClientSession, { database, replication, user }: ClientIntent): HbaRule {
     const { live, log, ownNetworks } = this.#options;
     const rules = live.loaded.rules?.hba;
-    const { remote, stream: { isUnix } } = client;
+    const { remote, stream: { isUnix, tls } } = client;
     const address = isUnix ? undefined : peerIp(remote.host);
     // Where it is not known where somebody comes from, no rule can be right.
     const isKnown = isUnix || address !== undefined;
     const isReplication = replication === "physical";
-    const connection = { address, isTls: false, database, user, isReplication };
+    const connection = { address, isTls: tls !== undefined, database, user, isReplication };
     const rule = isKnown ? rules?.decide(connection, ownNetworks) : undefined;
     if (rule === undefined) {
       this.#note(client, `hba: no line of ${rules?.path} matches`);
@@ -106,15 +113,35 @@ export class LoginRules {
     return rule;
   }
 
+  /** @throws {PgError} If the client has not shown a certificate by which it may go on. */
+  #checkCertificate(
+    client: ClientSession,
+    { check, map, user }: Pick<CertificateRule, "check"> & {
+      user: string;
+      map?: string | undefined;
+    },
+  ): void {
+    const decision = checkClientCertificate(user, client.tlsLogin?.certificate, {
+      check,
+      maps: (name, wanted) => this.#identMaps.allows(map, name, wanted),
+    });
+    if (decision.kind === "allowed") return;
+    this.#note(client, decision.reason);
+    throw decision.error;
+  }
+
+  get #identMaps(): IdentMaps {
+    return this.#options.live.loaded.rules?.identMaps ?? new IdentMaps();
+  }
+
   /** Asks the system who is behind the socket. */
   async #peer(
     client: ClientSession,
     { map, user }: { readonly map: string | undefined; readonly user: string },
   ): Promise<ClientAuthenticationMethod> {
-    const identMaps = this.#options.live.loaded.rules?.identMaps ?? new IdentMaps();
     const found = await this.#systemUser(client);
     if ("problem" in found) return this.#rejectPeer(client, found.problem);
-    if (identMaps.allows(map, found.name, user)) return "peer";
+    if (this.#identMaps.allows(map, found.name, user)) return "peer";
     const by = map === undefined ? "" : ` by map "${map}"`;
     return this.#rejectPeer(client, `system user "${found.name}" may not be "${user}"${by}`);
   }
@@ -151,8 +178,12 @@ function rejection(words: string): PgError {
   return new PgError(SQLSTATE.invalidAuthorizationSpecification, words);
 }
 
-/** A method as `sluice hba` names it. */
-export function methodText(method: HbaMethod): string {
-  const isMapped = method.kind === "peer" && method.map !== undefined;
-  return isMapped ? `peer map=${method.map}` : method.kind;
+/** What a rule demands, as `sluice hba` says it. */
+export function methodText({ clientCert, method }: HbaRule): string {
+  const map = mapOf(method);
+  return [
+    method.kind,
+    ...(map === undefined ? [] : [`map=${map}`]),
+    ...(clientCert === undefined ? [] : [`clientcert=${clientCert}`]),
+  ].join(" ");
 }

@@ -41,6 +41,7 @@ import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { AuthLookUp } from "./auth_lookup.ts";
+import { expiryWarnings } from "./certificate_expiry.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
@@ -74,6 +75,9 @@ const LOGIN_REPORT_INTERVAL_MS = 10_000;
 
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
+
+/** How often it is looked whether certificates are about to expire. */
+const DAY_MS = 86_400_000;
 
 /** What a pooler is made of. */
 export interface PoolerOptions {
@@ -206,7 +210,8 @@ export class Pooler {
       onReloading: options.onReloading,
       onReloadEnded: options.onReloadEnded,
       onReloaded: options.onReloaded,
-      onTakenOver: () => {
+      onTakenOver: ({ isReload }) => {
+        if (isReload) this.#noteExpiry();
         this.operations.forgetRemoved();
         authLookUp.onTakenOver();
       },
@@ -229,6 +234,11 @@ export class Pooler {
       engine: options.engine,
       operations: this.operations,
       planReload: () => this.planReload(),
+      tls: {
+        library: network.tls.name,
+        certificates: () =>
+          this.tls.certificates.map(({ file, ...rest }) => ({ ...file, ...rest })),
+      },
       memory: options.memory,
       config: () => this.live.config,
       userNames: () => this.live.credentials.keys(),
@@ -286,6 +296,7 @@ export class Pooler {
         stats: this.stats,
       }),
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
+      { intervalMs: () => DAY_MS, run: () => this.#noteExpiry() },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
@@ -312,6 +323,7 @@ export class Pooler {
     using prepared = await this.tls.prepare(this.live.config);
     prepared.putInForce();
     this.#noteTls();
+    this.#noteExpiry();
     try {
       for (const address of listenOn ?? listenAddresses(this.live.settings)) {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
@@ -404,6 +416,11 @@ export class Pooler {
         stream.close();
       }
     }
+  }
+
+  #noteExpiry(): void {
+    const { clock, log } = this.#options;
+    for (const line of expiryWarnings(this.tls.certificates, clock.wallMs())) log.warning(line);
   }
 
   /** The same object for all, until the configuration changes. */

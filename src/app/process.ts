@@ -33,7 +33,7 @@ import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, USER_LIST_FILE, UserListError } from "./config_files.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
-import { type HbaQuestion, hbaReport } from "./hba_report.ts";
+import { hbaNotes, type HbaQuestion, hbaReport } from "./hba_report.ts";
 import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
@@ -127,11 +127,11 @@ async function systemUserOf(uid: number): Promise<string | undefined> {
 
 async function explainHba(path: string, question: HbaQuestion): Promise<number> {
   const { config, rules } = await loadFiles(path);
-  const { authType } = config.settings;
   if (rules?.hba === undefined) return complain(`${path}: auth_hba_file is not set\n`, EXIT.failed);
   const { isAsked, lines } = hbaReport(rules.hba, question, ownNetworks);
-  const note = authType === "hba" ? [] : [`auth_type is ${authType}: these rules are not in force`];
-  const text = [...lines, ...note].map((line) => `${line}\n`).join("");
+  const text = [...lines, ...hbaNotes(config.settings, question)].map((line) => `${line}\n`).join(
+    "",
+  );
   return print(text, isAsked ? EXIT.ok : EXIT.failed);
 }
 

@@ -42,8 +42,8 @@ export interface ReloaderOptions {
   readonly onReloadEnded: ((isTaken: boolean) => void) | undefined;
   /** Told before a configuration is put in force; if it throws, that is not done. */
   readonly onReloaded: ((loaded: LoadedConfig) => void) | undefined;
-  /** Told when it is in force. */
-  readonly onTakenOver: () => void;
+  /** Told when it is in force; whether all files were read for it. */
+  readonly onTakenOver: (taken: { readonly isReload: boolean }) => void;
 }
 
 /** A configuration was not taken over, of which the log tells. */
@@ -142,7 +142,7 @@ export class Reloader {
     for (const name of plan.changedDatabases) this.#recycle(name);
     for (const name of otherTls) this.#doomServers(name, "TLS settings changed");
     for (const name of plan.removedDatabases) this.#remove(name);
-    onTakenOver();
+    onTakenOver({ isReload: prepared !== undefined });
   }
 
   async #reload(): Promise<boolean> {

@@ -11,6 +11,9 @@
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 
+/** What a client is told whose certificate does not let it in; PgBouncer's words. */
+export const CERTIFICATE_REJECTED = "certificate authentication failed";
+
 /** What is known of the certificate that a client has shown. */
 export interface ClientCertificate {
   /** Whether it leads to an authority that is trusted for clients, is in its time and not revoked. */
@@ -47,9 +50,8 @@ export function checkClientCertificate(
   const why = whyUntrusted(certificate) ??
     (rule.check === "verify-full" ? whyNotOf(userName, certificate?.commonNames ?? [], rule) : "");
   if (why === "") return { kind: "allowed" };
-  const text = "certificate authentication failed";
-  const error = new PgError(SQLSTATE.invalidAuthorizationSpecification, text);
-  return { kind: "refused", error, reason: `${text} (${why})` };
+  const error = new PgError(SQLSTATE.invalidAuthorizationSpecification, CERTIFICATE_REJECTED);
+  return { kind: "refused", error, reason: `${CERTIFICATE_REJECTED} (${why})` };
 }
 
 function whyUntrusted(certificate: ClientCertificate | undefined): string | undefined {

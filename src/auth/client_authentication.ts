@@ -26,6 +26,7 @@ import {
 } from "../wire/authentication_messages.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { CERTIFICATE_REJECTED } from "./certificate_identity.ts";
 import { CHANNEL_BINDING_TYPE } from "./channel_binding.ts";
 import type { UserCredential } from "./credential.ts";
 import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
@@ -59,14 +60,17 @@ import {
   type ServerFirst,
 } from "./scram_messages.ts";
 
-/** What is demanded of a client; of "peer", its part is done, and only the user must exist. */
+/**
+ * What is demanded of a client; of "peer" and "cert", its part is done, and only the user must exist.
+ */
 export type ClientAuthenticationMethod =
   | "any"
   | "trust"
   | "plain"
   | "md5"
   | "scram-sha-256"
-  | "peer";
+  | "peer"
+  | "cert";
 
 /** What a client is told that is not who it says, by the system; PgBouncer's words. */
 export const PEER_REJECTED = "unix socket login rejected";
@@ -152,6 +156,8 @@ export class ClientAuthentication {
         return this.#admitKnown('"trust" authentication failed');
       case "peer":
         return this.#admitKnown(PEER_REJECTED);
+      case "cert":
+        return this.#admitKnown(CERTIFICATE_REJECTED);
       case "plain":
         return this.#challenge({ kind: "password" }, authenticationCleartextPassword());
       case "md5":

@@ -36,7 +36,6 @@ const CONNECTIONS = [
 /** Methods of PostgreSQL that Sluice does not have, and why a line with one is no use. */
 const MISSING_METHODS: Readonly<Record<string, string>> = {
   bsd: "it is not supported",
-  cert: "client certificates are not built in yet",
   gss: "GSSAPI is not supported",
   ident: "asking an ident server is not supported; over a unix socket it means peer",
   ldap: "it is not built in yet",
@@ -69,9 +68,13 @@ function readHbaLine(line: RuleLine): HbaRule {
   const address = connection === "local" ? undefined : readAddress(fields);
   const methodName = fields.one("the authentication method").text;
   const options = readOptions(fields.rest());
-  const method = readMethod(methodName, { isLocal: connection === "local", options });
+  const method = readMethod(methodName, { connection, options });
+  const clientCert = readClientCert(method, { connection, options });
   const { file, text } = line;
-  return { file, line: line.line, text, connection, databases, users, address, method };
+  return {
+    ...{ file, line: line.line, text },
+    ...{ connection, databases, users, address, method, clientCert },
+  };
 }
 
 /** Takes the fields of a line one after the other. */
@@ -161,16 +164,17 @@ function readOptions(tokens: readonly RuleToken[]): ReadonlyMap<string, string> 
   return options;
 }
 
-function readMethod(
-  name: string,
-  { isLocal, options }: {
-    readonly isLocal: boolean;
-    readonly options: ReadonlyMap<string, string>;
-  },
-): HbaMethod {
+/** What a line says besides its method. */
+interface LineParts {
+  readonly connection: HbaRule["connection"];
+  readonly options: ReadonlyMap<string, string>;
+}
+
+function readMethod(name: string, { connection, options }: LineParts): HbaMethod {
+  const isLocal = connection === "local";
   // As PostgreSQL does, for old files.
   const kind = name === "ident" && isLocal ? "peer" : name;
-  checkOptions(kind, options);
+  checkOptions(kind, { connection, options });
   switch (kind) {
     case "trust":
     case "reject":
@@ -181,6 +185,11 @@ function readMethod(
     case "peer":
       if (!isLocal) throw new RuleError("Peer authentication is only supported on local sockets");
       return { kind, map: options.get("map") || undefined };
+    case "cert":
+      if (connection !== "hostssl") {
+        throw new RuleError("cert authentication is only supported on hostssl connections");
+      }
+      return { kind, map: options.get("map") || undefined };
   }
   if (Object.hasOwn(MISSING_METHODS, kind)) {
     throw new RuleError(`Method "${name}" cannot be used: ${MISSING_METHODS[kind]}`);
@@ -188,15 +197,42 @@ function readMethod(
   throw new RuleError(`Invalid authentication method "${name}"`);
 }
 
-function checkOptions(method: string, options: ReadonlyMap<string, string>): void {
+function checkOptions(method: string, { connection, options }: LineParts): void {
   // What is said of the method matters more.
   if (Object.hasOwn(MISSING_METHODS, method)) return;
-  for (const name of options.keys()) {
-    if (name === "map" && method === "peer") continue;
-    if (name === "map") throw new RuleError(`Option "map" goes with peer, not with ${method}`);
-    if (name === "clientcert") {
-      throw new RuleError('Option "clientcert" cannot be kept: TLS is not built in yet');
+  for (const [name, value] of options) {
+    switch (name) {
+      case "map":
+        if (method === "peer" || method === "cert") break;
+        throw new RuleError(`Option "map" goes with peer and cert, not with ${method}`);
+      case "clientcert":
+      case "clientname":
+        if (connection !== "hostssl") {
+          throw new RuleError(`"${name}" can only be configured for "hostssl" rows`);
+        }
+        checkName(name, value);
+        break;
+      default:
+        throw new RuleError(`Unknown authentication option "${name}"`);
     }
-    throw new RuleError(`Unknown authentication option "${name}"`);
   }
+}
+
+/** What of a certificate names its user: here it is always the common name. */
+function checkName(option: string, value: string): void {
+  if (option !== "clientname" || value === "CN") return;
+  if (value === "DN") throw new RuleError('Option "clientname=DN" is not supported');
+  throw new RuleError(`Invalid value for clientname: "${value}"`);
+}
+
+function readClientCert(method: HbaMethod, { options }: LineParts): HbaRule["clientCert"] {
+  const value = options.get("clientcert");
+  if (value === undefined) return undefined;
+  if (value !== "verify-ca" && value !== "verify-full") {
+    throw new RuleError(`Invalid value for clientcert: "${value}"`);
+  }
+  // What the method asks for by itself.
+  if (method.kind !== "cert") return value;
+  if (value === "verify-full") return undefined;
+  throw new RuleError('clientcert only accepts "verify-full" when using "cert" authentication');
 }

@@ -11,7 +11,12 @@ import { isMeant, type NameRule } from "./rule_names.ts";
 export type HbaMethod =
   | { readonly kind: "trust" | "reject" | "password" | "md5" | "scram-sha-256" }
   /** `map`: name of an ident map; undefined: the names are the same. */
-  | { readonly kind: "peer"; readonly map: string | undefined };
+  | { readonly kind: "peer" | "cert"; readonly map: string | undefined };
+
+/** The ident map that a method asks; undefined if it asks none. */
+export function mapOf(method: HbaMethod): string | undefined {
+  return "map" in method ? method.map : undefined;
+}
 
 /** What the field of databases may hold. */
 export type DatabaseRule = NameRule | { readonly kind: "all" | "sameuser" | "replication" };
@@ -43,6 +48,8 @@ export interface HbaRule {
   /** Undefined for "local". */
   readonly address: HbaAddress | undefined;
   readonly method: HbaMethod;
+  /** What its certificate has to be, besides: option `clientcert`. Undefined: nothing is asked. */
+  readonly clientCert: "verify-ca" | "verify-full" | undefined;
 }
 
 /** Who wants in. */

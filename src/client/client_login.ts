@@ -208,6 +208,7 @@ export class ClientLogin {
       scramIterations: settings.scramIterations,
       mockSecret,
       looks: this.#desk.looksFor(intent.database),
+      endPoint: this.#client.tlsLogin?.endPoint,
     });
     let step = exchange.start();
     const isAsked = step.kind === "challenge";

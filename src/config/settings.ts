@@ -77,7 +77,6 @@ export const AUTH_TYPES = [
 ] as const;
 
 const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
-  cert: { status: "refused", why: NO_METHOD },
   ldap: { status: "refused", why: NO_METHOD },
   pam: { status: "refused", why: NO_METHOD },
 };

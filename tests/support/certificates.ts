@@ -46,6 +46,8 @@ export interface CertificateOptions {
   readonly addresses?: readonly string[];
   /** Whether its time was over years ago. */
   readonly isExpired?: boolean;
+  /** When its time is over, if not then and not in long. */
+  readonly notAfter?: Date;
   readonly keyKind?: "ec" | "rsa";
 }
 
@@ -110,12 +112,13 @@ export class TestAuthority {
     owner: KeyPair;
     isAuthority?: boolean;
   }): Der {
+    const end = options.notAfter ?? (options.isExpired === true ? SOON_OVER : END);
     return this.#sign(sequence(
       explicit(0, integer(2)),
       integer(serial),
       this.#signature(),
       nameOf({ commonName: this.#commonName }),
-      sequence(utcTime(BEGINNING), utcTime(options.isExpired === true ? SOON_OVER : END)),
+      sequence(utcTime(BEGINNING), utcTime(end)),
       nameOf(options),
       owner.publicKey.export({ type: "spki", format: "der" }),
       explicit(3, sequence(...(isAuthority ? authorityExtensions() : ownerExtensions(options)))),

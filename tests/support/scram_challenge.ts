@@ -8,9 +8,14 @@ import type { TestClient } from "./test_client.ts";
 export async function scramChallenge(client: TestClient, user: string): Promise<string> {
   await client.send(frontend.startup({ user, database: "app" }));
   assert.equal((await client.receive())?.type, "R");
-  const first = utf8("n,,n=,r=abcdefghijkl");
-  await client.send(frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first)));
+  await client.send(scramFirst("n,,n=,r=abcdefghijkl"));
   const challenge = await client.receive();
   client.close();
   return textOf(challenge!.body.subarray(4)).replace(/^r=[^,]*,/, "");
+}
+
+/** The message that chooses SCRAM without binding, and begins it. */
+export function scramFirst(text: string): Uint8Array<ArrayBuffer> {
+  const first = utf8(text);
+  return frontend.password(join(cstring("SCRAM-SHA-256"), int32(first.length), first));
 }

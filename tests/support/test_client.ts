@@ -74,8 +74,8 @@ export class TestClient {
   status: string | undefined;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter = new MessageSplitter();
-  /** What a login can be bound to. */
-  #endPoint: Uint8Array | undefined;
+  /** What the other side has shown, once TLS is spoken. */
+  shownCertificate: Uint8Array | undefined;
 
   /** Over any stream, of Sluice's networks or of Deno's. */
   constructor(transport: ByteStream | Deno.Conn) {
@@ -99,7 +99,7 @@ export class TestClient {
   /** Goes over to TLS without asking. Rejects as `ByteStream.startTls()` does. */
   async startTls(context: TlsContext): Promise<TlsHandshake> {
     const handshake = await this.stream.startTls({ context });
-    this.#endPoint = tlsServerEndPoint(handshake.peerCertificate!);
+    this.shownCertificate = handshake.peerCertificate;
     return handshake;
   }
 
@@ -141,8 +141,9 @@ export class TestClient {
       random: FIXED_RANDOM,
       derivation: new KeyDerivation(),
       ...(channelBinding === undefined ? {} : { channelBinding }),
-      ...(this.stream.tls === undefined ? {} : { tls: { endPoint: this.#endPoint } }),
     });
+    const { shownCertificate: shown } = this;
+    if (shown !== undefined) exchange.noteTls({ endPoint: tlsServerEndPoint(shown) });
     for (;;) {
       const received = await this.receive();
       if (received === undefined) throw new Error("The connection ended during the login");

@@ -215,6 +215,14 @@ export class ConsoleFixture implements ConsoleContext {
   readonly stats = new StatsBook(this.clock.nowMs());
   readonly engine = "portable";
   readonly operations = new NotedOperations();
+  readonly tls: ConsoleContext["tls"] = {
+    library: "a library",
+    certificates: () => [{
+      setting: "client_tls_cert_file",
+      path: "own.crt",
+      notAfterMs: this.clock.wallMs() + 86_400_000 * 2.5,
+    }],
+  };
   readonly logLines: string[] = [];
   readonly cancels: CancelDesk;
   readonly servers: ServerSession[] = [];

@@ -12,6 +12,7 @@ import { showState } from "../../../src/admin/show_state.ts";
 import { showDatabases } from "../../../src/admin/show_databases.ts";
 import { usage } from "../../../src/admin/show_help.ts";
 import { showParameter } from "../../../src/admin/show_parameter.ts";
+import { showTls } from "../../../src/admin/show_tls.ts";
 import { showUsers } from "../../../src/admin/show_users.ts";
 import { showVersion } from "../../../src/admin/show_version.ts";
 import { versionText } from "../../../src/admin/version.ts";
@@ -160,6 +161,20 @@ Deno.test("SHOW USERS lists who has a secret, an entry or a connection", async (
     ["reader", "", "", null, "70", "1", "80", "0"],
   ]);
   await fixture.end();
+});
+
+Deno.test("SHOW TLS says of our own certificates until when they are good", async () => {
+  const fixture = await ConsoleFixture.from();
+  const { columns: shown, rows } = readResult(showTls(fixture));
+  assert.deepEqual(
+    shown,
+    columns("text setting file valid_until", "int4 days_left", "text library"),
+  );
+  assert.equal(rows.length, 1);
+  const { days_left, file, library, setting, valid_until } = rows[0]!;
+  assert.deepEqual([setting, file], ["client_tls_cert_file", "own.crt"]);
+  assert.deepEqual([days_left, library], ["2", "a library"]);
+  assert.match(valid_until!, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/);
 });
 
 Deno.test("SHOW STATE says yes to one of three", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readArguments } from "../../../src/app/arguments.ts";
-import { hbaReport } from "../../../src/app/hba_report.ts";
+import { hbaNotes, hbaReport } from "../../../src/app/hba_report.ts";
+import { defaultSettings } from "../../../src/config/validate.ts";
 import { hbaOf } from "../../support/memory_rules.ts";
 
 const RULES = `local all all peer map=m
@@ -32,6 +33,40 @@ Deno.test("hbaReport() says which line decides, and why those before it do not",
     address: "::1",
   }, () => []);
   assert.deepEqual([none.lines.at(-1), none.isAsked], ["no line matches", false]);
+});
+
+Deno.test("hbaReport() tells connections with TLS from others, and what is asked of a certificate", async () => {
+  const { rules } = await hbaOf(`hostnossl all all all reject
+hostssl app all all cert map=m
+hostssl all all all scram-sha-256 clientcert=verify-full
+`);
+  const ask = (isTls: boolean, database = "app") =>
+    hbaReport(rules, { ...QUESTION, address: "10.1.2.3", isTls, database }, () => []).lines;
+  assert.equal(ask(false).at(-1), "rejected, by hba.conf:1");
+  assert.equal(ask(true)[1], "  does not match: the connection has TLS");
+  assert.equal(ask(true).at(-1), "method cert map=m, by hba.conf:2");
+  assert.equal(
+    ask(true, "db2").at(-1),
+    "method scram-sha-256 clientcert=verify-full, by hba.conf:3",
+  );
+});
+
+Deno.test("hbaNotes() says what makes the rules' answer meaningless", () => {
+  const notes = (clientTlsSslmode: "disable" | "allow" | "verify-ca", isTls: boolean) =>
+    hbaNotes(defaultSettings({ authType: "hba", clientTlsSslmode }), {
+      ...QUESTION,
+      address: "10.1.2.3",
+      isTls,
+    });
+  assert.deepEqual(notes("disable", false), []);
+  assert.deepEqual(notes("disable", true), ["client_tls_sslmode is disable: nobody has TLS"]);
+  assert.deepEqual([notes("allow", true), notes("allow", false)], [[], []]);
+  assert.deepEqual(notes("verify-ca", false), [
+    "client_tls_sslmode is verify-ca: nobody gets so far",
+  ]);
+  assert.deepEqual(hbaNotes(defaultSettings(), { ...QUESTION, address: undefined }), [
+    "auth_type is md5: these rules are not in force",
+  ]);
 });
 
 Deno.test("readArguments() reads the command hba, and its options with nothing else", () => {

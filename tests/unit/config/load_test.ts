@@ -249,7 +249,7 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 });
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
-  const settings = ["cert", "ldap", "pam"].map((type) => `auth_type = "${type}"`);
+  const settings = ["ldap", "pam"].map((type) => `auth_type = "${type}"`);
   for (const setting of settings) {
     const errors = await errorsOf(loadToml(`[pooler]\n${setting}`));
     assert.equal(errors.length, 1, setting);
