@@ -270,7 +270,11 @@ export class FakePostgres {
     if (!await this.#authenticate(arrival, user)) return undefined;
     if (databases?.includes(database) === false) {
       const text = `database "${database}" does not exist`;
-      return await arrival.refuse({ severity: "FATAL", sqlstate: "3D000", message: text });
+      return await arrival.refuseAuthenticated({
+        severity: "FATAL",
+        sqlstate: "3D000",
+        message: text,
+      });
     }
     const settings = [...asked].filter(([name]) => !NOT_SETTINGS.includes(name));
     let parameters: FakeSessionParameters;
@@ -283,7 +287,7 @@ export class FakePostgres {
     } catch (error) {
       if (!(error instanceof BadParameter)) throw error;
       const { message, sqlstate } = error;
-      return await arrival.refuse({ severity: "FATAL", sqlstate, message });
+      return await arrival.refuseAuthenticated({ severity: "FATAL", sqlstate, message });
     }
     return await this.#admit(arrival, { user, database, parameters, minor, asked });
   }
@@ -397,6 +401,12 @@ class Arrival {
 
   async refuse({ message, severity, sqlstate }: ReportFields): Promise<undefined> {
     await this.send(say.error(sqlstate, message, severity));
+  }
+
+  /** As PostgreSQL does with who it is sure of. */
+  async refuseAuthenticated(report: ReportFields): Promise<undefined> {
+    await this.send(say.authentication(0));
+    return await this.refuse(report);
   }
 
   async #receive(take: () => Uint8Array | undefined): Promise<Uint8Array | undefined> {

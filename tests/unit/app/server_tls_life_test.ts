@@ -92,6 +92,21 @@ Deno.test("a key is never sent in plain text for a server in TLS, nor in TLS for
   }
 });
 
+Deno.test("a cancel request is in plain text for a server that is, though TLS was tried before", async () => {
+  await using world = await PoolerWorld.open({
+    ...OPTIONS,
+    pooler: 'server_tls_sslmode = "prefer"',
+  });
+  world.postgres.tls = TLS;
+  world.postgres.onLogin = (isTls) => isTls ? NO_LINE : undefined;
+  const client = await sleeper(world);
+  await world.cancel(client.cancelKey!);
+  assert.deepEqual(world.postgres.packets, [
+    ...["request", "login tls", "login plain", "cancel plain"],
+  ]);
+  client.close();
+});
+
 Deno.test("a cancel request whose handshake takes too long is given up, and harms nobody", async () => {
   await using world = await open({ pooler: "server_connect_timeout = 3" });
   const client = await sleeper(world);

@@ -158,6 +158,15 @@ Deno.test("nobody is shown the words of a server that has not shown who it is", 
   assert.doesNotMatch(world.log.join("\n"), /spoofed/);
 });
 
+Deno.test("who has been let in is not tried in another way, whatever comes then", async () => {
+  for (const mode of ["allow", "prefer"]) {
+    await using world = await open(KINDS["has TLS"], { mode, postgres: { databases: ["other"] } });
+    assert.match(await world.outcome(), /database "app" does not exist/);
+    const only = mode === "allow" ? ["login plain"] : ["request", "login tls"];
+    assert.deepEqual(world.postgres.packets, only);
+  }
+});
+
 Deno.test("clients are told the refusal that says most, whichever way brought it", async () => {
   const wrong = { severity: "FATAL", sqlstate: "28P01", message: "wrong password" };
   const refusals = (tls: ReportFields, plain: ReportFields): Kind => ({
