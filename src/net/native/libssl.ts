@@ -3,9 +3,8 @@
  * handed around in this folder only.
  *
  * All connections share two BIOs in memory, one into which what was received is put and one from which
- * what is to be sent is taken. Both are empty between two calls of a channel: libssl reads ahead all
- * that it is fed (`MAX_FEED_BYTES`), and what it wrote is taken at once. So an idle connection has no
- * buffer, and each chunk costs one `recv` or one `send`.
+ * what is to be sent is taken. Both are empty whenever another connection may get its turn. So an idle
+ * connection has no buffer, and each chunk costs one `recv` or one `send`.
  *
  * HOT PATH: `feed()`, `read()`, `write()` and `take()` are compiled in line, pointers included, as
  * long as there is one `LibSsl` in the process.
@@ -21,14 +20,8 @@ import { NoLibcError, openLibrary } from "./libc.ts";
 /** A pointer to some object of OpenSSL's. */
 export type Handle = Deno.PointerObject;
 
-/** What one record may hold, what encryption adds to it at most, and its header. */
-const RECORD_BYTES = 16_384 + 256 + 64 + 5;
-
-/** How much may be fed at once: more is no faster. */
-export const MAX_FEED_BYTES = 32_768;
-
-/** So that all that is fed fits beside a record that has come in part. */
-export const READ_BUFFER_BYTES = MAX_FEED_BYTES + RECORD_BYTES + 64;
+/** How much may be fed at once: with a record before it of which a part has come, 64 KiB at most. */
+export const MAX_FEED_BYTES = 49_152;
 
 /** How much is to be written at once. */
 export const MAX_WRITE_BYTES = 32_768;
@@ -52,7 +45,8 @@ const X509_V_OK = 0;
 /** The protocols that are offered or taken, each behind its length (RFC 7301). */
 const PROTOCOLS = protocolList(TLS_PROTOCOL);
 
-const SYMBOLS = {
+/** OpenSSL's functions. A `long` or `size_t` that is small is taken for its lower 32 bits. */
+export const SYMBOLS = {
   BIO_ctrl_pending: { parameters: ["pointer"], result: "i32" },
   BIO_free: { parameters: ["pointer"], result: "i32" },
   BIO_new: { parameters: ["pointer"], result: "pointer" },
@@ -89,12 +83,13 @@ const SYMBOLS = {
   },
   SSL_CTX_free: { parameters: ["pointer"], result: "void" },
   SSL_CTX_get_cert_store: { parameters: ["pointer"], result: "pointer" },
+  SSL_CTX_get_security_level: { parameters: ["pointer"], result: "i32" },
   SSL_CTX_new: { parameters: ["pointer"], result: "pointer" },
   SSL_CTX_set_alpn_protos: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
   SSL_CTX_set_alpn_select_cb: { parameters: ["pointer", "function", "pointer"], result: "void" },
   SSL_CTX_set_cipher_list: { parameters: ["pointer", "buffer"], result: "i32" },
   SSL_CTX_set_ciphersuites: { parameters: ["pointer", "buffer"], result: "i32" },
-  SSL_CTX_set_default_read_buffer_len: { parameters: ["pointer", "u64"], result: "void" },
+  SSL_CTX_set_num_tickets: { parameters: ["pointer", "u64"], result: "i32" },
   SSL_CTX_set_options: { parameters: ["pointer", "u64"], result: "u64" },
   SSL_CTX_set_verify: { parameters: ["pointer", "i32", "function"], result: "void" },
   SSL_CTX_use_PrivateKey: { parameters: ["pointer", "pointer"], result: "i32" },
@@ -169,6 +164,7 @@ export class LibSsl implements Disposable {
   /** By version and cipher. */
   readonly #inUse = new Map<number, TlsInUse>();
   #connectionCount = 0;
+  #isClosed = false;
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>) {
     const call = library.symbols;
@@ -186,7 +182,11 @@ export class LibSsl implements Disposable {
         return selected === OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
       },
     );
-    this.#verifyAny = new Deno.UnsafeCallback(VERIFY, () => 1);
+    this.#verifyAny = new Deno.UnsafeCallback(VERIFY, (isGood) => {
+      // What was wrong is remembered elsewhere, and this is no failure of the connection.
+      if (isGood !== 1) call.ERR_clear_error();
+      return 1;
+    });
   }
 
   /**
@@ -203,6 +203,7 @@ export class LibSsl implements Disposable {
   /** Who still has a connection would call into nothing: then the library stays. */
   [Symbol.dispose](): void {
     if (this.#connectionCount > 0) return;
+    this.#isClosed = true;
     this.#call.BIO_free(this.#received);
     this.#call.BIO_free(this.#toSend);
     this.#selectProtocol.close();
@@ -229,6 +230,16 @@ export class LibSsl implements Disposable {
   /** Memory that can be read from and written to (BIO); belongs to the caller. */
   newMemory(): Handle {
     return present(this.#call.BIO_new(this.#call.BIO_s_mem()));
+  }
+
+  /** A new context (SSL_CTX); to be freed with `freeContext()`. */
+  newContext(): Handle {
+    return present(this.#call.SSL_CTX_new(this.#call.TLS_method()));
+  }
+
+  /** Gives a context up; its connections have a reference each. */
+  freeContext(context: Handle): void {
+    if (!this.#isClosed) this.#call.SSL_CTX_free(context);
   }
 
   /** A connection that has said nothing yet; to be freed with `free()`. */
@@ -285,7 +296,7 @@ export class LibSsl implements Disposable {
     if (result < 0) this.#outcome(connection, result);
   }
 
-  /** Whether bytes were fed that no read has given out; a part of a record counts. */
+  /** Whether a part of a record was decrypted that no read has given out. */
   hasUnread(connection: Handle): boolean {
     return this.#call.SSL_has_pending(connection) !== 0;
   }
@@ -300,14 +311,14 @@ export class LibSsl implements Disposable {
     return this.#call.BIO_read(this.#toSend, buffer as Bytes, buffer.length);
   }
 
-  /** Whether all was read that was fed: it has to be, before another connection gets its turn. */
-  get isFedUp(): boolean {
-    return this.#call.BIO_ctrl_pending(this.#received) === 0;
+  /** How many bytes were fed that libssl has not taken. */
+  get unfedCount(): number {
+    return this.#call.BIO_ctrl_pending(this.#received);
   }
 
-  /** Drops what a connection that failed has not read. */
-  dropFed(buffer: Uint8Array): void {
-    while (this.#call.BIO_read(this.#received, buffer as Bytes, buffer.length) > 0);
+  /** Takes them back into `buffer`. */
+  takeBack(buffer: Uint8Array): void {
+    this.#call.BIO_read(this.#received, buffer as Bytes, buffer.length);
   }
 
   /** Why the last call failed, in OpenSSL's words; empties the queue of errors. */
@@ -378,7 +389,7 @@ export class LibSsl implements Disposable {
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** For C: bytes with a zero behind them. */
-export function cText(text: string): Bytes {
+export function cText(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
 }
 

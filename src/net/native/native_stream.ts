@@ -30,6 +30,7 @@ import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import type { Reactor, ReactorHandler } from "./reactor.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { peerUid } from "./socket_options.ts";
+import type { TlsChannel } from "./tls_channel.ts";
 import { NativeTlsContext } from "./tls_context.ts";
 import { HandshakeUnderWay, type HandshakeWait } from "./tls_handshake.ts";
 
@@ -167,16 +168,25 @@ export class NativeStream implements ByteStream, ReactorHandler {
     assert(isAtRest, "Nobody reads or writes while TLS is started");
     const libc = this.#libc;
     const { libssl } = context;
-    // A closed one is closed for good: its descriptor may be somebody else's by now.
     if (this.#isClosed || this.#isFinishing) {
       throw new TlsHandshakeError("the connection was closed");
     }
-    const channel = context.newChannel(libc, this.#descriptor, serverName);
+    const channel = this.#newChannel(context, serverName);
     const handshake = new HandshakeUnderWay({ libc, libssl, channel });
     this.#channel = channel;
     this.#handshake = handshake;
     this.#awaitHandshake(handshake.begin(received));
     return await handshake.outcome;
+  }
+
+  /** Without one, nothing may go out in plain text any more. */
+  #newChannel(context: NativeTlsContext, serverName: string | undefined): TlsChannel {
+    try {
+      return context.newChannel(this.#libc, this.#descriptor, serverName);
+    } catch (error) {
+      this.#failWriting();
+      throw error;
+    }
   }
 
   get isClosed(): boolean {

@@ -57,12 +57,14 @@ export class TlsChannel implements Channel {
   #isUnread = true;
   /** The kernel may have bytes: it filled what was offered. */
   #isFull = false;
+  /** What was received, and libssl has not taken yet: it had decrypted as much as was asked for. */
+  #unfed: Uint8Array | undefined;
   #unsent: Uint8Array | undefined;
   /** Bytes of the next `send()` that were encrypted already. */
   #owedCount = 0;
   #isFinished = false;
   /** Why nothing gets through any more. */
-  #failure = "";
+  #failure = "the peer takes nothing";
 
   constructor({ buffers, connection, descriptor, libc, libssl }: TlsChannelOptions) {
     this.#libc = libc;
@@ -89,6 +91,7 @@ export class TlsChannel implements Channel {
 
   receive(buffer: Uint8Array, length: number): number {
     if (this.#isUnread) {
+      this.#feedAgain();
       const count = this.#read(buffer, length);
       // The kernel was not asked: nobody knows what it has.
       this.#isFull = true;
@@ -105,6 +108,7 @@ export class TlsChannel implements Channel {
 
   peek(buffer: Uint8Array, length: number): number {
     if (this.#isUnread) {
+      this.#feedAgain();
       const count = this.#peek(buffer, length);
       if (count !== -ERRNO.again) return count;
     }
@@ -215,21 +219,23 @@ export class TlsChannel implements Channel {
   #read(buffer: Uint8Array, length: number): number {
     const connection = this.#connection;
     if (connection === undefined) return -ERRNO.brokenPipe;
-    let count = this.#libssl.read(connection, buffer, length);
+    const libssl = this.#libssl;
+    let count = libssl.read(connection, buffer, length);
     if (count <= 0) return this.#unreadable(count);
-    this.#isUnread = this.#libssl.hasUnread(connection);
-    while (this.#isUnread && count < length) {
+    let isUnread = false;
+    while (count < length && libssl.unfedCount > 0) {
       const rest = buffer.subarray(count, length);
-      const more = this.#libssl.read(connection, rest, rest.length);
-      if (more <= 0) {
-        // An end, or a failure, is met again when these bytes have been given out.
-        this.#isUnread = more !== OUTCOME.wait;
-        if (more === OUTCOME.failed) this.#fail();
-        break;
+      const more = libssl.read(connection, rest, rest.length);
+      if (more > 0) {
+        count += more;
+        continue;
       }
-      count += more;
-      this.#isUnread = this.#libssl.hasUnread(connection);
+      // An end, or a failure, is met again when these bytes have been given out.
+      isUnread = more !== OUTCOME.wait;
+      if (more === OUTCOME.failed) this.#fail();
+      break;
     }
+    this.#isUnread = isUnread || count === length && libssl.hasUnread(connection);
     return this.#settled(count);
   }
 
@@ -244,17 +250,33 @@ export class TlsChannel implements Channel {
 
   /** A read brought nothing. */
   #unreadable(outcome: number): number {
-    // An end is met again, and no byte behind it is fed.
+    // An end is met again.
     this.#isUnread = outcome === OUTCOME.closed;
     if (outcome === OUTCOME.failed) return this.#fail();
     return this.#settled(outcome === OUTCOME.wait ? -ERRNO.again : 0);
   }
 
-  /** After a read: what it has made libssl say goes out, and nothing is left for others to find. */
+  /** Leaves nothing for another connection to find: neither what was fed, nor what is to be sent. */
   #settled(result: number): number {
     if (this.#libssl.toSendCount > 0) this.flush();
-    assert(this.#libssl.isFedUp, "What a connection was fed it has read");
+    const count = this.#libssl.unfedCount;
+    if (count > 0) this.#keepUnfed(count);
     return result;
+  }
+
+  #keepUnfed(count: number): void {
+    const unfed = new Uint8Array(new ArrayBuffer(count));
+    this.#libssl.takeBack(unfed);
+    this.#unfed = unfed;
+    this.#isUnread = true;
+  }
+
+  /** Feeds what there was no room for. */
+  #feedAgain(): void {
+    const unfed = this.#unfed;
+    if (unfed === undefined) return;
+    this.#unfed = undefined;
+    this.#libssl.feed(unfed, unfed.length);
   }
 
   /** Sends what was just encrypted, while nothing else waits. */
@@ -299,8 +321,9 @@ export class TlsChannel implements Channel {
     if (this.#connection === undefined) return -ERRNO.brokenPipe;
     this.#free();
     if (this.#libssl.toSendCount > 0) this.flush();
-    this.#libssl.dropFed(this.#buffers.received);
+    this.#libssl.takeBack(this.#buffers.received);
     this.#unsent = undefined;
+    this.#unfed = undefined;
     return -ERRNO.brokenPipe;
   }
 

@@ -20,14 +20,13 @@ import {
   type TlsVersion,
 } from "../tls.ts";
 import type { LibcCalls } from "./libc.ts";
-import { cText, type Handle, type LibSsl, present, READ_BUFFER_BYTES } from "./libssl.ts";
+import { cText, type Handle, type LibSsl, present } from "./libssl.ts";
 import { type TlsBuffers, TlsChannel } from "./tls_channel.ts";
 
 /** SSL_CTX_ctrl, SSL_ctrl. */
 const CONTROL = {
   mode: 33,
   sessionCache: 44,
-  readAhead: 41,
   serverName: 55,
   chainCertificate: 89,
   groups: 92,
@@ -93,7 +92,7 @@ export class NativeTlsContext implements TlsContext {
     this.#buffers = buffers;
     this.peer = options.peer;
     this.#verifiesName = options.peer === "server" && options.verification === "name";
-    this.#handle = present(libssl.calls.SSL_CTX_new(libssl.calls.TLS_method()));
+    this.#handle = libssl.newContext();
     try {
       new ContextSetup(libssl, this.#handle).run(options);
     } catch (error) {
@@ -114,8 +113,7 @@ export class NativeTlsContext implements TlsContext {
   }
 
   [Symbol.dispose](): void {
-    // Connections have a reference each.
-    if (this.#handle !== undefined) this.libssl.calls.SSL_CTX_free(this.#handle);
+    if (this.#handle !== undefined) this.libssl.freeContext(this.#handle);
     this.#handle = undefined;
   }
 
@@ -160,9 +158,8 @@ class ContextSetup {
     this.#setBasics();
     this.#setVersions(options.versions);
     this.#setCiphers(options);
-    // A key has to be of the certificate: so it comes later.
-    if (options.certificateChain !== undefined) this.#setCertificate(options.certificateChain);
-    if (options.key !== undefined) this.#setKey(options.key);
+    this.#checkSecurityLevel(options.versions);
+    this.#setIdentity(options);
     if (options.authorities !== undefined) this.#setAuthorities(options.authorities, options.peer);
     if (options.revocations !== undefined) this.#setRevocations(options.revocations);
     if (options.peer === "client") this.#setForClients(options);
@@ -174,10 +171,10 @@ class ContextSetup {
     const { calls } = this.#libssl;
     const { noCompression, noRenegotiation, noTicket } = OPTION;
     calls.SSL_CTX_set_options(this.#context, noCompression | noRenegotiation | noTicket);
+    // The option is about versions below 1.3.
+    calls.SSL_CTX_set_num_tickets(this.#context, 0n);
     this.#control(CONTROL.mode, SSL_MODE_RELEASE_BUFFERS);
     this.#control(CONTROL.sessionCache, SSL_SESS_CACHE_OFF);
-    this.#control(CONTROL.readAhead, 1);
-    calls.SSL_CTX_set_default_read_buffer_len(this.#context, BigInt(READ_BUFFER_BYTES));
   }
 
   #setVersions(versions: readonly TlsVersion[]): void {
@@ -194,6 +191,15 @@ class ContextSetup {
     this.#libssl.calls.SSL_CTX_set_options(this.#context, options);
   }
 
+  /** OpenSSL 3 speaks versions below 1.2 at security level 0 only, and would say so to the peer alone. */
+  #checkSecurityLevel(versions: readonly TlsVersion[]): void {
+    const isOld = versions.every((version) => VERSION[version].number < VERSION["TLSv1.2"].number);
+    const level = this.#libssl.calls.SSL_CTX_get_security_level(this.#context);
+    if (!isOld || level === 0) return;
+    const names = versions.join(", ");
+    throw new TlsSetupError(`${names} would need ciphers with @SECLEVEL=0 (here it is ${level})`);
+  }
+
   #setCiphers({ cipherSuites, ciphers }: TlsContextOptions): void {
     const { calls } = this.#libssl;
     if (ciphers !== undefined) {
@@ -204,6 +210,14 @@ class ContextSetup {
       const result = calls.SSL_CTX_set_ciphersuites(this.#context, cText(cipherSuites));
       this.#check(result, `an unknown cipher suite of TLS 1.3 is in "${cipherSuites}"`);
     }
+  }
+
+  #setIdentity({ certificateChain, key, peer }: TlsContextOptions): void {
+    if (certificateChain === undefined && key === undefined && peer === "server") return;
+    if (certificateChain === undefined) throw new TlsSetupError("there is no certificate");
+    if (key === undefined) throw new TlsSetupError("there is no private key");
+    this.#setCertificate(certificateChain);
+    this.#setKey(key);
   }
 
   #setCertificate(pem: Uint8Array<ArrayBuffer>): void {

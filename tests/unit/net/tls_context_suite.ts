@@ -189,12 +189,14 @@ function refusingWhatCannotBe(test: TlsTest, abilities: TlsAbilities): void {
 
 function oldVersions(test: TlsTest): void {
   test("old versions are spoken where they are allowed", async (given) => {
+    // OpenSSL 3 has no signature for them at a higher level.
+    const ciphers = "DEFAULT:@SECLEVEL=0";
     for (const version of ["TLSv1", "TLSv1.1"] as const) {
-      const both = { versions: [version] };
+      const both = { versions: [version], ciphers };
       const { atFar, atNear } = await secure(given, { near: both, far: both });
       assert.deepEqual([atNear.version, atFar.version], [version, version]);
     }
-    const { farOutcome } = await shake(given, { near: { versions: ["TLSv1.1"] } });
+    const { farOutcome } = await shake(given, { near: { versions: ["TLSv1.1"], ciphers } });
     assert.ok(farOutcome instanceof TlsHandshakeError);
   });
 }

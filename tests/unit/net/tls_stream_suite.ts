@@ -271,9 +271,8 @@ function carrying(test: TlsTest): void {
       count += length;
       return HOLD;
     });
-    while (count < sent.length) {
-      const seen = received.length;
-      await untilTrue(() => received.length > seen || count === sent.length);
+    for (let seen = 0; count < sent.length; seen++) {
+      await untilTrue(() => received.length > seen);
       await eventTurns(3);
       assert.equal(received.length, seen + 1);
       far.resume();
