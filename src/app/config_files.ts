@@ -63,6 +63,11 @@ export const USER_LIST_FILE: UserListFile = {
   },
 };
 
+/** Reads a certificate or the like. */
+export async function readTlsFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return await Deno.readFile(path);
+}
+
 /** What is wrong with `auth_file`. */
 export class UserListError extends Error {
   override readonly name = "UserListError";

@@ -4,9 +4,11 @@ import { errorStack, errorText } from "../base/error_text.ts";
 import { versionText } from "../admin/version.ts";
 import { HeldClock, systemClock } from "../base/clock.ts";
 import { systemRandom } from "../base/random.ts";
+import type { Config } from "../config/config.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
 import { ConfigErrors } from "../config/load.ts";
+import { needsTls } from "../config/tls_needs.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
@@ -30,7 +32,7 @@ import { type ListenAddress, ListenError } from "../net/network.ts";
 import { TlsSetupError } from "../net/tls.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
-import { FILE_IO, loadFiles, USER_LIST_FILE, UserListError } from "./config_files.ts";
+import { FILE_IO, loadFiles, readTlsFile, USER_LIST_FILE, UserListError } from "./config_files.ts";
 import { ConsoleError } from "./console_client.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { hbaNotes, type HbaQuestion, hbaReport } from "./hba_report.ts";
@@ -46,6 +48,7 @@ import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
 import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
 import { SyslogSwitch } from "./syslog_switch.ts";
+import { tlsReport } from "./tls_report.ts";
 
 /** Names the socket of the log daemon where it is not the usual one. */
 const SYSLOG_VARIABLE = "SLUICE_SYSLOG_SOCKET";
@@ -80,11 +83,40 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 
 async function check(path: string): Promise<number> {
   const { config } = await loadFiles(path);
-  const { name, reason } = await probeEngine(config.settings.ioEngine, {
+  const { settings } = config;
+  const { name, reason } = await probeEngine(settings.ioEngine, {
     random: systemRandom(),
+    needsTls: needsTls(settings),
   });
   const engine = reason === undefined ? name : `${name} (${reason})`;
-  return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
+  const lines = [...checkReport(config, engine), ...await checkTls(config, name)];
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/**
+ * Sets TLS up as a start would, and says what came of it.
+ * @throws {TlsSetupError} If a start would fail.
+ */
+async function checkTls(config: Config, choice: EngineChoice): Promise<string[]> {
+  const { settings } = config;
+  if (!needsTls(settings)) return [];
+  // It is this user who has to be able to read a key.
+  if (ownUid() === 0 && settings.user !== undefined) becomeUser(settings.user);
+  const clock = new HeldClock(systemClock());
+  const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
+  await using engine = await openEngine(choice, {
+    clock,
+    random: systemRandom(),
+    groupIdOf,
+    onAcceptError: onError,
+    onError,
+    needsTls: true,
+  });
+  return await tlsReport(config, {
+    engine: engine.network.tls,
+    read: readTlsFile,
+    nowWallMs: clock.wallMs(),
+  });
 }
 
 /** What a reload would change in the Sluice that runs with the configuration. */
@@ -220,7 +252,10 @@ async function servePooler(
   const { engine, pooler } = running;
   using _signals = handleSignals({ pooler, log, rotate: () => rotate(sink, log) });
   using _rejections = handleRejections(log);
-  log.log(`process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}`);
+  const tls = engine.network.tls.name;
+  log.log(
+    `process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}, TLS ${tls}`,
+  );
   try {
     state.serving();
   } catch (error) {
@@ -288,6 +323,7 @@ async function startPooler(
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
       onError: (error) => log.error(`internal error: ${errorStack(error)}`),
+      needsTls: needsTls(loaded.config.settings),
     }),
   );
   noteEngine(log, engine, loaded);
@@ -299,7 +335,7 @@ async function startPooler(
     engine: engine.name,
     loaded,
     load: loadFiles,
-    readTlsFile: (path) => Deno.readFile(path),
+    readTlsFile,
     userListFile: USER_LIST_FILE,
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
@@ -382,7 +418,7 @@ async function reportingErrors(action: () => Promise<number>): Promise<number> {
     if (error instanceof ConfigErrors) {
       return complain(error.errors.map((each) => `${each}\n`).join(""), EXIT.badConfiguration);
     }
-    if (error instanceof UserListError) {
+    if (error instanceof UserListError || error instanceof TlsSetupError) {
       return complain(`${error.message}\n`, EXIT.badConfiguration);
     }
     if (isUsers(error)) return complain(`${error.message}\n`, EXIT.failed);

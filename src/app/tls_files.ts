@@ -137,7 +137,7 @@ export class TlsFiles implements Disposable {
 function checkKind({ kind }: NamedFile, bytes: Uint8Array): void {
   switch (kind) {
     case "certificate":
-      certificateFacts(firstCertificate(textOf(bytes)));
+      readOwn(bytes);
       return;
     case "authorities":
       firstCertificate(textOf(bytes));
@@ -225,7 +225,11 @@ export function ownCertificate(
   const file = settingFiles.find(({ kind }) => kind === "certificate");
   const bytes = files.contents(file?.path ?? "");
   if (file === undefined || bytes === undefined) return undefined;
-  const der = firstCertificate(textOf(bytes));
-  const { notAfterMs } = certificateFacts(der);
-  return { file, endPoint: tlsServerEndPoint(der), notAfterMs };
+  return { file, ...readOwn(bytes) };
+}
+
+/** @throws {CertificateError} If there is none in the text. */
+function readOwn(pem: Uint8Array): Omit<OwnCertificate, "file"> {
+  const der = firstCertificate(textOf(pem));
+  return { endPoint: tlsServerEndPoint(der), notAfterMs: certificateFacts(der).notAfterMs };
 }

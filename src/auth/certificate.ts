@@ -83,10 +83,11 @@ function readTime(validity: DerReader): number {
   const text = new TextDecoder().decode(time.rest());
   const [, year = "", rest = ""] = (isShort ? /^(\d\d)(\d{10})Z$/ : /^(\d{4})(\d{10})Z$/)
     .exec(text) ?? [];
-  if (year === "") throw new CertificateError(`not a certificate: a time ${JSON.stringify(text)}`);
   const century = !isShort ? "" : year < "50" ? "20" : "19";
-  const [month, day, hour, minute, second] = rest.match(/../g)!;
-  return Date.parse(`${century}${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  const [month, day, hour, minute, second] = rest.match(/../g) ?? [];
+  const moment = Date.parse(`${century}${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  if (!Number.isNaN(moment)) return moment;
+  throw new CertificateError(`not a certificate: a time ${JSON.stringify(text)}`);
 }
 
 /** Kinds of PEM blocks. */

@@ -16,6 +16,11 @@ export function clientTlsProblems(settings: Settings): string[] {
     .map(([name]) => `"client_tls_sslmode" is "${clientTlsSslmode}", and "${name}" is not set`);
 }
 
+/** Whether an engine that speaks no TLS is of no use. */
+export function needsTls({ clientTlsSslmode, serverTlsSslmode }: Settings): boolean {
+  return clientTlsSslmode !== "disable" || isDemanding(serverTlsSslmode);
+}
+
 /** Whether client certificates can be looked at, though they need not be demanded. */
 export function hasClientCertificates(settings: Settings): boolean {
   return settings.clientTlsSslmode !== "disable" && settings.clientTlsCaFile !== "";

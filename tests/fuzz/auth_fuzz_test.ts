@@ -9,6 +9,7 @@ import type { AuthStep } from "../../src/auth/client_authentication.ts";
 import type { ServerAuthStep } from "../../src/auth/server_authentication.ts";
 import type { UserCredential } from "../../src/auth/credential.ts";
 import { md5Secret } from "../../src/auth/md5.ts";
+import { certificateFacts } from "../../src/auth/certificate.ts";
 import { tlsServerEndPoint } from "../../src/auth/channel_binding.ts";
 import { CertificateError } from "../../src/auth/der_reader.ts";
 import { parseUserList } from "../../src/auth/user_list.ts";
@@ -218,7 +219,7 @@ Deno.test("a login of which one message is changed on the way never succeeds", a
   );
 });
 
-Deno.test("tlsServerEndPoint() answers any bytes by a hash, by nothing, or by a CertificateError", () => {
+Deno.test("tlsServerEndPoint() and certificateFacts() answer any bytes, or throw a CertificateError", () => {
   const certificates = [ECDSA_SHA384, ED25519, PSS_SHA512, RSA_SHA1].map(({ der }) => der);
   const changed = fc.tuple(fc.constantFrom(...certificates), fc.array(anyChange, { maxLength: 3 }))
     .map(([certificate, changes]) =>
@@ -231,6 +232,13 @@ Deno.test("tlsServerEndPoint() answers any bytes by a hash, by nothing, or by a 
       try {
         const endPoint = tlsServerEndPoint(bytes);
         assert.ok(endPoint === undefined || endPoint.length >= 28);
+      } catch (error) {
+        assert.ok(error instanceof CertificateError);
+      }
+      try {
+        const { commonNames, notAfterMs, notBeforeMs } = certificateFacts(bytes);
+        assert.ok(Number.isFinite(notAfterMs) && Number.isFinite(notBeforeMs));
+        assert.ok(commonNames.every((name) => typeof name === "string"));
       } catch (error) {
         assert.ok(error instanceof CertificateError);
       }

@@ -84,7 +84,7 @@ Deno.test("certificateFacts() reads times of either form", () => {
   assert.equal(until(0x17, "491231235959Z"), "2049-12-31T23:59:59.000Z");
   assert.equal(until(0x17, "500101000000Z"), "1950-01-01T00:00:00.000Z");
   assert.equal(until(0x18, "20500101000000Z"), "2050-01-01T00:00:00.000Z");
-  for (const text of ["2050010100Z", "20500101000000", ""]) {
+  for (const text of ["2050010100Z", "20500101000000", "20501301000000Z", ""]) {
     assert.throws(() => until(0x18, text), CertificateError);
   }
 });

@@ -1,0 +1,32 @@
+/** What `sluice check` says of TLS. */
+
+import type { Config } from "../config/config.ts";
+import type { TlsEngine } from "../net/tls.ts";
+import { expiryText } from "./certificate_expiry.ts";
+import { TlsContexts } from "./tls_contexts.ts";
+import type { ReadTlsFile } from "./tls_files.ts";
+
+/** What is looked at, and when. */
+export interface TlsReportOptions {
+  readonly engine: TlsEngine;
+  readonly read: ReadTlsFile;
+  readonly nowWallMs: number;
+}
+
+/**
+ * Sets TLS up as a configuration says, and gives it up again. Lines for the operator.
+ * @throws {TlsSetupError} If that is not possible.
+ */
+export async function tlsReport(
+  config: Config,
+  { engine, nowWallMs, read }: TlsReportOptions,
+): Promise<string[]> {
+  using contexts = new TlsContexts({ engine, read, serverSettingsOf: () => [] });
+  using prepared = await contexts.prepare(config);
+  prepared.putInForce();
+  const { clientTlsSslmode } = config.settings;
+  return [
+    `TLS with clients: ${clientTlsSslmode}; spoken by ${engine.name}`,
+    ...contexts.certificates.map((certificate) => expiryText(certificate, nowWallMs)),
+  ];
+}
