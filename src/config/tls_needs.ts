@@ -1,5 +1,7 @@
 /** What a mode of TLS needs besides, by the settings alone. Pure. */
 
+import type { Config } from "./config.ts";
+import { allServerTls } from "./effective_settings.ts";
 import type { ServerTlsSettings, Settings, SslMode } from "./settings.ts";
 
 /** What is missing for TLS with clients; one sentence each. */
@@ -17,8 +19,15 @@ export function clientTlsProblems(settings: Settings): string[] {
 }
 
 /** Whether an engine that speaks no TLS is of no use. */
-export function needsTls({ clientTlsSslmode, serverTlsSslmode }: Settings): boolean {
-  return clientTlsSslmode !== "disable" || isDemanding(serverTlsSslmode);
+export function needsTls(config: Config): boolean {
+  return config.settings.clientTlsSslmode !== "disable" ||
+    allServerTls(config).some(({ serverTlsSslmode }) => isDemanding(serverTlsSslmode));
+}
+
+/** Whether TLS is spoken where there is any. */
+export function usesTls(config: Config): boolean {
+  return needsTls(config) ||
+    allServerTls(config).some(({ serverTlsSslmode }) => serverTlsSslmode !== "disable");
 }
 
 /** Whether client certificates can be looked at, though they need not be demanded. */

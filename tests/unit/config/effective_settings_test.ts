@@ -6,6 +6,7 @@ import {
   channelBindingOf,
   serverTlsOf,
 } from "../../../src/config/effective_settings.ts";
+import { needsTls, usesTls } from "../../../src/config/tls_needs.ts";
 import { errorsOf, loadToml } from "./memory_files.ts";
 
 Deno.test("loadConfig() says what is missing for TLS with servers, of all or of one database", async () => {
@@ -73,4 +74,21 @@ host = "/tmp"`);
   assert.equal(channelBindingOf(config, "b"), "prefer");
   // A unix socket has no TLS.
   assert.deepEqual(allServerTls(config), [serverTlsOf(config, "a"), serverTlsOf(config, "b")]);
+});
+
+Deno.test("TLS is needed where a database demands it, and used where one may have it", async () => {
+  const database = (mode: string, host = "a") =>
+    `[databases.a]\nhost = "${host}"\nserver_tls_sslmode = "${mode}"\n`;
+  const cases = [
+    ["[pooler]", false, false],
+    [database("disable"), false, false],
+    [database("prefer"), false, true],
+    [database("require"), true, true],
+    [database("require", "/tmp"), false, false],
+    [`[pooler]\nserver_tls_sslmode = "require"\n${database("disable")}`, false, false],
+  ] as const;
+  for (const [text, isNeeded, isUsed] of cases) {
+    const config = await loadToml(text);
+    assert.deepEqual([needsTls(config), usesTls(config)], [isNeeded, isUsed], text);
+  }
 });
