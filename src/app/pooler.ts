@@ -19,7 +19,9 @@ import { ClientSession } from "../client/client_session.ts";
 import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
+import { allServerTls } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { isOptional } from "../config/tls_needs.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
@@ -34,6 +36,7 @@ import {
   type Network,
   type StreamOptions,
 } from "../net/network.ts";
+import { NoTls } from "../net/no_tls.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -153,7 +156,7 @@ export class Pooler {
     this.tls = new TlsContexts({
       engine: network.tls,
       read: options.readTlsFile ?? (() => Promise.reject(new Error("No such file"))),
-      serverSettingsOf: () => [],
+      serverSettingsOf: allServerTls,
     });
     this.stats = new StatsBook(clock.nowMs());
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
@@ -169,6 +172,7 @@ export class Pooler {
       random,
       log,
       live: this.live,
+      tls: this.tls,
       network,
       tracked,
       rewriter,
@@ -318,6 +322,7 @@ export class Pooler {
     const { listenOn, log, network } = this.#options;
     using prepared = await this.tls.prepare(this.live.config);
     prepared.putInForce();
+    this.#noteTls();
     this.#noteExpiry();
     try {
       for (const address of listenOn ?? listenAddresses(this.live.settings)) {
@@ -333,6 +338,16 @@ export class Pooler {
     for (const listener of this.#listeners) this.#ownTasks.spawn(() => this.#accept(listener));
     this.#ownTasks.spawn((signal) => this.janitor.run(signal));
     return this.#listeners.map(({ address }) => address);
+  }
+
+  /** Nobody should believe in a protection that is not there. */
+  #noteTls(): void {
+    const { tls } = this.#options.network;
+    const isMissed = tls instanceof NoTls &&
+      allServerTls(this.live.config).some(({ serverTlsSslmode }) => isOptional(serverTlsSslmode));
+    if (isMissed) {
+      this.#options.log.warning(`servers are reached in plain text: no TLS here (${tls.reason})`);
+    }
   }
 
   /** Serves one connection; the accept loop does this for each it takes. */

@@ -8,7 +8,7 @@ import type { Config } from "../config/config.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
 import { ConfigErrors } from "../config/load.ts";
-import { needsTls } from "../config/tls_needs.ts";
+import { needsTls, usesTls } from "../config/tls_needs.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
@@ -86,7 +86,7 @@ async function check(path: string): Promise<number> {
   const { settings } = config;
   const { name, reason } = await probeEngine(settings.ioEngine, {
     random: systemRandom(),
-    needsTls: needsTls(settings),
+    needsTls: needsTls(config),
   });
   const engine = reason === undefined ? name : `${name} (${reason})`;
   const lines = [...checkReport(config, engine), ...await checkTls(config, name)];
@@ -99,7 +99,7 @@ async function check(path: string): Promise<number> {
  */
 async function checkTls(config: Config, choice: EngineChoice): Promise<string[]> {
   const { settings } = config;
-  if (!needsTls(settings)) return [];
+  if (!usesTls(config)) return [];
   // It is this user who has to be able to read a key.
   if (ownUid() === 0 && settings.user !== undefined) becomeUser(settings.user);
   const clock = new HeldClock(systemClock());
@@ -110,7 +110,7 @@ async function checkTls(config: Config, choice: EngineChoice): Promise<string[]>
     groupIdOf,
     onAcceptError: onError,
     onError,
-    needsTls: true,
+    needsTls: needsTls(config),
   });
   return await tlsReport(config, {
     engine: engine.network.tls,
@@ -323,7 +323,7 @@ async function startPooler(
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
       onError: (error) => log.error(`internal error: ${errorStack(error)}`),
-      needsTls: needsTls(loaded.config.settings),
+      needsTls: needsTls(loaded.config),
     }),
   );
   noteEngine(log, engine, loaded);
@@ -387,12 +387,6 @@ function noteStart(log: Logger, { config }: LoadedConfig): void {
     for (const { name, user } of config.databases.values()) {
       if (user === undefined) log.warning(`database "${name}": auth_type any needs a forced user`);
     }
-  }
-  const { serverTlsSslmode } = config.settings;
-  if (serverTlsSslmode !== "disable") {
-    log.log(
-      `server_tls_sslmode = ${serverTlsSslmode}: no TLS yet, servers are reached in plain text`,
-    );
   }
 }
 

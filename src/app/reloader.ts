@@ -8,6 +8,7 @@ import { errorText } from "../base/error_text.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
+import { serverTlsOf } from "../config/effective_settings.ts";
 import type { Logger } from "../log/logger.ts";
 import { reloadChanges, tlsFileChanges } from "../maintenance/reload_changes.ts";
 import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
@@ -130,6 +131,7 @@ export class Reloader {
     }
     const names = new Set([...pools.registry.all()].map(({ database }) => database));
     const plan = planReload(live.config, read.config, names);
+    const otherTls = this.#withOtherTls(names, read.config, prepared);
     const next = live.prepare(read);
     // The last that may fail: from here on all of it is done.
     onReloaded?.(next.loaded);
@@ -138,6 +140,7 @@ export class Reloader {
     for (const warning of read.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
     for (const name of plan.changedDatabases) this.#recycle(name);
+    for (const name of otherTls) this.#doomServers(name, "TLS settings changed");
     for (const name of plan.removedDatabases) this.#remove(name);
     onTakenOver({ isReload: prepared !== undefined });
   }
@@ -194,12 +197,27 @@ export class Reloader {
     return turn;
   }
 
+  /** Databases to whose servers TLS is spoken otherwise from now on, by settings or by files. */
+  #withOtherTls(
+    databases: Iterable<string>,
+    next: LoadedConfig["config"],
+    prepared: PreparedTls | undefined,
+  ): string[] {
+    if (prepared === undefined) return [];
+    const { live, tls } = this.#options;
+    return [...databases].filter((name) =>
+      tls.serverFor(serverTlsOf(live.config, name)) !== prepared.serverFor(serverTlsOf(next, name))
+    );
+  }
+
+  #doomServers(database: string, reason: string): void {
+    for (const pool of this.#options.pools.registry.ofDatabase(database)) pool.doomServers(reason);
+  }
+
   /** Closes a database's servers as they come free, and ends clients that need another user's. */
   #recycle(database: string): void {
     const { clients, pools } = this.#options;
-    for (const pool of pools.registry.ofDatabase(database)) {
-      pool.doomServers("connect string changed");
-    }
+    this.#doomServers(database, "connect string changed");
     for (const client of [...clients.all()]) {
       const { pool, user } = client;
       if (pool?.database !== database || user === undefined) continue;

@@ -5,7 +5,10 @@
  */
 
 import type { Config } from "../config/config.ts";
+import type { ServerTlsSettings } from "../config/settings.ts";
 import { errorText } from "../base/error_text.ts";
+import { isOptional } from "../config/tls_needs.ts";
+import { NoTls } from "../net/no_tls.ts";
 import {
   type TlsContext,
   type TlsContextOptions,
@@ -22,7 +25,6 @@ import {
   type ReadTlsFile,
   serverTlsFiles,
   serverTlsOptions,
-  type ServerTlsSettings,
   TlsFiles,
 } from "./tls_files.ts";
 
@@ -53,6 +55,8 @@ export interface FileDigest extends NamedFile {
 /** Contexts that are ready; disposed of, those that are new are gone, unless they are in force. */
 export interface PreparedTls extends Disposable {
   readonly client: TlsSetup | undefined;
+  /** As `TlsContexts.serverFor()`. */
+  serverFor(settings: ServerTlsSettings): TlsSetup | undefined;
   /** All files read. */
   readonly digests: readonly FileDigest[];
   putInForce(): void;
@@ -71,6 +75,8 @@ const NOTHING: Setups = { client: undefined, servers: new Map() };
 export class TlsContexts implements Disposable {
   readonly #options: TlsContextsOptions;
   #setups = NOTHING;
+  /** How many hold each one, if any. */
+  readonly #holds = new Map<TlsSetup, number>();
 
   constructor(options: TlsContextsOptions) {
     this.#options = options;
@@ -82,11 +88,34 @@ export class TlsContexts implements Disposable {
   }
 
   /**
-   * For TLS with servers by these settings; undefined: there is none. Settings that were not part of
+   * For TLS with servers by these settings; undefined: there is none, or none is spoken here. Settings that were not part of
    * the configuration when it was taken over have none.
    */
   serverFor(settings: ServerTlsSettings): TlsSetup | undefined {
     return this.#setups.servers.get(serverKey(settings));
+  }
+
+  /** Keeps a setup good for new connections, though it is in force no longer, until disposed of. */
+  hold(setup: TlsSetup): Disposable {
+    this.#holds.set(setup, (this.#holds.get(setup) ?? 0) + 1);
+    using once = new DisposableStack();
+    once.defer(() => this.#letGo(setup));
+    return once.move();
+  }
+
+  #letGo(setup: TlsSetup): void {
+    const count = this.#holds.get(setup)! - 1;
+    if (count > 0) {
+      this.#holds.set(setup, count);
+      return;
+    }
+    this.#holds.delete(setup);
+    if (!all(this.#setups).includes(setup)) setup.context[Symbol.dispose]();
+  }
+
+  /** Whether TLS is spoken here at all. */
+  get isSpoken(): boolean {
+    return !(this.#options.engine instanceof NoTls);
   }
 
   /** All files as they were read. */
@@ -117,7 +146,8 @@ export class TlsContexts implements Disposable {
    */
   async prepare(config: Config): Promise<PreparedTls> {
     const { read, serverSettingsOf } = this.#options;
-    const servers = new Map([...serverSettingsOf(config)].map((each) => [serverKey(each), each]));
+    const used = [...serverSettingsOf(config)].filter((each) => this.#isUsed(each));
+    const servers = new Map(used.map((each) => [serverKey(each), each]));
     const wanted = [
       ...clientTlsFiles(config.settings),
       ...[...servers.values()].flatMap(serverTlsFiles),
@@ -144,9 +174,15 @@ export class TlsContexts implements Disposable {
     this.#replace(NOTHING);
   }
 
+  /** As in libpq: who need not speak TLS does without where there is none. */
+  #isUsed({ serverTlsSslmode }: ServerTlsSettings): boolean {
+    return this.isSpoken || !isOptional(serverTlsSslmode);
+  }
+
   #prepared(setups: Setups, made: DisposableStack): PreparedTls {
     return {
       client: setups.client,
+      serverFor: (settings) => setups.servers.get(serverKey(settings)),
       digests: digestsOf(setups),
       putInForce: () => {
         this.#replace(setups);
@@ -159,7 +195,7 @@ export class TlsContexts implements Disposable {
 
   #replace(setups: Setups): void {
     const kept = new Set(all(setups));
-    const old = all(this.#setups).filter((setup) => !kept.has(setup));
+    const old = all(this.#setups).filter((setup) => !kept.has(setup) && !this.#holds.has(setup));
     this.#setups = setups;
     for (const { context } of old) context[Symbol.dispose]();
   }

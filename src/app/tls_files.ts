@@ -9,7 +9,7 @@ import { tlsServerEndPoint } from "../auth/channel_binding.ts";
 import { CertificateError } from "../auth/der_reader.ts";
 import { isSameBytes } from "../base/bytes.ts";
 import { errorText } from "../base/error_text.ts";
-import type { Settings } from "../config/settings.ts";
+import type { ServerTlsSettings, Settings } from "../config/settings.ts";
 import { isVerifying } from "../config/tls_needs.ts";
 import { tlsCiphersOf, tlsCurvesOf, tlsVersionsOf } from "../config/tls_words.ts";
 import { type ClientTlsOptions, type ServerTlsOptions, TlsSetupError } from "../net/tls.ts";
@@ -21,12 +21,6 @@ export type ReadTlsFile = (path: string) => Promise<Uint8Array<ArrayBuffer>>;
 export type ClientTlsSettings = Pick<
   Settings,
   Extract<keyof Settings, `clientTls${string}`>
->;
-
-/** What of the settings is about TLS with servers; a database may have its own. */
-export type ServerTlsSettings = Pick<
-  Settings,
-  Extract<keyof Settings, `serverTls${string}`>
 >;
 
 /** The kinds of files. */

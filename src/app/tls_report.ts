@@ -1,6 +1,7 @@
 /** What `sluice check` says of TLS. */
 
 import type { Config } from "../config/config.ts";
+import { allServerTls } from "../config/effective_settings.ts";
 import type { TlsEngine } from "../net/tls.ts";
 import { expiryText } from "./certificate_expiry.ts";
 import { TlsContexts } from "./tls_contexts.ts";
@@ -21,12 +22,14 @@ export async function tlsReport(
   config: Config,
   { engine, nowWallMs, read }: TlsReportOptions,
 ): Promise<string[]> {
-  using contexts = new TlsContexts({ engine, read, serverSettingsOf: () => [] });
+  using contexts = new TlsContexts({ engine, read, serverSettingsOf: allServerTls });
   using prepared = await contexts.prepare(config);
   prepared.putInForce();
   const { clientTlsSslmode } = config.settings;
+  const serverModes = new Set(allServerTls(config).map(({ serverTlsSslmode }) => serverTlsSslmode));
   return [
     `TLS with clients: ${clientTlsSslmode}; spoken by ${engine.name}`,
+    `TLS with servers: ${[...serverModes].join(", ") || "none"}`,
     ...contexts.certificates.map((certificate) => expiryText(certificate, nowWallMs)),
   ];
 }

@@ -105,7 +105,7 @@ export function text<const N extends string>(
 export function optionalText<const N extends string>(
   name: N,
   meaning: string,
-  options: SpecOptions = {},
+  options: SpecOptions & Pick<SettingSpec, "textProblem"> = {},
 ): TypedSpec<N, "", string | undefined> {
   return { name, kind: "text", default: undefined, meaning, ...base(), ...options };
 }

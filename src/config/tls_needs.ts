@@ -1,6 +1,8 @@
 /** What a mode of TLS needs besides, by the settings alone. Pure. */
 
-import type { Settings } from "./settings.ts";
+import type { Config } from "./config.ts";
+import { allServerTls } from "./effective_settings.ts";
+import type { ServerTlsSettings, Settings, SslMode } from "./settings.ts";
 
 /** What is missing for TLS with clients; one sentence each. */
 export function clientTlsProblems(settings: Settings): string[] {
@@ -17,8 +19,15 @@ export function clientTlsProblems(settings: Settings): string[] {
 }
 
 /** Whether an engine that speaks no TLS is of no use. */
-export function needsTls({ clientTlsSslmode, serverTlsSslmode }: Settings): boolean {
-  return clientTlsSslmode !== "disable" || isDemanding(serverTlsSslmode);
+export function needsTls(config: Config): boolean {
+  return config.settings.clientTlsSslmode !== "disable" ||
+    allServerTls(config).some(({ serverTlsSslmode }) => isDemanding(serverTlsSslmode));
+}
+
+/** Whether TLS is spoken where there is any. */
+export function usesTls(config: Config): boolean {
+  return needsTls(config) ||
+    allServerTls(config).some(({ serverTlsSslmode }) => serverTlsSslmode !== "disable");
 }
 
 /** Whether client certificates can be looked at, though they need not be demanded. */
@@ -26,9 +35,43 @@ export function hasClientCertificates(settings: Settings): boolean {
   return settings.clientTlsSslmode !== "disable" && settings.clientTlsCaFile !== "";
 }
 
+/** What is missing for TLS with servers; one sentence each. */
+export function serverTlsProblems(
+  settings: ServerTlsSettings & Pick<Settings, "serverChannelBinding">,
+): string[] {
+  const { serverTlsCaFile, serverTlsCertFile, serverTlsKeyFile, serverTlsSslmode } = settings;
+  const mode = JSON.stringify(serverTlsSslmode);
+  const isBinding = settings.serverChannelBinding === "require";
+  if (serverTlsSslmode === "disable") {
+    return isBinding
+      ? [
+        `"server_channel_binding" is "require", which "server_tls_sslmode" ${mode} makes impossible`,
+      ]
+      : [];
+  }
+  const problems: string[] = [];
+  if (isVerifying(serverTlsSslmode) && serverTlsCaFile === "") {
+    problems.push(`"server_tls_sslmode" is ${mode}, and "server_tls_ca_file" is not set`);
+  }
+  if ((serverTlsCertFile === "") !== (serverTlsKeyFile === "")) {
+    problems.push('"server_tls_cert_file" and "server_tls_key_file" go together: one is not set');
+  }
+  if (settings.serverTlsNegotiation === "direct" && isOptional(serverTlsSslmode)) {
+    problems.push(
+      `"server_tls_negotiation" is "direct", which needs "server_tls_sslmode" to be require, verify-ca or verify-full, not ${mode}`,
+    );
+  }
+  return problems;
+}
+
 /** Whether a mode lets nobody in without TLS. */
 export function isDemanding(mode: Settings["clientTlsSslmode"]): boolean {
   return mode === "require" || isVerifying(mode);
+}
+
+/** Whether a mode does with TLS and without. */
+export function isOptional(mode: SslMode): mode is "allow" | "prefer" {
+  return mode === "allow" || mode === "prefer";
 }
 
 /** Whether a mode demands a certificate that can be verified. */

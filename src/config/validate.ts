@@ -7,9 +7,10 @@ import { Secret } from "../base/secret.ts";
 import { assign, judge, toProperties } from "./assign.ts";
 import type { Config, DatabaseConfig, PeerConfig, UserConfig } from "./config.ts";
 import { ConfigError, type Place } from "./config_error.ts";
+import { channelBindingOf, hasOwnServerTls, serverTlsOf } from "./effective_settings.ts";
 import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
 import type { PropertiesOf, SettingSpec } from "./setting_spec.ts";
-import { clientTlsProblems } from "./tls_needs.ts";
+import { clientTlsProblems, serverTlsProblems } from "./tls_needs.ts";
 import {
   DATABASE_SETTINGS,
   PEER_SETTINGS,
@@ -53,6 +54,7 @@ export function validate(path: string, raw: RawConfig): Validated {
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
   validator.checkTls(path, settings);
+  validator.checkServerTls(config);
   return { config, errors: validator.errors };
 }
 
@@ -129,6 +131,27 @@ class Validator {
   checkTls(path: string, settings: Settings): void {
     for (const problem of clientTlsProblems(settings)) {
       this.#fail({ file: path, line: undefined }, problem);
+    }
+  }
+
+  /** What databases have in common is told once. */
+  checkServerTls(config: Config): void {
+    const { path, settings } = config;
+    const shared: Place = { file: path, line: undefined };
+    const isOwn = ({ name }: RawSection) => hasOwnServerTls(config.databases.get(name)!);
+    const sections = this.#raw.databases;
+    if (sections.length === 0 || sections.some((section) => !isOwn(section))) {
+      for (const problem of serverTlsProblems(settings)) this.#fail(shared, problem);
+    }
+    for (const section of sections.filter(isOwn)) {
+      const { name } = section;
+      const effective = {
+        ...serverTlsOf(config, name),
+        serverChannelBinding: channelBindingOf(config, name),
+      };
+      for (const problem of serverTlsProblems(effective)) {
+        this.#fail(section, `${problem}, for database ${JSON.stringify(name)}`);
+      }
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig, UserConfig } from "../config/config.ts";
-import { databaseConfigOf } from "../config/effective_settings.ts";
+import { channelBindingOf, databaseConfigOf, serverTlsOf } from "../config/effective_settings.ts";
 import { propertyOf, type SettingSpec } from "../config/setting_spec.ts";
 import { DATABASE_SETTINGS, USER_SETTINGS } from "../config/settings.ts";
 import { formatValue, type SettingValue } from "../config/values.ts";
@@ -48,8 +48,14 @@ function settingChanges(before: Config, after: Config): ReloadChange[] {
     name: key,
     before,
     after: value,
-    effect: changeable === "yes" ? "at once" : "needs a restart",
+    effect: changeable === "yes" ? settingEffect(key) : "needs a restart",
   }));
+}
+
+/** Servers are not left as they were logged in when it is said otherwise how they are. */
+function settingEffect(name: string): ReloadChange["effect"] {
+  const isOfServers = name.startsWith("server_tls") || name === "server_channel_binding";
+  return isOfServers ? "servers are recycled" : "at once";
 }
 
 function databaseChanges(before: Config, after: Config): ReloadChange[] {
@@ -67,7 +73,15 @@ function databaseEffect(name: string, before: Config, after: Config): ReloadChan
   if (old === undefined) return "at once";
   // Without a server of the same user there is none to go on with.
   if (now === undefined || old.user !== now.user) return "clients are closed";
-  return leadsElsewhere(old, now, name) ? "servers are recycled" : "at once";
+  const isOther = leadsElsewhere(old, now, name) || isLoggedInOtherwise(name, before, after);
+  return isOther ? "servers are recycled" : "at once";
+}
+
+/** A database's own word changes nothing that says what is said for all. */
+function isLoggedInOtherwise(name: string, before: Config, after: Config): boolean {
+  const shown = (config: Config) =>
+    JSON.stringify([serverTlsOf(config, name), channelBindingOf(config, name)]);
+  return shown(before) !== shown(after);
 }
 
 function userChanges(before: Config, after: Config): ReloadChange[] {
@@ -131,7 +145,7 @@ export function tlsFileChanges(
       name: setting,
       before: path,
       after: `${path} (changed)`,
-      effect: "at once",
+      effect: settingEffect(setting),
     });
   }
   return [...changes.values()];

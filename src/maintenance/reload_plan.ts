@@ -1,7 +1,7 @@
 /** What a new configuration means for what is running. Pure. */
 
 import type { Secret } from "../base/secret.ts";
-import { databaseConfigOf } from "../config/effective_settings.ts";
+import { channelBindingOf, databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import { type ShownSetting, showSettings } from "../config/settings.ts";
 
@@ -43,7 +43,10 @@ export function planReload(
     const old = databaseConfigOf(before, name);
     const now = databaseConfigOf(after, name);
     if (now === undefined) removedDatabases.push(name);
-    else if (old === undefined || leadsElsewhere(old, now, name)) changedDatabases.push(name);
+    else if (
+      old === undefined || leadsElsewhere(old, now, name) ||
+      channelBindingOf(before, name) !== channelBindingOf(after, name)
+    ) changedDatabases.push(name);
   }
   return { changedDatabases, removedDatabases, needsRestart: restartOnly(before, after) };
 }

@@ -112,14 +112,16 @@ class SimRun implements SimStage {
     const random = new SeededRandom(seed);
     const plan = withClientTls(drawPlan(random.fork(), seed), seed);
     const world = await PoolerWorld.open(plan.world);
+    world.postgres.tls = plan.serverTls;
     return new SimRun({ seed, plan, world, random, trace });
   }
 
   get transcript(): string {
-    const { clientCount, isCalm, mode, world } = this.plan;
+    const { clientCount, isCalm, mode, serverTls, world } = this.plan;
     const { bufferBytes, chunking, pooler, writeAnswers } = world;
     const plan = JSON.stringify({
       ...{ isCalm, mode, clientCount, chunking, bufferBytes, writeAnswers },
+      hasServerTls: serverTls !== undefined,
     });
     return [`plan: ${plan}`, pooler, ...this.#lines].join("\n");
   }

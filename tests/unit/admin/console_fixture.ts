@@ -430,12 +430,14 @@ export class ConsoleFixture implements ConsoleContext {
       statements: new ServerStatements(this.book),
       replication: "none",
       startupParameters: new Map([["user", pool.user]]),
-      authentication: new ServerAuthentication({
-        userName: pool.user,
-        credential: undefined,
-        random: this.#random,
-        derivation: this.#derivation,
-      }),
+      tls: undefined,
+      authentication: () =>
+        new ServerAuthentication({
+          userName: pool.user,
+          credential: undefined,
+          random: this.#random,
+          derivation: this.#derivation,
+        }),
       protocolMinor: 0,
       onOldProtocol: () => {},
       connectQuery: undefined,

@@ -249,10 +249,7 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 });
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
-  const settings = [
-    ...["ldap", "pam"].map((type) => `auth_type = "${type}"`),
-    ...["require", "verify-ca", "verify-full"].map((mode) => `server_tls_sslmode = "${mode}"`),
-  ];
+  const settings = ["ldap", "pam"].map((type) => `auth_type = "${type}"`);
   for (const setting of settings) {
     const errors = await errorsOf(loadToml(`[pooler]\n${setting}`));
     assert.equal(errors.length, 1, setting);
@@ -297,7 +294,7 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
 dns_max_ttl = 20
-server_tls_ca_file = "ca.crt"
+dns_nxdomain_ttl = 20
 peer_id = 1
 [databases.a]
 max_db_connections = 5
@@ -308,7 +305,7 @@ host = "x"
 `);
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "dns_max_ttl" has no effect yet',
-    'config.toml:3: Setting "server_tls_ca_file" has no effect yet',
+    'config.toml:3: Setting "dns_nxdomain_ttl" has no effect yet',
     'config.toml:4: Setting "peer_id" has no effect yet',
     'config.toml:6: Setting "max_db_connections" of database "a" has no effect yet',
     'config.toml:8: Setting "max_user_connections" of user "b" has no effect yet',

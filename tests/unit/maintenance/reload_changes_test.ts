@@ -64,6 +64,23 @@ pool_size = 3\n[databases.user]\n${HOST}\nuser = "u"\n`,
   );
 });
 
+Deno.test("reloadChanges() says that servers go with what is said of TLS", async () => {
+  assert.deepEqual(
+    await changes(
+      app(HOST),
+      `[pooler]\nserver_channel_binding = "disable"\nserver_tls_sslmode = "require"\n${app(HOST)}`,
+    ),
+    [
+      "setting server_channel_binding: prefer -> disable: servers are recycled",
+      "setting server_tls_sslmode: prefer -> require: servers are recycled",
+    ],
+  );
+  const own = (line: string) => changes(app(HOST), app(`${HOST}\n${line}`));
+  assert.match((await own('server_tls_sslmode = "require"'))[0]!, /servers are recycled$/);
+  assert.match((await own('server_channel_binding = "require"'))[0]!, /servers are recycled$/);
+  assert.match((await own('server_tls_sslmode = "prefer"'))[0]!, /at once$/);
+});
+
 Deno.test("reloadChanges() takes * for what a name without an entry has", async () => {
   const star = (port: number) => `[databases."*"]\n${HOST}\nport = ${port}\n`;
   const same = `host=127.0.0.1 -> -`;
