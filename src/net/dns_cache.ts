@@ -8,6 +8,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
+import { ipText, peerIp } from "../base/ip_address.ts";
 import { NameError, type NameResolver } from "./name_resolver.ts";
 
 /** What a cache is made of. */
@@ -126,19 +127,24 @@ export class DnsCache {
    */
   isCurrent(name: string, address: string): boolean {
     const addresses = this.#entries.get(name)?.addresses ?? [];
-    return addresses.length === 0 || addresses.includes(address);
+    if (addresses.length === 0) return true;
+    const wanted = plainText(address);
+    return addresses.some((each) => plainText(each) === wanted);
   }
 
   /** Looks up what is over of the names in use, and forgets those that nobody uses. */
   refresh(isInUse: (name: string) => boolean): void {
     const nowMs = this.#options.clock.nowMs();
     for (const entry of this.#entries.values()) {
+      const isDue = entry.expiresAtMs <= nowMs && entry.refreshAtMs <= nowMs;
+      if (!isDue || entry.underWay !== undefined) continue;
       if (isInUse(entry.name)) {
         entry.usedAtMs = nowMs;
-        const isDue = entry.expiresAtMs <= nowMs && entry.refreshAtMs <= nowMs;
-        if (isDue) void this.#lookUp(entry);
-      } else if (nowMs - entry.usedAtMs > UNUSED_MS && entry.underWay === undefined) {
+        void this.#lookUp(entry);
+      } else if (nowMs - entry.usedAtMs > UNUSED_MS) {
         this.#forget(entry.name);
+      } else {
+        entry.refreshAtMs = nowMs + LEAST_REFRESH_MS;
       }
     }
     void this.#checkZones(nowMs);
@@ -234,6 +240,12 @@ export class DnsCache {
       if (zoneOf(entry.name) === zone) entry.expiresAtMs = entry.refreshAtMs = 0;
     }
   }
+}
+
+/** There is more than one way to write an IPv6 address. */
+function plainText(address: string): string {
+  const bytes = peerIp(address);
+  return bytes === undefined ? address : ipText(bytes);
 }
 
 /** The addresses of a name, beginning with another one each time. */

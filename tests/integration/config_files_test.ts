@@ -171,11 +171,11 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
       peer_id: 3,
       pool_mode: "transaction",
       server_tls_sslmode: "prefer",
-      dns_max_ttl: 20,
+      so_reuseport: true,
     }),
   });
   assert.match(sluice.log(), / WARNING .*peer_id/);
-  assert.match(sluice.log(), / WARNING .*dns_max_ttl/);
+  assert.match(sluice.log(), / WARNING .*so_reuseport/);
   assert.equal(
     sluice.log().match(/plain text/g)?.length,
     1,

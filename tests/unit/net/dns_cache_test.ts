@@ -1,34 +1,8 @@
 import assert from "node:assert/strict";
 import { DnsCache } from "../../../src/net/dns_cache.ts";
-import { type NameAnswer, NameError, type NameResolver } from "../../../src/net/name_resolver.ts";
+import { NameError } from "../../../src/net/name_resolver.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
-
-/** A name service that the test writes; answers when it is let. */
-class FakeResolver implements NameResolver {
-  readonly answers = new Map<string, NameAnswer | NameError>();
-  readonly serials = new Map<string, number>();
-  readonly asked: string[] = [];
-  /** Waited for before an answer. */
-  gate: Promise<void> = Promise.resolve();
-
-  async lookUp(name: string): Promise<NameAnswer> {
-    this.asked.push(name);
-    await this.gate;
-    const answer = this.answers.get(name) ?? new NameError(`${name}: not found`);
-    if (answer instanceof NameError) throw answer;
-    return answer;
-  }
-
-  zoneSerial(zone: string): Promise<number> {
-    this.asked.push(`SOA ${zone}`);
-    const serial = this.serials.get(zone);
-    return serial === undefined ? Promise.reject(new NameError(zone)) : Promise.resolve(serial);
-  }
-
-  set(name: string, addresses: readonly string[], ttlMs?: number): void {
-    this.answers.set(name, { addresses, ttlMs });
-  }
-}
+import { FakeResolver } from "../../support/fake_resolver.ts";
 
 class World {
   readonly clock = new FakeClock();
