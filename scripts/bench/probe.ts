@@ -13,6 +13,7 @@ import { HeldClock, systemClock } from "../../src/base/clock.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Logger } from "../../src/log/logger.ts";
 import { openEngine } from "../../src/net/engine.ts";
+import { SystemResolver } from "../../src/net/name_resolver.ts";
 import { Pooler } from "../../src/app/pooler.ts";
 import { percentile } from "../percentiles.ts";
 
@@ -42,6 +43,7 @@ async function startPooler(configPath: string): Promise<number> {
     random,
     log,
     network: engine.network,
+    resolver: new SystemResolver(),
     engine: engine.name,
     loaded,
     load: () => Promise.resolve(loaded),

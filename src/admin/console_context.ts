@@ -6,6 +6,7 @@ import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config } from "../config/config.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
+import type { DnsCache } from "../net/dns_cache.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 
@@ -75,6 +76,7 @@ export interface ShownCertificate {
 export interface ConsoleContext {
   readonly clients: ClientRegistry;
   readonly pools: PoolRegistry<ServerPool>;
+  readonly names: DnsCache;
   readonly stats: StatsBook;
   readonly cancels: CancelDesk;
   readonly clock: Clock;

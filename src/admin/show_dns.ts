@@ -1,19 +1,23 @@
-/**
- * SHOW DNS_HOSTS and DNS_ZONES: names are looked up by the system at each dial and not kept, so
- * there are no rows.
- */
+/** SHOW DNS_HOSTS and DNS_ZONES: names of servers, and the zones that are watched. */
 
+import type { KnownName, KnownZone } from "../net/dns_cache.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { int4, int8, type ShownTable, table, text } from "./result_set.ts";
 
-const nothing = (): undefined => undefined;
-
 /** Answers SHOW DNS_HOSTS. */
-export function showDnsHosts(_context: ConsoleContext): ShownTable {
-  return table([text("hostname", nothing), int8("ttl", nothing), text("addrs", nothing)], []);
+export function showDnsHosts({ names }: ConsoleContext): ShownTable {
+  return table([
+    text("hostname", ({ name }: KnownName) => name),
+    int8("ttl", ({ ttlMs }: KnownName) => Math.ceil(ttlMs / 1000)),
+    text("addrs", ({ addresses }: KnownName) => addresses.join(",")),
+  ], names.names);
 }
 
 /** Answers SHOW DNS_ZONES. */
-export function showDnsZones(_context: ConsoleContext): ShownTable {
-  return table([text("zonename", nothing), int8("serial", nothing), int4("count", nothing)], []);
+export function showDnsZones({ names }: ConsoleContext): ShownTable {
+  return table([
+    text("zonename", ({ name }: KnownZone) => name),
+    int8("serial", ({ serial }: KnownZone) => serial),
+    int4("count", ({ nameCount }: KnownZone) => nameCount),
+  ], names.zones);
 }

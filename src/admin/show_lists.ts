@@ -14,7 +14,7 @@ const COLUMNS: readonly ShowColumn<readonly [string, number]>[] = [
 
 /** Answers SHOW LISTS. */
 export function showLists(context: ConsoleContext): ShownTable {
-  const { cancels, clients, pools } = context;
+  const { cancels, clients, names, pools } = context;
   let serverCount = 0;
   for (const { servers } of pools.all()) serverCount += servers.count;
   let [usedCount, loginCount] = [0, 0];
@@ -37,10 +37,10 @@ export function showLists(context: ConsoleContext): ShownTable {
     ["login_clients", loginCount],
     ["free_servers", 0],
     ["used_servers", serverCount],
-    // Names are looked up by the system, which keeps what it learns to itself.
-    ["dns_names", 0],
-    ["dns_zones", 0],
-    ["dns_queries", 0],
-    ["dns_pending", 0],
+    ["dns_names", names.names.length],
+    ["dns_zones", names.zones.length],
+    // As in PgBouncer, which counts those that it waits for here, and in the next row by its library.
+    ["dns_queries", names.pendingCount],
+    ["dns_pending", names.pendingCount],
   ]);
 }

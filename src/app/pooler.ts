@@ -36,7 +36,10 @@ import {
   type Network,
   type StreamOptions,
 } from "../net/network.ts";
+import { DnsCache } from "../net/dns_cache.ts";
+import type { NameResolver } from "../net/name_resolver.ts";
 import { NoTls } from "../net/no_tls.ts";
+import { ResolvingNetwork } from "../net/resolving_network.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -84,7 +87,10 @@ export interface PoolerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** The I/O engine. */
   readonly network: Network;
+  /** Looks names of servers up. */
+  readonly resolver: NameResolver;
   /** Name of the I/O engine, for SHOW CONFIG. */
   readonly engine: string;
   readonly loaded: LoadedConfig;
@@ -123,6 +129,7 @@ export class Pooler {
   readonly pools: ServerPools;
   readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
+  readonly names: DnsCache;
   /** The prepared statements that clients share. */
   readonly statements = new StatementBook();
   readonly janitor: Janitor;
@@ -147,17 +154,26 @@ export class Pooler {
 
   constructor(options: PoolerOptions) {
     this.#options = options;
-    const { clock, log, network, random } = options;
+    const { clock, log, random, resolver } = options;
     const onError = (error: unknown) => log.error(`internal error: ${errorStack(error)}`);
     this.#clientTasks = new TaskGroup(onError);
     this.#serverTasks = new TaskGroup(onError);
     this.#ownTasks = new TaskGroup(onError);
     this.live = new LiveConfig(options.loaded);
     this.tls = new TlsContexts({
-      engine: network.tls,
+      engine: options.network.tls,
       read: options.readTlsFile ?? (() => Promise.reject(new Error("No such file"))),
       serverSettingsOf: allServerTls,
     });
+    this.names = new DnsCache({
+      clock,
+      resolver,
+      maxTtlMs: () => this.live.settings.dnsMaxTtlMs,
+      failureTtlMs: () => this.live.settings.dnsNxdomainTtlMs,
+      zoneCheckMs: () => this.live.settings.dnsZoneCheckPeriodMs,
+      onMove: (name) => this.pools.doomMoved(name),
+    });
+    const network = new ResolvingNetwork({ engine: options.network, names: this.names, clock });
     this.stats = new StatsBook(clock.nowMs());
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
     this.stats.open(CONSOLE_DATABASE);
@@ -174,6 +190,7 @@ export class Pooler {
       live: this.live,
       tls: this.tls,
       network,
+      names: this.names,
       tracked,
       rewriter,
       derivation,
@@ -229,6 +246,7 @@ export class Pooler {
       clients: this.clients,
       pools: this.pools.registry,
       stats: this.stats,
+      names: this.names,
       cancels,
       clock,
       engine: options.engine,
@@ -295,6 +313,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: () => this.names.refresh(this.pools.usesName) },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
       { intervalMs: () => DAY_MS, run: () => this.#noteExpiry() },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },

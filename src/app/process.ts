@@ -44,6 +44,7 @@ import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
 import { ReadinessFileError } from "./readiness_file.ts";
+import { openResolver, ResolvConfError } from "./server_names.ts";
 import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
 import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
@@ -308,6 +309,7 @@ interface RunningPooler extends AsyncDisposable {
  * @throws {DescriptorError} If the native engine cannot work with a listener.
  * @throws {EngineError} If it has to be the native engine, and that does not work here.
  * @throws {ListenError} If an address cannot be listened on.
+ * @throws {ResolvConfError} If `resolv_conf` cannot be read.
  */
 async function startPooler(
   choice: EngineChoice,
@@ -332,6 +334,7 @@ async function startPooler(
     random,
     log,
     network: engine.network,
+    resolver: await openResolver(loaded.config.settings),
     engine: engine.name,
     loaded,
     load: loadFiles,
@@ -432,7 +435,8 @@ function isUsers(error: unknown): error is Error {
     error instanceof EngineError || error instanceof DescriptorError ||
     error instanceof ActivationError || error instanceof PidfileError ||
     error instanceof ReadinessFileError || error instanceof LogFileError ||
-    error instanceof ConsoleError || error instanceof TlsSetupError;
+    error instanceof ConsoleError || error instanceof TlsSetupError ||
+    error instanceof ResolvConfError;
 }
 
 function print(text: string, status: number): number {

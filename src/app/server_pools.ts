@@ -14,6 +14,7 @@ import { isOptional } from "../config/tls_needs.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
+import type { DnsCache } from "../net/dns_cache.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
@@ -66,6 +67,7 @@ export interface ServerPoolsOptions {
   readonly live: LiveConfig;
   readonly tls: TlsContexts;
   readonly network: Network;
+  readonly names: DnsCache;
   readonly tracked: TrackedParameters;
   readonly rewriter: StatementRewriter;
   readonly derivation: KeyDerivation;
@@ -106,6 +108,12 @@ export class ServerPools {
   readonly #lookedUp = new WeakMap<ServerPool, UserCredential>();
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
+
+  /** Whether a server was opened by a name. */
+  readonly usesName = (name: string): boolean => {
+    for (const server of this.#serversBy(name)) if (server !== undefined) return true;
+    return false;
+  };
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
@@ -368,6 +376,26 @@ export class ServerPools {
     if (config?.user === undefined) return listed ?? this.#lookedUp.get(pool);
     // A reload may have forced the very user whose clients were looked up: that does not count.
     return config.password === undefined ? listed : new UserCredential(pool.user, config.password);
+  }
+
+  /**
+   * Closes servers, as they come free, that are where their name does not lead any more. Who
+   * replicates keeps a server: what it has begun cannot go on anywhere else.
+   */
+  doomMoved(name: string): void {
+    const moved = [...this.#serversBy(name)].filter(({ isPrivate, stream }) =>
+      !isPrivate && stream !== undefined &&
+      !this.#options.names.isCurrent(name, stream.remote.host)
+    );
+    for (const server of moved) server.tag("obsolete connection");
+  }
+
+  *#serversBy(name: string): Generator<ServerSession, void, void> {
+    for (const { servers } of this.registry.all()) {
+      for (const server of servers.all()) {
+        if (server.address.kind === "tcp" && server.address.host === name) yield server;
+      }
+    }
   }
 
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */

@@ -184,9 +184,9 @@ export const POOLER_TABLE = [
   ),
   integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
   restart(boolean("disable_pqexec", false, "Refuse the simple query protocol.")),
-  later(seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept.")),
-  later(seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept.")),
-  later(seconds("dns_zone_check_period", 0, "How often zone serials are compared; 0 = never.")),
+  seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept."),
+  seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept."),
+  seconds("dns_zone_check_period", 0, "How often zone serials are compared; 0 = never."),
   seconds(
     "idle_transaction_timeout",
     0,
@@ -285,7 +285,13 @@ export const POOLER_TABLE = [
   ),
   integer("reserve_pool_size", 0, "Servers beyond the pool size once clients wait too long."),
   seconds("reserve_pool_timeout", 5, "How long a client waits before the reserve is used."),
-  later(restart(text("resolv_conf", "", "File to use in place of /etc/resolv.conf."))),
+  restart(
+    text(
+      "resolv_conf",
+      "",
+      "File to use in place of /etc/resolv.conf; hosts files are not read then.",
+    ),
+  ),
   integer("sbuf_loopcnt", 5, "Chunks handled for one socket before others get a turn; 0 = all."),
   integer("scram_iterations", 4096, "Rounds used to make a SCRAM verifier of a plain secret.", {
     min: 1,

@@ -24,7 +24,7 @@ export type ListenAddress =
     readonly descriptor?: number;
   };
 
-/** Where a server is. */
+/** Where a server is. `host` is a name or an address; engines by themselves take addresses only. */
 export type ServerAddress =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number }
   | { readonly kind: "unix"; readonly path: string; readonly port: number };

@@ -170,11 +170,11 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
     config: config({
       peer_id: 3,
       pool_mode: "transaction",
-      dns_max_ttl: 20,
+      so_reuseport: true,
     }),
   });
   assert.match(sluice.log(), / WARNING .*peer_id/);
-  assert.match(sluice.log(), / WARNING .*dns_max_ttl/);
+  assert.match(sluice.log(), / WARNING .*so_reuseport/);
   const refused: readonly ConfigSection[] = [
     { server_tls_protocols: "sslv3" },
     { client_tls_protocols: "sslv3" },

@@ -16,6 +16,7 @@ import type { ServerPool } from "../../src/client/relay.ts";
 import type { ClientSession } from "../../src/client/client_session.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Logger } from "../../src/log/logger.ts";
+import type { NameResolver } from "../../src/net/name_resolver.ts";
 import type { ListenAddress } from "../../src/net/network.ts";
 import type { ServerSession } from "../../src/server/server_session.ts";
 import { checkPooler } from "./checkers.ts";
@@ -23,6 +24,7 @@ import { FakeClock } from "./fake_clock.ts";
 import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
 import { memoryRules } from "./memory_rules.ts";
 import { frontend, readInt32 } from "./messages.ts";
+import { OWN_NAMES } from "./own_names.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
 import { type LoginOptions, TestClient } from "./test_client.ts";
@@ -30,6 +32,8 @@ import { SYSTEM_TCP } from "./stream_options.ts";
 
 /** What a world may have otherwise than usual. */
 export interface WorldOptions {
+  /** Without it, names are what the simulated network knows. */
+  readonly resolver?: NameResolver;
   readonly seed?: number;
   readonly chunking?: Chunking;
   readonly writeAnswers?: WriteAnswers;
@@ -149,6 +153,7 @@ export class PoolerWorld implements AsyncDisposable {
         verbosity: options.verbosity ?? 0,
       }),
       network,
+      resolver: options.resolver ?? OWN_NAMES,
       engine: "simulated",
       loaded,
       load: () => Promise.resolve(loaded),

@@ -1,20 +1,12 @@
 /** Connecting to a server without blocking: `socket`, `connect`, and the reactor says how it went. */
 
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { Deferred } from "../../base/deferred.ts";
 import { unixAddress } from "../unix_socket.ts";
 import { DialError, type DialOptions, type ServerAddress } from "../network.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import { NativeStream } from "./native_stream.ts";
 import type { Reactor, ReactorHandler } from "./reactor.ts";
-import {
-  AddressError,
-  decodeEndpoint,
-  encodeIpAddress,
-  encodeUnixAddress,
-  familyOf,
-} from "./socket_address.ts";
+import { decodeEndpoint, encodeIpAddress, encodeUnixAddress, familyOf } from "./socket_address.ts";
 import { pendingError, setTcpOptions } from "./socket_options.ts";
 
 /** What dialing needs. */
@@ -27,59 +19,22 @@ export interface DialParts {
 }
 
 /**
- * Connects; tries one address of a name after the other.
+ * Connects.
  * @throws {DialError} If no connection comes about.
  */
 export async function dialNative(address: ServerAddress, parts: DialParts): Promise<NativeStream> {
-  let failure: unknown = new Error("no address");
-  for (const each of await addressesOf(address, parts.signal)) {
-    if (parts.signal.aborted) break;
-    try {
-      return await connect(each, address, parts);
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw new DialError(parts.signal.aborted ? "connect timeout" : "connect failed", failure);
-}
-
-/** The socket addresses of a server. */
-async function addressesOf(
-  address: ServerAddress,
-  signal: AbortSignal,
-): Promise<readonly Uint8Array[]> {
   try {
-    if (address.kind === "unix") return [encodeUnixAddress(unixAddress(address.path))];
-    const { host, port } = address;
-    const isLiteral = isIP(host.replace(/%.*/, "")) !== 0;
-    const found = isLiteral ? [host] : await abortable(lookUp(host), signal);
-    return found.map((ip) => encodeIpAddress(ip, port));
+    return await connect(socketAddressOf(address), address, parts);
   } catch (error) {
-    throw error instanceof AddressError ? new DialError("connect failed", error) : error;
+    throw new DialError(parts.signal.aborted ? "connect timeout" : "connect failed", error);
   }
 }
 
-/** As the system resolves names, its hosts file included. @throws {DialError} If it cannot. */
-async function lookUp(host: string): Promise<readonly string[]> {
-  try {
-    const found = await lookup(host, { all: true, order: "verbatim" });
-    return found.map(({ address }) => address);
-  } catch (error) {
-    throw new DialError("server DNS lookup failed", error);
-  }
-}
-
-/** Does not wait for a name longer than for the whole dial. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = new Deferred<never>();
-  const abort = () => aborted.reject(new DialError("connect timeout", signal.reason));
-  signal.addEventListener("abort", abort);
-  try {
-    if (signal.aborted) abort();
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+/** The socket address of a server. */
+function socketAddressOf(address: ServerAddress): Uint8Array {
+  return address.kind === "unix"
+    ? encodeUnixAddress(unixAddress(address.path))
+    : encodeIpAddress(address.host, address.port);
 }
 
 async function connect(

@@ -101,7 +101,7 @@ export class PortableNetwork implements Network {
           : await Deno.connect({ hostname: address.host, port: address.port, signal });
         return this.#stream(conn, { options, peerUid: undefined, unixPort: address.port });
       } catch (error) {
-        throw new DialError(dialFailure(error, signal), error);
+        throw new DialError(dialFailure(signal), error);
       }
     });
   }
@@ -139,8 +139,6 @@ function endpoint(address: Deno.Addr, unixPort: number): Endpoint {
   return { host, port: address.port };
 }
 
-function dialFailure(error: unknown, signal: AbortSignal): DialFailure {
-  if (signal.aborted) return "connect timeout";
-  const isLookup = error instanceof Error && /failed to lookup address/i.test(error.message);
-  return isLookup ? "server DNS lookup failed" : "connect failed";
+function dialFailure(signal: AbortSignal): DialFailure {
+  return signal.aborted ? "connect timeout" : "connect failed";
 }

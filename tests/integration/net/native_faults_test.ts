@@ -201,17 +201,6 @@ function dialTests(): void {
     full.close();
   });
 
-  test("dial() of a name goes where the system says", async (engine) => {
-    await using acceptor = await Acceptor.open(engine);
-    const address = { kind: "tcp", host: "localhost", port: acceptor.port } as const;
-    const dialing = engine.network.dial(address, { ...STREAM_OPTIONS, timeoutMs: 0 });
-    const far = await acceptor.next();
-    const near = await dialing;
-    assert.equal(near.remote.port, acceptor.port);
-    near.close();
-    far.close();
-  });
-
   test("dial() of an address that cannot be one gives: connect failed", async (engine) => {
     const path = `/${"p".repeat(200)}`;
     const addresses: readonly ServerAddress[] = [

@@ -28,6 +28,7 @@ import { StatementBook } from "../../../src/link/statement_book.ts";
 import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
+import { DnsCache } from "../../../src/net/dns_cache.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
 import { noHandshake, NoTls } from "../../../src/net/no_tls.ts";
 import { Pool } from "../../../src/pool/pool.ts";
@@ -52,6 +53,7 @@ import {
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { loadToml } from "../config/memory_files.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import { OWN_NAMES } from "../../support/own_names.ts";
 
 /** A stream of which the test is the other end. */
 export class StubStream implements ByteStream {
@@ -214,6 +216,14 @@ export class ConsoleFixture implements ConsoleContext {
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
   readonly engine = "portable";
+  readonly names = new DnsCache({
+    clock: this.clock,
+    resolver: OWN_NAMES,
+    maxTtlMs: () => 15_000,
+    failureTtlMs: () => 15_000,
+    zoneCheckMs: () => 0,
+    onMove: () => {},
+  });
   readonly operations = new NotedOperations();
   readonly tls: ConsoleContext["tls"] = {
     library: "a library",

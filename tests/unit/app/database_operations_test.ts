@@ -497,7 +497,7 @@ Deno.test("SET refuses what it cannot do, says why, and changes nothing", async 
     "pool_sise=3": /Unknown setting "pool_sise"/,
     "listen_port=7000": /"listen_port" takes effect with a restart only/,
     "query_timeout=soon": /"query_timeout": /,
-    "dns_max_ttl=10": /has no effect yet/,
+    "peer_id=10": /has no effect yet/,
     "auth_type=ldap": /"auth_type" has no effect yet: /,
     "auth_type=hba": /auth_type "hba" needs "auth_hba_file"/,
     "auth_hba_file=/x": /"auth_hba_file" is read by RELOAD: /,

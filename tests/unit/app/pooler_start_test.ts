@@ -9,6 +9,7 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
 import { loadToml } from "../config/memory_files.ts";
+import { OWN_NAMES } from "../../support/own_names.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
 
 const TWO_LISTENERS = `[pooler]\nlisten_addr = "127.0.0.1"\nunix_socket_dir = "/run/sluice"
@@ -30,6 +31,7 @@ async function make(network: SimNetwork, options: Partial<PoolerOptions> = {}): 
     random: new SeededRandom(1),
     log: new Logger({ clock, processId: 1, sink, verbosity: 0 }),
     network,
+    resolver: OWN_NAMES,
     engine: "simulated",
     loaded,
     load: () => Promise.resolve(loaded),

@@ -13,6 +13,7 @@ import { hbaOf } from "../../support/memory_rules.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
+import { OWN_NAMES } from "../../support/own_names.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
 import { loadToml, memoryIo } from "../config/memory_files.ts";
 import { loadConfig } from "../../../src/config/load.ts";
@@ -141,6 +142,7 @@ async function make(
     random,
     log: new Logger({ clock, processId: 1, sink, verbosity: 0 }),
     network: new SimNetwork({ random, clock, isAutomatic: true }),
+    resolver: OWN_NAMES,
     engine: "simulated",
     loaded: await load("config.toml"),
     load,

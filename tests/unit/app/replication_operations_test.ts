@@ -166,6 +166,7 @@ function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
   return {
     clients: pooler.clients,
     pools: pooler.pools.registry,
+    names: pooler.names,
     clock,
     cancels,
     config: () => pooler.live.config,

@@ -293,8 +293,8 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
-dns_max_ttl = 20
-dns_nxdomain_ttl = 20
+so_reuseport = true
+log_format = "json"
 peer_id = 1
 [databases.a]
 max_db_connections = 5
@@ -304,8 +304,8 @@ max_user_connections = 5
 host = "x"
 `);
   assert.deepEqual(config.warnings, [
-    'config.toml:2: Setting "dns_max_ttl" has no effect yet',
-    'config.toml:3: Setting "dns_nxdomain_ttl" has no effect yet',
+    'config.toml:2: Setting "so_reuseport" has no effect yet',
+    'config.toml:3: Setting "log_format" has no effect yet',
     'config.toml:4: Setting "peer_id" has no effect yet',
     'config.toml:6: Setting "max_db_connections" of database "a" has no effect yet',
     'config.toml:8: Setting "max_user_connections" of user "b" has no effect yet',

@@ -20,6 +20,7 @@ import { Reactor } from "../../../../src/net/native/reactor.ts";
 import type { Network, StreamOptions } from "../../../../src/net/network.ts";
 import { NoTls } from "../../../../src/net/no_tls.ts";
 import { eventually } from "../../../support/eventually.ts";
+import { OWN_NAMES } from "../../../support/own_names.ts";
 import { backend, frontend, join } from "../../../support/messages.ts";
 
 const CLIENT = 10;
@@ -226,6 +227,7 @@ async function openLinked(exchange: Exchange) {
     random: systemRandom(),
     log,
     network,
+    resolver: OWN_NAMES,
     engine: "native",
     loaded,
     load: () => Promise.resolve(loaded),
