@@ -14,7 +14,7 @@ export type TlsVersion = typeof TLS_VERSIONS[number];
 export const TLS_PROTOCOL = "postgresql";
 
 /** What both kinds of context are made of. Files are given as what is in them: PEM. */
-interface TlsContextBase {
+export interface TlsContextBase {
   /** Our certificate, and those that lead to its authority; with `key`, or neither. */
   readonly certificateChain: Uint8Array<ArrayBuffer> | undefined;
   readonly key: Uint8Array<ArrayBuffer> | undefined;
