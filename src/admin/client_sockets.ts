@@ -53,6 +53,7 @@ function clientRow(
     linkedId: client.relay?.server?.id,
     // The kernel tells who is behind a unix socket by user, not by process.
     remotePid: 0,
+    tls: client.stream.tls,
     applicationName: client.parameters?.get("application_name") ?? "",
     heldBytes: client.relay?.heldBytes ?? 0,
     statementCount: client.relay?.statementCount ?? 0,

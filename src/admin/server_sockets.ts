@@ -75,6 +75,7 @@ function serverRow(
     id: server.id,
     linkedId,
     remotePid: processId(server.cancelKey),
+    tls: server.stream?.tls,
     applicationName: server.parameters.get("application_name") ?? "",
     // What a server says is handed to the client's connection at once.
     heldBytes: 0,

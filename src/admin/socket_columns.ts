@@ -1,5 +1,6 @@
 /** The 21 columns that SHOW CLIENTS and SHOW SERVERS have in common. */
 
+import { type TlsInUse, tlsText } from "../net/tls.ts";
 import type { Replication } from "../wire/replication.ts";
 import { int4, type ShowColumn, text } from "./result_set.ts";
 import { restMicroseconds, wholeSeconds } from "./shown_time.ts";
@@ -21,6 +22,8 @@ export interface SocketRow {
   /** Id of the other side of the link, if there is one. */
   readonly linkedId: number | undefined;
   readonly remotePid: number;
+  /** Undefined for plain text. */
+  readonly tls: TlsInUse | undefined;
   readonly applicationName: string;
   /** Received and walked, and not sent on yet. */
   readonly heldBytes: number;
@@ -53,8 +56,7 @@ export const SOCKET_COLUMNS: readonly ShowColumn<SocketRow>[] = [
   text("ptr", ({ id }) => pointer(id)),
   text("link", ({ linkedId }) => linkedId === undefined ? "" : pointer(linkedId)),
   int4("remote_pid", ({ remotePid }) => remotePid),
-  // Connections are in plain text.
-  text("tls", () => ""),
+  text("tls", ({ tls }) => tls === undefined ? "" : tlsText(tls)),
   text("application_name", ({ applicationName }) => applicationName),
   int4("prepared_statements", ({ statementCount }) => statementCount),
   int4("id", ({ id }) => id),

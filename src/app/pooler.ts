@@ -19,6 +19,7 @@ import { ClientSession } from "../client/client_session.ts";
 import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
 import type { Config } from "../config/config.ts";
+import { allServerTls } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
@@ -48,6 +49,8 @@ import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
 import { streamCount } from "./stream_count.ts";
 import { streamOptionsOf } from "./stream_options.ts";
+import { TlsContexts } from "./tls_contexts.ts";
+import type { ReadTlsFile } from "./tls_files.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
 
@@ -85,6 +88,8 @@ export interface PoolerOptions {
   readonly load: (path: string) => Promise<LoadedConfig>;
   /** `auth_file` by itself; without it, only a reload reads that. */
   readonly userListFile?: UserListFile;
+  /** Reads certificates and the like; without it there are none. */
+  readonly readTlsFile?: ReadTlsFile;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
@@ -108,6 +113,7 @@ export interface PoolerOptions {
 export class Pooler {
   readonly clients = new ClientRegistry();
   readonly live: LiveConfig;
+  readonly tls: TlsContexts;
   readonly pools: ServerPools;
   readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
@@ -141,6 +147,11 @@ export class Pooler {
     this.#serverTasks = new TaskGroup(onError);
     this.#ownTasks = new TaskGroup(onError);
     this.live = new LiveConfig(options.loaded);
+    this.tls = new TlsContexts({
+      engine: network.tls,
+      read: options.readTlsFile ?? (() => Promise.reject(new Error("No such file"))),
+      serverSettingsOf: allServerTls,
+    });
     this.stats = new StatsBook(clock.nowMs());
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
     this.stats.open(CONSOLE_DATABASE);
@@ -155,6 +166,7 @@ export class Pooler {
       random,
       log,
       live: this.live,
+      tls: this.tls,
       network,
       tracked,
       rewriter,
@@ -186,6 +198,7 @@ export class Pooler {
       pools: this.pools,
       clients: this.clients,
       log,
+      tls: this.tls,
       load: options.load,
       userListFile: options.userListFile,
       onReloading: options.onReloading,
@@ -236,6 +249,7 @@ export class Pooler {
       tracked,
       rewriter,
       live: this.live,
+      tls: this.tls,
       rules: new LoginRules({
         live: this.live,
         log,
@@ -289,9 +303,12 @@ export class Pooler {
   /**
    * Opens the listeners and begins to serve. Returns the addresses as bound.
    * @throws {ListenError} If one cannot be listened on; then none is.
+   * @throws {TlsSetupError} If TLS cannot be set up as the configuration says.
    */
   async start(): Promise<readonly ListenAddress[]> {
     const { listenOn, log, network } = this.#options;
+    using prepared = await this.tls.prepare(this.live.config);
+    prepared.putInForce();
     try {
       for (const address of listenOn ?? listenAddresses(this.live.settings)) {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
@@ -300,6 +317,7 @@ export class Pooler {
       }
     } catch (error) {
       this.#closeListeners();
+      this.tls[Symbol.dispose]();
       throw error;
     }
     for (const listener of this.#listeners) this.#ownTasks.spawn(() => this.#accept(listener));
@@ -469,6 +487,7 @@ export class Pooler {
     for (const pool of this.pools.registry.all()) pool.close(error, error.message);
     await this.#serverTasks.whenIdle();
     await this.#ownTasks[Symbol.asyncDispose]();
+    this.tls[Symbol.dispose]();
   }
 
   #closeListeners(): void {

@@ -27,6 +27,7 @@ import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
+import { TlsSetupError } from "../net/tls.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, USER_LIST_FILE, UserListError } from "./config_files.ts";
@@ -79,7 +80,9 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 
 async function check(path: string): Promise<number> {
   const { config } = await loadFiles(path);
-  const { name, reason } = await probeEngine(config.settings.ioEngine, systemRandom());
+  const { name, reason } = await probeEngine(config.settings.ioEngine, {
+    random: systemRandom(),
+  });
   const engine = reason === undefined ? name : `${name} (${reason})`;
   return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
 }
@@ -296,6 +299,7 @@ async function startPooler(
     engine: engine.name,
     loaded,
     load: loadFiles,
+    readTlsFile: (path) => Deno.readFile(path),
     userListFile: USER_LIST_FILE,
     ...(listenOn === undefined ? {} : { listenOn }),
     ownUid: ownUid(),
@@ -348,12 +352,6 @@ function noteStart(log: Logger, { config }: LoadedConfig): void {
       if (user === undefined) log.warning(`database "${name}": auth_type any needs a forced user`);
     }
   }
-  const { serverTlsSslmode } = config.settings;
-  if (serverTlsSslmode !== "disable") {
-    log.log(
-      `server_tls_sslmode = ${serverTlsSslmode}: no TLS yet, servers are reached in plain text`,
-    );
-  }
 }
 
 /** The last line of defence: an error that nobody awaited must not end all that is being served. */
@@ -398,7 +396,7 @@ function isUsers(error: unknown): error is Error {
     error instanceof EngineError || error instanceof DescriptorError ||
     error instanceof ActivationError || error instanceof PidfileError ||
     error instanceof ReadinessFileError || error instanceof LogFileError ||
-    error instanceof ConsoleError;
+    error instanceof ConsoleError || error instanceof TlsSetupError;
 }
 
 function print(text: string, status: number): number {

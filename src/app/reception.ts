@@ -27,14 +27,17 @@ import type { ProxyRule } from "../client/client_origin.ts";
 import type { LoginBrake } from "../client/login_brake.ts";
 import type { LoginInput } from "../client/login_input.ts";
 import type { LoginLimit } from "../client/login_limit.ts";
+import type { TlsOffer } from "../client/client_tls.ts";
 import { FeatureWatch } from "../client/feature_watch.ts";
 import { Relay, type ServerPool } from "../client/relay.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Settings } from "../config/settings.ts";
+import { isDemanding } from "../config/tls_needs.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
+import { tlsText } from "../net/tls.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
@@ -46,6 +49,7 @@ import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
 import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
+import type { TlsContexts } from "./tls_contexts.ts";
 import { TrustedProxies } from "./trusted_proxies.ts";
 
 /** What the reception is made of. */
@@ -58,6 +62,7 @@ export interface ReceptionOptions {
   /** Prepared statements are shared through it. */
   readonly rewriter: StatementRewriter;
   readonly live: LiveConfig;
+  readonly tls: TlsContexts;
   readonly rules: LoginRules;
   readonly clients: ClientRegistry;
   readonly logins: LoginLimit;
@@ -75,6 +80,9 @@ export interface ReceptionOptions {
   readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
   readonly openConsole: (client: ClientSession, options: { isOwnProcess: boolean }) => Admission;
 }
+
+/** Over unix sockets, as PostgreSQL. */
+const NO_TLS: TlsOffer = { tls: undefined, isRequired: false };
 
 /** The desk at which clients log in and out. */
 export class Reception implements LoginDesk, SessionDesk {
@@ -106,6 +114,14 @@ export class Reception implements LoginDesk, SessionDesk {
 
   proxyRule(stream: ByteStream): ProxyRule {
     return this.#proxies.ruleFor(stream);
+  }
+
+  tlsOffer({ isUnix }: ByteStream): TlsOffer {
+    const { client } = this.#options.tls;
+    if (isUnix || client === undefined) return NO_TLS;
+    const { certificate, context } = client;
+    const isRequired = isDemanding(this.settings().clientTlsSslmode);
+    return { tls: { context, endPoint: certificate?.endPoint }, isRequired };
   }
 
   logIn(
@@ -265,10 +281,13 @@ export class Reception implements LoginDesk, SessionDesk {
   noteAttempt(client: ClientSession): void {
     const { live, log } = this.#options;
     if (!live.settings.logConnections) return;
-    const { database, replication, user } = client;
+    const { database, replication, stream: { tls }, user } = client;
+    const protection = tls === undefined ? "no" : tlsText(tls);
     const purpose = replication === "none" ? "" : ` replication=${replication}`;
     log.log(
-      `${clientLabel(client)} login attempt: db=${database} user=${user} tls=no${purpose}`,
+      `${
+        clientLabel(client)
+      } login attempt: db=${database} user=${user} tls=${protection}${purpose}`,
     );
   }
 }

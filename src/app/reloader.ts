@@ -8,14 +8,17 @@ import { errorText } from "../base/error_text.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
+import { serverTlsOf } from "../config/effective_settings.ts";
 import type { Logger } from "../log/logger.ts";
-import { reloadChanges } from "../maintenance/reload_changes.ts";
+import { reloadChanges, tlsFileChanges } from "../maintenance/reload_changes.ts";
 import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
+import { TlsSetupError } from "../net/tls.ts";
 import { databaseChanged } from "../server/server_end.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig, LoadedConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
+import type { PreparedTls, TlsContexts } from "./tls_contexts.ts";
 
 /** `auth_file`, by itself. */
 export interface UserListFile {
@@ -31,6 +34,7 @@ export interface ReloaderOptions {
   readonly pools: ServerPools;
   readonly clients: ClientRegistry;
   readonly log: Logger;
+  readonly tls: TlsContexts;
   readonly load: (path: string) => Promise<LoadedConfig>;
   readonly userListFile: UserListFile | undefined;
   /** Told before everything is read anew, and after it was taken over or not. */
@@ -76,12 +80,16 @@ export class Reloader {
    * @throws {ReloadError} If a file is bad, of which the log tells.
    */
   async plan(): Promise<readonly ReloadChange[]> {
-    const { live, load, log } = this.#options;
+    const { live, load, log, tls } = this.#options;
     const changes = await this.#inTurn(async () => {
       try {
         const read = await load(live.settings.conffile);
+        using prepared = await tls.prepare(read.config);
         // Not before: SET may have changed something meanwhile.
-        return reloadChanges(live.loaded, read);
+        return [
+          ...reloadChanges(live.loaded, read),
+          ...tlsFileChanges(tls.digests, prepared.digests),
+        ];
       } catch (error) {
         this.#logError(error);
         log.error("what a reload would change cannot be told");
@@ -110,28 +118,39 @@ export class Reloader {
   }
 
   /**
-   * Puts a configuration in force.
+   * Puts a configuration in force, with what was made ready for TLS; without that, its settings for
+   * TLS have to be those that are in force.
    * @throws If that cannot be done; then nothing has changed.
    */
-  takeOver(read: LoadedConfig): void {
-    const { live, log, onReloaded, onTakenOver, pools } = this.#options;
+  takeOver(read: LoadedConfig, prepared?: PreparedTls): void {
+    const { live, log, onReloaded, onTakenOver, pools, tls } = this.#options;
+    if (prepared === undefined && !tls.isMeantBy(read.config, live.config)) {
+      throw new TlsSetupError(
+        "Settings for TLS are taken over by RELOAD: change them in the configuration file",
+      );
+    }
     const names = new Set([...pools.registry.all()].map(({ database }) => database));
     const plan = planReload(live.config, read.config, names);
+    const otherTls = this.#withOtherTls(names, read.config, prepared);
     const next = live.prepare(read);
     // The last that may fail: from here on all of it is done.
     onReloaded?.(next.loaded);
     next.putInForce();
+    prepared?.putInForce();
     for (const warning of read.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
     for (const name of plan.changedDatabases) this.#recycle(name);
+    for (const name of otherTls) this.#doomServers(name, "TLS settings changed");
     for (const name of plan.removedDatabases) this.#remove(name);
     onTakenOver();
   }
 
   async #reload(): Promise<boolean> {
-    const { live, load, log } = this.#options;
+    const { live, load, log, tls } = this.#options;
     try {
-      this.takeOver(await load(live.settings.conffile));
+      const read = await load(live.settings.conffile);
+      using prepared = await tls.prepare(read.config);
+      this.takeOver(read, prepared);
     } catch (error) {
       this.#logError(error);
       log.error("reload failed, nothing has been changed");
@@ -178,12 +197,27 @@ export class Reloader {
     return turn;
   }
 
+  /** Databases to whose servers TLS is spoken otherwise from now on, by settings or by files. */
+  #withOtherTls(
+    databases: Iterable<string>,
+    next: LoadedConfig["config"],
+    prepared: PreparedTls | undefined,
+  ): string[] {
+    if (prepared === undefined) return [];
+    const { live, tls } = this.#options;
+    return [...databases].filter((name) =>
+      tls.serverFor(serverTlsOf(live.config, name)) !== prepared.serverFor(serverTlsOf(next, name))
+    );
+  }
+
+  #doomServers(database: string, reason: string): void {
+    for (const pool of this.#options.pools.registry.ofDatabase(database)) pool.doomServers(reason);
+  }
+
   /** Closes a database's servers as they come free, and ends clients that need another user's. */
   #recycle(database: string): void {
     const { clients, pools } = this.#options;
-    for (const pool of pools.registry.ofDatabase(database)) {
-      pool.doomServers("connect string changed");
-    }
+    this.#doomServers(database, "connect string changed");
     for (const client of [...clients.all()]) {
       const { pool, user } = client;
       if (pool?.database !== database || user === undefined) continue;

@@ -3,19 +3,23 @@
 import { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { ServerAuthentication } from "../auth/server_authentication.ts";
+import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
+import { channelBindingOf, serverTlsOf } from "../config/effective_settings.ts";
+import type { SslMode } from "../config/settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
-import type { Network, StreamOptions } from "../net/network.ts";
+import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
 import { ServerHosts } from "../server/server_hosts.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
+import type { ServerTls, ServerTlsUse } from "../server/server_tls.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { NEWEST_MINOR } from "../wire/protocol_version.ts";
@@ -23,6 +27,7 @@ import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import { streamOptionsOf } from "./stream_options.ts";
+import type { TlsContexts } from "./tls_contexts.ts";
 
 /** Where PostgreSQL puts its socket when nothing else is said. */
 const FALLBACK_SOCKET_DIRECTORY = "/tmp";
@@ -59,6 +64,7 @@ export interface ServerPoolsOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly live: LiveConfig;
+  readonly tls: TlsContexts;
   readonly network: Network;
   readonly tracked: TrackedParameters;
   readonly rewriter: StatementRewriter;
@@ -283,6 +289,7 @@ export class ServerPools {
     const { settings } = live;
     const address = hosts.next();
     const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
+    const tls = this.#tlsWith(database, address);
     let upkeep: ServerUpkeep | undefined;
     const server = new ServerSession({
       id: nextId(),
@@ -306,12 +313,15 @@ export class ServerPools {
         ...own?.startupParameters ?? [],
       ]),
       replication: own?.replication ?? "none",
-      authentication: new ServerAuthentication({
-        userName: user,
-        credential: this.#serverCredential(pool, config),
-        random,
-        derivation,
-      }),
+      tls,
+      authentication: () =>
+        new ServerAuthentication({
+          userName: user,
+          credential: this.#serverCredential(pool, config),
+          random,
+          derivation,
+          channelBinding: channelBindingOf(live.config, database),
+        }),
       protocolMinor: isOld ? 0 : NEWEST_MINOR,
       // With physical replication a server takes no SQL.
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
@@ -320,8 +330,28 @@ export class ServerPools {
       onReached: () => hosts.noteSuccess(),
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
-    servers.spawn(() => server.run());
+    servers.spawn(async () => {
+      using _hold = tls?.hold();
+      await server.run();
+    });
     return server;
+  }
+
+  /** Undefined where a server is spoken to in plain text. */
+  #tlsWith(database: string, address: ServerAddress): ServerTls | undefined {
+    const { live, tls } = this.#options;
+    const settings = serverTlsOf(live.config, database);
+    // As libpq: whatever the mode, there is none over a unix socket.
+    if (address.kind === "unix" || settings.serverTlsSslmode === "disable") return undefined;
+    const setup = tls.serverFor(settings);
+    assert(setup !== undefined, "TLS was set up with the configuration");
+    return {
+      use: useOf(settings.serverTlsSslmode),
+      negotiation: settings.serverTlsNegotiation,
+      context: setup.context,
+      serverName: address.host,
+      hold: () => tls.hold(setup),
+    };
   }
 
   /** `config` says whether the user is forced. */
@@ -397,6 +427,11 @@ class LiveUpkeep implements ServerUpkeep {
     // Last, since a turn to be closed is taken by asking.
     return isOld && this.#pool.takeLifetimeTurn(lifetimeMs);
   }
+}
+
+/** Whether the certificate is looked at is a matter of the context. */
+function useOf(mode: Exclude<SslMode, "disable">): ServerTlsUse {
+  return mode === "allow" || mode === "prefer" ? mode : "require";
 }
 
 function poolRules(live: LiveConfig, user: string, database: string): PoolRules {

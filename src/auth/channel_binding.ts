@@ -9,6 +9,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { DerReader, Tag } from "./der_reader.ts";
 
 /** The one type of binding that PostgreSQL knows, as it is called in a SCRAM message. */
 export const CHANNEL_BINDING_TYPE = "tls-server-end-point";
@@ -20,11 +21,6 @@ export type ChannelBindingMode = "disable" | "prefer" | "require";
 export interface ServerTlsFacts {
   /** What `tlsServerEndPoint()` makes of the certificate that the server has shown. */
   readonly endPoint: Uint8Array | undefined;
-}
-
-/** The bytes are no certificate in DER. */
-export class CertificateError extends Error {
-  override readonly name = "CertificateError";
 }
 
 const RSASSA_PSS = "1.2.840.113549.1.1.10";
@@ -97,87 +93,4 @@ function pssHash(algorithm: DerReader): string | undefined {
   const parameters = algorithm.take(Tag.sequence);
   if (!parameters.has(Tag.first)) return PSS_DEFAULT_HASH;
   return HASHES.get(parameters.take(Tag.first).take(Tag.sequence).takeOid());
-}
-
-const Tag = { bitString: 0x03, oid: 0x06, sequence: 0x30, first: 0xa0 } as const;
-
-/** A length of more bytes than this is of no certificate. */
-const MAX_LENGTH_BYTES = 4;
-
-/** Walks the elements of one level of DER. */
-class DerReader {
-  readonly #bytes: Uint8Array;
-  #at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  /** Whether an element of this kind is next. */
-  has(tag: number): boolean {
-    return this.#bytes[this.#at] === tag;
-  }
-
-  /** Goes past the next element, which must be of this kind, and answers what is in it. */
-  take(tag: number): DerReader {
-    return new DerReader(this.#content(tag));
-  }
-
-  /** The next element, which must be an object identifier: `1.2.840…`. */
-  takeOid(): string {
-    return oidText(this.#content(Tag.oid));
-  }
-
-  expectEnd(): void {
-    if (this.#at !== this.#bytes.length) throw broken("bytes too many");
-  }
-
-  #content(tag: number): Uint8Array {
-    if (!this.has(tag)) throw broken(`expected an element of type ${tag}`);
-    this.#at += 1;
-    const length = this.#length();
-    const start = this.#at;
-    if (length > this.#bytes.length - start) throw broken("cut short");
-    this.#at += length;
-    return this.#bytes.subarray(start, this.#at);
-  }
-
-  /** Short form, or the number of bytes and then those. */
-  #length(): number {
-    const first = this.#byte();
-    if (first < 0x80) return first;
-    const count = first - 0x80;
-    if (count === 0 || count > MAX_LENGTH_BYTES) throw broken("a length that is not DER");
-    let length = 0;
-    for (let i = 0; i < count; i++) length = length * 256 + this.#byte();
-    return length;
-  }
-
-  #byte(): number {
-    const byte = this.#bytes[this.#at];
-    if (byte === undefined) throw broken("cut short");
-    this.#at += 1;
-    return byte;
-  }
-}
-
-/** Seven bits a byte, the last byte of a number without the eighth; the first number is two. */
-function oidText(bytes: Uint8Array): string {
-  const numbers: number[] = [];
-  let number = 0;
-  for (const byte of bytes) {
-    number = number * 128 + (byte & 0x7f);
-    if (number > Number.MAX_SAFE_INTEGER / 128) throw broken("an identifier that is too long");
-    if (byte >= 0x80) continue;
-    numbers.push(number);
-    number = 0;
-  }
-  const [first, ...rest] = numbers;
-  if (first === undefined || bytes.at(-1)! >= 0x80) throw broken("an identifier that is cut short");
-  const root = Math.min(Math.floor(first / 40), 2);
-  return [root, first - root * 40, ...rest].join(".");
-}
-
-function broken(what: string): CertificateError {
-  return new CertificateError(`not a certificate in DER: ${what}`);
 }

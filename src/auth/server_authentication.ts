@@ -137,7 +137,7 @@ export class ServerAuthentication {
     request: AuthenticationRequest,
   ): ServerAuthStep | Promise<ServerAuthStep> {
     const unbound = this.#whyUnbound(state, request);
-    if (unbound !== undefined) return fail(`channel binding required, but ${unbound}`);
+    if (unbound !== undefined) return fail(unbound);
     switch (request.kind) {
       case "ok":
         return finish(state);
@@ -160,16 +160,24 @@ export class ServerAuthentication {
     }
   }
 
-  /** Where only a bound login will do, why this one is none; else undefined. */
+  /** Where only a bound login will do, why this one is none, as libpq says it; else undefined. */
   #whyUnbound(state: State, request: AuthenticationRequest): string | undefined {
     if (this.#options.channelBinding !== "require") return undefined;
-    if (this.#tls === undefined) return "the connection to the server is not encrypted";
-    if (this.#tls.endPoint === undefined) return "the server's certificate allows none";
     // What was chosen for SASL is bound; after that, only what belongs to it can follow.
     if (state.kind !== "new") return undefined;
-    if (request.kind === "ok") return "the server let us in without";
-    if (request.kind !== "sasl") return "the server asks for a login without";
-    return request.mechanisms.includes(SCRAM_PLUS_MECHANISM) ? undefined : "the server offers none";
+    if (request.kind === "ok") {
+      return "channel binding required, but server authenticated client without channel binding";
+    }
+    if (request.kind !== "sasl") {
+      return "channel binding required but not supported by server's authentication request";
+    }
+    if (this.#tls === undefined) return "channel binding required, but SSL not in use";
+    if (!request.mechanisms.includes(SCRAM_PLUS_MECHANISM)) {
+      return "channel binding is required, but server did not offer an authentication method that supports channel binding";
+    }
+    return this.#tls.endPoint === undefined
+      ? "channel binding is required, but the server's certificate allows none"
+      : undefined;
   }
 
   #send(next: State, message: Uint8Array): ServerAuthStep {

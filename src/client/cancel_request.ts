@@ -11,6 +11,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
+import { openCancelConnection } from "../server/cancel_connection.ts";
 import type { Recovery } from "../server/recovery.ts";
 import { serverLabel, type ServerSession } from "../server/server_session.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
@@ -126,6 +127,8 @@ export class CancelDesk {
    */
   async cancelAbandoned(server: ServerSession, pool: ServerPool): Promise<void> {
     const { cancelKey, recovery } = server;
+    // Who held it for the server may be gone already.
+    using _hold = server.tls?.hold();
     if (cancelKey === undefined || !await this.#takePlace(pool)) return;
     try {
       await this.#sendAbandoned(server, { key: cancelKey, recovery });
@@ -141,7 +144,7 @@ export class CancelDesk {
     server: ServerSession,
     { key, recovery }: { key: Uint8Array; recovery: Recovery | undefined },
   ): Promise<void> {
-    const stream = await this.#dial(server);
+    const stream = await this.#connect(server);
     try {
       // It may have come to its end by itself, and the server may be another client's by now.
       if (recovery?.isDraining === false) return;
@@ -160,7 +163,7 @@ export class CancelDesk {
     if (server === undefined) return this.#note(requester, TOO_LATE);
     let stream;
     try {
-      stream = await this.#dial(server);
+      stream = await this.#connect(server);
     } catch (error) {
       return this.#note(requester, `failed cancel request: ${errorText(error)}`);
     }
@@ -176,10 +179,15 @@ export class CancelDesk {
     }
   }
 
-  #dial({ address }: ServerSession): Promise<ByteStream> {
-    const { connectTimeoutMs, network, streamOptions } = this.#options;
-    const { signal } = this.#ended;
-    return network.dial(address, { ...streamOptions(), timeoutMs: connectTimeoutMs(), signal });
+  #connect(server: ServerSession): Promise<ByteStream> {
+    const { clock, connectTimeoutMs, network, streamOptions } = this.#options;
+    return openCancelConnection(server, {
+      clock,
+      network,
+      streamOptions: streamOptions(),
+      timeoutMs: connectTimeoutMs(),
+      signal: this.#ended.signal,
+    });
   }
 
   /** PostgreSQL closes the connection when the signal has been sent: only then is it over. */

@@ -9,6 +9,7 @@ import type { Settings } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream, Endpoint, SinkAnswer } from "../net/byte_stream.ts";
+import { type TlsHandshake, TlsHandshakeError } from "../net/tls.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
@@ -16,8 +17,9 @@ import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import { type ProxyRule, receiveOrigin } from "./client_origin.ts";
-import { type ClientOpening, receiveOpening } from "./client_startup.ts";
+import { type ClientOpening, type OpeningHost, receiveOpening } from "./client_startup.ts";
 import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./client_state.ts";
+import { type ClientTls, type TlsLogin, tlsLogin, type TlsOffer } from "./client_tls.ts";
 import { LoginInput } from "./login_input.ts";
 import type { Relay, RelayHost, ServerPool } from "./relay.ts";
 
@@ -41,6 +43,8 @@ export interface SessionDesk {
   settings(): Settings;
   /** What a connection must begin with. */
   proxyRule(stream: ByteStream): ProxyRule;
+  /** What TLS a connection may have, and whether it must. */
+  tlsOffer(stream: ByteStream): TlsOffer;
   /** Logs a client in. Returns what it is served with, or undefined if it is over with it. */
   logIn(
     client: ClientSession,
@@ -66,7 +70,7 @@ export interface ClientSessionOptions {
 }
 
 /** A client, as registry, janitor and console see it. */
-export class ClientSession implements RelayHost {
+export class ClientSession implements RelayHost, OpeningHost {
   readonly id: number;
   readonly stream: ByteStream;
   /** Where the client is: the connection's other end, or what a trusted proxy says of it. */
@@ -83,6 +87,8 @@ export class ClientSession implements RelayHost {
   /** What it asked to be connected for. */
   replication: Replication = "none";
   cancelKey: Uint8Array | undefined;
+  /** While it logs in over TLS. */
+  tlsLogin: TlsLogin | undefined;
   /** Set with the login; undefined for a client of the console. */
   pool: ServerPool | undefined;
   relay: Relay | undefined;
@@ -92,6 +98,7 @@ export class ClientSession implements RelayHost {
   readonly #options: ClientSessionOptions;
   #state: ClientState;
   #service: ClientService | undefined;
+  #isShakingHands = false;
 
   constructor(options: ClientSessionOptions) {
     this.#options = options;
@@ -155,6 +162,19 @@ export class ClientSession implements RelayHost {
     this.#service = service;
   }
 
+  tlsOffer(): TlsOffer {
+    return this.#options.desk.tlsOffer(this.stream);
+  }
+
+  async startTls(tls: ClientTls, received: Uint8Array): Promise<TlsHandshake> {
+    if (!this.isOpen) throw new TlsHandshakeError("it was ended before");
+    this.#isShakingHands = true;
+    const handshake = await this.stream.startTls({ context: tls.context, received });
+    this.#isShakingHands = false;
+    this.tlsLogin = tlsLogin(tls, handshake);
+    return handshake;
+  }
+
   /** Sends a message to the client, in its turn. */
   async send(message: Uint8Array): Promise<void> {
     await this.stream.write(message, 0, message.length);
@@ -183,7 +203,8 @@ export class ClientSession implements RelayHost {
   #end(reason: string, error: PgError | undefined): void {
     const service = this.#service;
     this.#service = undefined;
-    if (error === undefined || service?.isMidReply === true) {
+    // In a handshake nothing can be told but by TLS itself.
+    if (error === undefined || service?.isMidReply === true || this.#isShakingHands) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
       service?.detach(error === undefined);
@@ -238,6 +259,7 @@ export class ClientSession implements RelayHost {
         return undefined;
     }
     const service = await desk.logIn(this, { startup: opening, input });
+    this.tlsLogin = undefined;
     if (service === undefined || !this.isOpen) return undefined;
     this.#service = service;
     return input.rest();
@@ -250,7 +272,7 @@ export class ClientSession implements RelayHost {
       this.remote = origin.remote;
       this.#options.desk.noteMove(this);
     }
-    return await receiveOpening(input, this.stream);
+    return await receiveOpening(input, this);
   }
 
   readonly #sink = (buffer: Uint8Array, length: number): SinkAnswer =>

@@ -79,6 +79,11 @@ export class LoginInput {
     return { type: bytes[0]!, body: bytes.subarray(HEADER_BYTES) };
   }
 
+  /** All that was received and not read yet: it belongs to somebody else. */
+  takeHeld(): Uint8Array {
+    return this.#take(this.#held.length);
+  }
+
   /** What was received beyond the login. It may be kept as long as the client: it keeps nothing else. */
   rest(): Uint8Array {
     return this.#held.length === 0 ? NO_BYTES : this.#take(this.#held.length).slice();

@@ -1,6 +1,7 @@
 /** What `sluice check` says about a good configuration: what it would do, without doing it. */
 
 import type { Config, DatabaseConfig } from "./config.ts";
+import { isSocketDirectory } from "./effective_settings.ts";
 import type { Settings } from "./settings.ts";
 
 /** Lines for the operator; `engine` is what would move the bytes. No secret is among them. */
@@ -45,7 +46,7 @@ function describeDatabase(database: DatabaseConfig, settings: Settings): string 
 }
 
 function describeHost(host: string, port: number): string {
-  const isSocket = host.startsWith("/") || host.startsWith("@");
+  const isSocket = isSocketDirectory(host);
   return isSocket ? `unix socket ${host}/.s.PGSQL.${port}` : `${bracketed(host)}:${port}`;
 }
 

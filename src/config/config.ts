@@ -4,7 +4,7 @@
  */
 
 import type { Secret } from "../base/secret.ts";
-import type { PoolMode, Settings } from "./settings.ts";
+import type { PoolMode, ServerTlsSettings, Settings } from "./settings.ts";
 
 /** A whole configuration. */
 export interface Config {
@@ -24,8 +24,13 @@ export interface Config {
   readonly files: readonly string[];
 }
 
+/** What a database has otherwise in TLS with its servers; `undefined` = as the settings say. */
+export type OwnServerTls = {
+  readonly [Name in keyof ServerTlsSettings]: ServerTlsSettings[Name] | undefined;
+};
+
 /** A database as clients see it; `undefined` = as the settings say, or none. */
-export interface DatabaseConfig {
+export interface DatabaseConfig extends OwnServerTls {
   /** The name clients ask for, or `*`. */
   readonly name: string;
   /** `undefined` = the name the client asked for. */
@@ -66,6 +71,8 @@ export interface DatabaseConfig {
   readonly maxReplicationConnections: number | undefined;
   /** 0 = use a server once. */
   readonly serverLifetimeMs: number | undefined;
+  /** Whether logins to its servers are bound to TLS. */
+  readonly serverChannelBinding: Settings["serverChannelBinding"] | undefined;
   /** client_encoding, datestyle, timezone, application_name, under these names. */
   readonly startupParameters: ReadonlyMap<string, string>;
 }

@@ -2,7 +2,7 @@
 
 import type { Config, DatabaseConfig } from "./config.ts";
 import { propertyOf } from "./setting_spec.ts";
-import { type PoolMode, SETTINGS, type Settings } from "./settings.ts";
+import { type PoolMode, type ServerTlsSettings, SETTINGS, type Settings } from "./settings.ts";
 
 /** The entry for a database name: its own, or the fall-back. */
 export function databaseConfigOf(config: Config, name: string): DatabaseConfig | undefined {
@@ -13,6 +13,45 @@ export function databaseConfigOf(config: Config, name: string): DatabaseConfig |
 export function poolModeOf(config: Config, pool: { database: string; user: string }): PoolMode {
   return config.users.get(pool.user)?.poolMode ??
     databaseConfigOf(config, pool.database)?.poolMode ?? config.settings.poolMode;
+}
+
+/** The properties of settings that are about TLS with servers. */
+const SERVER_TLS = SETTINGS
+  .filter(({ name }) => name.startsWith("server_tls"))
+  .map((spec) => propertyOf(spec) as keyof ServerTlsSettings);
+
+/** How TLS is used with the servers of a database: its own word goes first. */
+export function serverTlsOf(config: Config, database: string): ServerTlsSettings {
+  const own = databaseConfigOf(config, database);
+  const entries = SERVER_TLS.map((name) => [name, own?.[name] ?? config.settings[name]]);
+  return Object.fromEntries(entries) as ServerTlsSettings;
+}
+
+/** Whether a database has any such setting of its own, or one of binding logins to TLS. */
+export function hasOwnServerTls(database: DatabaseConfig): boolean {
+  return database.serverChannelBinding !== undefined ||
+    SERVER_TLS.some((name) => database[name] !== undefined);
+}
+
+/** That of each database with servers that TLS can be used with: not over a unix socket. */
+export function allServerTls({ databases, ...config }: Config): ServerTlsSettings[] {
+  return [...databases.values()]
+    .filter(({ hosts }) => hosts.some((host) => !isSocketDirectory(host)))
+    .map(({ name }) => serverTlsOf({ ...config, databases }, name));
+}
+
+/** Whether a host is the directory of a unix socket, or an abstract one. */
+export function isSocketDirectory(host: string): boolean {
+  return host.startsWith("/") || host.startsWith("@");
+}
+
+/** Whether logins to the servers of a database are bound to TLS. */
+export function channelBindingOf(
+  config: Config,
+  database: string,
+): Settings["serverChannelBinding"] {
+  return databaseConfigOf(config, database)?.serverChannelBinding ??
+    config.settings.serverChannelBinding;
 }
 
 /** The configuration that a reload puts in force: what needs a restart stays as it runs. */

@@ -62,6 +62,8 @@ export interface SettingSpec {
   readonly aliases?: readonly string[];
   /** Says what is wrong with an item of a `list`; undefined if nothing is. */
   readonly itemProblem?: (item: string) => string | undefined;
+  /** Says what is wrong with a `text`; undefined if nothing is. */
+  readonly textProblem?: (text: string) => string | undefined;
 }
 
 /** A `SettingSpec` that remembers its literal name, property suffix and value type. */
@@ -94,15 +96,16 @@ export function text<const N extends string>(
   name: N,
   fallback: string,
   meaning: string,
+  options: Pick<SettingSpec, "textProblem"> = {},
 ): TypedSpec<N, "", string> {
-  return { name, kind: "text", default: fallback, meaning, ...base() };
+  return { name, kind: "text", default: fallback, meaning, ...base(), ...options };
 }
 
 /** A text that may be missing; an empty one counts as missing. */
 export function optionalText<const N extends string>(
   name: N,
   meaning: string,
-  options: SpecOptions = {},
+  options: SpecOptions & Pick<SettingSpec, "textProblem"> = {},
 ): TypedSpec<N, "", string | undefined> {
   return { name, kind: "text", default: undefined, meaning, ...base(), ...options };
 }

@@ -4,9 +4,10 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
- * `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `client_tls_crl_file`, `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
  * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
- * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
+ * `readiness_file`, `server_channel_binding`, `server_protocol`, `server_tls_crl_file`,
+ * `server_tls_negotiation` and `warn_session_features` are Sluice's own.
  */
 
 import { parseIpRange } from "../base/ip_address.ts";
@@ -33,12 +34,11 @@ import {
   text,
   type ValueException,
 } from "./setting_spec.ts";
+import { tlsCurvesProblem, tlsVersionsProblem } from "./tls_words.ts";
 import { formatValue, type SettingValue } from "./values.ts";
 
 /** The pool modes. */
 export const POOL_MODES = ["session", "transaction", "statement"] as const;
-
-const NO_TLS = "TLS is not built in yet, so connections would stay in plain text";
 
 const NO_METHOD = "this way to authenticate is not built in yet";
 
@@ -46,13 +46,21 @@ const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
   pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
 };
 
-const ENFORCED_TLS: Readonly<Record<string, ValueException>> = {
-  "require": { status: "refused", why: NO_TLS },
-  "verify-ca": { status: "refused", why: NO_TLS },
-  "verify-full": { status: "refused", why: NO_TLS },
-};
+/** Whether and how TLS is used, with clients or servers. */
+export const SSL_MODES = [
+  "disable",
+  "allow",
+  "prefer",
+  "require",
+  "verify-ca",
+  "verify-full",
+] as const;
 
-const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+/** How TLS begins with servers. */
+const TLS_NEGOTIATIONS = ["postgres", "direct"] as const;
+
+/** Whether logins to servers are bound to TLS. */
+const CHANNEL_BINDINGS = ["disable", "prefer", "require"] as const;
 
 /** The ways to authenticate clients. */
 export const AUTH_TYPES = [
@@ -141,23 +149,34 @@ export const POOLER_TABLE = [
   seconds("cancel_wait_timeout", 10, "Longest a cancel request may wait for a server slot."),
   seconds("client_idle_timeout", 0, "Close a client that is idle outside a transaction so long."),
   seconds("client_login_timeout", 60, "A client's login must be done within this."),
-  later(optionalText("client_tls13_ciphers", "TLS 1.3 cipher suites offered to clients.")),
-  later(
-    text("client_tls_ca_file", "", "File of authorities that client certificates may be from."),
+  optionalText("client_tls13_ciphers", "TLS 1.3 cipher suites offered to clients."),
+  text("client_tls_ca_file", "", "File of authorities that client certificates may be from."),
+  text("client_tls_cert_file", "", "File of the certificate shown to clients."),
+  text("client_tls_ciphers", "default", "Ciphers offered to clients below TLS 1.3."),
+  text(
+    "client_tls_crl_file",
+    "",
+    "File of revocation lists for client certificates; Sluice's own.",
   ),
-  later(text("client_tls_cert_file", "", "File of the certificate shown to clients.")),
-  later(text("client_tls_ciphers", "default", "Ciphers offered to clients below TLS 1.3.")),
-  later(text("client_tls_dheparams", "auto", "Diffie-Hellman group used with clients.")),
-  later(text("client_tls_ecdhcurve", "auto", "Elliptic curve used with clients.")),
-  later(text("client_tls_key_file", "", "File of the key that belongs to client_tls_cert_file.")),
-  later(text("client_tls_protocols", "secure", "TLS versions that clients may use.")),
-  later(choice(
+  choice(
+    "client_tls_dheparams",
+    ["auto", "legacy", "none"],
+    "auto",
+    "Diffie-Hellman group used with clients below TLS 1.3; legacy = one of 1024 bits.",
+  ),
+  text("client_tls_ecdhcurve", "auto", "Elliptic curve used with clients.", {
+    textProblem: tlsCurvesProblem,
+  }),
+  text("client_tls_key_file", "", "File of the key that belongs to client_tls_cert_file."),
+  text("client_tls_protocols", "secure", "TLS versions that clients may use.", {
+    textProblem: tlsVersionsProblem,
+  }),
+  choice(
     "client_tls_sslmode",
     SSL_MODES,
     "disable",
     "Whether clients may or must use TLS, and whether their certificate is checked.",
-    { exceptions: ENFORCED_TLS },
-  )),
+  ),
   optionalText("conffile", "Path of the file that the next reload reads; this one if not set."),
   boolean(
     "count_session_features",
@@ -272,6 +291,12 @@ export const POOLER_TABLE = [
   integer("scram_iterations", 4096, "Rounds used to make a SCRAM verifier of a plain secret.", {
     min: 1,
   }),
+  choice(
+    "server_channel_binding",
+    CHANNEL_BINDINGS,
+    "prefer",
+    "Whether SCRAM logins to servers are bound to TLS; Sluice's own.",
+  ),
   seconds("server_check_delay", 30, "A server idle for longer is checked before use."),
   checkQuery(
     "server_check_query",
@@ -296,21 +321,31 @@ export const POOLER_TABLE = [
   text("server_reset_query", "DISCARD ALL", "Query run at release in session mode; empty = none."),
   boolean("server_reset_query_always", false, "Run it in transaction and statement mode too."),
   boolean("server_round_robin", false, "Take the server idle for longest, not the last used."),
-  later(optionalText("server_tls13_ciphers", "TLS 1.3 cipher suites offered to servers.")),
-  later(
-    text("server_tls_ca_file", "", "File of authorities that server certificates may be from."),
+  optionalText("server_tls13_ciphers", "TLS 1.3 cipher suites offered to servers."),
+  text("server_tls_ca_file", "", "File of authorities that server certificates may be from."),
+  text("server_tls_cert_file", "", "File of the certificate shown to servers."),
+  text("server_tls_ciphers", "default", "Ciphers offered to servers below TLS 1.3."),
+  text(
+    "server_tls_crl_file",
+    "",
+    "File of revocation lists for server certificates; Sluice's own.",
   ),
-  later(text("server_tls_cert_file", "", "File of the certificate shown to servers.")),
-  later(text("server_tls_ciphers", "default", "Ciphers offered to servers below TLS 1.3.")),
-  later(text("server_tls_key_file", "", "File of the key that belongs to server_tls_cert_file.")),
-  later(text("server_tls_protocols", "secure", "TLS versions used with servers.")),
-  later(choice(
+  text("server_tls_key_file", "", "File of the key that belongs to server_tls_cert_file."),
+  choice(
+    "server_tls_negotiation",
+    TLS_NEGOTIATIONS,
+    "postgres",
+    "How TLS begins: after a request, or directly, as since PostgreSQL 17; Sluice's own.",
+  ),
+  text("server_tls_protocols", "secure", "TLS versions used with servers.", {
+    textProblem: tlsVersionsProblem,
+  }),
+  choice(
     "server_tls_sslmode",
     SSL_MODES,
     "prefer",
     "Whether servers are spoken to in TLS, and whether their certificate is checked.",
-    { exceptions: { ...ENFORCED_TLS, disable: { status: "honoured" } } },
-  )),
+  ),
   later(restart(boolean("so_reuseport", false, "Let several processes listen on the same port."))),
   seconds("stats_period", 60, "Time over which averages are taken, and between their log lines.", {
     min: 0.1,
@@ -371,6 +406,12 @@ export type Settings = Omit<PropertiesOf<typeof POOLER_TABLE>, "conffile"> & {
 
 /** When a server goes back to its pool. */
 export type PoolMode = (typeof POOL_MODES)[number];
+
+/** Whether and how TLS is used. */
+export type SslMode = (typeof SSL_MODES)[number];
+
+/** What of the settings is about TLS with servers. */
+export type ServerTlsSettings = Pick<Settings, Extract<keyof Settings, `serverTls${string}`>>;
 
 /** How clients prove who they are. */
 export type AuthType = (typeof AUTH_TYPES)[number];
@@ -438,6 +479,26 @@ export const DATABASE_SETTINGS = [
     "Of all replication connections, those this database may have; 0 = no limit of its own.",
   ),
   optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
+  optionalChoice(
+    "server_channel_binding",
+    CHANNEL_BINDINGS,
+    "server_channel_binding of this database.",
+  ),
+  optionalText("server_tls13_ciphers", "server_tls13_ciphers of this database."),
+  optionalText("server_tls_ca_file", "server_tls_ca_file of this database."),
+  optionalText("server_tls_cert_file", "server_tls_cert_file of this database."),
+  optionalText("server_tls_ciphers", "server_tls_ciphers of this database."),
+  optionalText("server_tls_crl_file", "server_tls_crl_file of this database."),
+  optionalText("server_tls_key_file", "server_tls_key_file of this database."),
+  optionalChoice(
+    "server_tls_negotiation",
+    TLS_NEGOTIATIONS,
+    "server_tls_negotiation of this database.",
+  ),
+  optionalText("server_tls_protocols", "server_tls_protocols of this database.", {
+    textProblem: tlsVersionsProblem,
+  }),
+  optionalChoice("server_tls_sslmode", SSL_MODES, "server_tls_sslmode of this database."),
   optionalText("client_encoding", "client_encoding given to the server at login."),
   optionalText("datestyle", "datestyle given to the server at login."),
   optionalText("timezone", "timezone given to the server at login."),

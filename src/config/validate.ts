@@ -7,8 +7,10 @@ import { Secret } from "../base/secret.ts";
 import { assign, judge, toProperties } from "./assign.ts";
 import type { Config, DatabaseConfig, PeerConfig, UserConfig } from "./config.ts";
 import { ConfigError, type Place } from "./config_error.ts";
+import { channelBindingOf, hasOwnServerTls, serverTlsOf } from "./effective_settings.ts";
 import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
 import type { PropertiesOf, SettingSpec } from "./setting_spec.ts";
+import { clientTlsProblems, serverTlsProblems } from "./tls_needs.ts";
 import {
   DATABASE_SETTINGS,
   PEER_SETTINGS,
@@ -51,6 +53,8 @@ export function validate(path: string, raw: RawConfig): Validated {
   };
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
+  validator.checkTls(path, settings);
+  validator.checkServerTls(config);
   return { config, errors: validator.errors };
 }
 
@@ -122,6 +126,33 @@ class Validator {
     if (settings.listenAddr.length > 0 || settings.unixSocketDir !== "") return;
     const message = 'Nothing to listen on: "listen_addr" and "unix_socket_dir" are both empty';
     this.#fail({ file: path, line: undefined }, message);
+  }
+
+  checkTls(path: string, settings: Settings): void {
+    for (const problem of clientTlsProblems(settings)) {
+      this.#fail({ file: path, line: undefined }, problem);
+    }
+  }
+
+  /** What databases have in common is told once. */
+  checkServerTls(config: Config): void {
+    const { path, settings } = config;
+    const shared: Place = { file: path, line: undefined };
+    const isOwn = ({ name }: RawSection) => hasOwnServerTls(config.databases.get(name)!);
+    const sections = this.#raw.databases;
+    if (sections.length === 0 || sections.some((section) => !isOwn(section))) {
+      for (const problem of serverTlsProblems(settings)) this.#fail(shared, problem);
+    }
+    for (const section of sections.filter(isOwn)) {
+      const { name } = section;
+      const effective = {
+        ...serverTlsOf(config, name),
+        serverChannelBinding: channelBindingOf(config, name),
+      };
+      for (const problem of serverTlsProblems(effective)) {
+        this.#fail(section, `${problem}, for database ${JSON.stringify(name)}`);
+      }
+    }
   }
 
   checkProxies(path: string, settings: Settings): void {

@@ -100,6 +100,8 @@ function parseText(spec: SettingSpec, raw: RawValue): Parsed {
     return { problem: `expected a text in quotes, found ${kindOf(raw)}` };
   }
   if (raw.includes("\0")) return { problem: "a text cannot contain a NUL byte" };
+  const problem = spec.textProblem?.(raw);
+  if (problem !== undefined) return { problem };
   return { value: raw === "" && spec.default === undefined ? undefined : raw };
 }
 

@@ -109,6 +109,34 @@ function ruleChanges(
   }];
 }
 
+/** A file of TLS, as it was read. */
+export interface ReadTlsFile {
+  readonly setting: string;
+  readonly path: string;
+  /** Tells one content from another. */
+  readonly digest: string;
+}
+
+/** Files that hold something else than they did; that others are named, the settings tell. */
+export function tlsFileChanges(
+  before: readonly ReadTlsFile[],
+  after: readonly ReadTlsFile[],
+): ReloadChange[] {
+  const changes = new Map<string, ReloadChange>();
+  for (const { digest, path, setting } of after) {
+    const old = before.find((each) => each.setting === setting && each.path === path);
+    if (old === undefined || old.digest === digest) continue;
+    changes.set(`${setting} ${path}`, {
+      kind: "tls_file",
+      name: setting,
+      before: path,
+      after: `${path} (changed)`,
+      effect: "at once",
+    });
+  }
+  return [...changes.values()];
+}
+
 /** How two entries are compared and shown. */
 interface Comparison<T> {
   readonly kind: ReloadChange["kind"];

@@ -1,14 +1,14 @@
 /** What a new configuration means for what is running. Pure. */
 
 import type { Secret } from "../base/secret.ts";
-import { databaseConfigOf } from "../config/effective_settings.ts";
+import { channelBindingOf, databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import { type ShownSetting, showSettings } from "../config/settings.ts";
 
 /** One difference between the configuration in force and a new one, for people to read. */
 export interface ReloadChange {
-  readonly kind: "setting" | "database" | "user" | "auth_file" | "rules";
-  /** Name of the setting, the database or the user; for rules, of the setting that names them. */
+  readonly kind: "setting" | "database" | "user" | "auth_file" | "rules" | "tls_file";
+  /** Name of the setting, the database or the user; for files, of the setting that names them. */
   readonly name: string;
   /** As a file would say it; undefined where there is nothing. Secrets are not shown. */
   readonly before: string | undefined;
@@ -43,7 +43,10 @@ export function planReload(
     const old = databaseConfigOf(before, name);
     const now = databaseConfigOf(after, name);
     if (now === undefined) removedDatabases.push(name);
-    else if (old === undefined || leadsElsewhere(old, now, name)) changedDatabases.push(name);
+    else if (
+      old === undefined || leadsElsewhere(old, now, name) ||
+      channelBindingOf(before, name) !== channelBindingOf(after, name)
+    ) changedDatabases.push(name);
   }
   return { changedDatabases, removedDatabases, needsRestart: restartOnly(before, after) };
 }

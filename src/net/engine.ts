@@ -6,8 +6,10 @@ import type { Random } from "../base/random.ts";
 import { Libc, NoLibcError } from "./native/libc.ts";
 import { openWithDescriptor } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
+import { NativeTls } from "./native/native_tls.ts";
 import { SocketPeerCredentials } from "./native/peer_credentials.ts";
 import type { Network } from "./network.ts";
+import { NoTls } from "./no_tls.ts";
 import { PortableNetwork } from "./portable/portable_network.ts";
 
 /** What `io_engine` may say. */
@@ -24,6 +26,8 @@ export interface EngineOptions {
   /** Told of our own mistakes that were met while handing out events. */
   readonly onError: (error: unknown) => void;
   readonly groupIdOf: (group: string) => number;
+  /** Whether an engine is of no use that does not speak TLS; no if left out. */
+  readonly needsTls?: boolean;
 }
 
 /** An engine, ready for use. */
@@ -46,7 +50,7 @@ export class EngineError extends Error {
 export async function openEngine(choice: EngineChoice, options: EngineOptions): Promise<Engine> {
   const libc = tryLibc();
   if (choice === "portable") return portableEngine(options, libc, undefined);
-  const reason = libc instanceof Libc ? await whyNotNative(libc, options.random) : libc.message;
+  const reason = libc instanceof Libc ? await whyNotNative(libc, options) : libc.message;
   const native = reason ?? await tryNativeEngine(options, libc as Libc);
   if (typeof native !== "string") return native;
   if (choice === "auto") return portableEngine(options, libc, native);
@@ -57,13 +61,13 @@ export async function openEngine(choice: EngineChoice, options: EngineOptions): 
 /** The engine that would be used here, and why not the native one; leaves nothing open. */
 export async function probeEngine(
   choice: EngineChoice,
-  random: Random,
+  options: Pick<EngineOptions, "needsTls" | "random">,
 ): Promise<{ name: EngineName; reason: string | undefined }> {
   if (choice === "portable") return { name: "portable", reason: undefined };
   const libc = tryLibc();
   if (!(libc instanceof Libc)) return { name: "portable", reason: libc.message };
   using _libc = libc;
-  const reason = await whyNotNative(libc, random);
+  const reason = await whyNotNative(libc, options);
   return { name: reason === undefined ? "native" : "portable", reason };
 }
 
@@ -76,8 +80,25 @@ function tryLibc(): Libc | NoLibcError {
   }
 }
 
-/** Tries on a listener of its own what the engine lives on: that its descriptor can be found. */
-async function whyNotNative(libc: Libc, random: Random): Promise<string | undefined> {
+/**
+ * Tries on a listener of its own what the engine lives on, that its descriptor can be found; and
+ * whether there is TLS, if need be.
+ */
+async function whyNotNative(
+  libc: Libc,
+  { needsTls = false, random }: Pick<EngineOptions, "needsTls" | "random">,
+): Promise<string | undefined> {
+  return (needsTls ? whyNoTls() : undefined) ?? await whyNoDescriptor(libc, random);
+}
+
+function whyNoTls(): string | undefined {
+  const tls = NativeTls.open();
+  if (tls instanceof NoTls) return tls.reason;
+  tls[Symbol.dispose]();
+  return undefined;
+}
+
+async function whyNoDescriptor(libc: Libc, random: Random): Promise<string | undefined> {
   // A name of its own: others may be probing at this moment.
   const path = `\0sluice-probe-${random.bytes(16).join("-")}`;
   const open = () => Promise.resolve(Deno.listen({ transport: "unix", path }));
@@ -92,18 +113,22 @@ async function whyNotNative(libc: Libc, random: Random): Promise<string | undefi
 
 /** The engine, or why it cannot be had; then the library is still open. */
 async function tryNativeEngine(options: EngineOptions, libc: Libc): Promise<Engine | string> {
+  const tls = NativeTls.open();
+  const closeTls = () => tls instanceof NativeTls && tls[Symbol.dispose]();
   try {
-    const network = await NativeNetwork.open({ ...options, libc });
+    const network = await NativeNetwork.open({ ...options, libc, tls });
     return {
       name: "native",
       network,
       reason: undefined,
       async [Symbol.asyncDispose]() {
         await network[Symbol.asyncDispose]();
+        closeTls();
         libc[Symbol.dispose]();
       },
     };
   } catch (error) {
+    closeTls();
     return errorText(error);
   }
 }

@@ -8,12 +8,17 @@ import {
   TlsSetupError,
 } from "./tls.ts";
 
-/** Refuses to be set up. */
+/** Refuses to be set up, and says why. */
 export class NoTls implements TlsEngine {
   readonly name = "none";
+  readonly reason: string;
+
+  constructor(reason = "TLS is not spoken here") {
+    this.reason = reason;
+  }
 
   makeContext(): TlsContext {
-    throw new TlsSetupError("TLS is not spoken here");
+    throw new TlsSetupError(this.reason);
   }
 }
 

@@ -92,6 +92,11 @@ export interface TlsInUse {
   readonly cipher: string;
 }
 
+/** `TLSv1.3/TLS_AES_256_GCM_SHA384`, as PgBouncer writes it. */
+export function tlsText({ cipher, version }: TlsInUse): string {
+  return `${version}/${cipher}`;
+}
+
 /** What came of a handshake. */
 export interface TlsHandshake extends TlsInUse {
   /** Whether the peer asked for `TLS_PROTOCOL`, and got it. */

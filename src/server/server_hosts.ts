@@ -1,5 +1,6 @@
 /** The addresses of one database: which one the next connection goes to, and what is known of each. */
 
+import { isSocketDirectory } from "../config/effective_settings.ts";
 import { type ServerAddress, unixSocketPath } from "../net/network.ts";
 
 /** Chooses among the hosts of a database, as `load_balance_hosts` says. */
@@ -68,7 +69,7 @@ export class ServerHosts {
 }
 
 function addressOf(host: string, port: number): ServerAddress {
-  if (host.startsWith("/") || host.startsWith("@")) {
+  if (isSocketDirectory(host)) {
     return { kind: "unix", path: unixSocketPath(host, port), port };
   }
   return { kind: "tcp", host, port };

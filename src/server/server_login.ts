@@ -51,11 +51,14 @@ export class ServerRefusal extends Error {
   override readonly name = "ServerRefusal";
   /** As the server sent it, or what is wrong with its demand. */
   readonly error: PgError;
+  /** Whether the server said so before it let us in: in TLS, or without, it may say otherwise. */
+  readonly isEarly: boolean;
 
   /** `reason` is for the log, and may say more than clients are told. */
-  constructor(error: PgError, reason: string) {
+  constructor(error: PgError, reason: string, { isEarly = false } = {}) {
     super(reason);
     this.error = error;
+    this.isEarly = isEarly;
   }
 }
 
@@ -173,6 +176,7 @@ class ServerLogin {
     const refused = new ServerRefusal(
       error,
       `server login failed: ${error.severity} ${error.message}`,
+      { isEarly: !this.#isAuthenticated },
     );
     return VERSION_REFUSALS.includes(error.sqlstate) ? this.failure(refused) : refused;
   }

@@ -17,6 +17,7 @@ import type { ServerStatements } from "../link/server_statements.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DialError, type ServerAddress } from "../net/network.ts";
+import { type TlsInUse, tlsText } from "../net/tls.ts";
 import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { query, terminate } from "../wire/frontend_messages.ts";
@@ -34,6 +35,7 @@ import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
+import { type ServerTls, ServerTlsError } from "./server_tls.ts";
 
 /** The messages whose body steers us. */
 const INSPECTED = typeTable([
@@ -136,6 +138,7 @@ export class ServerSession {
   /** Ends a dial that nobody waits for any more. */
   readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
+  #tls: ServerTls | undefined;
   #state: ServerState;
   #ownQuery: PendingQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
@@ -191,6 +194,11 @@ export class ServerSession {
   /** Whether no other client gets it, whatever becomes of the one it has. */
   get isPrivate(): boolean {
     return this.#options.replication !== "none";
+  }
+
+  /** How its connection went over to TLS; undefined while it is in plain text. */
+  get tls(): ServerTls | undefined {
+    return this.#tls;
   }
 
   /** Process ID and secret of the backend. */
@@ -375,6 +383,8 @@ export class ServerSession {
     const login = await connectToServer(this.#options, {
       signal: this.#ended.signal,
       onDialed: (stream) => this.#onDialed(stream),
+      onTls: (tls) => this.#onTls(tls),
+      onOtherWay: (isTls, why) => this.#onOtherWay(isTls, why),
       onOldProtocol: (refusal) => this.#onOldProtocol(refusal),
     });
     if (login === undefined || this.#isClosed()) return undefined;
@@ -391,10 +401,21 @@ export class ServerSession {
 
   #onDialed(stream: ByteStream): void {
     this.#stream = stream;
+    this.#tls = undefined;
     const { log, logsConnections } = this.#options;
     if (this.#isClosed() || !logsConnections) return;
     const from = `${stream.local.host}:${stream.local.port}`;
     log.log(`${this.#label()} new connection to server (from ${from})`);
+  }
+
+  #onTls(tls: TlsInUse): void {
+    const { log, logsConnections } = this.#options;
+    this.#tls = this.#options.tls;
+    if (logsConnections) log.log(`${this.#label()} SSL established: ${tlsText(tls)}`);
+  }
+
+  #onOtherWay(isTls: boolean, why: string): void {
+    this.#options.log.log(`${this.#label()} trying ${isTls ? "with" : "without"} TLS: ${why}`);
   }
 
   #onOldProtocol(refusal: string): void {
@@ -555,6 +576,7 @@ export class ServerSession {
     if (error instanceof ServerRefusal) {
       return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
+    if (error instanceof ServerTlsError) return this.#endUnreached(error.message, error.error);
     if (error instanceof DialError) {
       const told = new PgError(SQLSTATE.sqlclientUnableToEstablishSqlconnection, error.failure);
       return this.#endUnreached(`${error.failure} (${errorText(error.cause)})`, told);

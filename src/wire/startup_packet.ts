@@ -113,3 +113,8 @@ export function startupMessage(
 export function cancelRequest(key: Uint8Array): Uint8Array {
   return new MessageWriter().beginUntyped().int32(CANCEL_REQUEST_CODE).bytes(key).end().take();
 }
+
+/** Builds an SSLRequest, answered by one byte: `S` or `N`. */
+export function sslRequest(): Uint8Array {
+  return new MessageWriter().beginUntyped().int32(SSL_REQUEST_CODE).end().take();
+}

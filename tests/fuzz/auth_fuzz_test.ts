@@ -9,7 +9,8 @@ import type { AuthStep } from "../../src/auth/client_authentication.ts";
 import type { ServerAuthStep } from "../../src/auth/server_authentication.ts";
 import type { UserCredential } from "../../src/auth/credential.ts";
 import { md5Secret } from "../../src/auth/md5.ts";
-import { CertificateError, tlsServerEndPoint } from "../../src/auth/channel_binding.ts";
+import { tlsServerEndPoint } from "../../src/auth/channel_binding.ts";
+import { CertificateError } from "../../src/auth/der_reader.ts";
 import { parseUserList } from "../../src/auth/user_list.ts";
 import { PgError } from "../../src/wire/pg_error.ts";
 import {

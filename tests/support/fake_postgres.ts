@@ -12,6 +12,7 @@ import { KeyDerivation } from "../../src/auth/key_derivation.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
 import type { ListenAddress, Listener, Network, ServerAddress } from "../../src/net/network.ts";
+import { type TlsContext, TlsHandshakeError } from "../../src/net/tls.ts";
 import { FakeBackend, type RunStatement } from "./fake_backend.ts";
 import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
 import {
@@ -21,6 +22,7 @@ import {
   readCstrings,
   readInt32,
   type ReportFields,
+  utf8,
 } from "./messages.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { SYSTEM_TCP } from "./stream_options.ts";
@@ -29,6 +31,9 @@ export type { FakeBackend, RunStatement } from "./fake_backend.ts";
 
 const CANCEL_REQUEST = 80_877_102;
 const SSL_REQUEST = 80_877_103;
+
+/** First byte of a TLS handshake. */
+const TLS_HANDSHAKE = 0x16;
 
 /** What a StartupMessage may say besides settings; `options` are taken note of, and not read. */
 const NOT_SETTINGS: readonly string[] = ["user", "database", "replication", "options"];
@@ -55,6 +60,15 @@ export interface FakePostgresOptions {
   readonly newestMinor?: number;
   /** What it does with who asks for a newer one; as PostgreSQL does, if not given. */
   readonly onNewerVersion?: NewerVersionAnswer;
+}
+
+/** How it is in TLS. */
+export interface FakePostgresTls {
+  readonly context: TlsContext;
+  /** Sent in place of the `S` that it would answer; the connection is closed then. */
+  readonly answer?: Uint8Array;
+  /** What logins may be bound to; undefined: PLUS is not offered. */
+  readonly endPoint?: Uint8Array | undefined;
 }
 
 /** Speaks the one it knows; says that it does not know the other; or closes the connection. */
@@ -84,6 +98,14 @@ export class FakePostgres {
   holdsCancels = false;
   /** Cancel requests received, right or wrong. */
   cancelRequestCount = 0;
+  /** How it is in TLS, if it has any; may be changed. */
+  tls: FakePostgresTls | undefined;
+  /** Says why a login in TLS, or without, is refused. */
+  onLogin: ((isTls: boolean) => ReportFields | undefined) | undefined;
+  /** What connections have begun with, one after the other: `request`, `direct`, and the rest. */
+  readonly packets: string[] = [];
+  /** What TLS clients called it. */
+  readonly serverNames: (string | undefined)[] = [];
   /** The minor version that each login asked for, those refused included. */
   readonly askedMinors: number[] = [];
   /** Whether a newer version than its own is refused or negotiated; may be changed. */
@@ -174,17 +196,44 @@ export class FakePostgres {
 
   async #serve(stream: ByteStream): Promise<void> {
     const arrival = new Arrival(stream);
+    const hello = await arrival.hello();
+    if (hello !== undefined) {
+      this.packets.push("direct");
+      if (!await this.#startTls(stream, hello)) return stream.close();
+    }
     for (;;) {
       const packet = await arrival.packet();
       if (packet === undefined) return stream.close();
       const code = readInt32(packet);
-      if (code === CANCEL_REQUEST) return this.#cancel(packet, stream);
       if (code === SSL_REQUEST) {
-        await arrival.send(new Uint8Array([0x4e]));
-        continue;
+        if (await this.#answerSslRequest(arrival)) continue;
+        return stream.close();
       }
+      const how = stream.tls === undefined ? "plain" : "tls";
+      this.packets.push(code === CANCEL_REQUEST ? `cancel ${how}` : `login ${how}`);
+      if (code === CANCEL_REQUEST) return this.#cancel(packet, stream);
       const backend = await this.#login(arrival, packet);
       return backend === undefined ? stream.close() : await backend.run();
+    }
+  }
+
+  /** Returns whether the connection goes on. */
+  async #answerSslRequest(arrival: Arrival): Promise<boolean> {
+    this.packets.push("request");
+    const { tls } = this;
+    await arrival.send(tls?.answer ?? utf8(tls === undefined ? "N" : "S"));
+    if (tls?.answer !== undefined) return false;
+    return tls === undefined || await this.#startTls(arrival.stream);
+  }
+
+  async #startTls(stream: ByteStream, received = new Uint8Array()): Promise<boolean> {
+    try {
+      await stream.startTls({ context: this.tls!.context, received });
+      this.serverNames.push((stream as { tlsServerName?: string }).tlsServerName);
+      return true;
+    } catch (error) {
+      if (!(error instanceof TlsHandshakeError)) throw error;
+      return false;
     }
   }
 
@@ -212,7 +261,8 @@ export class FakePostgres {
       await arrival.send(this.garbage);
       return undefined;
     }
-    if (this.refusal !== undefined) return await arrival.refuse(this.refusal);
+    const refusal = this.refusal ?? this.onLogin?.(arrival.stream.tls !== undefined);
+    if (refusal !== undefined) return await arrival.refuse(refusal);
     const minor = await this.#negotiate(arrival, askedMinor);
     if (minor === undefined) return undefined;
     if (!await this.#authenticate(arrival, user)) return undefined;
@@ -262,6 +312,7 @@ export class FakePostgres {
       looks: { verifierShare: 0, shapes: [], verifierShapes: [] },
       scramIterations: ROUNDS,
       mockSecret: new Uint8Array(32),
+      endPoint: arrival.stream.tls && this.tls?.endPoint,
     });
     let step = exchange.start();
     while (step.kind === "challenge") {
@@ -321,6 +372,15 @@ class Arrival {
 
   packet(): Promise<Uint8Array | undefined> {
     return this.#receive(() => this.splitter.nextUntyped());
+  }
+
+  /** What has come of a handshake, if that is what the connection begins with. */
+  async hello(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const chunk = await this.chunks.next();
+    if (chunk.done) return undefined;
+    if (chunk.value[0] === TLS_HANDSHAKE) return chunk.value.slice();
+    this.splitter.add(chunk.value);
+    return undefined;
   }
 
   message(): Promise<Uint8Array | undefined> {

@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly pooler?: string;
   /** Files by name, for `auth_hba_file` and `auth_ident_file`. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Certificates and the like by name; a reload reads what is there by then. */
+  readonly tlsFiles?: Record<string, Uint8Array<ArrayBuffer>>;
   /** How much is logged; 0 unless it is said. */
   readonly verbosity?: number;
   /** Names of the system's users by number; without it the system cannot be asked. */
@@ -153,6 +155,11 @@ export class PoolerWorld implements AsyncDisposable {
       ownUid: 1000,
       ...(options.systemUserOf === undefined ? {} : { systemUserOf: options.systemUserOf }),
       hostSecret: options.hostSecret,
+      readTlsFile: (path) => {
+        const bytes = options.tlsFiles?.[path];
+        if (bytes === undefined) return Promise.reject(new Error("No such file or directory"));
+        return Promise.resolve(new Uint8Array(bytes));
+      },
       onReloaded: () => {
         if (failure !== undefined) throw failure;
       },

@@ -23,10 +23,10 @@ import {
   type ServerAddress,
   type StreamOptions,
 } from "../../src/net/network.ts";
-import { NoTls } from "../../src/net/no_tls.ts";
 import { eventTurn } from "./event_turn.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 import { type Chunking, Lane, type SimRules, SimStream, type WriteAnswers } from "./sim_stream.ts";
+import { SimTls } from "./sim_tls_context.ts";
 
 export type { Chunking, WriteAnswers } from "./sim_stream.ts";
 export { SimStream } from "./sim_stream.ts";
@@ -73,7 +73,7 @@ type SimEvent = () => void;
 
 /** The network. */
 export class SimNetwork implements Network {
-  readonly tls = new NoTls();
+  readonly tls = new SimTls();
   /** May be changed while running; streams obey at once. */
   readonly rules: SimRules;
   /** User ID behind connections to unix sockets, as the accepting side learns it. */

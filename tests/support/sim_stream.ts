@@ -9,10 +9,10 @@
 
 import { assert } from "../../src/base/assert.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../../src/net/byte_stream.ts";
-import { noHandshake } from "../../src/net/no_tls.ts";
 import { SinkHold } from "../../src/net/sink_hold.ts";
-import type { TlsHandshake } from "../../src/net/tls.ts";
+import type { TlsHandshake, TlsInUse, TlsStart } from "../../src/net/tls.ts";
 import type { SeededRandom } from "./seeded_random.ts";
+import { SimTlsSession } from "./sim_tls.ts";
 
 /** How received bytes are cut: as much as there is, single bytes, or anywhere. */
 export type Chunking = "whole" | "bytes" | "random";
@@ -244,6 +244,7 @@ export class SimStream implements ByteStream {
   #isReading = false;
   readonly #hold = new SinkHold();
   #isClosed = false;
+  #tls: SimTlsSession | undefined;
 
   constructor(options: SimStreamOptions) {
     this.remote = options.remote;
@@ -256,12 +257,23 @@ export class SimStream implements ByteStream {
     this.#buffer = new Uint8Array(options.receiveBytes);
   }
 
-  get tls(): undefined {
-    return undefined;
+  get tls(): TlsInUse | undefined {
+    return this.#tls?.inUse;
   }
 
-  startTls(): Promise<TlsHandshake> {
-    return noHandshake();
+  /** What a client that speaks TLS calls the server, as its other end has learned. */
+  get tlsServerName(): string | undefined {
+    return this.#tls?.serverName;
+  }
+
+  startTls(start: TlsStart): Promise<TlsHandshake> {
+    assert(this.#tls === undefined && !this.#isReading, "TLS is started once, by who reads");
+    const buffer = new Uint8Array(this.#buffer.length);
+    this.#tls = new SimTlsSession({
+      read: async () => buffer.subarray(0, await this.#readRaw(buffer)),
+      write: (bytes) => this.#isClosed ? undefined : this.#out.write(bytes),
+    }, start);
+    return this.#tls.shakeHands();
   }
 
   get isClosed(): boolean {
@@ -310,11 +322,14 @@ export class SimStream implements ByteStream {
     // The answer to what was written before has come: there is nobody.
     if (this.#in.isReset) return this.close();
     if (this.#out.isReaderGone) this.#in.reset(false);
-    return this.#out.write(buffer.subarray(start, end));
+    const bytes = buffer.subarray(start, end);
+    return this.#out.write(this.#tls?.seal(bytes) ?? bytes);
   }
 
   finishWriting(): void {
-    if (!this.#isClosed) this.#out.finish();
+    if (this.#isClosed) return;
+    if (this.#tls !== undefined) void this.#out.write(this.#tls.sealEnd());
+    this.#out.finish();
   }
 
   close(): void {
@@ -360,8 +375,14 @@ export class SimStream implements ByteStream {
 
   async #readInto(buffer: Uint8Array): Promise<number> {
     this.#isReading = true;
-    const count = await this.#in.read(buffer);
+    const count = await (this.#tls?.read(buffer) ?? this.#readRaw(buffer));
     this.#isReading = false;
+    return this.#isClosed ? 0 : count;
+  }
+
+  /** What is on the lane, whether TLS is spoken or not. */
+  async #readRaw(buffer: Uint8Array): Promise<number> {
+    const count = this.#isClosed ? 0 : await this.#in.read(buffer);
     return this.#isClosed ? 0 : count;
   }
 }

@@ -3,6 +3,7 @@
  * Deno's own. It reads only when it is asked to, so a test decides whether it is a slow reader.
  */
 
+import { type ChannelBindingMode, tlsServerEndPoint } from "../../src/auth/channel_binding.ts";
 import { UserCredential } from "../../src/auth/credential.ts";
 import { KeyDerivation } from "../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../src/auth/server_authentication.ts";
@@ -10,6 +11,7 @@ import type { Random } from "../../src/base/random.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
 import { noHandshake } from "../../src/net/no_tls.ts";
+import type { TlsContext, TlsHandshake } from "../../src/net/tls.ts";
 import { saysItIsOver } from "./connection_end.ts";
 import {
   frontend,
@@ -31,6 +33,8 @@ export interface LoginOptions {
   readonly password?: string;
   readonly parameters?: Readonly<Record<string, string>>;
   readonly minor?: number;
+  /** Whether the login is to be bound to TLS; as it can be, unless said. */
+  readonly channelBinding?: ChannelBindingMode;
 }
 
 /** The answer to one request: everything up to ReadyForQuery or the end. */
@@ -70,6 +74,8 @@ export class TestClient {
   status: string | undefined;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter = new MessageSplitter();
+  /** What a login can be bound to. */
+  #endPoint: Uint8Array | undefined;
 
   /** Over any stream, of Sluice's networks or of Deno's. */
   constructor(transport: ByteStream | Deno.Conn) {
@@ -80,6 +86,21 @@ export class TestClient {
   /** Connects by Deno's own means. */
   static async connect(options: Deno.ConnectOptions): Promise<TestClient> {
     return new TestClient(await Deno.connect(options));
+  }
+
+  /** Asks for TLS, and goes over to it if it may. Returns the answer to the request. */
+  async requestTls(context: TlsContext): Promise<string | undefined> {
+    await this.send(frontend.sslRequest());
+    const answer = await this.receiveByte();
+    if (answer === "S") await this.startTls(context);
+    return answer;
+  }
+
+  /** Goes over to TLS without asking. Rejects as `ByteStream.startTls()` does. */
+  async startTls(context: TlsContext): Promise<TlsHandshake> {
+    const handshake = await this.stream.startTls({ context });
+    this.#endPoint = tlsServerEndPoint(handshake.peerCertificate!);
+    return handshake;
   }
 
   /** Whether a message has arrived in part. */
@@ -112,13 +133,15 @@ export class TestClient {
   }
 
   /** The rest of a login whose StartupMessage has been sent. */
-  async finishLogin({ password, user }: LoginOptions): Promise<void> {
+  async finishLogin({ channelBinding, password, user }: LoginOptions): Promise<void> {
     const secret = password === undefined ? undefined : new Secret(password);
     const exchange = new ServerAuthentication({
       userName: user,
       credential: new UserCredential(user, secret),
       random: FIXED_RANDOM,
       derivation: new KeyDerivation(),
+      ...(channelBinding === undefined ? {} : { channelBinding }),
+      ...(this.stream.tls === undefined ? {} : { tls: { endPoint: this.#endPoint } }),
     });
     for (;;) {
       const received = await this.receive();

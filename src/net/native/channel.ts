@@ -1,6 +1,6 @@
 /**
- * How bytes get through one connected socket: as they are, or (later) through TLS. A stream decides
- * what to send and when to read; a channel only carries.
+ * How bytes get through one connected socket: as they are, or through TLS (`TlsChannel`). A stream
+ * decides what to send and when to read; a channel only carries.
  */
 
 import type { LibcCalls } from "./libc.ts";
@@ -8,25 +8,31 @@ import type { LibcCalls } from "./libc.ts";
 /** Carries the bytes of one connection; nothing here blocks. Counts are bytes, or a negative errno. */
 export interface Channel {
   /**
-   * Whether bytes have been taken from the kernel that `receive()` has not given out yet: the
-   * kernel will not tell of those.
+   * Whether there may be more, though the last `receive()` gave less than was asked for: the kernel
+   * will not tell of that.
    */
-  readonly hasPending: boolean;
+  readonly hasMore: boolean;
   /** Receives at most `length` bytes into `buffer`; 0 at the end of the stream. */
   receive(buffer: Uint8Array, length: number): number;
   /** As `receive()`, and the bytes will be received all the same. */
   peek(buffer: Uint8Array, length: number): number;
-  /** Sends from `start` to `end`; what is answered may be less. */
+  /**
+   * Sends from `start` to `end`; what is answered may be less. What was not sent has to be what is
+   * sent next.
+   */
   send(buffer: Uint8Array, start: number, end: number): number;
-  /** Says that nothing more will be sent. */
-  finishSending(): void;
+  /**
+   * Says that nothing more will be sent, after all has been. To be called again if it answers
+   * `-ERRNO.again` or `-ERRNO.interrupted`.
+   */
+  finishSending(): number;
   /** Gives the socket back; nothing gets through any more. To be called once. */
   close(): void;
 }
 
 /** Bytes as they are. */
 export class PlainChannel implements Channel {
-  readonly hasPending = false;
+  readonly hasMore = false;
   readonly #libc: LibcCalls;
   /** -1 once it is closed: the number may be somebody else's by then. */
   #descriptor: number;
@@ -48,9 +54,8 @@ export class PlainChannel implements Channel {
     return this.#libc.send(this.#descriptor, buffer, start, end);
   }
 
-  finishSending(): void {
-    // The peer may have closed already; then there is nobody left to tell.
-    this.#libc.finishSending(this.#descriptor);
+  finishSending(): number {
+    return this.#libc.finishSending(this.#descriptor);
   }
 
   close(): void {

@@ -25,6 +25,7 @@ export const ERRNO = {
   notPermitted: 1,
   interrupted: 4,
   again: 11,
+  brokenPipe: 32,
   noNet: 64,
   protocol: 71,
   noProtocolOption: 92,
@@ -90,6 +91,18 @@ export function openGlibc<Symbols extends Deno.ForeignLibraryInterface>(
   symbols: Symbols,
   user: string,
 ): Deno.DynamicLibrary<Symbols> {
+  return openLibrary({ file: "libc.so.6", name: "glibc" }, symbols, user);
+}
+
+/**
+ * Opens a library of C, called `name`, in the same way.
+ * @throws {NoLibcError} If it is not there, this is not Linux, or FFI is not allowed.
+ */
+export function openLibrary<Symbols extends Deno.ForeignLibraryInterface>(
+  { file, name }: { readonly file: string; readonly name: string },
+  symbols: Symbols,
+  user: string,
+): Deno.DynamicLibrary<Symbols> {
   const { arch, os } = Deno.build;
   if (os !== "linux") throw new NoLibcError(`${user} is for Linux, and this is ${os}`);
   if (arch !== "x86_64" && arch !== "aarch64") {
@@ -100,9 +113,9 @@ export function openGlibc<Symbols extends Deno.ForeignLibraryInterface>(
     throw new NoLibcError("the permission --allow-ffi is missing");
   }
   try {
-    return Deno.dlopen("libc.so.6", symbols);
+    return Deno.dlopen(file, symbols);
   } catch (error) {
-    throw new NoLibcError("there is no glibc (libc.so.6)", { cause: error });
+    throw new NoLibcError(`there is no ${name} (${file})`, { cause: error });
   }
 }
 

@@ -15,8 +15,8 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
-import { NoTls } from "../no_tls.ts";
 import { boundAddress, openListener } from "../open_listener.ts";
+import type { TlsEngine } from "../tls.ts";
 import type { LibcCalls } from "./libc.ts";
 import { openWithDescriptor } from "./listening_descriptor.ts";
 import { dialNative } from "./native_dial.ts";
@@ -27,6 +27,8 @@ import { RuntimeTurn } from "./runtime_turn.ts";
 /** What the engine is made of. */
 export interface NativeNetworkOptions {
   readonly libc: LibcCalls;
+  /** Belongs to the caller. */
+  readonly tls: TlsEngine;
   /** The one that the pooler goes by: it is held while events are handed out. */
   readonly clock: HeldClock;
   readonly random: Random;
@@ -47,13 +49,14 @@ interface OpenListener {
 
 /** Sockets of the C library as an I/O engine. */
 export class NativeNetwork implements Network {
-  readonly tls = new NoTls();
+  readonly tls: TlsEngine;
   readonly #options: NativeNetworkOptions;
   readonly #turn: RuntimeTurn;
   readonly #reactor: Reactor;
 
   private constructor(options: NativeNetworkOptions, turn: RuntimeTurn) {
     const { clock, libc, onError } = options;
+    this.tls = options.tls;
     this.#options = options;
     this.#turn = turn;
     this.#reactor = new Reactor({ libc, clock, turn, onError });

@@ -23,14 +23,15 @@ import {
   type SinkAnswer,
 } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
-import { noHandshake } from "../no_tls.ts";
-import type { TlsHandshake } from "../tls.ts";
+import { type TlsHandshake, TlsHandshakeError, type TlsInUse, type TlsStart } from "../tls.ts";
 import type { BufferShelf } from "./buffer_pool.ts";
 import { type Channel, PlainChannel } from "./channel.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import type { Reactor, ReactorHandler, ReactorReader } from "./reactor.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { peerUid } from "./socket_options.ts";
+import { NativeTlsContext } from "./tls_context.ts";
+import { HandshakeUnderWay, type HandshakeWait } from "./tls_handshake.ts";
 
 /** What a connection is watched for: bytes and ends. */
 const READING_EVENTS = EVENT.in | EVENT.peerFinished;
@@ -103,7 +104,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly #libc: LibcCalls;
   readonly #reactor: Reactor;
   readonly #descriptor: number;
-  readonly #channel: Channel;
+  #channel: Channel;
   readonly #options: StreamOptions;
   readonly #ordinary: BufferShelf;
   readonly #large: BufferShelf;
@@ -134,7 +135,11 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #waitingWrites: WaitingWrite[] | undefined;
   #isWatchedForRoom = false;
   #isFinishing = false;
+  /** What says that nothing more comes is still to be sent. */
+  #isFinishDue = false;
   #hasWriteFailed = false;
+  #handshake: HandshakeUnderWay | undefined;
+  #tls: TlsInUse | undefined;
 
   /** @throws {LibcError} If the socket cannot be watched; it then still belongs to the caller. */
   constructor(parts: NativeStreamOptions) {
@@ -151,12 +156,28 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     parts.reactor.register(parts.descriptor, READING_EVENTS, this);
   }
 
-  get tls(): undefined {
-    return undefined;
+  get tls(): TlsInUse | undefined {
+    return this.#tls;
   }
 
-  startTls(): Promise<TlsHandshake> {
-    return noHandshake();
+  async startTls({ context, received, serverName }: TlsStart): Promise<TlsHandshake> {
+    assert(context instanceof NativeTlsContext, "A context is of the engine that its stream is of");
+    assert(this.#channel instanceof PlainChannel, "TLS is started once");
+    const isAtRest = this.#loop.kind === "none" && this.#waitingWrites === undefined &&
+      this.#lookedCount === 0;
+    assert(isAtRest, "Nobody reads or writes while TLS is started");
+    const libc = this.#libc;
+    const { libssl } = context;
+    // A closed one is closed for good: its descriptor may be somebody else's by now.
+    if (this.#isClosed || this.#isFinishing) {
+      throw new TlsHandshakeError("the connection was closed");
+    }
+    const channel = context.newChannel(libc, this.#descriptor, serverName);
+    const handshake = new HandshakeUnderWay({ libc, libssl, channel });
+    this.#channel = channel;
+    this.#handshake = handshake;
+    this.#awaitHandshake(handshake.begin(received));
+    return await handshake.outcome;
   }
 
   get isClosed(): boolean {
@@ -226,6 +247,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
     if (start === end || this.#isClosed || this.#hasWriteFailed || this.#isFinishing) return;
+    // Nothing may go out in plain text, and TLS is not there yet.
+    if (this.#handshake !== undefined) return;
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
     const count = this.#channel.send(buffer, start, end);
     if (count === end - start) return;
@@ -235,15 +258,17 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   }
 
   finishWriting(): void {
-    if (this.#isClosed || this.#isFinishing) return;
+    if (this.#isClosed || this.#isFinishing || this.#handshake !== undefined) return;
     this.#isFinishing = true;
-    if (this.#waitingWrites === undefined) this.#channel.finishSending();
+    this.#isFinishDue = true;
+    if (this.#waitingWrites === undefined) this.#finishSending();
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#reactor.release(this.#descriptor);
+    this.#endHandshake();
     this.#channel.close();
     this.#isReadable = false;
     this.#settleWrites();
@@ -252,6 +277,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   }
 
   onEvents(events: number): void {
+    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     if (events & EVENT.in) this.#isReadable = true;
     if (events & (EVENT.peerFinished | EVENT.hangUp | EVENT.error)) {
       this.#isReadable = true;
@@ -263,6 +289,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   onTurn(): void {
     this.#isTurnDue = false;
+    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     if (!this.#isClosed && this.#isReadable) this.#proceed();
   }
 
@@ -393,13 +420,17 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     this.#lookedCount = 0;
     const count = this.#channel.receive(buffer, length);
     if (count > 0) {
-      const isFull = count === buffer.length;
+      const { hasMore } = this.#channel;
+      const isFull = count === buffer.length || hasMore;
       this.#isFlowing = isFull || count > this.#ordinary.byteCount;
       this.#fullReads = isFull ? this.#fullReads + 1 : 0;
-      this.#isReadable = count === length || this.#isEndNear || this.#channel.hasPending;
+      this.#isReadable = count === length || this.#isEndNear || hasMore;
       return count;
     }
-    if (count === -ERRNO.interrupted) return 0;
+    if (count === -ERRNO.interrupted) {
+      this.#fullReads += 1;
+      return 0;
+    }
     this.#isReadable = false;
     this.#fullReads = 0;
     // Nothing more will come of a peer that can take nothing any more.
@@ -464,7 +495,9 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #writeOn(): void {
     const writes = this.#waitingWrites;
     // Told of room that nobody asked for: it need not be told again.
-    if (writes === undefined) return this.#watchForRoom(false);
+    if (writes === undefined) {
+      return this.#isFinishDue ? this.#finishSending() : this.#watchForRoom(false);
+    }
     while (writes.length > 0) {
       const write = writes[0]!;
       const count = this.#channel.send(write.buffer, write.start, write.end);
@@ -478,7 +511,13 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       this.#settle(write.resolve);
     }
     this.#waitingWrites = undefined;
-    if (this.#isFinishing) this.#channel.finishSending();
+    if (this.#isFinishDue) this.#finishSending();
+  }
+
+  #finishSending(): void {
+    // The peer may have closed already; then there is nobody left to tell.
+    this.#isFinishDue = isForLater(this.#channel.finishSending());
+    if (this.#isFinishDue) this.#watchForRoom(true);
   }
 
   #watchForRoom(isWatched: boolean): void {
@@ -488,6 +527,30 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       this.#descriptor,
       isWatched ? READING_EVENTS | EVENT.out : READING_EVENTS,
     );
+  }
+
+  /** Goes on with the handshake when there is what it waits for. */
+  #awaitHandshake(wait: HandshakeWait): void {
+    switch (wait) {
+      case "turn":
+        return this.#askForTurn();
+      case "room":
+        if (!this.#isWatchedForRoom) this.#watchForRoom(true);
+        return;
+      case "nothing":
+        return this.#endHandshake();
+      case "bytes":
+    }
+  }
+
+  /** Reading goes on; bytes may be there already that the kernel told of long ago. */
+  #endHandshake(): void {
+    const handshake = this.#handshake;
+    if (handshake === undefined) return;
+    this.#handshake = undefined;
+    this.#tls = handshake.inUse;
+    this.#isReadable = true;
+    this.#settle(() => handshake.settle());
   }
 
   /** Whoever writes is not told: the loop that reads is, when it has come to the end. */

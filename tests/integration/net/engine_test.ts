@@ -72,7 +72,7 @@ for (const choice of ["native", "auto"] as const) {
   });
 
   test(`probeEngine(${choice}) tells of the native engine where it works`, async () => {
-    assert.deepEqual(await probeEngine(choice, systemRandom()), {
+    assert.deepEqual(await probeEngine(choice, { random: systemRandom() }), {
       name: "native",
       reason: undefined,
     });
@@ -87,7 +87,7 @@ test("openEngine(portable) opens the portable engine, without a reason", async (
 });
 
 test("probeEngine(portable) asks nothing", async () => {
-  assert.deepEqual(await probeEngine("portable", systemRandom()), {
+  assert.deepEqual(await probeEngine("portable", { random: systemRandom() }), {
     name: "portable",
     reason: undefined,
   });
@@ -140,12 +140,15 @@ testWithoutFfi("openEngine(portable) opens the portable engine", async () => {
 });
 
 testWithoutFfi("probeEngine() gives the portable engine and says why", async () => {
-  assert.deepEqual(await probeEngine("auto", systemRandom()), { name: "portable", reason: REASON });
-  assert.deepEqual(await probeEngine("native", systemRandom()), {
+  assert.deepEqual(await probeEngine("auto", { random: systemRandom() }), {
     name: "portable",
     reason: REASON,
   });
-  assert.deepEqual(await probeEngine("portable", systemRandom()), {
+  assert.deepEqual(await probeEngine("native", { random: systemRandom() }), {
+    name: "portable",
+    reason: REASON,
+  });
+  assert.deepEqual(await probeEngine("portable", { random: systemRandom() }), {
     name: "portable",
     reason: undefined,
   });

@@ -12,6 +12,7 @@ import type {
 } from "../../../src/net/network.ts";
 import { Libc } from "../../../src/net/native/libc.ts";
 import { NativeNetwork } from "../../../src/net/native/native_network.ts";
+import { NativeTls } from "../../../src/net/native/native_tls.ts";
 import { openSockets } from "../../../src/net/native/open_sockets.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { type Faults, FaultyLibc } from "../../support/faulty_libc.ts";
@@ -36,6 +37,7 @@ export class NativeUnderTest implements AsyncDisposable {
   readonly clock: HeldClock;
   /** What the engine told of accepting. */
   readonly acceptErrors: unknown[];
+  readonly tls: NativeTls;
   readonly #library: Libc;
 
   private constructor(parts: Parts, network: NativeNetwork) {
@@ -44,6 +46,7 @@ export class NativeUnderTest implements AsyncDisposable {
     this.timers = parts.timers;
     this.clock = parts.clock;
     this.acceptErrors = parts.acceptErrors;
+    this.tls = parts.tls;
     this.#library = parts.library;
   }
 
@@ -57,17 +60,21 @@ export class NativeUnderTest implements AsyncDisposable {
       startTimer: (delayMs, fire) => timers.startTimer(delayMs, fire),
     });
     const acceptErrors: unknown[] = [];
+    const tls = NativeTls.open();
+    assert.ok(tls instanceof NativeTls);
     try {
       const network = await NativeNetwork.open({
         libc,
+        tls,
         clock,
         random: systemRandom(),
         onAcceptError: (error) => acceptErrors.push(error),
         onError: (error) => assert.fail(String(error)),
         groupIdOf: () => Deno.gid()!,
       });
-      return new NativeUnderTest({ library, libc, timers, clock, acceptErrors }, network);
+      return new NativeUnderTest({ library, libc, tls, timers, clock, acceptErrors }, network);
     } catch (error) {
+      tls[Symbol.dispose]();
       library[Symbol.dispose]();
       throw error;
     }
@@ -86,6 +93,7 @@ export class NativeUnderTest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.libc.faults = {};
     await this.network[Symbol.asyncDispose]();
+    this.tls[Symbol.dispose]();
     this.#library[Symbol.dispose]();
   }
 }
@@ -93,6 +101,7 @@ export class NativeUnderTest implements AsyncDisposable {
 interface Parts {
   readonly library: Libc;
   readonly libc: FaultyLibc;
+  readonly tls: NativeTls;
   readonly timers: FakeClock;
   readonly clock: HeldClock;
   readonly acceptErrors: unknown[];

@@ -10,6 +10,7 @@ import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import { DialError, ListenError, type ServerAddress } from "../../../src/net/network.ts";
 import { Libc, LibcError } from "../../../src/net/native/libc.ts";
 import { NativeNetwork } from "../../../src/net/native/native_network.ts";
+import { NoTls } from "../../../src/net/no_tls.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import {
@@ -406,6 +407,7 @@ function everyCallTests(): void {
       const libc = new FaultyLibc(library, faults);
       const opening = NativeNetwork.open({
         libc,
+        tls: new NoTls(),
         clock: new HeldClock(systemClock()),
         random: systemRandom(),
         onAcceptError: (error) => assert.fail(String(error)),

@@ -6,12 +6,15 @@ import type { Clock } from "../../../src/base/clock.ts";
 import { systemRandom } from "../../../src/base/random.ts";
 import { Libc } from "../../../src/net/native/libc.ts";
 import { NativeNetwork } from "../../../src/net/native/native_network.ts";
+import { NativeTls } from "../../../src/net/native/native_tls.ts";
 import { type EngineUnderTest, socketNetworkSuite } from "./socket_network_suite.ts";
 
 async function openNative(clock: Clock): Promise<EngineUnderTest> {
   const libc = Libc.open();
+  const tls = NativeTls.open();
   const network = await NativeNetwork.open({
     libc,
+    tls,
     // Slices are real time, whatever the timers of the test are.
     clock: new HeldClock({
       ...systemClock(),
@@ -26,6 +29,7 @@ async function openNative(clock: Clock): Promise<EngineUnderTest> {
     network,
     async [Symbol.asyncDispose]() {
       await network[Symbol.asyncDispose]();
+      if (tls instanceof NativeTls) tls[Symbol.dispose]();
       libc[Symbol.dispose]();
     },
   };

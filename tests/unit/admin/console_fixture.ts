@@ -422,12 +422,14 @@ export class ConsoleFixture implements ConsoleContext {
       statements: new ServerStatements(this.book),
       replication: "none",
       startupParameters: new Map([["user", pool.user]]),
-      authentication: new ServerAuthentication({
-        userName: pool.user,
-        credential: undefined,
-        random: this.#random,
-        derivation: this.#derivation,
-      }),
+      tls: undefined,
+      authentication: () =>
+        new ServerAuthentication({
+          userName: pool.user,
+          credential: undefined,
+          random: this.#random,
+          derivation: this.#derivation,
+        }),
       protocolMinor: 0,
       onOldProtocol: () => {},
       connectQuery: undefined,
@@ -466,6 +468,7 @@ export class ConsoleFixture implements ConsoleContext {
     return {
       settings: () => this.#config.settings,
       proxyRule: () => "off",
+      tlsOffer: () => ({ tls: undefined, isRequired: false }),
       logIn: (client, { input, startup }) =>
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),

@@ -132,6 +132,7 @@ Deno.test("no limit of time ends a stream, or who waits to begin one", async () 
     await world.postgres.live[0]!.speak(say.copyData(`wal ${hour}`));
     assert.equal((await streaming.receive())?.type, "d");
   }
+  await world.settle();
   assert.equal(world.postgres.live[0]!.copied.at(-1), "status 4");
   assert.equal((await idle.query("select 1")).types, "TDCZ");
   assert.equal((await inTransaction.query("commit")).status, "I");

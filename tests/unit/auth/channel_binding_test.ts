@@ -1,10 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import {
-  CertificateError,
-  signatureHash,
-  tlsServerEndPoint,
-} from "../../../src/auth/channel_binding.ts";
+import { signatureHash, tlsServerEndPoint } from "../../../src/auth/channel_binding.ts";
+import { CertificateError } from "../../../src/auth/der_reader.ts";
 import { ECDSA_SHA384, ED25519, PSS_SHA512, RSA_SHA1 } from "./certificates.ts";
 
 /** One element of DER. */

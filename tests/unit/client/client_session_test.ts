@@ -87,6 +87,7 @@ class SessionBench implements AsyncDisposable {
         const desk: SessionDesk = {
           settings: () => defaultSettings(settings),
           proxyRule: () => "off",
+          tlsOffer: () => ({ tls: undefined, isRequired: false }),
           logIn: async (session) => {
             if (logIn !== undefined) return await logIn(session);
             session.enterLogin("ada", "app");

@@ -24,7 +24,11 @@ async function opening(client: (client: TestClient) => Promise<void>) {
   const near = new TestClient(await network.dial(ADDRESS, OPTIONS));
   const far = (await accepting).value!;
   try {
-    const received = receiveOpening(new LoginInput(far.chunks()), far);
+    const received = receiveOpening(new LoginInput(far.chunks()), {
+      stream: far,
+      tlsOffer: () => ({ tls: undefined, isRequired: false }),
+      startTls: () => Promise.reject(new Error("There is no TLS here")),
+    });
     const [result] = await Promise.allSettled([received, client(near)]);
     if (result.status === "rejected") throw result.reason;
     return result.value;

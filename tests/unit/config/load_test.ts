@@ -249,13 +249,7 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 });
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
-  const settings = [
-    ...["cert", "ldap", "pam"].map((type) => `auth_type = "${type}"`),
-    ...["require", "verify-ca", "verify-full"].flatMap((mode) => [
-      `client_tls_sslmode = "${mode}"`,
-      `server_tls_sslmode = "${mode}"`,
-    ]),
-  ];
+  const settings = ["cert", "ldap", "pam"].map((type) => `auth_type = "${type}"`);
   for (const setting of settings) {
     const errors = await errorsOf(loadToml(`[pooler]\n${setting}`));
     assert.equal(errors.length, 1, setting);
@@ -264,6 +258,27 @@ Deno.test("loadConfig() refuses settings that would weaken security if they were
       /^config.toml:2: Cannot set "[a-z_]+"( to "[a-z-]+")?: .* yet,? ?/,
     );
   }
+});
+
+Deno.test("loadConfig() says what is missing for TLS with clients, and what is no version or curve", async () => {
+  const problems = async (lines: string) => await errorsOf(loadToml(`[pooler]\n${lines}`));
+  const files = 'client_tls_cert_file = "a"\nclient_tls_key_file = "b"\n';
+  assert.deepEqual(await problems('client_tls_sslmode = "allow"'), [
+    'config.toml: "client_tls_sslmode" is "allow", and "client_tls_cert_file" is not set',
+    'config.toml: "client_tls_sslmode" is "allow", and "client_tls_key_file" is not set',
+  ]);
+  assert.deepEqual(await problems(`${files}client_tls_sslmode = "verify-full"`), [
+    'config.toml: "client_tls_sslmode" is "verify-full", and "client_tls_ca_file" is not set',
+  ]);
+  for (const mode of ["allow", "prefer", "require"]) {
+    await loadToml(`[pooler]\n${files}client_tls_sslmode = "${mode}"`);
+  }
+  const [versions, curve, group] = await problems(
+    'client_tls_protocols = "tlsv1.4"\nclient_tls_ecdhcurve = "none"\nclient_tls_dheparams = "x"',
+  );
+  assert.match(versions!, /^config.toml:2: "client_tls_protocols": expected all, .* "tlsv1.4"$/);
+  assert.match(curve!, /^config.toml:3: "client_tls_ecdhcurve": expected "auto" or names/);
+  assert.match(group!, /^config.toml:4: "client_tls_dheparams": expected one of auto, legacy/);
 });
 
 Deno.test("loadConfig() refuses the console as the place where secrets are looked up", async () => {
@@ -279,7 +294,7 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
 dns_max_ttl = 20
-client_tls_sslmode = "prefer"
+dns_nxdomain_ttl = 20
 peer_id = 1
 [databases.a]
 max_db_connections = 5
@@ -290,7 +305,7 @@ host = "x"
 `);
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "dns_max_ttl" has no effect yet',
-    'config.toml:3: Setting "client_tls_sslmode" has no effect yet',
+    'config.toml:3: Setting "dns_nxdomain_ttl" has no effect yet',
     'config.toml:4: Setting "peer_id" has no effect yet',
     'config.toml:6: Setting "max_db_connections" of database "a" has no effect yet',
     'config.toml:8: Setting "max_user_connections" of user "b" has no effect yet',

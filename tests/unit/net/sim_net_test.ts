@@ -8,7 +8,9 @@ import { SeededRandom } from "../../support/seeded_random.ts";
 import { type Chunking, SimNetwork, type WriteAnswers } from "../../support/sim_net.ts";
 import { byteStreamSuite } from "./byte_stream_suite.ts";
 import type { NetworkUnderTest } from "./stream_pair.ts";
+import { tlsStreamSuite } from "./tls_stream_suite.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
 
 const TCP: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 0, backlog: 16 };
 
@@ -20,14 +22,17 @@ const UNIX: ListenAddress = {
   group: undefined,
 };
 
+const MATERIAL = makeTlsMaterial();
+
 interface Manner {
   readonly address: ListenAddress;
   readonly chunking: Chunking;
   readonly writeAnswers: WriteAnswers;
   readonly seed: number;
+  readonly speaksTls?: boolean;
 }
 
-function simulated({ address, chunking, seed, writeAnswers }: Manner): NetworkUnderTest {
+function simulated({ address, chunking, seed, speaksTls, writeAnswers }: Manner): NetworkUnderTest {
   const clock = new FakeClock();
   const network = new SimNetwork({
     random: new SeededRandom(seed),
@@ -44,6 +49,7 @@ function simulated({ address, chunking, seed, writeAnswers }: Manner): NetworkUn
     network,
     address,
     floodBytes: 100_000,
+    ...(speaksTls === true ? { tls: () => tlsOfBothEnds(network.tls, MATERIAL) } : {}),
     advance: (ms) => clock.advance(ms),
     blackHole: () => Promise.resolve(lost),
     [Symbol.asyncDispose]: () => network.runUntilIdle(),
@@ -63,10 +69,26 @@ const MANNERS: readonly (readonly [name: string, manner: Manner])[] = [
   ["simulated unix socket", {
     ...{ address: UNIX, chunking: "random", writeAnswers: "either", seed: 4 },
   }],
+  ["simulated TLS, cut anywhere", {
+    ...{ address: TCP, chunking: "random", writeAnswers: "either", seed: 5, speaksTls: true },
+  }],
+  ["simulated TLS, whole chunks", {
+    ...{ address: TCP, chunking: "whole", writeAnswers: "at_once", seed: 6, speaksTls: true },
+  }],
 ];
 
 for (const [name, manner] of MANNERS) {
   byteStreamSuite({ name, open: () => Promise.resolve(simulated(manner)) });
+}
+
+for (const [name, manner] of MANNERS) {
+  if (manner.speaksTls !== true) continue;
+  tlsStreamSuite({
+    name: `${name}, from plain text`,
+    open: () => Promise.resolve(simulated(manner)),
+    material: MATERIAL,
+    abilities: { oldVersions: true, revocations: true, ciphers: true, curves: true },
+  });
 }
 
 const STREAM_OPTIONS = { receiveBytes: 100, maxBusyReads: 0, tcp: SYSTEM_TCP };

@@ -10,6 +10,7 @@ import type {
   StreamOptions,
   TcpOptions,
 } from "../../../src/net/network.ts";
+import type { TlsStart } from "../../../src/net/tls.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { join } from "../../support/messages.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
@@ -23,6 +24,8 @@ export interface NetworkUnderTest extends AsyncDisposable {
   readonly floodBytes: number;
   /** How TCP connections are set up; as the system has them if left out. */
   readonly tcp?: TcpOptions;
+  /** What both ends go over to TLS with, if they do; asked for once. */
+  readonly tls?: () => { readonly near: TlsStart; readonly far: TlsStart };
   /** Lets a time pass on the network's clock. */
   advance(ms: number): void;
   /** An address at which nobody ever answers; undefined where there can be none. */
@@ -47,10 +50,12 @@ export class Pair implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #accepted: AsyncIterator<ByteStream, void, void>;
   readonly #streams: ByteStream[] = [];
+  readonly #tls: { readonly near: TlsStart; readonly far: TlsStart } | undefined;
 
   constructor(readonly under: NetworkUnderTest, listener: Listener) {
     this.#listener = listener;
     this.#accepted = listener.connections();
+    this.#tls = under.tls?.();
   }
 
   static async open(open: () => Promise<NetworkUnderTest>): Promise<Pair> {
@@ -63,7 +68,19 @@ export class Pair implements AsyncDisposable {
     return this.#listener;
   }
 
+  /** Two ends that speak TLS if those of the network under test do. */
   async connect(
+    options: Partial<StreamOptions> = {},
+  ): Promise<[near: ByteStream, far: ByteStream]> {
+    const [near, far] = await this.connectPlain(options);
+    if (this.#tls !== undefined) {
+      await Promise.all([near.startTls(this.#tls.near), far.startTls(this.#tls.far)]);
+    }
+    return [near, far];
+  }
+
+  /** Two ends that do not speak TLS yet. */
+  async connectPlain(
     options: Partial<StreamOptions> = {},
   ): Promise<[near: ByteStream, far: ByteStream]> {
     const dialing = this.under.network.dial(this.#listener.address, {

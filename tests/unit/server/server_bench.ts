@@ -179,7 +179,8 @@ export class ServerBench implements AsyncDisposable {
       statements: new ServerStatements(new StatementBook()),
       replication: "none",
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
-      authentication: authentication(),
+      tls: undefined,
+      authentication: () => authentication(),
       protocolMinor: 0,
       connectQuery: undefined,
       onUnreachable: (address) => {

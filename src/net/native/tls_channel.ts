@@ -1,0 +1,315 @@
+/**
+ * Bytes through TLS, over a socket that does not block.
+ *
+ * HOT PATH. Budget per chunk: one `recv`, one `send`; no allocation as long as a chunk is one record
+ * and the kernel takes what is sent.
+ *
+ * What libssl has encrypted has to be sent, whole and in order: what the kernel does not take waits in
+ * `#unsent`, and the bytes it came of (`#owedCount`) count as not sent until it has gone. So whoever
+ * sends them again, as `NativeStream` does, goes on where it stopped.
+ */
+
+import { assert } from "../../base/assert.ts";
+import type { Channel } from "./channel.ts";
+import { ERRNO, type LibcCalls } from "./libc.ts";
+import {
+  type Handle,
+  type LibSsl,
+  MAX_FEED_BYTES,
+  MAX_WRITE_BYTES,
+  OUTCOME,
+  TAKE_BYTES,
+} from "./libssl.ts";
+
+/** Reads in a row that bring no byte of the stream: others first. */
+const MAX_EMPTY_READS = 16;
+
+/** More than one write and what answers a peer's changes of keys: who sends those takes nothing. */
+const MAX_UNSENT_BYTES = 2 * TAKE_BYTES;
+
+/** Lent to whoever is at work, each for one call: what was received, and what is to be sent. */
+export class TlsBuffers {
+  readonly received = new Uint8Array(new ArrayBuffer(MAX_FEED_BYTES));
+  readonly toSend = new Uint8Array(new ArrayBuffer(TAKE_BYTES));
+}
+
+/** What a channel is made of. */
+export interface TlsChannelOptions {
+  readonly libc: LibcCalls;
+  readonly libssl: LibSsl;
+  readonly buffers: TlsBuffers;
+  /** Belongs to the channel. */
+  readonly descriptor: number;
+  /** Belongs to the channel. */
+  readonly connection: Handle;
+}
+
+/** A socket with TLS on it. */
+export class TlsChannel implements Channel {
+  readonly #libc: LibcCalls;
+  readonly #libssl: LibSsl;
+  readonly #buffers: TlsBuffers;
+  /** -1 once it is closed. */
+  #descriptor: number;
+  /** Undefined once it is closed, or has failed. */
+  #connection: Handle | undefined;
+  /** libssl may have bytes. */
+  #isUnread = true;
+  /** The kernel may have bytes: it filled what was offered. */
+  #isFull = false;
+  #unsent: Uint8Array | undefined;
+  /** Bytes of the next `send()` that were encrypted already. */
+  #owedCount = 0;
+  #isFinished = false;
+  /** Why nothing gets through any more. */
+  #failure = "";
+
+  constructor({ buffers, connection, descriptor, libc, libssl }: TlsChannelOptions) {
+    this.#libc = libc;
+    this.#libssl = libssl;
+    this.#buffers = buffers;
+    this.#descriptor = descriptor;
+    this.#connection = connection;
+  }
+
+  get hasMore(): boolean {
+    return this.#isUnread || this.#isFull;
+  }
+
+  /** Of OpenSSL's; to be asked while it works. */
+  get connection(): Handle {
+    assert(this.#connection !== undefined, "The channel works");
+    return this.#connection;
+  }
+
+  /** Why the handshake has failed. */
+  get failure(): string {
+    return this.#failure;
+  }
+
+  receive(buffer: Uint8Array, length: number): number {
+    if (this.#isUnread) {
+      const count = this.#read(buffer, length);
+      // The kernel was not asked: nobody knows what it has.
+      this.#isFull = true;
+      if (count !== -ERRNO.again) return count;
+    }
+    for (let i = 0; i < MAX_EMPTY_READS; i++) {
+      const received = this.#feedFromKernel(length);
+      if (received <= 0) return received;
+      const count = this.#read(buffer, length);
+      if (count !== -ERRNO.again) return count;
+    }
+    return -ERRNO.interrupted;
+  }
+
+  peek(buffer: Uint8Array, length: number): number {
+    if (this.#isUnread) {
+      const count = this.#peek(buffer, length);
+      if (count !== -ERRNO.again) return count;
+    }
+    const received = this.#feedFromKernel(length);
+    if (received <= 0) return received;
+    const count = this.#peek(buffer, length);
+    // Whatever came is not the end: looked at again, at once.
+    return count === -ERRNO.again ? -ERRNO.interrupted : count;
+  }
+
+  send(buffer: Uint8Array, start: number, end: number): number {
+    const connection = this.#connection;
+    if (connection === undefined) return -ERRNO.brokenPipe;
+    if (this.#unsent !== undefined) {
+      const result = this.#sendOn();
+      if (result < 0) return result;
+    }
+    let at = start + this.#owedCount;
+    this.#owedCount = 0;
+    assert(at <= end, "Bytes that could not be sent are sent again");
+    while (at < end) {
+      const count = Math.min(end - at, MAX_WRITE_BYTES);
+      const bytes = at === 0 ? buffer : buffer.subarray(at, at + count);
+      if (this.#libssl.write(connection, bytes, count) !== count) return this.#fail();
+      const result = this.flush();
+      if (result < 0) {
+        this.#owedCount = count;
+        return at > start ? at - start : result;
+      }
+      at += count;
+    }
+    return end - start;
+  }
+
+  finishSending(): number {
+    if (this.#connection !== undefined && !this.#isFinished) {
+      this.#isFinished = true;
+      this.#libssl.shutdown(this.#connection);
+    }
+    const result = this.flush();
+    if (result < 0 && this.#connection !== undefined) return result;
+    return this.#libc.finishSending(this.#descriptor);
+  }
+
+  close(): void {
+    if (this.#connection !== undefined) {
+      if (!this.#isFinished && this.#unsent === undefined) {
+        this.#libssl.shutdown(this.#connection);
+        this.flush();
+      }
+      this.#free();
+    }
+    this.#libc.close(this.#descriptor);
+    this.#descriptor = -1;
+  }
+
+  /** Takes bytes that were received before there was TLS. */
+  feed(bytes: Uint8Array, length: number): void {
+    this.#libssl.feed(bytes, length);
+  }
+
+  /** Receives for the handshake. Returns how many bytes, 0 at the end, or a negative errno. */
+  feedFromKernel(): number {
+    return this.#feedFromKernel(MAX_FEED_BYTES);
+  }
+
+  /**
+   * Goes on with the handshake, with what was fed. Returns 1 when it is done, `-ERRNO.again` when it
+   * takes more, and otherwise what `failure` tells of. What is to be sent for it is with `flush()`.
+   */
+  handshake(): number {
+    const connection = this.#connection;
+    if (connection === undefined) return -ERRNO.brokenPipe;
+    const result = this.#libssl.handshake(connection);
+    if (result === 1) return this.#settled(1);
+    if (result === OUTCOME.wait) return this.#settled(-ERRNO.again);
+    this.#failure = this.#libssl.handshakeReason(connection);
+    return this.#fail();
+  }
+
+  /** Lets nothing through any more. */
+  abandon(): void {
+    this.#fail();
+  }
+
+  /**
+   * Sends what libssl has for the peer. Returns 0 when there is nothing more, or a negative errno;
+   * what is left then is sent first by whatever sends next.
+   */
+  flush(): number {
+    const isNew = this.#libssl.toSendCount > 0;
+    if (this.#unsent === undefined) return isNew ? this.#sendNew() : 0;
+    if (isNew) this.#keep(this.#buffers.toSend.subarray(0, this.#take()));
+    return this.#sendOn();
+  }
+
+  #feedFromKernel(length: number): number {
+    if (this.#connection === undefined) return -ERRNO.brokenPipe;
+    const wanted = Math.min(length, MAX_FEED_BYTES);
+    const { received } = this.#buffers;
+    const count = this.#libc.receive(this.#descriptor, received, wanted);
+    this.#isFull = count === wanted;
+    if (count > 0) this.#libssl.feed(received, count);
+    return count;
+  }
+
+  /** Decrypts as much as there is room for; `-ERRNO.again` if that takes more bytes. */
+  #read(buffer: Uint8Array, length: number): number {
+    const connection = this.#connection;
+    if (connection === undefined) return -ERRNO.brokenPipe;
+    let count = this.#libssl.read(connection, buffer, length);
+    if (count <= 0) return this.#unreadable(count);
+    this.#isUnread = this.#libssl.hasUnread(connection);
+    while (this.#isUnread && count < length) {
+      const rest = buffer.subarray(count, length);
+      const more = this.#libssl.read(connection, rest, rest.length);
+      if (more <= 0) {
+        // An end, or a failure, is met again when these bytes have been given out.
+        this.#isUnread = more !== OUTCOME.wait;
+        if (more === OUTCOME.failed) this.#fail();
+        break;
+      }
+      count += more;
+      this.#isUnread = this.#libssl.hasUnread(connection);
+    }
+    return this.#settled(count);
+  }
+
+  #peek(buffer: Uint8Array, length: number): number {
+    const connection = this.#connection;
+    if (connection === undefined) return -ERRNO.brokenPipe;
+    const count = this.#libssl.peek(connection, buffer, length);
+    if (count <= 0) return this.#unreadable(count);
+    this.#isUnread = true;
+    return this.#settled(count);
+  }
+
+  /** A read brought nothing. */
+  #unreadable(outcome: number): number {
+    // An end is met again, and no byte behind it is fed.
+    this.#isUnread = outcome === OUTCOME.closed;
+    if (outcome === OUTCOME.failed) return this.#fail();
+    return this.#settled(outcome === OUTCOME.wait ? -ERRNO.again : 0);
+  }
+
+  /** After a read: what it has made libssl say goes out, and nothing is left for others to find. */
+  #settled(result: number): number {
+    if (this.#libssl.toSendCount > 0) this.flush();
+    assert(this.#libssl.isFedUp, "What a connection was fed it has read");
+    return result;
+  }
+
+  /** Sends what was just encrypted, while nothing else waits. */
+  #sendNew(): number {
+    const bytes = this.#buffers.toSend;
+    const length = this.#take();
+    const count = this.#libc.send(this.#descriptor, bytes, 0, length);
+    if (count === length) return 0;
+    this.#keep(bytes.subarray(Math.max(count, 0), length));
+    return count < 0 ? count : this.#sendOn();
+  }
+
+  /** Sends what waits, until the kernel takes no more: only then will it tell of room. */
+  #sendOn(): number {
+    for (;;) {
+      const unsent = this.#unsent;
+      if (unsent === undefined) return 0;
+      const count = this.#libc.send(this.#descriptor, unsent, 0, unsent.length);
+      if (count < 0) return count;
+      this.#unsent = count < unsent.length ? unsent.subarray(count) : undefined;
+    }
+  }
+
+  /** Takes what was encrypted, all of it: the next call may be another connection's. */
+  #take(): number {
+    const length = this.#libssl.take(this.#buffers.toSend);
+    assert(this.#libssl.toSendCount === 0, "There is room for what one call has encrypted");
+    return length;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    const before = this.#unsent ?? NO_BYTES;
+    const kept = new Uint8Array(before.length + bytes.length);
+    kept.set(before);
+    kept.set(bytes, before.length);
+    this.#unsent = kept;
+    if (kept.length > MAX_UNSENT_BYTES) this.#fail();
+  }
+
+  /** Nothing gets through any more; the alert that says why is sent if that can be at once. */
+  #fail(): number {
+    if (this.#connection === undefined) return -ERRNO.brokenPipe;
+    this.#free();
+    if (this.#libssl.toSendCount > 0) this.flush();
+    this.#libssl.dropFed(this.#buffers.received);
+    this.#unsent = undefined;
+    return -ERRNO.brokenPipe;
+  }
+
+  #free(): void {
+    const connection = this.#connection!;
+    this.#connection = undefined;
+    this.#libssl.free(connection);
+    this.#libssl.calls.ERR_clear_error();
+  }
+}
+
+const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
