@@ -9,6 +9,7 @@ import { hasDebianPostgres } from "./embedded_postgres.ts";
 import type { Flavour } from "./embedded_postgres.ts";
 import { startPostgres } from "./postgres_fixture.ts";
 import { projectDir } from "./staging.ts";
+import { makeCertificate } from "./bench/certificate.ts";
 import { createTables } from "./bench/pgbench.ts";
 import { PASSWORD, POOLERS, USER, versionOf } from "./bench/pooler.ts";
 import type { PoolerKind } from "./bench/pooler.ts";
@@ -37,7 +38,7 @@ interface BenchOptions {
   readonly scenarios: readonly Scenario[];
   /** Whether the result is one to be kept. */
   readonly isWhole: boolean;
-  readonly context: Omit<BenchContext, "server">;
+  readonly context: Omit<BenchContext, "server" | "tls">;
 }
 
 /** Reads the command line. @throws {TypeError} If it cannot be understood. */
@@ -132,7 +133,8 @@ async function runBench(options: BenchOptions): Promise<void> {
   await createTables(postgres.port, SCALE);
   const [row] = await postgres.sql("show server_version");
   const server = { serverPort: postgres.port, verifier: String(secret?.["rolpassword"]) };
-  const context = { ...options.context, server };
+  await using certificate = await makeCertificate();
+  const context = { ...options.context, server, tls: certificate.files };
   const rows = reportRows(await runAll(options, context));
   const facts = {
     date: new Date().toISOString().slice(0, 10),

@@ -3,7 +3,7 @@
  * its standard input ends. Prints `ready` when all are idle. It speaks the few messages itself: 5,000
  * clients of a driver would need more memory than what is measured.
  *
- * Arguments: port, count, user.
+ * Arguments: port, count, user; the pooler's certificate, if they are to use TLS.
  */
 
 const TYPE_AUTHENTICATION = 0x52; // "R"
@@ -64,8 +64,28 @@ function hasReady(bytes: Uint8Array<ArrayBuffer>): boolean {
   return false;
 }
 
-async function logIn(port: number, user: string): Promise<Deno.Conn> {
+/** Who logs in, and where. */
+interface Target {
+  readonly port: number;
+  readonly user: string;
+  /** PEM of the certificate to be believed; undefined = plain text. */
+  readonly certificate: string | undefined;
+}
+
+/** SSLRequest: its length, and the code that stands in the place of a version. */
+const SSL_REQUEST: readonly number[] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+async function connect({ certificate, port }: Target): Promise<Deno.Conn> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  if (certificate === undefined) return conn;
+  await conn.write(new Uint8Array(SSL_REQUEST));
+  await conn.read(new Uint8Array(1));
+  return await Deno.startTls(conn, { hostname: "localhost", caCerts: [certificate] });
+}
+
+async function logIn(target: Target): Promise<Deno.Conn> {
+  const { user } = target;
+  const conn = await connect(target);
   await conn.write(startupPacket(user));
   await untilReady(conn);
   await conn.write(query("select 1"));
@@ -74,19 +94,20 @@ async function logIn(port: number, user: string): Promise<Deno.Conn> {
 }
 
 /** Logs in `count` clients, some at a time. */
-async function logInAll(port: number, count: number, user: string): Promise<Deno.Conn[]> {
+async function logInAll(target: Target, count: number): Promise<Deno.Conn[]> {
   const conns: Deno.Conn[] = [];
   let begun = 0;
   async function some(): Promise<void> {
-    while (begun++ < count) conns.push(await logIn(port, user));
+    while (begun++ < count) conns.push(await logIn(target));
   }
   await Promise.all(Array.from({ length: CONCURRENCY }, some));
   return conns;
 }
 
 if (import.meta.main) {
-  const [port, count, user = ""] = Deno.args;
-  const conns = await logInAll(Number(port), Number(count), user);
+  const [port, count, user = "", path] = Deno.args;
+  const certificate = path === undefined ? undefined : await Deno.readTextFile(path);
+  const conns = await logInAll({ port: Number(port), user, certificate }, Number(count));
   console.log("ready");
   for await (const _ of Deno.stdin.readable) continue;
   for (const conn of conns) conn.close();

@@ -13,6 +13,8 @@ export interface PgbenchOptions {
   readonly protocol: "simple" | "extended" | "prepared";
   /** Connect anew for each transaction. */
   readonly connectEach?: boolean;
+  /** Whether TLS is demanded. */
+  readonly isTls?: boolean;
 }
 
 /** What pgbench measured. */
@@ -31,7 +33,7 @@ const HIGHEST_TPS = 50_000;
 
 /** Creates pgbench's tables, straight in PostgreSQL. */
 export async function createTables(port: number, scale: number): Promise<void> {
-  await runPgbench(["-i", "-q", "-s", String(scale)], port, Deno.cwd());
+  await runPgbench(["-i", "-q", "-s", String(scale)], { port, cwd: Deno.cwd() });
 }
 
 /** Runs the select-only script. */
@@ -46,8 +48,7 @@ export async function pgbench(options: PgbenchOptions): Promise<PgbenchResult> {
         // Of connections, every one is logged: the time for one is the distance between two lines.
         ...(connectEach ? ["-C"] : share < 1 ? [`--sampling-rate=${share}`] : []),
       ],
-      port,
-      dir,
+      { port, cwd: dir, isTls: options.isTls },
     );
     const log = await readLogs(dir);
     const latencies = connectEach ? cycleTimesMs(log) : latenciesMs(log);
@@ -57,12 +58,15 @@ export async function pgbench(options: PgbenchOptions): Promise<PgbenchResult> {
   }
 }
 
-async function runPgbench(args: readonly string[], port: number, cwd: string): Promise<string> {
+async function runPgbench(
+  args: readonly string[],
+  { cwd, isTls = false, port }: { port: number; cwd: string; isTls?: boolean | undefined },
+): Promise<string> {
   const connection = ["-h", "127.0.0.1", "-p", String(port), "-U", USER, "postgres"];
   const { success, stdout, stderr } = await new Deno.Command("pgbench", {
     args: [...args, ...connection],
     cwd,
-    env: { PGPASSWORD: PASSWORD },
+    env: { PGPASSWORD: PASSWORD, PGSSLMODE: isTls ? "require" : "disable" },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();

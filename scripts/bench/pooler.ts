@@ -29,6 +29,14 @@ export interface PoolerSettings {
   readonly poolSize: number;
   /** What the poolers know of the user's password: PostgreSQL's own SCRAM verifier. */
   readonly verifier: string;
+  /** Files for TLS with clients, which then is demanded; undefined = there is none. */
+  readonly tls?: TlsFiles | undefined;
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
 }
 
 /** A running pooler. */
@@ -92,6 +100,7 @@ export function sluiceConfig(
   port: number,
 ): string {
   const { serverPort, poolMode, authType, poolSize, verifier } = settings;
+  const tls = tlsLines(settings.tls, (path) => `"${path}"`);
   return `[pooler]
 io_engine = "${kind === "portable" ? "portable" : "auto"}"
 listen_addr = "127.0.0.1"
@@ -101,7 +110,7 @@ auth_type = "${authType}"
 pool_mode = "${poolMode}"
 default_pool_size = ${poolSize}
 max_client_conn = ${MAX_CLIENTS}
-
+${tls}
 [databases."*"]
 host = "127.0.0.1"
 port = ${serverPort}
@@ -125,6 +134,16 @@ auth_file = ${join(dir, "users.txt")}
 pool_mode = ${poolMode}
 default_pool_size = ${poolSize}
 max_client_conn = ${MAX_CLIENTS}
+${tlsLines(settings.tls, (path) => path)}`;
+}
+
+/** The same names in both configurations. */
+function tlsLines(tls: TlsFiles | undefined, quoted: (path: string) => string): string {
+  if (tls === undefined) return "";
+  const mode = quoted("require");
+  return `client_tls_sslmode = ${mode}
+client_tls_cert_file = ${quoted(tls.certificate)}
+client_tls_key_file = ${quoted(tls.key)}
 `;
 }
 

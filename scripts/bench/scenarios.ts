@@ -7,12 +7,14 @@ import { pgbench } from "./pgbench.ts";
 import type { PgbenchOptions } from "./pgbench.ts";
 import { PASSWORD, sluiceConfig, startPooler, startupMs, USER } from "./pooler.ts";
 import { startProbedSluice } from "./probed_sluice.ts";
-import type { PoolerKind, PoolerSettings } from "./pooler.ts";
+import type { PoolerKind, PoolerSettings, TlsFiles } from "./pooler.ts";
 
 /** What all scenarios of one run share. */
 export interface BenchContext {
   /** Where PostgreSQL is, and what both poolers know of the user's password. */
   readonly server: Pick<PoolerSettings, "serverPort" | "verifier">;
+  /** What clients are shown where TLS is demanded. */
+  readonly tls: TlsFiles;
   /** How long each load lasts. */
   readonly seconds: number;
   /** How long the load runs before, unmeasured, so that the runtime has compiled what is hot. */
@@ -148,22 +150,39 @@ const sharedStatements: Scenario = {
   },
 };
 
+function selectOnlyTls(protocol: "simple" | "extended"): Scenario {
+  return {
+    name: `tls-${protocol}-50`,
+    title: `TLS to clients: select-only, ${protocol} protocol, 50 clients`,
+    figures: loadFigures({ cpu: atMost(0.85) }),
+    async measure(kind, { server, seconds, tls, warmUpSeconds }) {
+      const settings = { ...settingsFor(server, "transaction", "trust"), tls };
+      const load = { clients: 50, seconds, protocol, warmUpSeconds, isTls: true };
+      return await measureLoad(kind, settings, load);
+    },
+  };
+}
+
 function connect(
-  { authType, clients, goals = {}, name, title }: {
+  { authType, clients, goals = {}, isTls = false, name, title }: {
     name: string;
     title: string;
     authType: PoolerSettings["authType"];
     clients: number;
     goals?: Goals;
+    isTls?: boolean;
   },
 ): Scenario {
   return {
     name,
     title: `${title}, one select, leave; ${clients} clients`,
     figures: loadFigures(goals),
-    async measure(kind, { server, seconds, warmUpSeconds }) {
-      const settings = settingsFor(server, "transaction", authType);
-      const load = { clients, seconds, protocol: "simple", warmUpSeconds } as const;
+    async measure(kind, { server, seconds, tls, warmUpSeconds }) {
+      const settings = {
+        ...settingsFor(server, "transaction", authType),
+        tls: isTls ? tls : undefined,
+      };
+      const load = { clients, seconds, protocol: "simple", warmUpSeconds, isTls } as const;
       return await measureLoad(kind, settings, { ...load, connectEach: true });
     },
   };
@@ -183,34 +202,109 @@ const CONNECTS: readonly Scenario[] = [
     authType: "scram-sha-256",
     clients: 10,
   }),
+  connect({
+    name: "connect-tls",
+    title: "connect with TLS (a whole handshake, ECDSA P-256)",
+    authType: "trust",
+    clients: 20,
+    isTls: true,
+    goals: { tps: atLeast(1) },
+  }),
 ];
 
-const copyOut: Scenario = {
-  name: "copy",
-  title: "COPY out of 500 MB, one client",
+/** Clients that go on with their queries while others log in. */
+const STORM_CLIENTS = 10;
+
+const loginStorm: Scenario = {
+  name: "login-storm",
+  title:
+    `50 log in with SCRAM at a time, with keys that they keep; ${STORM_CLIENTS} run select-only`,
   figures: [
-    { name: "throughput", unit: "MB/s", digits: 0, goal: atLeast(1.1) },
-    { name: "cpu", unit: "CPU µs/MB", digits: 0, goal: atMost(1) },
+    { name: "logins", unit: "logins/s", digits: 0, goal: atLeast(1) },
+    { name: "p50", unit: "ms", digits: 2 },
+    { name: "p99", unit: "ms", digits: 2, goal: atMost(1) },
   ],
-  async measure(kind, { server, copyRows }) {
-    const settings = settingsFor(server, "transaction", "trust");
+  async measure(kind, { server, seconds, warmUpSeconds }) {
+    const settings = settingsFor(server, "transaction", "scram-sha-256");
     await using pooler = await startPooler(kind, settings);
-    await copyMs(pooler.port, Math.ceil(copyRows / 10));
-    const cpuBefore = await cpuUs(pooler.pid);
-    const tookMs = await copyMs(pooler.port, copyRows);
-    const cpu = await cpuUs(pooler.pid) - cpuBefore;
-    const megabytes = copyRows * COPY_ROW_BYTES / MB;
-    return { throughput: megabytes / (tookMs / 1000), cpu: cpu / megabytes };
+    const load = { clients: STORM_CLIENTS, protocol: "simple", port: pooler.port } as const;
+    await Promise.all([
+      pgbench({ ...load, seconds: warmUpSeconds }),
+      countLogins(pooler.port, warmUpSeconds),
+    ]);
+    const [result, logins] = await Promise.all([
+      pgbench({ ...load, seconds }),
+      countLogins(pooler.port, seconds),
+    ]);
+    return { logins: logins / seconds, p50: result.p50Ms, p99: result.p99Ms };
   },
 };
 
+/** Lets another process log in for so long; answers how many logins there were. */
+async function countLogins(port: number, seconds: number): Promise<number> {
+  const script = fileURLToPath(new URL("login_storm.ts", import.meta.url));
+  const permissions = ["--allow-net=127.0.0.1", "--allow-env=PGPASSWORD"];
+  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", ...permissions, script, String(port), String(seconds), USER],
+    env: { PGPASSWORD: PASSWORD },
+    stdin: "null",
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error("The storm of logins ended early");
+  return Number(new TextDecoder().decode(stdout));
+}
+
+function copyOut(
+  { goals, isTls, name, title }: { name: string; title: string; isTls: boolean; goals: Goals },
+): Scenario {
+  return {
+    name,
+    title,
+    figures: withGoals([
+      { name: "throughput", unit: "MB/s", digits: 0 },
+      { name: "cpu", unit: "CPU µs/MB", digits: 0 },
+    ], goals),
+    async measure(kind, { copyRows, server, tls }) {
+      const settings = {
+        ...settingsFor(server, "transaction", "trust"),
+        tls: isTls ? tls : undefined,
+      };
+      await using pooler = await startPooler(kind, settings);
+      const copy = (rows: number) => copyMs({ port: pooler.port, isTls, rows });
+      await copy(Math.ceil(copyRows / 10));
+      const cpuBefore = await cpuUs(pooler.pid);
+      const tookMs = await copy(copyRows);
+      const cpu = await cpuUs(pooler.pid) - cpuBefore;
+      const megabytes = copyRows * COPY_ROW_BYTES / MB;
+      return { throughput: megabytes / (tookMs / 1000), cpu: cpu / megabytes };
+    },
+  };
+}
+
+const COPIES: readonly Scenario[] = [
+  copyOut({
+    name: "copy",
+    title: "COPY out of 500 MB, one client",
+    isTls: false,
+    goals: { throughput: atLeast(1.1), cpu: atMost(1) },
+  }),
+  copyOut({
+    name: "copy-tls",
+    title: "COPY out of 500 MB over TLS, one client",
+    isTls: true,
+    goals: { throughput: atLeast(1) },
+  }),
+];
+
 /** Copies rows of 1,000 letters out with psql and throws them away; answers how long it took. */
-async function copyMs(port: number, rows: number): Promise<number> {
+async function copyMs(
+  { isTls, port, rows }: { port: number; isTls: boolean; rows: number },
+): Promise<number> {
   const sql = `copy (select repeat('x', 1000) from generate_series(1, ${rows})) to stdout`;
   const beginAtMs = performance.now();
   const { success } = await new Deno.Command("psql", {
     args: ["-X", "-q", "-h", "127.0.0.1", "-p", String(port), "-U", USER, "-c", sql, "postgres"],
-    env: { PGPASSWORD: PASSWORD },
+    env: { PGPASSWORD: PASSWORD, PGSSLMODE: isTls ? "require" : "disable" },
     stdin: "null",
     stdout: "null",
     stderr: "inherit",
@@ -219,27 +313,41 @@ async function copyMs(port: number, rows: number): Promise<number> {
   return performance.now() - beginAtMs;
 }
 
-const idle: Scenario = {
-  name: "idle",
-  title: "memory of an idle client that has run a query",
-  figures: [
-    {
-      name: "memory",
-      unit: "KB/client (growth of Pss)",
-      digits: 1,
-      goal: atMost(8, "value"),
+function idle(
+  { isTls, mostKb, name, title }: { name: string; title: string; isTls: boolean; mostKb: number },
+): Scenario {
+  const goal = atMost(mostKb, "value");
+  return {
+    name,
+    title,
+    figures: [{ name: "memory", unit: "KB/client (growth of Pss)", digits: 1, goal }],
+    async measure(kind, { idleClients, server, tls }) {
+      const settings = settingsFor(server, "transaction", "trust");
+      const held = isTls ? tls : undefined;
+      await using pooler = await startPooler(kind, { ...settings, tls: held });
+      // A few clients first: what the pooler needs once, its server connections too, is not theirs.
+      await using _first = await holdClients(pooler.port, { count: 10, tls: held });
+      const before = await settledPss(pooler.pid);
+      await using _clients = await holdClients(pooler.port, { count: idleClients, tls: held });
+      return { memory: (await settledPss(pooler.pid) - before) / idleClients / 1024 };
     },
-  ],
-  async measure(kind, { server, idleClients }) {
-    const settings = settingsFor(server, "transaction", "trust");
-    await using pooler = await startPooler(kind, settings);
-    // A few clients first: what the pooler needs once, its server connections too, is not theirs.
-    await using _first = await holdClients(pooler.port, 10);
-    const before = await settledPss(pooler.pid);
-    await using _clients = await holdClients(pooler.port, idleClients);
-    return { memory: (await settledPss(pooler.pid) - before) / idleClients / 1024 };
-  },
-};
+  };
+}
+
+const IDLES: readonly Scenario[] = [
+  idle({
+    name: "idle",
+    title: "memory of an idle client that has run a query",
+    isTls: false,
+    mostKb: 8,
+  }),
+  idle({
+    name: "idle-tls",
+    title: "memory of an idle client with TLS that has run a query",
+    isTls: true,
+    mostKb: 30,
+  }),
+];
 
 /** Clients that do nothing while the CPU time is measured. */
 const RESTING_CLIENTS = 1_000;
@@ -251,7 +359,7 @@ const rest: Scenario = {
   async measure(kind, { seconds, server }) {
     const settings = settingsFor(server, "transaction", "trust");
     await using pooler = await startPooler(kind, settings);
-    await using _clients = await holdClients(pooler.port, RESTING_CLIENTS);
+    await using _clients = await holdClients(pooler.port, { count: RESTING_CLIENTS });
     await settledPss(pooler.pid);
     // CPU time is counted in hundredths of a second: long enough to see a tenth of a percent.
     const measuredMs = Math.max(seconds, 10) * 1000;
@@ -287,10 +395,17 @@ async function settledPss(pid: number): Promise<number> {
 }
 
 /** Logs clients in from another process, and holds them until disposed. */
-async function holdClients(port: number, count: number): Promise<AsyncDisposable> {
+async function holdClients(
+  port: number,
+  { count, tls }: { count: number; tls?: TlsFiles | undefined },
+): Promise<AsyncDisposable> {
   const script = fileURLToPath(new URL("idle_clients.ts", import.meta.url));
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net=127.0.0.1", script, String(port), String(count), USER],
+    args: [
+      "run",
+      ...["--allow-net=127.0.0.1", "--allow-read", script, String(port), String(count), USER],
+      ...(tls === undefined ? [] : [tls.certificate]),
+    ],
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
@@ -325,9 +440,12 @@ export const SCENARIOS: readonly Scenario[] = [
   ...([1, 50, 500].map((clients) => selectOnly("extended", clients))),
   prepared,
   sharedStatements,
+  selectOnlyTls("simple"),
+  selectOnlyTls("extended"),
   ...CONNECTS,
-  copyOut,
-  idle,
+  loginStorm,
+  ...COPIES,
+  ...IDLES,
   rest,
   late,
   startup,

@@ -41,6 +41,9 @@ import { turnedAwayError } from "./turned_away.ts";
 /** The database name that means the console; PgBouncer's, as are the tools that use it. */
 export const CONSOLE_DATABASE = "pgbouncer";
 
+/** Room for the end of an exchange. */
+const LET_IN_BYTES = 80;
+
 /** Room for an ordinary welcome. */
 const WELCOME_BYTES = 640;
 
@@ -129,6 +132,8 @@ export class ClientLogin {
   readonly #input: LoginInput;
   /** What is known of the client's user. */
   #credential: UserCredential | undefined;
+  /** What ends the exchange on our side, and has not been sent yet: it goes out with what follows. */
+  #lastWord: Uint8Array = NO_BYTES;
 
   constructor(client: ClientSession, { desk, input }: { desk: LoginDesk; input: LoginInput }) {
     this.#client = client;
@@ -159,8 +164,29 @@ export class ClientLogin {
     if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
     // Told to go while something was sent to it: it is not to be counted as one of those who are in.
     if (!this.#client.isOpen) return undefined;
-    this.#desk.enroll(this.#client);
-    return await this.#admit(intent, isOwnProcess);
+    try {
+      this.#desk.enroll(this.#client);
+      return await this.#admit(intent, isOwnProcess);
+    } catch (error) {
+      // Who is not let in learns all the same that it was us whom it told its secret.
+      await this.#client.send(this.#takeLastWord());
+      throw error;
+    }
+  }
+
+  #takeLastWord(): Uint8Array {
+    const message = this.#lastWord;
+    this.#lastWord = NO_BYTES;
+    return message;
+  }
+
+  /** Tells the client that it is in; the rest of the welcome follows. */
+  async #letIn(): Promise<void> {
+    await this.#client.send(this.#writeLetIn(new MessageWriter(LET_IN_BYTES)).take());
+  }
+
+  #writeLetIn(writer: MessageWriter): MessageWriter {
+    return writer.bytes(this.#takeLastWord()).bytes(authenticationOk());
   }
 
   #addHost(parameters: ParameterCache): void {
@@ -232,22 +258,22 @@ export class ClientLogin {
       return false;
     }
     if (!this.#client.isOpen) return false;
-    if (step.message !== undefined) await this.#client.send(step.message);
-    return this.#client.isOpen;
+    this.#lastWord = step.message ?? NO_BYTES;
+    return true;
   }
 
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
     if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
-      return await this.#welcome(admission, authenticationOk());
+      return await this.#welcome(admission, { isLetIn: false });
     }
     const pool = this.#desk.poolFor(intent, this.#credential);
     this.#client.pool = pool;
     pool.clientCount += 1;
     const isWelcomeKnown = pool.welcome !== undefined;
     // It may have to wait for the rest; else all of it goes out at once.
-    if (!isWelcomeKnown) await this.#client.send(authenticationOk());
+    if (!isWelcomeKnown) await this.#letIn();
     // Ended meanwhile: nobody would take it out of the queue that it is about to enter.
     if (!this.#client.isOpen) return undefined;
     const reported = await this.#serverParameters(pool);
@@ -256,7 +282,7 @@ export class ClientLogin {
     const service = this.#desk.openRelay(this.#client, pool);
     const notice = this.#desk.settings().loginNotifyMessage;
     const admission = { service, parameters: reported, own: intent.parameters, notice };
-    return await this.#welcome(admission, isWelcomeKnown ? authenticationOk() : NO_BYTES);
+    return await this.#welcome(admission, { isLetIn: !isWelcomeKnown });
   }
 
   /** A client that replicates gets a server of its own, and sees that one's parameters. */
@@ -267,13 +293,14 @@ export class ClientLogin {
     const pool = this.#desk.openOwnPool(intent, this.#credential);
     this.#client.pool = pool;
     pool.clientCount += 1;
-    await this.#client.send(authenticationOk());
+    await this.#letIn();
     if (!this.#client.isOpen) return undefined;
     const parameters = await this.#serverParameters(pool);
     if (parameters === undefined || !this.#client.isOpen) return undefined;
     intent.parameters.adopt(parameters);
     const service = this.#desk.openRelay(this.#client, pool);
-    return await this.#welcome({ service, parameters, begin: () => service.takeOwnServer() });
+    const admission = { service, parameters, begin: () => service.takeOwnServer() };
+    return await this.#welcome(admission, { isLetIn: true });
   }
 
   /** What the first server of the pool reported; waits for it if there was none yet. */
@@ -287,9 +314,10 @@ export class ClientLogin {
 
   async #welcome(
     { begin, notice = "", own, parameters, service }: Admission,
-    before: Uint8Array = NO_BYTES,
+    { isLetIn }: { readonly isLetIn: boolean },
   ): Promise<ClientService> {
-    const writer = new MessageWriter(WELCOME_BYTES).bytes(before);
+    const writer = new MessageWriter(WELCOME_BYTES);
+    if (!isLetIn) this.#writeLetIn(writer);
     for (const [name, value] of parameters) {
       writeParameterStatus(writer, name, own?.get(name) ?? value);
     }

@@ -14,7 +14,7 @@ import { decodeEndpoint } from "./socket_address.ts";
 import { setDeferAccept, setTcpOptions } from "./socket_options.ts";
 
 /** Connections accepted in one go, so that those already being served get their turn. */
-const MAX_BURST = 32;
+const MAX_BURST = 8;
 
 /** Pause after an accept that failed: long enough for descriptors to come free, short to recover. */
 const ACCEPT_PAUSE_MS = 1_000;

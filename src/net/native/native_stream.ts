@@ -27,7 +27,7 @@ import { type TlsHandshake, TlsHandshakeError, type TlsInUse, type TlsStart } fr
 import type { BufferShelf } from "./buffer_pool.ts";
 import { type Channel, PlainChannel } from "./channel.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
-import type { Reactor, ReactorHandler } from "./reactor.ts";
+import type { Reactor, ReactorHandler, ReactorReader } from "./reactor.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { peerUid } from "./socket_options.ts";
 import type { TlsChannel } from "./tls_channel.ts";
@@ -98,7 +98,7 @@ export interface NativeStreamOptions {
 const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
 
 /** A connection of the native engine. */
-export class NativeStream implements ByteStream, ReactorHandler {
+export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly remote: Endpoint;
   readonly isUnix: boolean;
   token = 0;
@@ -129,6 +129,7 @@ export class NativeStream implements ByteStream, ReactorHandler {
   #isFlowing = false;
   #fullReads = 0;
   #isTurnDue = false;
+  #isReadDue = false;
   #onLook: Look | undefined;
   /** Bytes that a look was shown; the next chunk is just these. */
   #lookedCount = 0;
@@ -302,6 +303,15 @@ export class NativeStream implements ByteStream, ReactorHandler {
     if (!this.#isClosed && this.#isReadable) this.#proceed();
   }
 
+  onRead(): void {
+    this.#isReadDue = false;
+    const loop = this.#loop;
+    // Closed meanwhile, or another loop has begun.
+    if (loop.kind !== "awaiting" || !this.#isReadable) return;
+    this.#loop = NO_LOOP;
+    this.#settle(loop.resolve);
+  }
+
   /** Whether there is nothing more to be read. */
   get #isOver(): boolean {
     return this.#isClosed || this.#isEnded;
@@ -316,8 +326,8 @@ export class NativeStream implements ByteStream, ReactorHandler {
         if (!this.#isInSink) this.#pumpOn();
         return;
       case "awaiting":
-        this.#loop = NO_LOOP;
-        this.#settle(loop.resolve);
+        if (!this.#isReadDue) this.#reactor.letRead(this);
+        this.#isReadDue = true;
         return;
       case "none":
       case "held":

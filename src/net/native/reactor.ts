@@ -31,6 +31,15 @@ const QUIET_MS = 20;
 /** As deep as the promises of a login stand in one another, and some. */
 const PROMISE_TICKS = 24;
 
+/**
+ * Readers that are let go on in one round. One of them is a step of a login, and takes as long as many
+ * events of clients that are being served: those come in between.
+ */
+const MAX_READERS = 2;
+
+/** Readers that are remembered after they were let go on, so that few are moved up often. */
+const MAX_SERVED_READERS = 256;
+
 /** Events taken in one go: few enough not to make a slice much longer than it should be. */
 const MAX_EVENTS = 64;
 
@@ -42,6 +51,12 @@ export interface ReactorHandler {
   onEvents(events: number): void;
   /** The turn that was asked for with `again()`. */
   onTurn(): void;
+}
+
+/** Whoever awaits a chunk by a promise. */
+export interface ReactorReader {
+  /** Its turn, which was asked for with `letRead()`; it may await no longer. */
+  onRead(): void;
 }
 
 type State =
@@ -86,6 +101,9 @@ export class Reactor implements AsyncDisposable {
   /** Those who have work left, and those who are having their turn. */
   #waiting: ReactorHandler[] = [];
   #served: ReactorHandler[] = [];
+  /** Those who await a chunk that is there; the first `#readCount` have been let go on. */
+  readonly #readers: ReactorReader[] = [];
+  #readCount = 0;
   #isTurnDue = false;
   /** How many sinks hold a chunk: their promises may settle unseen. */
   #heldCount = 0;
@@ -146,6 +164,12 @@ export class Reactor implements AsyncDisposable {
     if (this.#state === "quiet" && this.#waiting.length === 1) this.#turn.settle(this.#onWork);
   }
 
+  /** Lets a reader go on whose chunk is there: in its turn, a few in a round. */
+  letRead(reader: ReactorReader): void {
+    this.#readers.push(reader);
+    if (this.#state === "quiet" && this.#readers.length === 1) this.#turn.settle(this.#onWork);
+  }
+
   /** A promise was settled for somebody: he is to get on before anybody blocks the thread. */
   needTurn(): void {
     this.#isTurnDue = true;
@@ -180,7 +204,7 @@ export class Reactor implements AsyncDisposable {
   /** Rounds until it is the runtime's turn. */
   readonly #run = (): void => {
     while (this.#state === "busy") {
-      const timeoutMs = this.#waiting.length > 0 ? 0 : WAIT_MS;
+      const timeoutMs = this.#hasWork ? 0 : WAIT_MS;
       const count = this.#libc.wait(this.#epoll, this.#events, timeoutMs);
       const nowMs = this.#round(count);
       if (nowMs >= this.#sliceEndMs) return this.#endSlice(nowMs);
@@ -209,6 +233,7 @@ export class Reactor implements AsyncDisposable {
     try {
       this.#dispatch(count);
       this.#serveWaiting();
+      this.#serveReaders();
     } finally {
       this.#clock.release();
     }
@@ -218,7 +243,7 @@ export class Reactor implements AsyncDisposable {
   /** The runtime's turn; after it the next slice, or rest. */
   #endSlice(nowMs: number): void {
     this.#isTurnDue = false;
-    const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && this.#waiting.length === 0;
+    const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;
     if (isQuiet) this.#waitApart();
     else this.#turn.yield(this.#beginSlice);
   }
@@ -245,7 +270,10 @@ export class Reactor implements AsyncDisposable {
   /** Turns asked for while another thread waits for events. */
   readonly #onWork = (): void => {
     // Whoever asks again meanwhile brings it here again.
-    if (this.#state === "quiet") this.#serveWaiting();
+    if (this.#state !== "quiet") return;
+    this.#serveWaiting();
+    this.#serveReaders();
+    if (this.#readers.length > 0) this.#turn.settle(this.#onWork);
   };
 
   #dispatch(count: number): void {
@@ -259,6 +287,20 @@ export class Reactor implements AsyncDisposable {
         this.#onError(error);
       }
     }
+  }
+
+  get #hasWork(): boolean {
+    return this.#waiting.length > 0 || this.#readers.length > 0;
+  }
+
+  #serveReaders(): void {
+    const readers = this.#readers;
+    const end = Math.min(readers.length, this.#readCount + MAX_READERS);
+    while (this.#readCount < end) readers[this.#readCount++]!.onRead();
+    // A storm may go on for long: what was served is not kept until its end.
+    if (this.#readCount < readers.length && this.#readCount < MAX_SERVED_READERS) return;
+    readers.splice(0, this.#readCount);
+    this.#readCount = 0;
   }
 
   #serveWaiting(): void {

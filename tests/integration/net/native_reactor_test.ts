@@ -286,6 +286,46 @@ test("the wake-up counter, and descriptors nobody knows, are told to nobody", as
   assert.deepEqual(world.errors, []);
 });
 
+test("clients that are served come between readers, however many of those there are", async (world) => {
+  const [crowd, served] = [world.add(5), world.add(6)];
+  const order: string[] = [];
+  served.onEventsDo = () => order.push("served");
+  crowd.onEventsDo = () => {
+    for (let i = 0; i < 100; i++) {
+      world.reactor.letRead({ onRead: () => order.push("reader") });
+    }
+  };
+  for (let i = 0; i < 10; i++) world.libc.batches.push([world.event(6)]);
+  await world.wake(world.event(5));
+  await world.rest();
+  assert.equal(order.filter((who) => who === "reader").length, 100, "All of them get on");
+  const first = order.slice(0, 30);
+  assert.equal(first.filter((who) => who === "served").length, 10, first.join(" "));
+});
+
+test("waits for no event while a reader waits for its turn", async (world) => {
+  const a = world.add(5);
+  let readCount = 0;
+  a.onEventsDo = () => {
+    for (let i = 0; i < 600; i++) world.reactor.letRead({ onRead: () => readCount += 1 });
+  };
+  await world.wake(world.event(5));
+  world.turn.take();
+  await settle();
+  const waits = world.libc.timeouts.indexOf(1);
+  assert.ok(waits >= 250, `after ${waits} rounds`);
+  assert.equal(readCount, 600);
+});
+
+test("a reader that becomes ready at rest gets its turn all the same", async (world) => {
+  world.add(5);
+  let readCount = 0;
+  for (let i = 0; i < 10; i++) world.reactor.letRead({ onRead: () => readCount += 1 });
+  for (let i = 0; i < 10; i++) world.turn.take();
+  await settle();
+  assert.equal(readCount, 10);
+});
+
 test("a handler that throws stops nobody else, and onError is told", async (world) => {
   const [a, b] = [world.add(5), world.add(6)];
   const [inEvents, inTurn] = [new Error("events"), new Error("turn")];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { backend as say, frontend, readReport, utf8 } from "../../support/messages.ts";
+import { backend as say, frontend, readInt32, readReport, utf8 } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { scramChallenge } from "../../support/scram_challenge.ts";
 import type { LoginOptions } from "../../support/test_client.ts";
@@ -89,6 +89,32 @@ password = "secret"
   await using world = await PoolerWorld.open({ pooler: 'auth_type = "md5"', sections });
   assert.equal(await world.outcome({ database: "none", password: "wrong" }), WRONG_PASSWORD);
   assert.equal(await world.outcome({ database: "none" }), "FATAL 3D000: no such database: none");
+});
+
+Deno.test("ClientLogin by SCRAM proves itself also to who then is refused", async () => {
+  const sections = `
+[databases.app]
+host = "127.0.0.1"
+[users.ada]
+password = "secret"
+`;
+  await using world = await PoolerWorld.open({ pooler: 'auth_type = "scram-sha-256"', sections });
+  /** What the login by SCRAM was answered with: kinds of 'R', and types of all else. */
+  const answersOf = async (database: string) => {
+    const client = await world.connect();
+    const answers: unknown[] = [];
+    const receive = client.receive.bind(client);
+    client.receive = async () => {
+      const message = await receive();
+      answers.push(message?.type === "R" ? readInt32(message.body) : message?.type);
+      return message;
+    };
+    await client.outcome({ user: "ada", password: "secret", database });
+    return answers;
+  };
+  const [sasl, saslContinue, saslFinal, ok] = [10, 11, 12, 0];
+  assert.deepEqual(await answersOf("none"), [sasl, saslContinue, saslFinal, "E"]);
+  assert.deepEqual((await answersOf("app")).slice(0, 4), [sasl, saslContinue, saslFinal, ok]);
 });
 
 Deno.test("ClientLogin sends AuthenticationOk, parameters, cancel key and ReadyForQuery, in order", async () => {
