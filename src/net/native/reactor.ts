@@ -295,6 +295,7 @@ export class Reactor implements AsyncDisposable {
 
   #serveReaders(): void {
     const readers = this.#readers;
+    if (readers.length === 0) return;
     const end = Math.min(readers.length, this.#readCount + MAX_READERS);
     while (this.#readCount < end) readers[this.#readCount++]!.onRead();
     // A storm may go on for long: what was served is not kept until its end.
