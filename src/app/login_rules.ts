@@ -3,12 +3,13 @@
  * that acts upon a method.
  */
 
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import { peerIp } from "../base/ip_address.ts";
 import { type ClientAuthenticationMethod, PEER_REJECTED } from "../auth/client_authentication.ts";
-import type { HbaMethod, HbaRule, OwnNetworks } from "../auth/hba_rules.ts";
+import { type HbaMethod, type HbaRule, type OwnNetworks, PAM_SERVICE } from "../auth/hba_rules.ts";
 import { IdentMaps } from "../auth/ident_map.ts";
+import { type LdapOptions, USER_PLACEHOLDER } from "../auth/ldap_options.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Logger } from "../log/logger.ts";
@@ -55,9 +56,14 @@ export class LoginRules {
         const rule = this.#decide(client, intent);
         return this.#demandOf(rule, { client, user: intent.user });
       }
-      case "cert":
-      case "ldap":
+      case "ldap": {
+        const options = this.#options.live.loaded.rules?.ldap?.options;
+        assert(options !== undefined, "Without options, auth_type ldap is refused");
+        return { kind: "ldap", options };
+      }
       case "pam":
+        return { kind: "pam", service: PAM_SERVICE };
+      case "cert":
         // Refused where settings are read.
         throw new PgError(SQLSTATE.internalError, `auth_type ${authType} is not supported`);
       default:
@@ -81,6 +87,9 @@ export class LoginRules {
         throw rejection("login rejected");
       case "peer":
         return this.#peer(client, { user, map: method.map });
+      case "ldap":
+      case "pam":
+        return method;
       default:
         return unreachable(method);
     }
@@ -153,6 +162,27 @@ function rejection(words: string): PgError {
 
 /** A method as `sluice hba` names it. */
 export function methodText(method: HbaMethod): string {
-  const isMapped = method.kind === "peer" && method.map !== undefined;
-  return isMapped ? `peer map=${method.map}` : method.kind;
+  switch (method.kind) {
+    case "peer":
+      return method.map === undefined ? "peer" : `peer map=${method.map}`;
+    case "ldap":
+      return `ldap ${ldapText(method.options)}`;
+    case "pam":
+      return `pam pamservice=${method.service}`;
+    default:
+      return method.kind;
+  }
+}
+
+/** Where users are looked for, and how; without the password for that. */
+export function ldapText({ bind, protection, servers }: LdapOptions): string {
+  const places = servers.map(({ host, port }) => {
+    const scheme = protection === "ldaps" ? "ldaps" : "ldap";
+    return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  });
+  const tls = protection === "starttls" ? " by StartTLS" : "";
+  const how = bind.kind === "simple"
+    ? `bind as ${bind.prefix}${USER_PLACEHOLDER}${bind.suffix}`
+    : `search ${bind.filter} in "${bind.baseDn}" (${bind.scope})`;
+  return `${places.join(" ")}${tls}, ${how}`;
 }

@@ -11,9 +11,12 @@ import {
   type HbaMethod,
   type HbaRule,
   HbaRules,
+  PAM_SERVICE,
 } from "./hba_rules.ts";
+import { hideValue } from "../base/hidden_value.ts";
 import { isMapped } from "../base/ip_address.ts";
 import { parseIp, parsePrefix } from "./ip_range.ts";
+import { isLdapOption, LDAP_SECRET_OPTION, readLdapOptions } from "./ldap_options.ts";
 import {
   readRules,
   RuleError,
@@ -39,7 +42,6 @@ const MISSING_METHODS: Readonly<Record<string, string>> = {
   cert: "client certificates are not built in yet",
   gss: "GSSAPI is not supported",
   ident: "asking an ident server is not supported; over a unix socket it means peer",
-  ldap: "it is not built in yet",
   oauth: "it is not supported",
   pam: "it is not built in yet",
   radius: "it is not supported",
@@ -68,9 +70,10 @@ function readHbaLine(line: RuleLine): HbaRule {
   const users = fields.list("the users").map(readUser);
   const address = connection === "local" ? undefined : readAddress(fields);
   const methodName = fields.one("the authentication method").text;
-  const options = readOptions(fields.rest());
+  const options = readOptions(methodName, fields.rest());
   const method = readMethod(methodName, { isLocal: connection === "local", options });
-  const { file, text } = line;
+  const { file } = line;
+  const text = hideValue(LDAP_SECRET_OPTION, line.text);
   return { file, line: line.line, text, connection, databases, users, address, method };
 }
 
@@ -151,11 +154,16 @@ function readAddress(fields: FieldReader): HbaAddress {
 }
 
 /** `name=value`; the last of a name counts. */
-function readOptions(tokens: readonly RuleToken[]): ReadonlyMap<string, string> {
+function readOptions(
+  method: string,
+  tokens: readonly RuleToken[],
+): ReadonlyMap<string, string> {
   const options = new Map<string, string>();
   for (const { text } of tokens) {
     const at = text.indexOf("=");
-    if (at < 0) throw new RuleError(`Authentication option not in name=value format: ${text}`);
+    // Behind a comma or a blank it may be the rest of a password.
+    const shown = method === "ldap" ? "(not shown)" : text;
+    if (at < 0) throw new RuleError(`Authentication option not in name=value format: ${shown}`);
     options.set(text.slice(0, at), text.slice(at + 1));
   }
   return options;
@@ -181,6 +189,10 @@ function readMethod(
     case "peer":
       if (!isLocal) throw new RuleError("Peer authentication is only supported on local sockets");
       return { kind, map: options.get("map") || undefined };
+    case "ldap":
+      return { kind, options: readLdapOptions(options) };
+    case "pam":
+      return { kind, service: readPamService(options) };
   }
   if (Object.hasOwn(MISSING_METHODS, kind)) {
     throw new RuleError(`Method "${name}" cannot be used: ${MISSING_METHODS[kind]}`);
@@ -188,11 +200,26 @@ function readMethod(
   throw new RuleError(`Invalid authentication method "${name}"`);
 }
 
+function readPamService(options: ReadonlyMap<string, string>): string {
+  const service = options.get("pamservice") ?? PAM_SERVICE;
+  // It names a file in /etc/pam.d.
+  if (/^[a-z0-9_][a-z0-9_.-]*$/i.test(service)) return service;
+  throw new RuleError(`Invalid pamservice "${service}"`);
+}
+
 function checkOptions(method: string, options: ReadonlyMap<string, string>): void {
   // What is said of the method matters more.
   if (Object.hasOwn(MISSING_METHODS, method)) return;
   for (const name of options.keys()) {
     if (name === "map" && method === "peer") continue;
+    if (isLdapOption(name) && method === "ldap") continue;
+    if (isLdapOption(name)) {
+      throw new RuleError(`Option "${name}" goes with ldap, not with ${method}`);
+    }
+    if (name === "pamservice" && method === "pam") continue;
+    if (name === "pam_use_hostname" && method === "pam") {
+      throw new RuleError('Option "pam_use_hostname" cannot be kept: names are not looked up');
+    }
     if (name === "map") throw new RuleError(`Option "map" goes with peer, not with ${method}`);
     if (name === "clientcert") {
       throw new RuleError('Option "clientcert" cannot be kept: TLS is not built in yet');

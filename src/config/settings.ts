@@ -4,11 +4,12 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
- * `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `auth_ldap_ca_file`, `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
  * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
  * `readiness_file`, `server_protocol` and `warn_session_features` are Sluice's own.
  */
 
+import { hideValue } from "../base/hidden_value.ts";
 import { parseIpRange } from "../base/ip_address.ts";
 import {
   boolean,
@@ -70,7 +71,6 @@ export const AUTH_TYPES = [
 
 const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
   cert: { status: "refused", why: NO_METHOD },
-  ldap: { status: "refused", why: NO_METHOD },
   pam: { status: "refused", why: NO_METHOD },
 };
 
@@ -127,7 +127,17 @@ export const POOLER_TABLE = [
     "auth_ident_file",
     "File of ident maps that HBA rules refer to; read at start and by RELOAD.",
   ),
-  later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
+  optionalText(
+    "auth_ldap_ca_file",
+    "File of authorities that LDAP servers' certificates are from; Sluice's own.",
+  ),
+  {
+    ...optionalText(
+      "auth_ldap_options",
+      "Where auth_type = ldap finds users: ldapserver=..., as in auth_hba_file.",
+    ),
+    hiddenPart: "ldapbindpasswd",
+  },
   text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
   choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
     exceptions: UNSUPPORTED_AUTH,
@@ -392,10 +402,17 @@ export function showSettings(settings: Settings): ShownSetting[] {
   const values = settings as Readonly<Record<string, SettingValue>>;
   return SETTINGS.map((spec) => ({
     key: spec.name,
-    value: formatValue(spec, values[propertyOf(spec)]),
+    value: shownValue(spec, values[propertyOf(spec)]),
     default: spec.default,
     changeable: spec.reloadable ? "yes" : "no",
   }));
+}
+
+function shownValue(spec: SettingSpec, value: SettingValue): string | undefined {
+  const text = formatValue(spec, value);
+  return spec.hiddenPart === undefined || text === undefined
+    ? text
+    : hideValue(spec.hiddenPart, text);
 }
 
 const LOAD_BALANCE = ["round-robin", "disable"] as const;
