@@ -3,6 +3,7 @@
  * turn. Who leaves is not asked about any longer.
  */
 
+import type { Clock } from "../base/clock.ts";
 import { errorText } from "../base/error_text.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type {
@@ -10,6 +11,7 @@ import type {
   OutsideMethod,
   OutsideQuestion,
   PasswordDecision,
+  PasswordVerdict,
 } from "../auth/outside_method.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import { PasswordWait } from "../client/password_wait.ts";
@@ -23,8 +25,12 @@ const MAX_ASKED: Readonly<Record<OutsideMethod["kind"], number>> = { ldap: 16, p
 /** Most that wait for their turn; who logs in at all is limited by `max_login_clients`. */
 const MAX_WAITING = 1_000;
 
+/** Longest that PAM may hold a refusal back; `auth_fail_delay` comes on top. */
+const MAX_DELAY_MS = 10_000;
+
 /** What it works with. */
 export interface OutsideLoginsOptions {
+  readonly clock: Clock;
   readonly log: Logger;
   /** Runs what is asked. */
   readonly tasks: TaskGroup;
@@ -89,13 +95,29 @@ export class OutsideLogins {
   }
 
   async #ask({ abort, question, wait }: Attempt, signal: AbortSignal): Promise<void> {
-    const either = AbortSignal.any([abort.signal, signal]);
+    // A helper that asks PAM would have to be killed: who comes and goes could have them made for it.
+    const isLeftAlone = question.method.kind === "pam";
+    const whole = isLeftAlone ? signal : AbortSignal.any([abort.signal, signal]);
     try {
-      wait.settle(await this.#options.ask(question, either));
+      const verdict = await this.#options.ask(question, whole);
+      const delayMs = verdict.kind === "wrong" ? verdict.delayMs ?? 0 : 0;
+      if (abort.signal.aborted) return;
+      if (delayMs > 0) this.#settleLater(wait, { verdict, delayMs });
+      else wait.settle(verdict);
     } catch (error) {
       wait.settle({ kind: "unavailable", why: errorText(error) });
       throw error;
     }
+  }
+
+  /** The client waits, and what was asked does not. */
+  #settleLater(
+    wait: PasswordWait,
+    { delayMs, verdict }: { readonly verdict: PasswordVerdict; readonly delayMs: number },
+  ): void {
+    const limitMs = Math.min(delayMs, MAX_DELAY_MS);
+    const timer = this.#options.clock.startTimer(limitMs, () => wait.settle(verdict));
+    wait.onLeave = () => timer.cancel();
   }
 
   /** The log says more than the client is told. */

@@ -255,6 +255,7 @@ export class Pooler {
       pools: this.pools,
       authLookUp,
       outside: new OutsideLogins({
+        clock,
         log,
         tasks: this.#ownTasks,
         ask: askerOf({

@@ -37,6 +37,8 @@ import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { ownNetworks } from "./own_networks.ts";
+import { runPamHelper } from "./pam_helper.ts";
+import { PAM_HELPER_ARGUMENT, PamHelpers } from "./pam_helpers.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
@@ -54,6 +56,7 @@ const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
 
 /** Runs what the command line asks for. Returns the exit status. */
 export async function runProcess(args: readonly string[]): Promise<number> {
+  if (args.length === 1 && args[0] === PAM_HELPER_ARGUMENT) return await runPamHelper();
   const invocation = readArguments(args);
   switch (invocation.kind) {
     case "help":
@@ -301,6 +304,7 @@ async function startPooler(
     ownUid: ownUid(),
     systemUserOf,
     ownNetworks,
+    askPam: started.use(new PamHelpers({ clock, random })).ask,
     hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),

@@ -43,7 +43,6 @@ const MISSING_METHODS: Readonly<Record<string, string>> = {
   gss: "GSSAPI is not supported",
   ident: "asking an ident server is not supported; over a unix socket it means peer",
   oauth: "it is not supported",
-  pam: "it is not built in yet",
   radius: "it is not supported",
   sspi: "it is not supported",
 };

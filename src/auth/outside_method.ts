@@ -22,14 +22,19 @@ export interface OutsideQuestion {
 /** An answer; `why` is for the log, and says nothing of the password. */
 export type PasswordDecision =
   | { readonly kind: "right" }
-  | { readonly kind: "wrong"; readonly why: string };
+  | {
+    readonly kind: "wrong";
+    readonly why: string;
+    /** How long the client is to wait for it, in milliseconds. */
+    readonly delayMs?: number;
+  };
 
 /** An answer, or that nobody can give one. */
 export type PasswordVerdict =
   | PasswordDecision
   | { readonly kind: "unavailable"; readonly why: string };
 
-/** Asks. Resolves soon after `signal` is aborted, whatever the other side does; never rejects. */
+/** Asks. Resolves soon after `signal` is aborted, whatever the other side does. */
 export type AskOutside = (
   question: OutsideQuestion,
   signal: AbortSignal,

@@ -71,7 +71,6 @@ export const AUTH_TYPES = [
 
 const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
   cert: { status: "refused", why: NO_METHOD },
-  pam: { status: "refused", why: NO_METHOD },
 };
 
 const AUTH_QUERY =

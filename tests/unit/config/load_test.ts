@@ -250,7 +250,7 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
 
 Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
   const settings = [
-    ...["cert", "pam"].map((type) => `auth_type = "${type}"`),
+    'auth_type = "cert"',
     ...["require", "verify-ca", "verify-full"].flatMap((mode) => [
       `client_tls_sslmode = "${mode}"`,
       `server_tls_sslmode = "${mode}"`,
