@@ -6,6 +6,7 @@
 import { errorText } from "../base/error_text.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
+import { within } from "../base/time_limit.ts";
 import type { PasswordVerdict } from "../auth/outside_method.ts";
 import type { AskPam, PamQuestion } from "./ask_outside.ts";
 import { lineOf, linesOf, type PamResponse } from "./pam_protocol.ts";
@@ -106,21 +107,8 @@ class Helper {
     this.#questionCount += 1;
     const { clock, random } = this.#options;
     const token = [...random.bytes(16)].map((byte) => byte.toString(16)).join("");
-    let onEnd: (() => void) | undefined;
-    let timer: Timer | undefined;
-    const ended = new Promise<never>((_resolve, reject) => {
-      onEnd = () => reject(new Error("nobody waits any longer"));
-      const tooLate = new Error(`no answer within ${ANSWER_LIMIT_MS / 1_000} s`);
-      timer = clock.startTimer(ANSWER_LIMIT_MS, () => reject(tooLate));
-      signal.addEventListener("abort", onEnd);
-      if (signal.aborted) onEnd();
-    });
-    try {
-      return await Promise.race([this.#answer(question, token), ended]);
-    } finally {
-      timer?.cancel();
-      signal.removeEventListener("abort", onEnd!);
-    }
+    const limit = { clock, limitMs: ANSWER_LIMIT_MS, signal };
+    return await within(this.#answer(question, token), limit);
   }
 
   /** Calls `end` if nothing is asked for long. */

@@ -35,6 +35,7 @@ import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { type HbaQuestion, hbaReport } from "./hba_report.ts";
 import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
+import { ldapText } from "./login_rules.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { ownNetworks } from "./own_networks.ts";
 import { runPamHelper } from "./pam_helper.ts";
@@ -81,10 +82,13 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 }
 
 async function check(path: string): Promise<number> {
-  const { config } = await loadFiles(path);
+  const { config, rules } = await loadFiles(path);
   const { name, reason } = await probeEngine(config.settings.ioEngine, systemRandom());
   const engine = reason === undefined ? name : `${name} (${reason})`;
-  return print(checkReport(config, engine).map((line) => `${line}\n`).join(""), EXIT.ok);
+  const options = rules?.ldap?.options;
+  const ldap = options === undefined ? [] : [`auth_ldap_options: ${ldapText(options)}`];
+  const lines = [...checkReport(config, engine), ...ldap];
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
 /** What a reload would change in the Sluice that runs with the configuration. */

@@ -12,6 +12,7 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Random } from "../base/random.ts";
+import { within } from "../base/time_limit.ts";
 import { entryNameOf, isFitForLdap, userFilterOf } from "./ldap_names.ts";
 import type {
   LdapOptions,
@@ -196,21 +197,10 @@ class Conversation {
   /** Waits for a step, for so long and until there is nobody who waits. */
   async #step<T>(what: string, action: Promise<T>, limitMs = ANSWER_LIMIT_MS): Promise<T> {
     const { signal } = this.#abort;
-    const tooLate = new Error(`no answer within ${limitMs / 1_000} s`);
-    const timer = this.#login.clock.startTimer(limitMs, () => this.#abort.abort(tooLate));
-    let onAbort: (() => void) | undefined;
-    const aborted = new Promise<never>((_resolve, reject) => {
-      onAbort = () => reject(signal.reason);
-      signal.addEventListener("abort", onAbort);
-      if (signal.aborted) onAbort();
-    });
     try {
-      return await Promise.race([action, aborted]);
+      return await within(action, { clock: this.#login.clock, limitMs, signal });
     } catch (error) {
-      throw new StepError(what, signal.aborted ? signal.reason : error);
-    } finally {
-      timer.cancel();
-      signal.removeEventListener("abort", onAbort!);
+      throw new StepError(what, error);
     }
   }
 }

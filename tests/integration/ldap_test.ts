@@ -11,6 +11,7 @@ import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { SEARCHER, Slapd } from "../support/slapd.ts";
+import { SluiceFolder } from "../support/sluice_command.ts";
 import { serverOf, tomlConfig } from "../support/toml_config.ts";
 
 const ignore = isMissing("slapd");
@@ -170,6 +171,25 @@ Deno.test({
     assert.equal(await outcome(ada), NOT_NOW);
     assert.match(sluice.log(), /connecting: [^\n]*certificate/);
   },
+});
+
+Deno.test("sluice check and sluice hba say where users are looked for, without the password", async () => {
+  const options = "ldapserver=a ldapbasedn=dc=x ldapbinddn=cn=s ldapbindpasswd=hunter2";
+  await using folder = await SluiceFolder.make({
+    "c.toml": tomlConfig({
+      pooler: { auth_type: "ldap", auth_ldap_options: options, auth_hba_file: "{dir}/hba.conf" },
+    }),
+    "hba.conf": `host all all all ldap ${options} ldaptls=1\nlocal all all pam\n`,
+  });
+  const search = 'search (uid=$username) in "dc=x" (sub)';
+  const checked = await folder.run(["check", "c.toml"]);
+  assert.match(checked.stdout, /\nauth_ldap_options: ldap:\/\/a:389, search /);
+  const ask = (...more: string[]) =>
+    folder.run(["hba", "c.toml", "--user=ada", "--database=app", ...more]);
+  const asked = await ask("--address=10.0.0.1");
+  assert.ok(asked.stdout.includes(`method ldap ldap://a:389 by StartTLS, ${search}, by `));
+  assert.match((await ask()).stdout, /method pam pamservice=pgbouncer, by /);
+  for (const { stdout } of [checked, asked]) assert.equal(stdout.includes("hunter2"), false);
 });
 
 Deno.test({
