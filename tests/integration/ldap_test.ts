@@ -14,7 +14,7 @@ import { SEARCHER, Slapd } from "../support/slapd.ts";
 import { SluiceFolder } from "../support/sluice_command.ts";
 import { serverOf, tomlConfig } from "../support/toml_config.ts";
 
-const ignore = isMissing("slapd");
+const ignore = isMissing("slapd", "openssl");
 
 const ADA = { uid: "ada", mail: "both@example.net", password: "ada's pässword" };
 const BOB = { uid: "bob", mail: "both@example.net", password: "b0b" };

@@ -101,7 +101,8 @@ function entryOf({ mail, password, uid }: Person): string {
   return `dn: uid=${uid},${BASE_DN}\nobjectClass: inetOrgPerson\n${names}\n`;
 }
 
-async function makeCertificates(dir: string): Promise<void> {
+/** Makes `ca.pem`, and `server.pem` and `server.key` for localhost, in a folder. */
+export async function makeCertificates(dir: string): Promise<void> {
   const key = (name: string) => ["-newkey", "rsa:2048", "-nodes", "-keyout", `${name}.key`];
   const openssl = (...args: string[]) => run("openssl", args, dir);
   await openssl("req", "-x509", ...key("ca"), "-out", "ca.pem", "-subj", "/CN=Authority");
