@@ -217,6 +217,7 @@ function checkOptions(method: string, options: ReadonlyMap<string, string>): voi
     }
     if (name === "pamservice" && method === "pam") continue;
     if (name === "pam_use_hostname" && method === "pam") {
+      if (options.get(name) === "0") continue;
       throw new RuleError('Option "pam_use_hostname" cannot be kept: names are not looked up');
     }
     if (name === "map") throw new RuleError(`Option "map" goes with peer, not with ${method}`);

@@ -25,6 +25,7 @@ const SCRIPTS: Readonly<Record<string, string>> = {
     `test "$PAM_SERVICE/$PAM_USER/$PAM_RHOST/$(tr -d '\\0')" = "{service}/ada/127.0.0.1/${PASSWORD}"`,
   stuck: "exec sleep 2",
   breaks: "kill -KILL $PPID",
+  prints: `echo '{"token":"","delayMs":0}' >/proc/$PPID/fd/1; exit 1`,
 };
 
 /** Lines of the services. */
@@ -84,6 +85,7 @@ const CASES:
     ["asks", "ada", "x".repeat(600), FAILED],
     ["asks", "eve", PASSWORD, FAILED],
     ["breaks", "ada", PASSWORD, NOT_NOW],
+    ["prints", "ada", PASSWORD, FAILED], // what a module says is not what PAM says
     ["asks", "ada", PASSWORD, "in"],
     ["typed", "ada", PASSWORD, "in"], // PostgreSQL asks for the password itself
   ];

@@ -174,6 +174,17 @@ Deno.test("sixteen logins at a time are asked about, and the others in turn", as
   for (const client of clients) client.close();
 });
 
+Deno.test("beyond a thousand that wait for their turn nobody else is let wait", async () => {
+  const directory = directoryOf();
+  directory.moods.set("one", "silent after connecting");
+  await using world = await worldWith(directory, { pooler: `${LDAP}\nmax_client_conn = 2000` });
+  const clients = await Promise.all(Array.from({ length: 1_016 }, () => sendLogin(world)));
+  const late = await sendLogin(world);
+  assert.equal(await late.lastWords(), "FATAL 08006 authentication is not available now");
+  assert.ok(world.hasLogged("ldap: 1000 logins are waiting already"));
+  for (const client of clients) client.close();
+});
+
 Deno.test("a pooler that ends does not wait for a directory", async () => {
   const directory = directoryOf();
   directory.moods.set("one", "silent after connecting");

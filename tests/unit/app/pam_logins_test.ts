@@ -44,6 +44,13 @@ Deno.test("by pam whom PAM lets in gets in, known here or not, and its servers b
   assert.ok(world.hasLogged("PAM authentication failed (Authentication failure)"));
 });
 
+Deno.test("by pam nobody is looked up by auth_query", async () => {
+  const { askPam } = fakePam();
+  await using world = await worldWith({ askPam, pooler: 'auth_type = "pam"\nauth_user = "bob"' });
+  assert.equal(await world.outcome({ user: "eve", password: "typed" }), "in");
+  assert.deepEqual(world.pooler.pools.lookUpPools(), []);
+});
+
 Deno.test("by pam the service is asked that the line names", async () => {
   const { asked, askPam } = fakePam();
   await using world = await worldWith({
