@@ -52,13 +52,14 @@ export class PamHelpers implements Disposable {
   readonly ask: AskPam = async (question, signal) => {
     const unfit = problemOf(question);
     if (unfit !== undefined) return { kind: "wrong", why: unfit };
-    const helper = this.#idle.pop() ?? new Helper(this.#options);
+    let helper: Helper | undefined;
     try {
+      helper = this.#takeIdle() ?? new Helper(this.#options);
       const verdict = await helper.ask(question, signal);
       this.#keep(helper);
       return verdict;
     } catch (error) {
-      helper.end();
+      helper?.end();
       return { kind: "unavailable", why: errorText(error) };
     }
   };
@@ -67,6 +68,15 @@ export class PamHelpers implements Disposable {
     this.#isClosed = true;
     for (const helper of this.#idle) helper.end();
     this.#idle.length = 0;
+  }
+
+  #takeIdle(): Helper | undefined {
+    for (;;) {
+      const helper = this.#idle.pop();
+      if (helper === undefined || !helper.hasEnded) return helper;
+      // Somebody has killed it meanwhile.
+      helper.end();
+    }
   }
 
   #keep(helper: Helper): void {
@@ -87,6 +97,7 @@ class Helper {
   readonly #requests: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: AsyncGenerator<string>;
   #questionCount = 0;
+  #hasEnded = false;
   #idleTimer: Timer | undefined;
 
   constructor(options: PamHelpersOptions) {
@@ -94,6 +105,13 @@ class Helper {
     this.#child = startHelper();
     this.#requests = this.#child.stdin.getWriter();
     this.#lines = linesOf(this.#child.stdout);
+    // Owned by the process; it rejects never.
+    void this.#child.status.then(() => this.#hasEnded = true);
+  }
+
+  /** Whether the process is gone. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** Whether it is better replaced. */
