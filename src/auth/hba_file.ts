@@ -160,9 +160,10 @@ function readOptions(
   const options = new Map<string, string>();
   for (const { text } of tokens) {
     const at = text.indexOf("=");
-    // Behind a comma or a blank it may be the rest of a password.
-    const shown = method === "ldap" ? "(not shown)" : text;
-    if (at < 0) throw new RuleError(`Authentication option not in name=value format: ${shown}`);
+    if (at < 0) {
+      const shown = shownOption(method, text);
+      throw new RuleError(`Authentication option not in name=value format: ${shown}`);
+    }
     options.set(text.slice(0, at), text.slice(at + 1));
   }
   return options;
@@ -206,6 +207,11 @@ function readPamService(options: ReadonlyMap<string, string>): string {
   throw new RuleError(`Invalid pamservice "${service}"`);
 }
 
+/** What is no option of LDAP may be the rest of a password, behind a comma or a blank. */
+function shownOption(method: string, text: string): string {
+  return method === "ldap" && !/^ldap[a-z]+$/.test(text) ? "(not shown)" : `"${text}"`;
+}
+
 function checkOptions(method: string, options: ReadonlyMap<string, string>): void {
   // What is said of the method matters more.
   if (Object.hasOwn(MISSING_METHODS, method)) return;
@@ -224,6 +230,6 @@ function checkOptions(method: string, options: ReadonlyMap<string, string>): voi
     if (name === "clientcert") {
       throw new RuleError('Option "clientcert" cannot be kept: TLS is not built in yet');
     }
-    throw new RuleError(`Unknown authentication option "${name}"`);
+    throw new RuleError(`Unknown authentication option ${shownOption(method, name)}`);
   }
 }

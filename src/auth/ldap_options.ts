@@ -93,7 +93,11 @@ export function isLdapOption(name: string): name is LdapOptionName {
 export function readLdapOptions(given: Iterable<readonly [string, string]>): LdapOptions {
   const fields: Fields = {};
   for (const [name, value] of given) {
-    if (!isLdapOption(name)) throw new RuleError(`Unknown option "${name}" of LDAP`);
+    if (!isLdapOption(name)) {
+      // It may be the rest of a password that has blanks or commas.
+      const shown = name.startsWith("ldap") ? `"${name}"` : "(not shown)";
+      throw new RuleError(`Unknown option of LDAP: ${shown}`);
+    }
     if (name === "ldapurl") Object.assign(fields, fieldsOfUrl(value));
     else fields[name] = value;
   }

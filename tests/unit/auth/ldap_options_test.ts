@@ -1,9 +1,16 @@
 /** Options of LDAP: which are taken, what they mean, and with what words they are refused. */
 
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { entryNameOf, isFitForLdap, userFilterOf } from "../../../src/auth/ldap_names.ts";
-import { type LdapOptions, parseLdapOptions } from "../../../src/auth/ldap_options.ts";
+import { hideValue } from "../../../src/base/hidden_value.ts";
+import {
+  LDAP_SECRET_OPTION,
+  type LdapOptions,
+  parseLdapOptions,
+} from "../../../src/auth/ldap_options.ts";
 import { ldapText } from "../../../src/app/login_rules.ts";
+import { hbaOf } from "../../support/memory_rules.ts";
 
 /** Options and what they are understood as. */
 const TAKEN: readonly (readonly [text: string, meaning: string])[] = [
@@ -96,7 +103,7 @@ const REFUSED: readonly (readonly [text: string, why: RegExp])[] = [
     /^cannot use ldaptls together with ldaps/,
   ],
   ["ldapserver=a:389 ldapsuffix=@x", /^"a:389" is no host of ldapserver: /],
-  ["ldapserver=a ldapfoo=x", /^Unknown option "ldapfoo" of LDAP$/],
+  ["ldapserver=a ldapfoo=x", /^Unknown option of LDAP: "ldapfoo"$/],
   ["ldapserver=a secret words", /^Option 2 is not name=value$/],
   ['ldapserver=a ldapsuffix="@x', /^Option 2 is not name=value$/],
   ["ldapurl=http://a/dc=x", /^could not parse LDAP URL "http:\/\/a\/dc=x": expected ldap/],
@@ -113,10 +120,18 @@ for (const [text, why] of REFUSED) {
   });
 }
 
+Deno.test("a line of LDAP tells nothing of its password, whatever is wrong", async () => {
+  for (const password of ["a,hunter", "a hunter2", "a hunter=2"]) {
+    const { errors } = await hbaOf(`local all all ldap ldapserver=a ldapbindpasswd=${password}\n`);
+    assert.equal(errors.length, 1);
+    assert.equal(errors.join().includes("hunter"), false, errors.join());
+  }
+});
+
 Deno.test("parseLdapOptions() tells nothing of the password, whatever is wrong", () => {
-  for (const rest of ["", " b=", " ldapport=0", " ldapsuffix=x", ' "', " hunter2"]) {
+  for (const rest of ["", " b=", " ldapport=0", ' "', " hunter2", " hunter=", ", hunter2=x"]) {
     const text = `ldapserver=a ldapbasedn=x ldapbindpasswd="hunter2, hunter2"${rest}`;
-    assert.throws(() => parseLdapOptions(text), (error) => !`${error}`.includes("hunter2"), rest);
+    assert.throws(() => parseLdapOptions(text), (error) => !`${error}`.includes("hunter"), rest);
   }
 });
 
@@ -158,4 +173,31 @@ Deno.test("options with a password do not show it when printed", () => {
   );
   assert.equal(JSON.stringify(options).includes("hunter2"), false);
   assert.equal(Deno.inspect(options).includes("hunter2"), false);
+});
+
+Deno.test("a password is hidden wherever it can stand, in options and in lines", async () => {
+  const password = fc.stringMatching(/^[a-z"=, #\\]{0,6}$/).map((text) => `${text}hunter2`);
+  const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+  const forms: readonly ((password: string) => string)[] = [
+    (text) => `ldapbindpasswd=${quoted(text)}`,
+    (text) => quoted(`ldapbindpasswd=${text}`),
+    (text) => `"ldapbindpasswd"=${quoted(text)}`,
+    (text) => `ldapbindpasswd=${text.replaceAll(/[", #\\]/g, "")}`,
+  ];
+  const others = ["ldapserver=a", 'ldapbasedn="dc=x, dc=y"', '"ldapbinddn=cn=s, x"'];
+  await fc.assert(
+    fc.asyncProperty(
+      password,
+      fc.constantFrom(...forms),
+      fc.shuffledSubarray(others, { minLength: 3 }),
+      fc.nat(3),
+      async (secret, form, rest, at) => {
+        const text = rest.toSpliced(at, 0, form(secret)).join(" ");
+        assert.equal(hideValue(LDAP_SECRET_OPTION, text).includes("hunter2"), false, text);
+        const { rules } = await hbaOf(`host all all all ldap ${text}\n`);
+        for (const rule of rules.rules) assert.equal(rule.text.includes("hunter2"), false, text);
+      },
+    ),
+    { numRuns: 500 },
+  );
 });
