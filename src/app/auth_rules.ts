@@ -1,9 +1,11 @@
 /** The files of `auth_hba_file` and `auth_ident_file`: read with the configuration, all or nothing. */
 
+import { errorText } from "../base/error_text.ts";
 import { type HbaFile, readHbaFile } from "../auth/hba_file.ts";
 import { type HbaRule, type HbaRules, mapOf } from "../auth/hba_rules.ts";
 import { type IdentFile, IdentMaps, readIdentFile } from "../auth/ident_map.ts";
-import type { RuleFileIo } from "../auth/rule_file.ts";
+import { type LdapOptions, parseLdapOptions } from "../auth/ldap_options.ts";
+import { RuleError, type RuleFileIo } from "../auth/rule_file.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, ConfigErrors } from "../config/config_error.ts";
 import type { Settings } from "../config/settings.ts";
@@ -16,15 +18,18 @@ export class AuthRules {
   readonly identMaps: IdentMaps;
   /** As `auth_ident_file` has it. */
   readonly identPath: string | undefined;
+  readonly ldap: LdapRules | undefined;
 
-  constructor(
-    hba: HbaRules | undefined,
-    identMaps = new IdentMaps(),
-    identPath: string | undefined = undefined,
-  ) {
+  constructor({ hba, identMaps = new IdentMaps(), identPath, ldap }: {
+    readonly hba?: HbaRules | undefined;
+    readonly identMaps?: IdentMaps | undefined;
+    readonly identPath?: string | undefined;
+    readonly ldap?: LdapRules | undefined;
+  }) {
     this.hba = hba;
     this.identMaps = identMaps;
     this.identPath = identPath;
+    this.ldap = ldap;
   }
 
   /** The lines of the rules, for comparison. */
@@ -36,6 +41,18 @@ export class AuthRules {
   get identTexts(): readonly string[] {
     return this.identMaps.texts;
   }
+}
+
+/** What the settings say of LDAP. */
+export interface LdapRules {
+  /** `auth_ldap_options` as it was read. */
+  readonly text: string | undefined;
+  /** What it says. */
+  readonly options: LdapOptions | undefined;
+  /** `auth_ldap_ca_file` as it was read. */
+  readonly caPath: string | undefined;
+  /** The certificates in it, in PEM. */
+  readonly authorities: string | undefined;
 }
 
 /** Settings and rules do not go together. */
@@ -53,8 +70,9 @@ export async function loadAuthRules(
   io: RuleFileIo,
 ): Promise<AuthRules | undefined> {
   const { authHbaFile, authIdentFile, authType } = settings;
-  if (authType === "hba" && authHbaFile === "") {
-    const message = 'auth_type is "hba", and "auth_hba_file" is not set';
+  const missing = missingSetting(settings);
+  if (missing !== undefined) {
+    const message = `auth_type is "${authType}", and "${missing}" is not set`;
     throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
   }
   const certificates = certificateProblem(settings);
@@ -62,17 +80,70 @@ export async function loadAuthRules(
     const message = `auth_type is "cert", and ${certificates}`;
     throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
   }
-  if (authHbaFile === "" && authIdentFile === undefined) return undefined;
   const hba = authHbaFile === "" ? undefined : await readHbaFile(authHbaFile, io);
   const ident = authIdentFile === undefined ? undefined : await readIdentFile(authIdentFile, io);
+  const ldap = await readLdapRules({ path, settings }, io);
   const errors = [
+    ...ldap.errors,
     ...hba?.errors ?? [],
     ...ident?.errors ?? [],
     ...missingMaps(hba, ident),
     ...(authType === "hba" ? certificateErrors(hba?.rules, certificates) : []),
   ];
   if (errors.length > 0) throw new ConfigErrors(errors);
-  return new AuthRules(hba?.rules, ident?.maps, authIdentFile);
+  if (hba === undefined && ident === undefined && ldap.rules === undefined) return undefined;
+  return new AuthRules({
+    hba: hba?.rules,
+    identMaps: ident?.maps,
+    identPath: authIdentFile,
+    ldap: ldap.rules,
+  });
+}
+
+/** The setting without which the way to authenticate is none. */
+function missingSetting({ authHbaFile, authLdapOptions, authType }: Settings): string | undefined {
+  if (authType === "hba" && authHbaFile === "") return "auth_hba_file";
+  if (authType === "ldap" && authLdapOptions === undefined) return "auth_ldap_options";
+  return undefined;
+}
+
+/** Undefined if there are none. */
+async function readLdapRules(
+  { path, settings }: Pick<Config, "path" | "settings">,
+  io: RuleFileIo,
+): Promise<{ readonly rules: LdapRules | undefined; readonly errors: readonly ConfigError[] }> {
+  const { authLdapCaFile: caPath, authLdapOptions: text } = settings;
+  if (text === undefined && caPath === undefined) return { rules: undefined, errors: [] };
+  const place = { file: path, line: undefined };
+  const errors: ConfigError[] = [];
+  let options: LdapOptions | undefined;
+  try {
+    options = text === undefined ? undefined : parseLdapOptions(text);
+  } catch (error) {
+    if (!(error instanceof RuleError)) throw error;
+    errors.push(new ConfigError(place, `"auth_ldap_options": ${error.message}`));
+  }
+  const authorities = caPath === undefined ? undefined : await readAuthorities(caPath, io);
+  if (authorities !== undefined && typeof authorities !== "string") {
+    errors.push(new ConfigError(place, `"auth_ldap_ca_file": ${authorities.problem}`));
+    return { rules: undefined, errors };
+  }
+  return { rules: { text, options, caPath, authorities }, errors };
+}
+
+async function readAuthorities(
+  path: string,
+  io: RuleFileIo,
+): Promise<string | { readonly problem: string }> {
+  try {
+    const text = await io.readTextFile(path);
+    if (text === undefined) return { problem: `There is no file ${path}` };
+    return text.includes("-----BEGIN CERTIFICATE-----")
+      ? text
+      : { problem: `There is no certificate in ${path}` };
+  } catch (error) {
+    return { problem: `Cannot read ${path}: ${errorText(error)}` };
+  }
 }
 
 /** Rules by which nobody could ever come in. */
@@ -117,19 +188,20 @@ function needsCertificate({ clientCert, method }: HbaRule): boolean {
  * @throws {RulesError} If they are not.
  */
 export function checkAuthRules(settings: Settings, rules: AuthRules | undefined): void {
-  const { authHbaFile, authIdentFile, authType } = settings;
+  const { authHbaFile, authIdentFile, authLdapCaFile, authLdapOptions, authType } = settings;
   for (
     const [name, wanted, read] of [
       ["auth_hba_file", authHbaFile, rules?.hba?.path ?? ""],
       ["auth_ident_file", authIdentFile, rules?.identPath],
+      ["auth_ldap_options", authLdapOptions, rules?.ldap?.text],
+      ["auth_ldap_ca_file", authLdapCaFile, rules?.ldap?.caPath],
     ] as const
   ) {
     if (wanted === read) continue;
     throw new RulesError(`"${name}" is read by RELOAD: change it in the configuration file`);
   }
-  if (authType === "hba" && rules?.hba === undefined) {
-    throw new RulesError('auth_type "hba" needs "auth_hba_file"');
-  }
+  const missing = missingSetting(settings);
+  if (missing !== undefined) throw new RulesError(`auth_type "${authType}" needs "${missing}"`);
   const needsCertificates = authType === "cert" ||
     authType === "hba" && rules?.hba?.rules.some(needsCertificate) === true;
   const problem = needsCertificates ? certificateProblem(settings) : undefined;
@@ -137,7 +209,20 @@ export function checkAuthRules(settings: Settings, rules: AuthRules | undefined)
 }
 
 /** Whether anybody may have to be asked of the system who they are. */
-export function needsSystemUsers({ authType }: Settings, rules: AuthRules | undefined): boolean {
-  if (authType !== "hba") return authType === "peer";
-  return rules?.hba?.rules.some(({ method }) => method.kind === "peer") ?? false;
+export function needsSystemUsers(settings: Settings, rules: AuthRules | undefined): boolean {
+  return isMethodUsed("peer", settings, rules);
+}
+
+/** Whether anybody may have to be asked about of PAM. */
+export function needsPam(settings: Settings, rules: AuthRules | undefined): boolean {
+  return isMethodUsed("pam", settings, rules);
+}
+
+function isMethodUsed(
+  kind: "peer" | "pam",
+  { authType }: Settings,
+  rules: AuthRules | undefined,
+): boolean {
+  if (authType !== "hba") return authType === kind;
+  return rules?.hba?.rules.some(({ method }) => method.kind === kind) ?? false;
 }

@@ -6,8 +6,9 @@ import { parseUserList } from "../auth/user_list.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
 import { NoLibcError } from "../net/native/libc.ts";
+import { Libpam, PamError } from "../net/native/libpam.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
-import { type AuthRules, loadAuthRules, needsSystemUsers } from "./auth_rules.ts";
+import { type AuthRules, loadAuthRules, needsPam, needsSystemUsers } from "./auth_rules.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import type { UserListFile } from "./reloader.ts";
 
@@ -85,6 +86,7 @@ export async function loadFiles(path: string): Promise<LoadedConfig> {
   const config = await loadConfig(path, FILE_IO);
   const rules = await loadAuthRules(config, RULE_FILE_IO);
   checkSystemUsers(config, rules);
+  checkPam(config, rules);
   const { authFile } = config.settings;
   if (authFile === undefined) return { config, userList: new Map(), rules };
   // First of all: what changes while it is being read is read again.
@@ -100,6 +102,18 @@ function checkSystemUsers({ path, settings }: Config, rules: AuthRules | undefin
   } catch (error) {
     if (!(error instanceof NoLibcError)) throw error;
     const message = `Cannot authenticate by peer: ${error.message}`;
+    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
+  }
+}
+
+/** @throws {ConfigErrors} If PAM is to be asked, and there is none. */
+function checkPam({ path, settings }: Config, rules: AuthRules | undefined): void {
+  if (!needsPam(settings, rules)) return;
+  try {
+    Libpam.open()[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof NoLibcError || error instanceof PamError)) throw error;
+    const message = `Cannot authenticate by PAM: ${error.message}`;
     throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
   }
 }

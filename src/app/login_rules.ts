@@ -3,13 +3,20 @@
  * that acts upon a method.
  */
 
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import { errorText } from "../base/error_text.ts";
 import { peerIp } from "../base/ip_address.ts";
 import { type ClientAuthenticationMethod, PEER_REJECTED } from "../auth/client_authentication.ts";
 import { type CertificateRule, checkClientCertificate } from "../auth/certificate_identity.ts";
-import { type HbaRule, mapOf, type OwnNetworks } from "../auth/hba_rules.ts";
+import {
+  type HbaMethod,
+  type HbaRule,
+  mapOf,
+  type OwnNetworks,
+  PAM_SERVICE,
+} from "../auth/hba_rules.ts";
 import { IdentMaps } from "../auth/ident_map.ts";
+import { type LdapOptions, USER_PLACEHOLDER } from "../auth/ldap_options.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Logger } from "../log/logger.ts";
@@ -59,10 +66,13 @@ export class LoginRules {
       case "cert":
         this.#checkCertificate(client, { user: intent.user, check: "verify-full" });
         return authType;
-      case "ldap":
+      case "ldap": {
+        const options = this.#options.live.loaded.rules?.ldap?.options;
+        assert(options !== undefined, "Without options, auth_type ldap is refused");
+        return { kind: "ldap", options };
+      }
       case "pam":
-        // Refused where settings are read.
-        throw new PgError(SQLSTATE.internalError, `auth_type ${authType} is not supported`);
+        return { kind: "pam", service: PAM_SERVICE };
       default:
         return unreachable(authType);
     }
@@ -88,6 +98,9 @@ export class LoginRules {
       case "cert":
         this.#checkCertificate(client, { user, check: "verify-full", map: method.map });
         return "cert";
+      case "ldap":
+      case "pam":
+        return method;
       default:
         return unreachable(method);
     }
@@ -180,10 +193,35 @@ function rejection(words: string): PgError {
 
 /** What a rule demands, as `sluice hba` says it. */
 export function methodText({ clientCert, method }: HbaRule): string {
-  const map = mapOf(method);
   return [
     method.kind,
-    ...(map === undefined ? [] : [`map=${map}`]),
+    ...optionTexts(method),
     ...(clientCert === undefined ? [] : [`clientcert=${clientCert}`]),
   ].join(" ");
+}
+
+function optionTexts(method: HbaMethod): string[] {
+  switch (method.kind) {
+    case "ldap":
+      return [ldapText(method.options)];
+    case "pam":
+      return [`pamservice=${method.service}`];
+    default: {
+      const map = mapOf(method);
+      return map === undefined ? [] : [`map=${map}`];
+    }
+  }
+}
+
+/** Where users are looked for, and how; without the password for that. */
+export function ldapText({ bind, protection, servers }: LdapOptions): string {
+  const places = servers.map(({ host, port }) => {
+    const scheme = protection === "ldaps" ? "ldaps" : "ldap";
+    return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  });
+  const tls = protection === "starttls" ? " by StartTLS" : "";
+  const how = bind.kind === "simple"
+    ? `bind as ${bind.prefix}${USER_PLACEHOLDER}${bind.suffix}`
+    : `search ${bind.filter} in "${bind.baseDn}" (${bind.scope})`;
+  return `${places.join(" ")}${tls}, ${how}`;
 }

@@ -29,6 +29,7 @@ import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
+import { systemLdapConnector } from "../net/system_ldap.ts";
 import {
   formatAddress,
   type ListenAddress,
@@ -43,6 +44,7 @@ import { ResolvingNetwork } from "../net/resolving_network.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { askerOf, type AskPam, type LdapConnectors } from "./ask_outside.ts";
 import { AuthLookUp } from "./auth_lookup.ts";
 import { expiryWarnings } from "./certificate_expiry.ts";
 import { dutiesOf } from "./duties.ts";
@@ -50,6 +52,7 @@ import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
 import { LiveConfig, type LoadedConfig } from "./live_config.ts";
 import { LoginRules, type SystemUserOf } from "./login_rules.ts";
+import { OutsideLogins } from "./outside_logins.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
@@ -108,6 +111,10 @@ export interface PoolerOptions {
   readonly ownUid: number | undefined;
   /** Names the users of the system, for `peer`; without it nobody gets in by that. */
   readonly systemUserOf?: SystemUserOf;
+  /** Connects to LDAP directories; unless said otherwise, over the network of the system. */
+  readonly ldapConnectors?: LdapConnectors;
+  /** Asks PAM; without it nobody gets in by that. */
+  readonly askPam?: AskPam | undefined;
   /** The networks of this machine, for `samehost` and `samenet`; without it there are none. */
   readonly ownNetworks?: OwnNetworks;
   /** What only this machine has and keeps; without it, salts of unknown users last as long as this. */
@@ -291,6 +298,18 @@ export class Pooler {
       brake,
       pools: this.pools,
       authLookUp,
+      outside: new OutsideLogins({
+        clock,
+        log,
+        tasks: this.#ownTasks,
+        ask: askerOf({
+          clock,
+          random,
+          live: this.live,
+          ldapConnectors: options.ldapConnectors ?? systemLdapConnector,
+          askPam: options.askPam,
+        }),
+      }),
       cancels,
       ownUid: options.ownUid,
       hostSecret: options.hostSecret,

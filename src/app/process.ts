@@ -38,8 +38,11 @@ import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { hbaNotes, type HbaQuestion, hbaReport } from "./hba_report.ts";
 import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
+import { ldapText } from "./login_rules.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
 import { ownNetworks } from "./own_networks.ts";
+import { runPamHelper } from "./pam_helper.ts";
+import { PAM_HELPER_ARGUMENT, PamHelpers } from "./pam_helpers.ts";
 import { Pidfile, PidfileError } from "./pidfile.ts";
 import { Pooler } from "./pooler.ts";
 import { becomeUser, groupIdOf, ownUid, PrivilegeError } from "./privileges.ts";
@@ -59,6 +62,7 @@ const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
 
 /** Runs what the command line asks for. Returns the exit status. */
 export async function runProcess(args: readonly string[]): Promise<number> {
+  if (args.length === 1 && args[0] === PAM_HELPER_ARGUMENT) return await runPamHelper();
   const invocation = readArguments(args);
   switch (invocation.kind) {
     case "help":
@@ -83,14 +87,16 @@ export async function runProcess(args: readonly string[]): Promise<number> {
 }
 
 async function check(path: string): Promise<number> {
-  const { config } = await loadFiles(path);
+  const { config, rules } = await loadFiles(path);
   const { settings } = config;
   const { name, reason } = await probeEngine(settings.ioEngine, {
     random: systemRandom(),
     needsTls: needsTls(config),
   });
   const engine = reason === undefined ? name : `${name} (${reason})`;
-  const lines = [...checkReport(config, engine), ...await checkTls(config, name)];
+  const options = rules?.ldap?.options;
+  const ldap = options === undefined ? [] : [`auth_ldap_options: ${ldapText(options)}`];
+  const lines = [...checkReport(config, engine), ...ldap, ...await checkTls(config, name)];
   return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
@@ -344,6 +350,7 @@ async function startPooler(
     ownUid: ownUid(),
     systemUserOf,
     ownNetworks,
+    askPam: started.use(new PamHelpers({ clock, random })).ask,
     hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
     onReloading: () => state.reloading(),

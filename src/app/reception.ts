@@ -5,6 +5,7 @@ import type { ClientAuthenticationMethod } from "../auth/client_authentication.t
 import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { MOCK_SECRET_BYTES, mockSecretOf, type UserLooks } from "../auth/mock_challenge.ts";
+import type { OutsideQuestion, PasswordDecision } from "../auth/outside_method.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
@@ -14,6 +15,7 @@ import {
   ClientLogin,
   CONSOLE_DATABASE,
   type LoginDesk,
+  type LoginProof,
 } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import {
@@ -47,8 +49,9 @@ import type { AuthLookUp } from "./auth_lookup.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
+import type { OutsideLogins } from "./outside_logins.ts";
 import { replicationRefusal } from "./replication_limits.ts";
-import type { ServerPools } from "./server_pools.ts";
+import type { ServerPools, ServerSecrets } from "./server_pools.ts";
 import type { TlsContexts } from "./tls_contexts.ts";
 import { TrustedProxies } from "./trusted_proxies.ts";
 
@@ -69,6 +72,7 @@ export interface ReceptionOptions {
   readonly brake: LoginBrake;
   readonly pools: ServerPools;
   readonly authLookUp: AuthLookUp;
+  readonly outside: OutsideLogins;
   readonly cancels: CancelDesk;
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
@@ -162,6 +166,13 @@ export class Reception implements LoginDesk, SessionDesk {
     return live.credentials.get(user) ?? authLookUp.credentialOf(user, database);
   }
 
+  askOutside(
+    client: ClientSession,
+    question: Pick<OutsideQuestion, "method" | "password">,
+  ): Promise<PasswordDecision | undefined> {
+    return this.#options.outside.decide(client, question);
+  }
+
   looksFor(database: string): UserLooks {
     const { authLookUp, live } = this.#options;
     return authLookUp.looksFor(database) ?? live.looks;
@@ -181,20 +192,20 @@ export class Reception implements LoginDesk, SessionDesk {
       client.stream.peerUid === ownUid;
   }
 
-  poolFor({ database, user }: ClientIntent, credential: UserCredential | undefined): ServerPool {
+  poolFor({ database, user }: ClientIntent, proof: LoginProof): ServerPool {
     const refusal = this.#options.operations.refusal(database);
     if (refusal !== undefined) throw refusal;
-    return this.#options.pools.poolFor(user, database, this.#lookedUp(user, credential));
+    return this.#options.pools.poolFor(user, database, this.#secrets(user, proof));
   }
 
   /** Of users that the configuration knows, that is asked each time. */
-  #lookedUp(user: string, credential: UserCredential | undefined): UserCredential | undefined {
-    return this.#options.live.credentials.has(user) ? undefined : credential;
+  #secrets(user: string, { known, typed }: LoginProof): ServerSecrets {
+    return { lookedUp: this.#options.live.credentials.has(user) ? undefined : known, typed };
   }
 
   openOwnPool(
     { database, passed, replication, user }: ClientIntent,
-    credential: UserCredential | undefined,
+    proof: LoginProof,
   ): ServerPool {
     assert(replication !== "none", "Who does not replicate shares a pool");
     const { clients, live, operations, pools } = this.#options;
@@ -204,7 +215,7 @@ export class Reception implements LoginDesk, SessionDesk {
     return pools.openPrivatePool(user, database, {
       replication,
       startupParameters: passed,
-      lookedUp: this.#lookedUp(user, credential),
+      ...this.#secrets(user, proof),
     });
   }
 

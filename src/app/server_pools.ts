@@ -82,13 +82,26 @@ export interface ServerPoolsOptions {
   readonly onServerGone: () => void;
 }
 
+/** What a client has proved who it is by, for the servers that are opened in its name. */
+export interface ServerSecrets {
+  /** What it was shown to know, if that was looked up. */
+  readonly lookedUp?: UserCredential | undefined;
+  /** A password that somebody else has taken from it; it goes before all that is stored. */
+  readonly typed?: UserCredential | undefined;
+}
+
 /** How a server is opened for one client alone. */
-export interface PrivateServer {
+export interface PrivateServer extends ServerSecrets {
   readonly replication: Exclude<Replication, "none">;
   /** The client's, besides user and database; they go before those of the configuration. */
   readonly startupParameters: ReadonlyMap<string, string>;
-  /** As for `poolFor()`. */
-  readonly lookedUp?: UserCredential | undefined;
+}
+
+/** A password that was typed. */
+interface TypedSecret {
+  readonly credential: UserCredential;
+  /** What was stored for the user at that time: anything newer goes before it. */
+  readonly stored: UserCredential | undefined;
 }
 
 /** What is other in a pool that clients do not share. */
@@ -106,6 +119,8 @@ export class ServerPools {
   readonly #lookUps = new PoolRegistry<ServerPool>();
   /** What was looked up of a pool's user, for as long as there is the pool. */
   readonly #lookedUp = new WeakMap<ServerPool, UserCredential>();
+  /** The last one that was right, likewise. */
+  readonly #typed = new WeakMap<ServerPool, TypedSecret>();
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
 
@@ -126,17 +141,17 @@ export class ServerPools {
 
   /**
    * The pool for a client; made if there is none.
-   * @param lookedUp What the client proved to know, if that was looked up: its servers log in by it.
+   * @param secrets What its servers log in by.
    * @throws {PgError} If there is no such database, or no user for its servers.
    */
-  poolFor(user: string, database: string, lookedUp?: UserCredential): ServerPool {
+  poolFor(user: string, database: string, secrets: ServerSecrets = {}): ServerPool {
     const serverUser = this.#serverUserFor(user, database);
     const pool = this.registry.findOrMake(
       database,
       serverUser,
       () => this.#makePool(serverUser, database),
     );
-    this.#noteLookedUp(pool, lookedUp);
+    this.#note(pool, secrets);
     return pool;
   }
 
@@ -174,7 +189,7 @@ export class ServerPools {
       ...own,
       rules: RULES_FOR_ONE,
     });
-    this.#noteLookedUp(pool, own.lookedUp);
+    this.#note(pool, own);
     return pool;
   }
 
@@ -249,9 +264,18 @@ export class ServerPools {
   }
 
   /** A forced user's servers log in by what the configuration says of that user, and nothing else. */
-  #noteLookedUp(pool: ServerPool, credential: UserCredential | undefined): void {
-    const config = this.#options.live.databaseConfig(pool.database);
-    if (credential === undefined || config?.user !== undefined) return;
+  #note(pool: ServerPool, { lookedUp, typed }: ServerSecrets): void {
+    const { live } = this.#options;
+    if (live.databaseConfig(pool.database)?.user !== undefined) return;
+    if (lookedUp !== undefined) this.#noteLookedUp(pool, lookedUp);
+    if (typed === undefined) return;
+    const before = this.#typed.get(pool)?.credential;
+    // It has keys that were derived for servers.
+    const credential = before?.isSameAs(typed) === true ? before : typed;
+    this.#typed.set(pool, { credential, stored: live.credentials.get(pool.user) });
+  }
+
+  #noteLookedUp(pool: ServerPool, credential: UserCredential): void {
     const before = this.#lookedUp.get(pool);
     // By trust or peer nobody shows keys: those that another login of the user has shown still count.
     if (before?.scramKeys !== undefined && before.isSameAs(credential)) return;
@@ -373,7 +397,11 @@ export class ServerPools {
     const listed = this.#options.live.credentials.get(pool.user);
     // Who looks up is no client: a password for the forced user is not its own.
     if (this.isForLookUps(pool)) return listed;
-    if (config?.user === undefined) return listed ?? this.#lookedUp.get(pool);
+    if (config?.user === undefined) {
+      const typed = this.#typed.get(pool);
+      if (typed !== undefined && typed.stored === listed) return typed.credential;
+      return listed ?? this.#lookedUp.get(pool);
+    }
     // A reload may have forced the very user whose clients were looked up: that does not count.
     return config.password === undefined ? listed : new UserCredential(pool.user, config.password);
   }

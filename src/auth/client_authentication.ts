@@ -32,6 +32,7 @@ import type { UserCredential } from "./credential.ts";
 import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
 import { mockChallenge, mockSalt, SALT_BYTES, type UserLooks } from "./mock_challenge.ts";
+import type { OutsideMethod, PasswordDecision } from "./outside_method.ts";
 import { preparePassword } from "./saslprep.ts";
 import {
   decodeBase64,
@@ -64,6 +65,7 @@ import {
  * What is demanded of a client; of "peer" and "cert", its part is done, and only the user must exist.
  */
 export type ClientAuthenticationMethod =
+  | OutsideMethod
   | "any"
   | "trust"
   | "plain"
@@ -79,6 +81,8 @@ export const PEER_REJECTED = "unix socket login rejected";
 export type AuthStep =
   /** Send `message` and give the next 'p' message to `receive`. */
   | { readonly kind: "challenge"; readonly message: Uint8Array }
+  /** Ask whether this password is right, and give the answer to `conclude`. Not for messages. */
+  | { readonly kind: "outside"; readonly method: OutsideMethod; readonly password: string }
   /** The client is in. Send `message`, if any, and then AuthenticationOk. */
   | { readonly kind: "accepted"; readonly message: Uint8Array | undefined }
   /** Send `error` and close. `reason` is for the log, and may say more than the client is told. */
@@ -126,6 +130,8 @@ interface ProofState {
 type State =
   | { readonly kind: "new" }
   | { readonly kind: "password" }
+  | { readonly kind: "outsidePassword"; readonly method: OutsideMethod }
+  | { readonly kind: "outside"; readonly method: OutsideMethod }
   | { readonly kind: "md5"; readonly salt: Uint8Array }
   | { readonly kind: "saslInitial" }
   | { readonly kind: "saslFirst"; readonly isPlus: boolean }
@@ -149,6 +155,12 @@ export class ClientAuthentication {
   start(): AuthStep {
     assert(this.#state.kind === "new", "An exchange is started once");
     const method = this.#options.method;
+    if (typeof method === "object") {
+      return this.#challenge(
+        { kind: "outsidePassword", method },
+        authenticationCleartextPassword(),
+      );
+    }
     switch (method) {
       case "any":
         return this.#accept();
@@ -185,11 +197,25 @@ export class ClientAuthentication {
     }
   }
 
+  /** Takes the answer that a step of kind "outside" asked for. */
+  conclude(decision: PasswordDecision): AuthStep {
+    const state = this.#state;
+    assert(state.kind === "outside", "Nobody was asked");
+    this.#state = { kind: "ended" };
+    const { kind } = state.method;
+    if (decision.kind === "wrong") return rejectOutside(kind, decision.why);
+    // A user who is not known here has been asked about like one who is.
+    const isKnown = kind === "pam" || this.#credential !== undefined;
+    return isKnown ? this.#accept() : rejectOutside(kind, "no such user");
+  }
+
   #step(state: State, body: Uint8Array): AuthStep | Promise<AuthStep> {
     if (body.length > MAX_BODY_BYTES) throw new ProtocolError("password too long");
     switch (state.kind) {
       case "password":
         return this.#checkPassword(body);
+      case "outsidePassword":
+        return this.#passOn(body, state.method);
       case "md5":
         return this.#checkMd5(body, state.salt);
       case "saslInitial":
@@ -199,6 +225,7 @@ export class ClientAuthentication {
       case "saslFinal":
         return this.#checkProof(state, parseClientFinal(body));
       case "new":
+      case "outside":
       case "ended":
         throw new ProtocolError("unexpected password message");
       default:
@@ -267,6 +294,18 @@ export class ClientAuthentication {
     // The stored ServerKey stands for the derived one: it is what the server itself signs with.
     credential.learnScramKeys({ ...keys, serverKey: verifier.serverKey });
     return this.#accept();
+  }
+
+  // --- somebody else says whether it is right ---
+
+  #passOn(body: Uint8Array, method: OutsideMethod): AuthStep {
+    const bytes = readPasswordBytes(body);
+    // To a directory a name without a password is nobody, who may well be let in.
+    if (bytes.length === 0) return rejectEmpty();
+    const password = utf8Text(bytes);
+    if (password === undefined) return rejectOutside(method.kind, "the password is not UTF-8");
+    this.#state = { kind: "outside", method };
+    return { kind: "outside", method, password };
   }
 
   // --- md5 ---
@@ -422,6 +461,12 @@ function reject(error: PgError, why?: string): AuthStep {
   return { kind: "rejected", error, reason };
 }
 
+/** PgBouncer's words. */
+function rejectOutside(kind: OutsideMethod["kind"], why: string): AuthStep {
+  const text = `${kind.toUpperCase()} authentication failed`;
+  return reject(new PgError(SQLSTATE.invalidAuthorizationSpecification, text), why);
+}
+
 function rejectEmpty(): AuthStep {
   return reject(new PgError(SQLSTATE.invalidPassword, "empty password returned by client"));
 }
@@ -458,6 +503,14 @@ function rejectMalformed(state: State, error: ProtocolError): AuthStep {
   const text = isSasl ? "SASL authentication failed" : error.message;
   const fields = isSasl ? { detail: error.message } : {};
   return reject(new PgError(SQLSTATE.protocolViolation, text, fields), fields.detail);
+}
+
+function utf8Text(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 function toBytes(value: string | Uint8Array): Uint8Array {

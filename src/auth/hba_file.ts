@@ -11,9 +11,12 @@ import {
   type HbaMethod,
   type HbaRule,
   HbaRules,
+  PAM_SERVICE,
 } from "./hba_rules.ts";
+import { hideValue } from "../base/hidden_value.ts";
 import { isMapped } from "../base/ip_address.ts";
 import { parseIp, parsePrefix } from "./ip_range.ts";
+import { isLdapOption, LDAP_SECRET_OPTION, readLdapOptions } from "./ldap_options.ts";
 import {
   readRules,
   RuleError,
@@ -38,9 +41,7 @@ const MISSING_METHODS: Readonly<Record<string, string>> = {
   bsd: "it is not supported",
   gss: "GSSAPI is not supported",
   ident: "asking an ident server is not supported; over a unix socket it means peer",
-  ldap: "it is not built in yet",
   oauth: "it is not supported",
-  pam: "it is not built in yet",
   radius: "it is not supported",
   sspi: "it is not supported",
 };
@@ -67,10 +68,11 @@ function readHbaLine(line: RuleLine): HbaRule {
   const users = fields.list("the users").map(readUser);
   const address = connection === "local" ? undefined : readAddress(fields);
   const methodName = fields.one("the authentication method").text;
-  const options = readOptions(fields.rest());
+  const options = readOptions(methodName, fields.rest());
   const method = readMethod(methodName, { connection, options });
   const clientCert = readClientCert(method, { connection, options });
-  const { file, text } = line;
+  const { file } = line;
+  const text = hideValue(LDAP_SECRET_OPTION, line.text);
   return {
     ...{ file, line: line.line, text },
     ...{ connection, databases, users, address, method, clientCert },
@@ -154,11 +156,17 @@ function readAddress(fields: FieldReader): HbaAddress {
 }
 
 /** `name=value`; the last of a name counts. */
-function readOptions(tokens: readonly RuleToken[]): ReadonlyMap<string, string> {
+function readOptions(
+  method: string,
+  tokens: readonly RuleToken[],
+): ReadonlyMap<string, string> {
   const options = new Map<string, string>();
   for (const { text } of tokens) {
     const at = text.indexOf("=");
-    if (at < 0) throw new RuleError(`Authentication option not in name=value format: ${text}`);
+    if (at < 0) {
+      const shown = shownOption(method, text);
+      throw new RuleError(`Authentication option not in name=value format: ${shown}`);
+    }
     options.set(text.slice(0, at), text.slice(at + 1));
   }
   return options;
@@ -190,6 +198,10 @@ function readMethod(name: string, { connection, options }: LineParts): HbaMethod
         throw new RuleError("cert authentication is only supported on hostssl connections");
       }
       return { kind, map: options.get("map") || undefined };
+    case "ldap":
+      return { kind, options: readLdapOptions(options) };
+    case "pam":
+      return { kind, service: readPamService(options) };
   }
   if (Object.hasOwn(MISSING_METHODS, kind)) {
     throw new RuleError(`Method "${name}" cannot be used: ${MISSING_METHODS[kind]}`);
@@ -197,14 +209,39 @@ function readMethod(name: string, { connection, options }: LineParts): HbaMethod
   throw new RuleError(`Invalid authentication method "${name}"`);
 }
 
+function readPamService(options: ReadonlyMap<string, string>): string {
+  const service = options.get("pamservice") ?? PAM_SERVICE;
+  // It names a file in /etc/pam.d.
+  if (/^[a-z0-9_][a-z0-9_.-]*$/i.test(service)) return service;
+  throw new RuleError(`Invalid pamservice "${service}"`);
+}
+
+/** What is no option of LDAP may be the rest of a password, behind a comma or a blank. */
+function shownOption(method: string, text: string): string {
+  return method === "ldap" && !/^ldap[a-z]+$/.test(text) ? "(not shown)" : `"${text}"`;
+}
+
+/** The methods that options go with, but for those of LDAP. */
+const METHODS_OF: Readonly<Record<string, readonly string[]>> = {
+  map: ["peer", "cert"],
+  pamservice: ["pam"],
+  pam_use_hostname: ["pam"],
+};
+
 function checkOptions(method: string, { connection, options }: LineParts): void {
   // What is said of the method matters more.
   if (Object.hasOwn(MISSING_METHODS, method)) return;
   for (const [name, value] of options) {
+    const methods = isLdapOption(name) ? ["ldap"] : METHODS_OF[name];
+    if (methods !== undefined && !methods.includes(method)) {
+      throw new RuleError(
+        `Option "${name}" goes with ${methods.join(" and ")}, not with ${method}`,
+      );
+    }
     switch (name) {
-      case "map":
-        if (method === "peer" || method === "cert") break;
-        throw new RuleError(`Option "map" goes with peer and cert, not with ${method}`);
+      case "pam_use_hostname":
+        if (value === "0") break;
+        throw new RuleError('Option "pam_use_hostname" cannot be kept: names are not looked up');
       case "clientcert":
       case "clientname":
         if (connection !== "hostssl") {
@@ -213,7 +250,8 @@ function checkOptions(method: string, { connection, options }: LineParts): void 
         checkName(name, value);
         break;
       default:
-        throw new RuleError(`Unknown authentication option "${name}"`);
+        if (methods !== undefined) break;
+        throw new RuleError(`Unknown authentication option ${shownOption(method, name)}`);
     }
   }
 }

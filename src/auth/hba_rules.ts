@@ -5,11 +5,13 @@
  */
 
 import { type IpAddress, type IpRange, isInRange, onlyAddress } from "../base/ip_address.ts";
+import type { OutsideMethod } from "./outside_method.ts";
 import { isMeant, type NameRule } from "./rule_names.ts";
 
 /** What a rule demands of those it matches. One place acts upon it: `LoginRules` in `app/`. */
 export type HbaMethod =
   | { readonly kind: "trust" | "reject" | "password" | "md5" | "scram-sha-256" }
+  | OutsideMethod
   /** `map`: name of an ident map; undefined: the names are the same. */
   | { readonly kind: "peer" | "cert"; readonly map: string | undefined };
 
@@ -17,6 +19,9 @@ export type HbaMethod =
 export function mapOf(method: HbaMethod): string | undefined {
   return "map" in method ? method.map : undefined;
 }
+
+/** The service that PAM is asked as unless another is named; PgBouncer's. */
+export const PAM_SERVICE = "pgbouncer";
 
 /** What the field of databases may hold. */
 export type DatabaseRule = NameRule | { readonly kind: "all" | "sameuser" | "replication" };
@@ -34,7 +39,7 @@ export interface HbaRule {
   readonly file: string;
   /** Counted from 1. */
   readonly line: number;
-  /** As it is written. */
+  /** As it is written, but for secrets. */
   readonly text: string;
   readonly connection:
     | "local"

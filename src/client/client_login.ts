@@ -5,12 +5,15 @@
 
 import type { Random } from "../base/random.ts";
 import {
+  type AuthStep,
   ClientAuthentication,
   type ClientAuthenticationMethod,
 } from "../auth/client_authentication.ts";
-import type { UserCredential } from "../auth/credential.ts";
+import { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { UserLooks } from "../auth/mock_challenge.ts";
+import type { OutsideQuestion, PasswordDecision } from "../auth/outside_method.ts";
+import { Secret } from "../base/secret.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
@@ -62,6 +65,14 @@ export interface Admission {
   readonly begin?: () => void;
 }
 
+/** What a client has proved who it is by. */
+export interface LoginProof {
+  /** What is known of its user; it has been shown to know that, if it had to. */
+  readonly known: UserCredential | undefined;
+  /** The password that it has typed, and that somebody else has taken. */
+  readonly typed: UserCredential | undefined;
+}
+
 /** What a login asks of the rest of the pooler. */
 export interface LoginDesk {
   readonly random: Random;
@@ -92,6 +103,14 @@ export interface LoginDesk {
    * @throws {PgError} If that cannot be found out.
    */
   credentialOf(user: string, database: string): UserCredential | CredentialWait | undefined;
+  /**
+   * Has somebody else say whether a client's password is right; undefined if the client has left.
+   * @throws {PgError} If nobody can say.
+   */
+  askOutside(
+    client: ClientSession,
+    question: Pick<OutsideQuestion, "method" | "password">,
+  ): Promise<PasswordDecision | undefined>;
   /** How users of a database look in a login; unknown ones are asked likewise. */
   looksFor(database: string): UserLooks;
   /** A client did not know the secret that was found for it. */
@@ -101,15 +120,15 @@ export interface LoginDesk {
   /** Whether the process behind a unix socket may be `user` without a password. */
   isOwnProcess(client: ClientSession, user: string): boolean;
   /**
-   * The pool for a client that has proved who it is, by `credential` if it had to.
+   * The pool for a client that has proved who it is.
    * @throws {PgError} If there is no such database, or the client may not have it.
    */
-  poolFor(intent: ClientIntent, credential: UserCredential | undefined): ServerPool;
+  poolFor(intent: ClientIntent, proof: LoginProof): ServerPool;
   /**
    * A pool for one client that replicates and has proved who it is; it goes with the client.
    * @throws {PgError} As `poolFor()`, or if there are too many of them.
    */
-  openOwnPool(intent: ClientIntent, credential: UserCredential | undefined): ServerPool;
+  openOwnPool(intent: ClientIntent, proof: LoginProof): ServerPool;
   /** Serves a client from a pool. */
   openRelay(client: ClientSession, pool: ServerPool): Relay;
   /**
@@ -131,7 +150,9 @@ export class ClientLogin {
   readonly #desk: LoginDesk;
   readonly #input: LoginInput;
   /** What is known of the client's user. */
-  #credential: UserCredential | undefined;
+  #known: UserCredential | undefined;
+  /** The password it has typed, if somebody else took that. */
+  #typed: UserCredential | undefined;
   /** What ends the exchange on our side, and has not been sent yet: it goes out with what follows. */
   #lastWord: Uint8Array = NO_BYTES;
 
@@ -210,25 +231,18 @@ export class ClientLogin {
     // Before anything is looked up: who is rejected is not worth a query.
     let method = await this.#desk.methodFor(this.#client, intent);
     if (!this.#client.isOpen) return false;
-    const known = this.#desk.credentialOf(user, intent.database);
-    // Without a wait there is nothing to await: most users are known at once.
-    if (known instanceof CredentialWait) {
-      const before = this.#desk.settings();
-      this.#credential = await known.hold(this.#client);
+    const before = this.#desk.settings();
+    if (!await this.#findCredential(intent, method)) return false;
+    // That may have been long, and the rules of now may want more of the client, or nothing of it.
+    if (this.#desk.settings() !== before) {
+      method = await this.#desk.methodFor(this.#client, intent);
       if (!this.#client.isOpen) return false;
-      // That may have been long, and the rules of now may want more of the client, or nothing of it.
-      if (this.#desk.settings() !== before) {
-        method = await this.#desk.methodFor(this.#client, intent);
-      }
-    } else {
-      this.#credential = known;
     }
-    if (!this.#client.isOpen) return false;
     const settings = this.#desk.settings();
     const exchange = new ClientAuthentication({
       method,
       userName: user,
-      credential: this.#credential,
+      credential: this.#known,
       random,
       derivation,
       scramIterations: settings.scramIterations,
@@ -236,22 +250,35 @@ export class ClientLogin {
       looks: this.#desk.looksFor(intent.database),
       endPoint: this.#client.tlsLogin?.endPoint,
     });
+    return await this.#run(exchange);
+  }
+
+  /** Finds out what is known of the user. Returns whether the client is still there. */
+  async #findCredential(
+    { database, user }: ClientIntent,
+    method: ClientAuthenticationMethod,
+  ): Promise<boolean> {
+    // Whom PAM knows need not be known here.
+    if (typeof method === "object" && method.kind === "pam") return true;
+    const known = this.#desk.credentialOf(user, database);
+    // Without a wait there is nothing to await: most users are known at once.
+    this.#known = known instanceof CredentialWait ? await known.hold(this.#client) : known;
+    return this.#client.isOpen;
+  }
+
+  /** Returns whether the client proved who it is; false if it is gone. */
+  async #run(exchange: ClientAuthentication): Promise<boolean> {
     let step = exchange.start();
     const isAsked = step.kind === "challenge";
-    while (step.kind === "challenge") {
-      await this.#client.send(step.message);
-      const message = await this.#input.message();
-      if (message === undefined || !this.#client.isOpen) return false;
-      if (message.type === Frontend.Terminate) return false;
-      if (message.type !== Frontend.Password) {
-        throw new PgError(SQLSTATE.protocolViolation, "unknown pkt: a password was expected");
-      }
-      step = await exchange.receive(message.body);
+    while (step.kind === "challenge" || step.kind === "outside") {
+      const next = step.kind === "challenge"
+        ? await this.#ask(exchange, step.message)
+        : await this.#askOutside(exchange, step);
+      if (next === undefined || !this.#client.isOpen) return false;
+      step = next;
     }
     const refusal = step.kind === "rejected" ? step.reason : undefined;
-    if (refusal !== undefined && this.#credential !== undefined) {
-      this.#desk.noteMismatch(this.#credential);
-    }
+    if (refusal !== undefined && this.#known !== undefined) this.#desk.noteMismatch(this.#known);
     if (isAsked || refusal !== undefined) await this.#desk.holdAnswer(this.#client, refusal);
     if (step.kind === "rejected") {
       this.#client.end(step.reason, step.error);
@@ -262,13 +289,43 @@ export class ClientLogin {
     return true;
   }
 
+  /** What comes of the client's answer; undefined if it has left. */
+  async #ask(exchange: ClientAuthentication, challenge: Uint8Array): Promise<AuthStep | undefined> {
+    await this.#client.send(challenge);
+    const message = await this.#input.message();
+    if (message === undefined || !this.#client.isOpen) return undefined;
+    if (message.type === Frontend.Terminate) return undefined;
+    if (message.type !== Frontend.Password) {
+      throw new PgError(SQLSTATE.protocolViolation, "unknown pkt: a password was expected");
+    }
+    return await exchange.receive(message.body);
+  }
+
+  /** What comes of the answer of somebody else; undefined if the client has left. */
+  async #askOutside(
+    exchange: ClientAuthentication,
+    { method, password }: AuthStep & { readonly kind: "outside" },
+  ): Promise<AuthStep | undefined> {
+    const decision = await this.#desk.askOutside(this.#client, { method, password });
+    if (decision === undefined) return undefined;
+    if (decision.kind === "right") {
+      this.#typed = new UserCredential(this.#client.user!, new Secret(password));
+    }
+    return exchange.conclude(decision);
+  }
+
+  /** What servers of the client's pool log in by. */
+  #proof(): LoginProof {
+    return { known: this.#known, typed: this.#typed };
+  }
+
   async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
     if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
       return await this.#welcome(admission, { isLetIn: false });
     }
-    const pool = this.#desk.poolFor(intent, this.#credential);
+    const pool = this.#desk.poolFor(intent, this.#proof());
     this.#client.pool = pool;
     pool.clientCount += 1;
     const isWelcomeKnown = pool.welcome !== undefined;
@@ -290,7 +347,7 @@ export class ClientLogin {
     if (intent.database === CONSOLE_DATABASE) {
       throw new PgError(SQLSTATE.featureNotSupported, "the console has nothing to replicate");
     }
-    const pool = this.#desk.openOwnPool(intent, this.#credential);
+    const pool = this.#desk.openOwnPool(intent, this.#proof());
     this.#client.pool = pool;
     pool.clientCount += 1;
     await this.#letIn();

@@ -60,6 +60,8 @@ export interface SettingSpec {
   readonly max?: number;
   /** Other names the file may use. */
   readonly aliases?: readonly string[];
+  /** Of a text like `name=value`, the name whose value is never printed. */
+  readonly hiddenPart?: string;
   /** Says what is wrong with an item of a `list`; undefined if nothing is. */
   readonly itemProblem?: (item: string) => string | undefined;
   /** Says what is wrong with a `text`; undefined if nothing is. */

@@ -4,12 +4,14 @@
  *
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
- * `client_tls_crl_file`, `count_session_features`, `io_engine`, `log_format`, `max_login_clients`,
+ * `auth_ldap_ca_file`, `client_tls_crl_file`, `count_session_features`, `io_engine`, `log_format`,
+ * `max_login_clients`,
  * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
  * `readiness_file`, `server_channel_binding`, `server_protocol`, `server_tls_crl_file`,
  * `server_tls_negotiation` and `warn_session_features` are Sluice's own.
  */
 
+import { hideValue } from "../base/hidden_value.ts";
 import { parseIpRange } from "../base/ip_address.ts";
 import {
   boolean,
@@ -39,8 +41,6 @@ import { formatValue, type SettingValue } from "./values.ts";
 
 /** The pool modes. */
 export const POOL_MODES = ["session", "transaction", "statement"] as const;
-
-const NO_METHOD = "this way to authenticate is not built in yet";
 
 const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
   pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
@@ -75,11 +75,6 @@ export const AUTH_TYPES = [
   "scram-sha-256",
   "peer",
 ] as const;
-
-const UNSUPPORTED_AUTH: Readonly<Record<string, ValueException>> = {
-  ldap: { status: "refused", why: NO_METHOD },
-  pam: { status: "refused", why: NO_METHOD },
-};
 
 const AUTH_QUERY =
   "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
@@ -134,11 +129,19 @@ export const POOLER_TABLE = [
     "auth_ident_file",
     "File of ident maps that HBA rules refer to; read at start and by RELOAD.",
   ),
-  later(optionalText("auth_ldap_options", "LDAP options for auth_type = ldap.")),
+  optionalText(
+    "auth_ldap_ca_file",
+    "File of authorities that LDAP servers' certificates are from; Sluice's own.",
+  ),
+  {
+    ...optionalText(
+      "auth_ldap_options",
+      "Where auth_type = ldap finds users: ldapserver=..., as in auth_hba_file.",
+    ),
+    hiddenPart: "ldapbindpasswd",
+  },
   text("auth_query", AUTH_QUERY, "Query that finds the secret of a user missing in auth_file."),
-  choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are.", {
-    exceptions: UNSUPPORTED_AUTH,
-  }),
+  choice("auth_type", AUTH_TYPES, "md5", "How clients prove who they are."),
   optionalText("auth_user", "Role that runs auth_query; without one no secret is looked up."),
   seconds(
     "autodb_idle_timeout",
@@ -438,10 +441,17 @@ export function showSettings(settings: Settings): ShownSetting[] {
   const values = settings as Readonly<Record<string, SettingValue>>;
   return SETTINGS.map((spec) => ({
     key: spec.name,
-    value: formatValue(spec, values[propertyOf(spec)]),
+    value: shownValue(spec, values[propertyOf(spec)]),
     default: spec.default,
     changeable: spec.reloadable ? "yes" : "no",
   }));
+}
+
+function shownValue(spec: SettingSpec, value: SettingValue): string | undefined {
+  const text = formatValue(spec, value);
+  return spec.hiddenPart === undefined || text === undefined
+    ? text
+    : hideValue(spec.hiddenPart, text);
 }
 
 const LOAD_BALANCE = ["round-robin", "disable"] as const;

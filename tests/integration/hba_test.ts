@@ -151,8 +151,44 @@ m nobody all
   },
 ];
 
-/** Each with whether PostgreSQL takes it; Sluice takes none of them, but those marked "taken". */
-const LINES: readonly (readonly [line: string, postgres: "bad" | "good" | "taken"])[] = [
+/** A line, with whether PostgreSQL takes it; Sluice takes none of them, but those marked "taken". */
+type Line = readonly [line: string, postgres: "bad" | "good" | "taken"];
+
+/** Of LDAP and PAM, which not every PostgreSQL was built with. */
+const OUTSIDE_LINES: readonly Line[] = [
+  ["host all all all ldap ldapserver=x", "bad"],
+  ["host all all all ldap ldapserver=x ldapsuffix=@y", "taken"],
+  ["host all all all ldap ldapserver=x ldapsuffix=@y ldapbasedn=z", "bad"],
+  ["host all all all ldap ldapserver=x ldapport=y ldapsuffix=@y", "bad"],
+  ["host all all all ldap ldapserver=x ldapbasedn=z ldapsearchattribute=a", "taken"],
+  ["host all all all ldap ldapserver=x ldapbasedn=z ldapsearchfilter=(a=$username)", "taken"],
+  ["host all all all ldap ldapserver=x ldapbasedn=z ldapsearchfilter=(a=b)", "good"],
+  [
+    "host all all all ldap ldapserver=x ldapbasedn=z ldapsearchattribute=a ldapsearchfilter=(a=$username)",
+    "bad",
+  ],
+  ['host all all all ldap ldapserver="x y" ldapbasedn="a=b, c=d" "ldapprefix=z"', "bad"],
+  ['host all all all ldap ldapserver="x y" "ldapprefix=a b" ldapsuffix="c d"', "taken"],
+  ["host all all all ldap ldapserver=x ldapbasedn=z ldapbinddn=a", "good"],
+  ["host all all all ldap ldapserver=x ldaptls=maybe ldapsuffix=@y", "good"],
+  ["host all all all ldap ldapserver=x ldapscheme=ldaps ldaptls=1 ldapsuffix=@y", "good"],
+  ['host all all all ldap ldapurl="ldap://x/dc=y?uid?sub"', "taken"],
+  ['host all all all ldap ldapurl="ldaps://x:1/dc=y"', "taken"],
+  ['host all all all ldap ldapurl="http://x/dc=y?uid?sub"', "bad"],
+  ['host all all all ldap ldapurl="ldap://x/dc=y?uid?tree"', "bad"],
+  ['host all all all ldap ldapurl="ldap://x/dc=y" ldapprefix=z', "bad"],
+  ["host all all all ldap ldapsuffix=@y", "good"],
+  ["host all all all ldap ldapserver=x ldapsuffix=@y map=m", "bad"],
+  ["host all all all md5 ldapserver=x", "bad"],
+  ["host all all all pam", "taken"],
+  ["local all all pam pamservice=x", "taken"],
+  ["host all all all pam pam_use_hostname=0", "taken"],
+  ["host all all all pam pam_use_hostname=1", "good"],
+  ["host all all all md5 pamservice=x", "bad"],
+];
+
+/** Of everything else. */
+const LINES: readonly Line[] = [
   ["local all all trust", "taken"],
   ["locl all all trust", "bad"],
   ['"local" all all "trust"', "taken"],
@@ -342,20 +378,26 @@ Deno.test({
     await using postgres = await startPostgres({ flavour: "debian", conf: CONF });
     await prepare(postgres);
     await compare(postgres, SETUPS);
+    await compareFaults(postgres, OUTSIDE_LINES);
   },
 });
 
 Deno.test("HBA rules are bad where PostgreSQL finds them bad, and where Sluice cannot keep them", async () => {
   await using postgres = await startPostgres();
+  await compareFaults(postgres, LINES);
+});
+
+/** Asserts that both find the faults that the lines are said to have. */
+async function compareFaults(postgres: Postgres, lines: readonly Line[]): Promise<void> {
   const dir = join(postgres.socketDir, "data");
-  const text = LINES.map(([line]) => `${line}\n`).join("");
+  const text = lines.map(([line]) => `${line}\n`).join("");
   await writeFiles(dir, { "pg_hba.conf": text });
   const rows = await postgres.sql(
     "select distinct line_number from pg_hba_file_rules where error is not null order by 1",
   );
   const linesThat = (wanted: (verdict: string) => boolean) =>
-    LINES.flatMap(([line, verdict], at) => wanted(verdict) ? [`${at + 1}: ${line}`] : []);
-  const shown = (line: number) => `${line}: ${LINES[line - 1]?.[0]}`;
+    lines.flatMap(([line, verdict], at) => wanted(verdict) ? [`${at + 1}: ${line}`] : []);
+  const shown = (line: number) => `${line}: ${lines[line - 1]?.[0]}`;
   assert.deepEqual(
     rows.map(({ line_number }) => shown(Number(line_number))),
     linesThat((verdict) => verdict === "bad"),
@@ -367,7 +409,7 @@ Deno.test("HBA rules are bad where PostgreSQL finds them bad, and where Sluice c
     linesThat((verdict) => verdict !== "taken"),
     "Sluice",
   );
-});
+}
 
 Deno.test("Ident maps are bad where PostgreSQL finds them bad", async () => {
   const lines: readonly (readonly [string, "bad" | "good" | "taken"])[] = [

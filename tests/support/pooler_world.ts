@@ -8,6 +8,7 @@
 
 import assert from "node:assert/strict";
 import { Pooler } from "../../src/app/pooler.ts";
+import type { AskPam, LdapConnectors } from "../../src/app/ask_outside.ts";
 import { loadAuthRules } from "../../src/app/auth_rules.ts";
 import type { SystemUserOf } from "../../src/app/login_rules.ts";
 import type { LoadedConfig } from "../../src/app/live_config.ts";
@@ -50,6 +51,10 @@ export interface WorldOptions {
   readonly verbosity?: number;
   /** Names of the system's users by number; without it the system cannot be asked. */
   readonly systemUserOf?: SystemUserOf;
+  /** Connects to LDAP directories. */
+  readonly ldapConnectors?: LdapConnectors;
+  /** Asks PAM. */
+  readonly askPam?: AskPam;
   /** Further sections, in place of the world's own databases and users. */
   readonly sections?: string;
   readonly postgres?: Partial<Omit<FakePostgresOptions, "network" | "random">>;
@@ -159,6 +164,8 @@ export class PoolerWorld implements AsyncDisposable {
       load: () => Promise.resolve(loaded),
       ownUid: 1000,
       ...(options.systemUserOf === undefined ? {} : { systemUserOf: options.systemUserOf }),
+      ...(options.ldapConnectors === undefined ? {} : { ldapConnectors: options.ldapConnectors }),
+      askPam: options.askPam,
       hostSecret: options.hostSecret,
       readTlsFile: (path) => {
         const bytes = options.tlsFiles?.[path];

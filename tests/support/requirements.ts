@@ -6,9 +6,13 @@
 
 import { delimiter, join } from "node:path";
 import { hasDebianPostgres } from "../../scripts/embedded_postgres.ts";
+import { SLAPD } from "./slapd.ts";
 
-/** A program found by PATH, or Debian's PostgreSQL 15 server. */
-export type Need = "psql" | "pgbench" | "postgresql-15";
+/**
+ * A program found by PATH, Debian's PostgreSQL 15 server or LDAP server, or `/etc/pam.d` to put services
+ * for PAM into.
+ */
+export type Need = "psql" | "pgbench" | "openssl" | "postgresql-15" | "slapd" | "pam.d";
 
 /** Whether a test that needs all of these has to be ignored here. */
 export function isMissing(...needs: readonly Need[]): boolean {
@@ -28,6 +32,8 @@ export function canListen(hostname: string): boolean {
 
 function isHere(need: Need): boolean {
   if (need === "postgresql-15") return hasDebianPostgres();
+  if (need === "pam.d") return Deno.uid() === 0 && isFile("/etc/pam.d/other");
+  if (need === "slapd") return isFile(SLAPD);
   const folders = (Deno.env.get("PATH") ?? "").split(delimiter);
   return folders.some((folder) => isFile(join(folder, need)));
 }

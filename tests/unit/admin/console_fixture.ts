@@ -517,6 +517,7 @@ export class ConsoleFixture implements ConsoleContext {
           : undefined,
       noteMismatch: () => {},
       isOwnProcess: (_client, user) => user === "pgbouncer",
+      askOutside: refuse,
       poolFor: refuse,
       openOwnPool: refuse,
       openRelay: refuse,

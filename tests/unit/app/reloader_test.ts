@@ -260,7 +260,7 @@ Deno.test("auth_file is read anew when it changes, and only then; what was SET s
 });
 
 Deno.test("the rules stay in force when auth_file is read anew", async () => {
-  const rules = new AuthRules((await hbaOf("local all all trust")).rules);
+  const rules = new AuthRules({ hba: (await hbaOf("local all all trust")).rules });
   const files = {
     "config.toml":
       '[pooler]\nauth_file = "users.txt"\nauth_type = "hba"\nauth_hba_file = "hba.conf"\n',

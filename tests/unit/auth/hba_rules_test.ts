@@ -107,11 +107,11 @@ local all all reject`;
 
 Deno.test("readHbaFile() names every bad line at once, by file and number", async () => {
   const { errors } = await hbaOf(
-    "local all all ldap\ninclude more\nhost all all host.example.org md5\n\nlocal all samegroup\n",
+    "local all all ldap ldapserver=x\ninclude more\nhost all all host.example.org md5\n\nlocal all samegroup\n",
     { more: "local all all constructor\nlocal all all trust" },
   );
   assert.deepEqual(errors.map(String), [
-    'hba.conf:1: Method "ldap" cannot be used: it is not built in yet',
+    'hba.conf:1: authentication method "ldap" requires argument "ldapbasedn", "ldapprefix", or "ldapsuffix" to be set',
     'hba.conf:3: "host.example.org" is no IP address; host names are not supported',
     "hba.conf:5: The line ends before the authentication method",
     'more:1: Invalid authentication method "constructor"',

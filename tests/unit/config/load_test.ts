@@ -248,18 +248,6 @@ Deno.test("loadConfig() reports a file that cannot be read", async () => {
   ]);
 });
 
-Deno.test("loadConfig() refuses settings that would weaken security if they were ignored", async () => {
-  const settings = ["ldap", "pam"].map((type) => `auth_type = "${type}"`);
-  for (const setting of settings) {
-    const errors = await errorsOf(loadToml(`[pooler]\n${setting}`));
-    assert.equal(errors.length, 1, setting);
-    assert.match(
-      errors[0] ?? "",
-      /^config.toml:2: Cannot set "[a-z_]+"( to "[a-z-]+")?: .* yet,? ?/,
-    );
-  }
-});
-
 Deno.test("loadConfig() says what is missing for TLS with clients, and what is no version or curve", async () => {
   const problems = async (lines: string) => await errorsOf(loadToml(`[pooler]\n${lines}`));
   const files = 'client_tls_cert_file = "a"\nclient_tls_key_file = "b"\n';

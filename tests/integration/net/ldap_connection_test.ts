@@ -1,0 +1,138 @@
+/** What a connection to a directory takes from whom: beside what `ldap_test.ts` sees of slapd. */
+
+import assert from "node:assert/strict";
+import { ldapConnector } from "../../../src/net/ldap_connection.ts";
+import { eventTurn } from "../../support/event_turn.ts";
+import { eventually } from "../../support/eventually.ts";
+import { isMissing } from "../../support/requirements.ts";
+import { makeCertificates } from "../../support/slapd.ts";
+
+/** An answer of success, as BER: to an extended request, or to a bind. */
+function answerTo(id: number, tag: 0x78 | 0x61, diagnostic = ""): number[] {
+  const { length } = diagnostic;
+  const fields = [0x0a, 1, 0, 4, 0, 4, length, ...new TextEncoder().encode(diagnostic)];
+  return [0x30, 12 + length, 2, 1, id, tag, 7 + length, ...fields];
+}
+
+/** Where a short request has its number. */
+const ID_AT = 4;
+
+/**
+ * A server that answers StartTLS, and puts something behind that in plain text; within TLS it answers
+ * requests by `last`, given their number.
+ */
+class StartTlsServer implements AsyncDisposable {
+  bindCount = 0;
+  readonly #plain = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #secured: Deno.TlsListener;
+  readonly #served: Promise<unknown>;
+
+  constructor(
+    tls: { readonly cert: string; readonly key: string },
+    { behind, last }: { behind: readonly number[]; last: (id: number) => readonly number[] },
+  ) {
+    this.#secured = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...tls });
+    this.#served = Promise.all([this.#passOn(behind), this.#answer(last)]);
+  }
+
+  get port(): number {
+    return this.#plain.addr.port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#served;
+    this.#plain.close();
+    this.#secured.close();
+  }
+
+  async #passOn(behind: readonly number[]): Promise<void> {
+    using client = await this.#plain.accept();
+    const bytes = new Uint8Array(1_000);
+    await client.read(bytes);
+    await client.write(Uint8Array.of(...answerTo(bytes[ID_AT]!, 0x78), ...behind));
+    using inner = await Deno.connect({ hostname: "127.0.0.1", port: this.#secured.addr.port });
+    const quietly = () => {};
+    await Promise.all([
+      client.readable.pipeTo(inner.writable).catch(quietly),
+      inner.readable.pipeTo(client.writable).catch(quietly),
+    ]);
+  }
+
+  async #answer(last: (id: number) => readonly number[]): Promise<void> {
+    using secured = await this.#secured.accept();
+    const bytes = new Uint8Array(1_000);
+    for (;;) {
+      const count = await secured.read(bytes).catch(() => null);
+      if (count === null) return;
+      this.bindCount += 1;
+      await secured.write(Uint8Array.from(last(bytes[ID_AT]!)));
+    }
+  }
+}
+
+/** What becomes of binds, each at a server that does as it is told there. */
+async function bindOutcomes(
+  servers: readonly ConstructorParameters<typeof StartTlsServer>[1][],
+): Promise<string[]> {
+  const dir = await Deno.makeTempDir({ prefix: "sluice-ldap-" });
+  try {
+    await makeCertificates(dir);
+    const [cert = "", key = "", authority] = await Promise.all(
+      ["server.pem", "server.key", "ca.pem"].map((name) => Deno.readTextFile(`${dir}/${name}`)),
+    );
+    const outcomes: string[] = [];
+    for (const answers of servers) {
+      await using server = new StartTlsServer({ cert, key }, answers);
+      const isAnswered = answers.behind.length === 0;
+      outcomes.push(await bindOutcome(server, { authority: authority!, isAnswered }));
+    }
+    return outcomes;
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** "bound" or "failed": without an answer the connection is closed a moment after the server's words. */
+async function bindOutcome(
+  server: StartTlsServer,
+  { authority, isAnswered }: { authority: string; isAnswered: boolean },
+): Promise<string> {
+  const abort = new AbortController();
+  const to = { host: "localhost", port: server.port };
+  const { signal } = abort;
+  const connection = await ldapConnector(authority)(to, { protection: "starttls", signal });
+  const bound = connection.bind("cn=ada", "x").then(() => "bound", () => "failed");
+  await eventually("the bind has been answered", () => server.bindCount > 0);
+  if (isAnswered) await bound;
+  for (let i = 0; i < TURNS; i += 1) await eventTurn();
+  abort.abort();
+  return await bound;
+}
+
+/** Rounds of the event loop, far more than a few bytes need. */
+const TURNS = 100;
+
+const ignore = isMissing("openssl");
+
+Deno.test({
+  name: "over StartTLS a bind is answered by what comes within TLS",
+  ignore,
+  async fn() {
+    const last = (id: number) => answerTo(id, 0x61);
+    assert.deepEqual(await bindOutcomes([{ behind: [], last }]), ["bound"]);
+  },
+});
+
+Deno.test({
+  name: "over StartTLS what somebody in between says before TLS is no answer to a bind",
+  ignore,
+  async fn() {
+    // The byte that is missing is the first that the server says.
+    const last = () => [0x30];
+    const ids = [1, 2, 3, 4, 5];
+    const parts = ids.map((id) => answerTo(id, 0x61, "0").slice(0, -1));
+    const wholes = ids.flatMap((id) => answerTo(id, 0x61));
+    const outcomes = await bindOutcomes([...parts, wholes].map((behind) => ({ behind, last })));
+    assert.deepEqual(outcomes, outcomes.map(() => "failed"));
+  },
+});
