@@ -4,8 +4,9 @@
  */
 
 import { Buffer } from "node:buffer";
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { checkServerIdentity } from "node:tls";
+import { readCertificateFiles } from "../../src/net/pem_files.ts";
 import {
   TLS_PROTOCOL,
   type TlsContext,
@@ -21,8 +22,6 @@ const TODAY = new Date("2030-01-01T00:00:00Z");
 
 /** Links from a certificate to its authority, at most. */
 const MAX_CHAIN = 8;
-
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Lists of ciphers and curves with this in them are refused, as a library does that knows none. */
 const UNKNOWN_NAME = "nonsense";
@@ -60,9 +59,9 @@ export class SimTlsContext implements TlsContext {
     // The key may be wiped by the caller, and is needed for nothing more.
     this.options = { ...options, key: undefined };
     this.protocols = manner.protocols;
-    this.chain = certificatesIn(options.certificateChain, "certificate");
-    this.#authorities = certificatesIn(options.authorities, "authorities");
-    checkKey(options, this.chain[0]);
+    const { authorities, chain } = readCertificateFiles(options);
+    this.chain = chain;
+    this.#authorities = authorities;
     checkLists(options);
   }
 
@@ -120,31 +119,6 @@ export function nameFault(leaf: X509Certificate, name: string): string | undefin
 function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
   return authority.ca && certificate.checkIssued(authority) &&
     certificate.verify(authority.publicKey);
-}
-
-function certificatesIn(pem: Uint8Array | undefined, what: string): X509Certificate[] {
-  if (pem === undefined) return [];
-  const parts = Buffer.from(pem).toString().match(PEM_CERTIFICATE) ?? [];
-  if (parts.length === 0) throw new TlsSetupError(`There is no certificate in the ${what}`);
-  try {
-    return parts.map((part) => new X509Certificate(part));
-  } catch {
-    throw new TlsSetupError(`There is a certificate in the ${what} that cannot be read`);
-  }
-}
-
-function checkKey({ key, peer }: TlsContextOptions, leaf: X509Certificate | undefined): void {
-  if (key === undefined || leaf === undefined) {
-    if (key === undefined && leaf === undefined && peer === "server") return;
-    throw new TlsSetupError("A certificate and its key are needed");
-  }
-  let isTheirs: boolean;
-  try {
-    isTheirs = leaf.checkPrivateKey(createPrivateKey(Buffer.from(key)));
-  } catch {
-    throw new TlsSetupError("The key cannot be read");
-  }
-  if (!isTheirs) throw new TlsSetupError("The key is not that of the certificate");
 }
 
 function checkLists(options: TlsContextOptions): void {

@@ -15,11 +15,11 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
-import { NoTls } from "../no_tls.ts";
 import { boundAddress, openListener } from "../open_listener.ts";
 import { unixAddress } from "../unix_socket.ts";
 import { acceptedConns } from "./accepted_conns.ts";
 import { PortableStream } from "./portable_stream.ts";
+import { PortableTls } from "./portable_tls.ts";
 
 /** Tells who is behind a unix socket. */
 export interface PeerCredentials {
@@ -40,7 +40,7 @@ export interface PortableNetworkOptions {
 
 /** Deno's own sockets as an I/O engine. */
 export class PortableNetwork implements Network {
-  readonly tls = new NoTls();
+  readonly tls = new PortableTls();
   readonly #options: PortableNetworkOptions;
 
   constructor(options: PortableNetworkOptions) {

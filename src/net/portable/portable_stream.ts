@@ -1,5 +1,5 @@
 /**
- * `ByteStream` over one of Deno's own connections.
+ * `ByteStream` over one of Deno's own connections, or over TLS on one.
  *
  * HOT PATH. Per chunk: one read, one write, their promises, and a view of the bytes written.
  */
@@ -9,9 +9,10 @@ import { nextTurn } from "../../base/turn.ts";
 import type { ByteStream, Endpoint, Look, Sink } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
 import { SinkHold } from "../sink_hold.ts";
-import { noHandshake } from "../no_tls.ts";
-import type { TlsHandshake } from "../tls.ts";
+import { type TlsHandshake, TlsHandshakeError, type TlsInUse, type TlsStart } from "../tls.ts";
 import { isConnectionEnd } from "./connection_end.ts";
+import { TlsTransport } from "./tls_transport.ts";
+import type { Transport } from "./transport.ts";
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
 const MAX_RECEIVE_BYTES = 65_536;
@@ -38,7 +39,8 @@ export class PortableStream implements ByteStream {
   readonly peerUid: number | undefined;
   readonly isUnix: boolean;
 
-  readonly #conn: Deno.Conn;
+  #transport: Transport;
+  #tls: TlsTransport | undefined;
   readonly #options: StreamOptions;
   #buffer: Uint8Array<ArrayBuffer>;
   #isClosed = false;
@@ -54,10 +56,10 @@ export class PortableStream implements ByteStream {
   #lastWrite: Promise<void> = Promise.resolve();
 
   constructor(
-    conn: Deno.Conn,
+    transport: Transport,
     { isUnix, local, options, peerUid, remote }: PortableStreamOptions,
   ) {
-    this.#conn = conn;
+    this.#transport = transport;
     this.#options = options;
     this.remote = remote;
     this.local = local;
@@ -66,12 +68,18 @@ export class PortableStream implements ByteStream {
     this.#buffer = new Uint8Array(Math.min(IDLE_RECEIVE_BYTES, options.receiveBytes));
   }
 
-  get tls(): undefined {
-    return undefined;
+  get tls(): TlsInUse | undefined {
+    return this.#tls?.inUse;
   }
 
-  startTls(): Promise<TlsHandshake> {
-    return noHandshake();
+  async startTls(start: TlsStart): Promise<TlsHandshake> {
+    if (this.#isClosed) throw new TlsHandshakeError("The connection is closed");
+    assert(this.#tls === undefined, "TLS is started once");
+    assert(!this.#isReading && this.#ahead === undefined, "Nobody reads");
+    this.#tls = new TlsTransport(this.#transport, start);
+    // From here on close() ends the handshake.
+    this.#transport = this.#tls;
+    return await this.#tls.shakeHands();
   }
 
   get isClosed(): boolean {
@@ -142,7 +150,7 @@ export class PortableStream implements ByteStream {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#conn[Symbol.dispose]();
+    this.#transport[Symbol.dispose]();
   }
 
   /** How many bytes came, 0 at the end for whatever reason. */
@@ -163,7 +171,7 @@ export class PortableStream implements ByteStream {
   /** Not an async function: every waiting connection would hold one more frame. */
   #readInto(buffer: Uint8Array<ArrayBuffer>): Promise<number> {
     this.#isReading = true;
-    return this.#conn.read(buffer).then(this.#onRead, this.#onReadError);
+    return this.#transport.read(buffer).then(this.#onRead, this.#onReadError);
   }
 
   readonly #onRead = (count: number | null): number => {
@@ -224,7 +232,7 @@ export class PortableStream implements ByteStream {
     try {
       let rest = bytes;
       while (rest.length > 0 && !this.#isClosed) {
-        const count = await this.#conn.write(rest);
+        const count = await this.#transport.write(rest);
         if (count === rest.length) break;
         rest = rest.subarray(count);
       }
@@ -240,6 +248,6 @@ export class PortableStream implements ByteStream {
   #closeWrite(): void {
     if (this.#isClosed) return;
     // The peer may have closed already; then there is nobody left to tell.
-    this.#conn.closeWrite().catch(() => this.close());
+    this.#transport.closeWrite().catch(() => this.close());
   }
 }

@@ -46,7 +46,8 @@ export function socketNetworkSuite(name: string, open: OpenEngine): void {
   listeningTests(name, open);
 }
 
-async function overTcp(open: OpenEngine): Promise<NetworkUnderTest> {
+/** Such an engine over loopback TCP. */
+export async function overTcp(open: OpenEngine): Promise<NetworkUnderTest> {
   const clock = new TurnClock();
   const engine = await open(clock);
   const cleanUp: (() => void)[] = [];

@@ -7,6 +7,7 @@ import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, toClients, toServers } from "../../support/tls_material.ts";
 import { readAll } from "./stream_pair.ts";
 import {
+  type BothEnds,
   outcomeOf,
   secure,
   shake,
@@ -21,6 +22,7 @@ import {
 export function contexts(test: TlsTest, abilities: TlsAbilities): void {
   living(test);
   refusing(test);
+  believingNobody(test);
   refusingWhatCannotBe(test, abilities);
   if (abilities.oldVersions) oldVersions(test);
   if (abilities.ciphers) choosingCiphers(test);
@@ -114,6 +116,31 @@ function refusing(test: TlsTest): void {
       };
       assert.throws(() => given.engine.makeContext(options), refused, `${at}`);
     }
+  });
+}
+
+function believingNobody(test: TlsTest): void {
+  test("who believes nobody lets nobody pass that is to be verified", async (given) => {
+    const { client } = given.material;
+    const verified: BothEnds[] = [
+      { near: { verification: "authority" } },
+      { near: { verification: "name" }, serverName: "db.example" },
+      { near: identity(client), far: { verification: "required" } },
+    ];
+    for (const both of verified) {
+      try {
+        const { farOutcome, nearOutcome } = await shake(given, both);
+        const refusing = both.far === undefined ? nearOutcome : farOutcome;
+        assert.ok(refusing instanceof TlsHandshakeError);
+      } catch (error) {
+        // Better: before anybody has come.
+        assert.ok(error instanceof TlsSetupError, String(error));
+      }
+    }
+    const optional = { near: identity(client), far: { verification: "optional" } } as const;
+    const { atFar } = await secure(given, optional);
+    assert.deepEqual(atFar.peerCertificate, client.der);
+    assert.equal(atFar.isPeerVerified, false);
   });
 }
 

