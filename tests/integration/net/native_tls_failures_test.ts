@@ -249,17 +249,17 @@ function wordTests(): void {
 function unusable(): readonly (readonly [TlsContextOptions, RegExp])[] {
   const nonsense = utf8("nonsense") as Bytes;
   return [
-    [toClients(server, { key: client.key }), /^the private key cannot.*key values mismatch/],
-    [toClients(server, { key: nonsense }), /^the private key is not PEM/],
-    [toClients(server, { key: encryptedKey(server, "x") }), /^the private key is encrypted/],
-    [toClients(server, { certificateChain: nonsense }), /^the certificate: not in PEM/],
-    [toClients(server, { certificateChain: undefined }), /^there is no certificate/],
-    [toClients(server, { revocations: nonsense }), /^the list of revoked certificates: not in/],
-    [toClients(server, { ciphers: "none" }), /^no cipher is known in "none"/],
-    [toClients(server, { cipherSuites: "none" }), /^an unknown cipher suite .* is in "none"/],
-    [toClients(server, { curves: "none" }), /^an unknown curve is in "none"/],
+    [toClients(server, { key: client.key }), /^The key is not that .*key values mismatch/],
+    [toClients(server, { key: nonsense }), /^The key cannot be read/],
+    [toClients(server, { key: encryptedKey(server, "x") }), /^The key is encrypted/],
+    [toClients(server, { certificateChain: nonsense }), /^There is no PEM in the certificate file/],
+    [toClients(server, { certificateChain: undefined }), /^There is no certificate/],
+    [toClients(server, { revocations: nonsense }), /^There is no PEM in the list of revoked/],
+    [toClients(server, { ciphers: "none" }), /^No cipher is known in "none"/],
+    [toClients(server, { cipherSuites: "none" }), /^An unknown cipher suite .* is in "none"/],
+    [toClients(server, { curves: "none" }), /^An unknown curve is in "none"/],
     [toClients(server, { versions: ["TLSv1.1"] }), /^TLSv1.1 would need ciphers with @SECLEVEL=0/],
-    [toServers({ versions: [] }), /^no version of TLS is allowed/],
+    [toServers({ versions: [] }), /^No version of TLS is allowed/],
   ];
 }
 
