@@ -66,6 +66,8 @@ export class TestAuthority {
   readonly certificate: Uint8Array<ArrayBuffer>;
   readonly #commonName: string;
   readonly #keys: KeyPair;
+  readonly #serial: number;
+  readonly #der: Der;
   readonly #hash: keyof typeof SIGNATURES;
   #lastSerial = 100;
 
@@ -78,8 +80,9 @@ export class TestAuthority {
     this.#keys = generateKeys("ec");
     const options = { commonName };
     const issuer = above ?? this;
-    const serial = issuer.#nextSerial();
-    this.certificate = pem("CERTIFICATE", issuer.#certify({ options, serial, owner: this.#keys }));
+    this.#serial = issuer.#nextSerial();
+    this.#der = issuer.#certify({ options, serial: this.#serial, owner: this.#keys });
+    this.certificate = pem("CERTIFICATE", this.#der);
   }
 
   /** Makes a certificate and its key. */
@@ -87,8 +90,13 @@ export class TestAuthority {
     const owner = generateKeys(options.keyKind ?? "ec");
     const serial = this.#nextSerial();
     const der = this.#certify({ options, serial, owner, isAuthority: false });
-    const key = owner.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-    return { certificate: pem("CERTIFICATE", der), key: utf8(key), der, serial };
+    return { certificate: pem("CERTIFICATE", der), key: keyPem(owner), der, serial };
+  }
+
+  /** Its own certificate, for who shows that and no other. */
+  itself(): TestCertificate {
+    const { certificate } = this;
+    return { certificate, key: keyPem(this.#keys), der: this.#der, serial: this.#serial };
   }
 
   /** The list of those that are valid no longer (CRL), in PEM. */
@@ -165,6 +173,10 @@ function generateKeys(kind: "ec" | "rsa"): KeyPair {
   return kind === "ec"
     ? generateKeyPairSync("ec", { namedCurve: "P-256" })
     : generateKeyPairSync("rsa", { modulusLength: 2_048 });
+}
+
+function keyPem({ privateKey }: KeyPair): Uint8Array<ArrayBuffer> {
+  return utf8(privateKey.export({ type: "pkcs8", format: "pem" }) as string);
 }
 
 function nameOf({ commonName, organization }: CertificateOptions): Der {

@@ -4,7 +4,7 @@
  * takes options for all of these and ignores them. So they are refused here.
  */
 
-import { Buffer } from "node:buffer";
+import type { X509Certificate } from "node:crypto";
 import type { SecureContextOptions } from "node:tls";
 import { assert } from "../../base/assert.ts";
 import { readCertificateFiles } from "../pem_files.ts";
@@ -20,6 +20,12 @@ import {
 /** Versions that the runtime speaks. */
 type SpokenVersion = Extract<TlsVersion, "TLSv1.2" | "TLSv1.3">;
 
+/** Shorter keys the runtime refuses. */
+const MIN_RSA_BITS = 2_048;
+
+/** Of keys; by OpenSSL's names. */
+const CURVES: readonly string[] = ["prime256v1", "secp384r1", "secp521r1"];
+
 /** The runtime's TLS. */
 export class PortableTls implements TlsEngine {
   readonly name = `Deno ${Deno.version.deno}`;
@@ -31,12 +37,12 @@ export class PortableTls implements TlsEngine {
     const { versions } = options;
     const minVersion = spoken(versions, "TLSv1.2") ?? "TLSv1.3";
     const maxVersion = spoken(versions, "TLSv1.3") ?? "TLSv1.2";
-    readCertificateFiles(options);
+    const { authorities, chain, key } = readCertificateFiles(options);
     refuseNobody(options);
-    const runtime = {
-      ...copyAs("cert", options.certificateChain),
-      ...copyAs("key", options.key),
-      ...copyAs("ca", options.authorities),
+    if (chain[0] !== undefined) refuseKind(chain[0]);
+    const runtime: SecureContextOptions = {
+      ...(key === undefined ? {} : { key, cert: pemOf(chain) }),
+      ...(authorities.length === 0 ? {} : { ca: pemOf(authorities) }),
       minVersion,
       maxVersion,
     };
@@ -121,9 +127,17 @@ function spoken(
   return versions.includes(version) ? version : undefined;
 }
 
-function copyAs<Name extends string>(
-  name: Name,
-  bytes: Uint8Array | undefined,
-): { [_ in Name]?: Buffer } {
-  return bytes === undefined ? {} : { [name]: Buffer.from(bytes) } as { [_ in Name]: Buffer };
+/** The runtime would find out at the first handshake. */
+function refuseKind({ publicKey }: X509Certificate): void {
+  const { asymmetricKeyDetails: details, asymmetricKeyType: type } = publicKey;
+  if (type === "rsa" && (details?.modulusLength ?? 0) < MIN_RSA_BITS) {
+    throw new TlsSetupError(`A key of RSA has to have ${MIN_RSA_BITS} bits here`);
+  }
+  if (type === "rsa" || type === "ed25519") return;
+  if (type === "ec" && CURVES.includes(details?.namedCurve ?? "")) return;
+  throw new TlsSetupError("The portable I/O engine cannot use a key of this kind");
+}
+
+function pemOf(certificates: readonly X509Certificate[]): string {
+  return certificates.map((certificate) => certificate.toString()).join("");
 }
