@@ -8,6 +8,7 @@
  * include/openssl/{ssl,x509_vfy,pemerr}.h.
  */
 
+import { Buffer } from "node:buffer";
 import { isIP } from "node:net";
 import {
   type ClientTlsOptions,
@@ -69,8 +70,8 @@ const X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS = 0x4;
 /** What a reader of PEM answers at the end: PEM_R_NO_START_LINE. */
 const PEM_END = 108;
 
-/** Both ways in which a key in PEM says that it takes a passphrase. */
-const ENCRYPTED_KEY = /BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: *4, *ENCRYPTED/m;
+/** In the head of a key in PEM that takes a passphrase, in either of its forms. */
+const ENCRYPTED_KEY = "ENCRYPTED";
 
 /** An empty passphrase: asked for one, OpenSSL would ask whoever is at the terminal. */
 const NO_PASSPHRASE = cText("");
@@ -182,7 +183,7 @@ class ContextSetup {
     const oldest = wanted[0];
     const newest = wanted.at(-1);
     if (oldest === undefined || newest === undefined) {
-      throw new TlsSetupError("no version of TLS is allowed");
+      throw new TlsSetupError("No version of TLS is allowed");
     }
     this.#control(CONTROL.oldestVersion, VERSION[oldest].number);
     this.#control(CONTROL.newestVersion, VERSION[newest].number);
@@ -204,18 +205,18 @@ class ContextSetup {
     const { calls } = this.#libssl;
     if (ciphers !== undefined) {
       const result = calls.SSL_CTX_set_cipher_list(this.#context, cText(ciphers));
-      this.#check(result, `no cipher is known in "${ciphers}"`);
+      this.#check(result, `No cipher is known in "${ciphers}"`);
     }
     if (cipherSuites !== undefined) {
       const result = calls.SSL_CTX_set_ciphersuites(this.#context, cText(cipherSuites));
-      this.#check(result, `an unknown cipher suite of TLS 1.3 is in "${cipherSuites}"`);
+      this.#check(result, `An unknown cipher suite of TLS 1.3 is in "${cipherSuites}"`);
     }
   }
 
   #setIdentity({ certificateChain, key, peer }: TlsContextOptions): void {
     if (certificateChain === undefined && key === undefined && peer === "server") return;
-    if (certificateChain === undefined) throw new TlsSetupError("there is no certificate");
-    if (key === undefined) throw new TlsSetupError("there is no private key");
+    if (certificateChain === undefined) throw new TlsSetupError("There is no certificate");
+    if (key === undefined) throw new TlsSetupError("The key of the certificate is missing");
     this.#setCertificate(certificateChain);
     this.#setKey(key);
   }
@@ -223,37 +224,38 @@ class ContextSetup {
   #setCertificate(pem: Uint8Array<ArrayBuffer>): void {
     const { calls } = this.#libssl;
     let count = 0;
-    this.#eachCertificate(pem, "the certificate", (certificate) => {
+    this.#eachCertificate(pem, "the certificate file", (certificate) => {
       const result = count === 0
         ? calls.SSL_CTX_use_certificate(this.#context, certificate)
         // 1: with a reference of its own.
         : calls.SSL_CTX_ctrl(this.#context, CONTROL.chainCertificate, 1n, certificate);
-      this.#check(result, "the certificate cannot be used");
+      this.#check(result, "The certificate cannot be used");
       count += 1;
     });
   }
 
   #setKey(pem: Uint8Array<ArrayBuffer>): void {
     const { calls } = this.#libssl;
-    if (ENCRYPTED_KEY.test(new TextDecoder("latin1").decode(pem))) {
-      throw new TlsSetupError("the private key is encrypted, and there is no passphrase for it");
-    }
+    // Over the caller's own bytes, which are wiped afterwards.
+    const isEncrypted = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength)
+      .includes(ENCRYPTED_KEY);
+    if (isEncrypted) throw new TlsSetupError("The key is encrypted");
     const key = this.#reading(
       pem,
       (memory) => calls.PEM_read_bio_PrivateKey(memory, null, null, NO_PASSPHRASE),
     );
-    if (key === null) this.#fail("the private key is not PEM, or broken");
+    if (key === null) this.#fail("The key cannot be read");
     const result = calls.SSL_CTX_use_PrivateKey(this.#context, key);
     calls.EVP_PKEY_free(key);
-    this.#check(result, "the private key cannot be used with the certificate");
+    this.#check(result, "The key is not that of the certificate");
   }
 
   #setAuthorities(pem: Uint8Array<ArrayBuffer>, peer: "client" | "server"): void {
     const { calls } = this.#libssl;
     const store = this.#store;
-    this.#eachCertificate(pem, "the certificates of the authorities", (certificate) => {
+    this.#eachCertificate(pem, "the file of authorities", (certificate) => {
       const result = calls.X509_STORE_add_cert(store, certificate);
-      this.#check(result, "the certificate of an authority cannot be used");
+      this.#check(result, "The certificate of an authority cannot be used");
       // Clients are told whose certificates are of use.
       if (peer === "client") calls.SSL_CTX_add_client_CA(this.#context, certificate);
     });
@@ -266,7 +268,7 @@ class ContextSetup {
       what: "the list of revoked certificates",
       use: (list) => {
         const result = calls.X509_STORE_add_crl(store, list);
-        this.#check(result, "the list of revoked certificates cannot be used");
+        this.#check(result, "The list of revoked certificates cannot be used");
       },
       free: calls.X509_CRL_free,
     });
@@ -279,7 +281,7 @@ class ContextSetup {
     if (curves !== undefined) {
       const { SSL_CTX_ctrl_text: control } = calls;
       const result = control(this.#context, CONTROL.groups, 0n, cText(curves));
-      this.#check(result, `an unknown curve is in "${curves}"`);
+      this.#check(result, `An unknown curve is in "${curves}"`);
     }
     if (dhGroup !== "none") this.#control(CONTROL.dhAuto, DH_AUTO[dhGroup]);
     this.#libssl.selectProtocol(this.#context);
@@ -326,8 +328,8 @@ class ContextSetup {
         const object = read(memory, null, null, null);
         if (object === null) {
           const { code, text } = this.#libssl.reason();
-          if (code !== PEM_END) throw new TlsSetupError(`${what}: broken PEM (${text})`);
-          if (count === 0) throw new TlsSetupError(`${what}: not in PEM, or nothing there`);
+          if (code !== PEM_END) throw new TlsSetupError(`There is broken PEM in ${what} (${text})`);
+          if (count === 0) throw new TlsSetupError(`There is no PEM in ${what}`);
           return;
         }
         try {

@@ -20,8 +20,9 @@ const WITHOUT_FFI: Deno.PermissionOptions = {
   sys: true,
 };
 
-function open(choice: "auto" | "native" | "portable"): Promise<Engine> {
+function open(choice: "auto" | "native" | "portable", needsTls = false): Promise<Engine> {
   return openEngine(choice, {
+    needsTls,
     clock: new HeldClock(systemClock()),
     random: systemRandom(),
     onAcceptError: (error) => assert.fail(String(error)),
@@ -153,3 +154,60 @@ testWithoutFfi("probeEngine() gives the portable engine and says why", async () 
     reason: undefined,
   });
 });
+
+/** What a script prints in a process of its own, whose libssl is not one. */
+async function withoutLibSsl(script: string): Promise<string> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/libssl.so.3`, "");
+    const module = new URL("../../../src/net/engine.ts", import.meta.url);
+    const code = `import { openEngine, probeEngine } from "${module}"; ${script}`;
+    const { stderr, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["eval", "--no-lock", code],
+      env: { LD_LIBRARY_PATH: folder, NO_COLOR: "1" },
+    }).output();
+    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const WITHOUT_LIBSSL = `
+  const random = { bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) };
+  const options = { random, clock: { nowMs: () => performance.now(), hold: () => performance.now(), release() {} } };
+  for (const [choice, needsTls] of [["auto", false], ["auto", true], ["native", false], ["native", true]]) {
+    const { name, reason } = await probeEngine(choice, { random, needsTls });
+    console.log("probed", choice, needsTls, name, reason);
+    try {
+      const engine = await openEngine(choice, { ...options, needsTls });
+      console.log("opened", choice, needsTls, engine.name, engine.reason, engine.network.tls.name);
+      if (engine.name === "native") engine.network.tls.makeContext();
+    } catch (error) {
+      console.log(String(error));
+    }
+  }
+  Deno.exit();`;
+
+test("without OpenSSL the native engine is chosen where TLS is not needed, and says why it has none", async () => {
+  const reason = "there is no OpenSSL 3 (libssl.so.3)";
+  assert.deepEqual((await withoutLibSsl(WITHOUT_LIBSSL)).trim().split("\n"), [
+    "probed auto false native undefined",
+    "opened auto false native undefined none",
+    `TlsSetupError: ${reason}`,
+    `probed auto true portable ${reason}`,
+    `opened auto true portable ${reason} Deno ${Deno.version.deno}`,
+    "probed native false native undefined",
+    "opened native false native undefined none",
+    `TlsSetupError: ${reason}`,
+    `probed native true portable ${reason}`,
+    `EngineError: io_engine = native: ${reason}`,
+  ]);
+});
+
+for (const choice of ["native", "auto"] as const) {
+  test(`openEngine(${choice}) opens the native engine with TLS where that is needed`, async () => {
+    await using engine = await open(choice, true);
+    assert.deepEqual([engine.name, engine.reason], ["native", undefined]);
+    assert.match(engine.network.tls.name, /^OpenSSL 3\./);
+  });
+}

@@ -1,38 +1,6 @@
 /** The native engine over real sockets of this machine. */
 
-import assert from "node:assert/strict";
-import { HeldClock, systemClock } from "../../../src/base/clock.ts";
-import type { Clock } from "../../../src/base/clock.ts";
-import { systemRandom } from "../../../src/base/random.ts";
-import { Libc } from "../../../src/net/native/libc.ts";
-import { NativeNetwork } from "../../../src/net/native/native_network.ts";
-import { NativeTls } from "../../../src/net/native/native_tls.ts";
-import { type EngineUnderTest, socketNetworkSuite } from "./socket_network_suite.ts";
-
-async function openNative(clock: Clock): Promise<EngineUnderTest> {
-  const libc = Libc.open();
-  const tls = NativeTls.open();
-  const network = await NativeNetwork.open({
-    libc,
-    tls,
-    // Slices are real time, whatever the timers of the test are.
-    clock: new HeldClock({
-      ...systemClock(),
-      startTimer: (delayMs, fire) => clock.startTimer(delayMs, fire),
-    }),
-    random: systemRandom(),
-    onAcceptError: (error) => assert.fail(String(error)),
-    onError: (error) => assert.fail(String(error)),
-    groupIdOf: () => Deno.gid()!,
-  });
-  return {
-    network,
-    async [Symbol.asyncDispose]() {
-      await network[Symbol.asyncDispose]();
-      if (tls instanceof NativeTls) tls[Symbol.dispose]();
-      libc[Symbol.dispose]();
-    },
-  };
-}
+import { openNative } from "./native_engine_alone.ts";
+import { socketNetworkSuite } from "./socket_network_suite.ts";
 
 if (Deno.build.os === "linux") socketNetworkSuite("native", openNative);

@@ -13,10 +13,13 @@ import { encodeIpAddress } from "../../../src/net/native/socket_address.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { FAULT } from "../../support/faulty_libc.ts";
+import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
 import { Acceptor, connect, NativeUnderTest, STREAM_OPTIONS } from "./native_engine.ts";
 
 /** More than the buffers of a kernel hold between two ends on one machine. */
 const FLOOD_BYTES = 48 * 1024 * 1024;
+
+const MATERIAL = makeTlsMaterial();
 
 const WORD = new TextEncoder().encode("word");
 
@@ -30,12 +33,30 @@ interface Pair {
 
 /** Registers a test of one connection, of which nothing may be left. */
 function test(title: string, run: (pair: Pair) => Promise<void>): void {
-  Deno.test(`NativeStream: ${title}`, async () => {
+  register(`NativeStream: ${title}`, run, () => Promise.resolve());
+}
+
+/** Likewise, of one that speaks TLS. */
+function testTls(title: string, run: (pair: Pair) => Promise<void>): void {
+  register(`NativeStream in TLS: ${title}`, run, async ({ engine, far, near }) => {
+    const ends = tlsOfBothEnds(engine.tls, MATERIAL);
+    await Promise.all([near.startTls(ends.near), far.startTls(ends.far)]);
+    for (const { context } of Object.values(ends)) context[Symbol.dispose]();
+  });
+}
+
+function register(
+  title: string,
+  run: (pair: Pair) => Promise<void>,
+  prepare: (pair: Pair) => Promise<void>,
+): void {
+  Deno.test(title, async () => {
     await using engine = await NativeUnderTest.open();
     const before = engine.libc.open.size;
     {
       await using acceptor = await Acceptor.open(engine);
       const [near, far] = await connect(engine, acceptor);
+      await prepare({ engine, near, far });
       await run({ engine, near, far });
       near.close();
       far.close();
@@ -159,7 +180,7 @@ const MOMENTS: Readonly<Record<string, (pair: Pair) => Promise<Scene>>> = {
   },
 };
 
-function leavingTests(): void {
+function leavingTests(test: typeof testTls): void {
   for (const [moment, prepare] of Object.entries(MOMENTS)) {
     for (const [leaving, leave] of Object.entries(LEAVINGS)) {
       // A peer that has only finished may read on: its writer waits as long as it wants.
@@ -454,7 +475,8 @@ function manyTests(): void {
 }
 
 if (Deno.build.os === "linux") {
-  leavingTests();
+  leavingTests(test);
+  leavingTests(testTls);
   writingTests();
   lookingTests();
   bufferTests();

@@ -5,7 +5,9 @@ import type { NetworkUnderTest } from "../../unit/net/stream_pair.ts";
 import { tlsStreamSuite } from "../../unit/net/tls_stream_suite.ts";
 import { everySecond, FAULT, givesLittle, takesLittle } from "../../support/faulty_libc.ts";
 import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
+import { openNative } from "./native_engine_alone.ts";
 import { type Unnoticed, withFaults } from "./native_faults.ts";
+import { tlsNetworkSuite } from "./tls_network_suite.ts";
 
 const MATERIAL = makeTlsMaterial();
 
@@ -23,14 +25,15 @@ const FAULTY: Unnoticed = {
 };
 
 /** An engine whose streams all speak TLS. */
-async function secured(faults: Partial<Unnoticed>): Promise<NetworkUnderTest> {
-  const under = await withFaults(faults);
+async function secured(): Promise<NetworkUnderTest> {
+  const under = await withFaults(FAULTY);
   return Object.assign(under, { tls: () => tlsOfBothEnds(under.network.tls, MATERIAL) });
 }
 
 if (Deno.build.os === "linux") {
-  const open = () => withFaults({});
-  tlsStreamSuite({ name: "native", open, material: MATERIAL, abilities: ABILITIES });
-  byteStreamSuite({ name: "native TLS", open: () => secured({}) });
-  byteStreamSuite({ name: "native TLS, all faults at once", open: () => secured(FAULTY) });
+  tlsNetworkSuite("native", openNative, ABILITIES);
+  const name = "native TLS, a kernel with faults";
+  const open = () => withFaults(FAULTY);
+  byteStreamSuite({ name, open: secured });
+  tlsStreamSuite({ name, open, material: MATERIAL, abilities: ABILITIES });
 }
