@@ -250,3 +250,16 @@ Deno.test("sluice check sets TLS up, and says what is wrong with it or until whe
     "TLS setup failed: client_tls_ca_file ca.crt: No such file or directory\n",
   );
 });
+
+Deno.test({
+  name: "a key that root alone may read is found out by sluice check and at start, not by a reload",
+  ignore: Deno.uid() !== 0 || Deno.build.os !== "linux",
+  async fn() {
+    const config = configOf("require", { user: "nobody" });
+    for (const args of [["check"], []]) {
+      const { code, stderr } = await runSluice({ config, args, files: FILES, uid: 0 });
+      assert.equal(code, 2);
+      assert.match(stderr, /^TLS setup failed: client_tls_key_file \S+: Permission denied$/m);
+    }
+  },
+});

@@ -22,6 +22,8 @@ function pem(what: string, base64: string): Uint8Array<ArrayBuffer> {
   return utf8(`-----BEGIN ${what}-----\n${base64}\n-----END ${what}-----\n`);
 }
 
+import type { SimClientTls } from "./sim_client_tls.ts";
+
 /** One run. */
 export interface SimPlan {
   /**
@@ -41,6 +43,8 @@ export interface SimPlan {
   /** How servers are in TLS; undefined: they have none. */
   readonly serverTls: FakePostgresTls | undefined;
   readonly world: WorldOptions;
+  /** How clients may be in TLS; undefined: there is none. */
+  readonly clientTls?: SimClientTls;
 }
 
 /** Draws a run. */

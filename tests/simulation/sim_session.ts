@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { TlsHandshakeError } from "../../src/net/tls.ts";
 import { frontend, type RawMessage, textOf } from "../support/messages.ts";
 import type { PoolerWorld } from "../support/pooler_world.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
@@ -94,18 +95,34 @@ export class SimSession {
     if (random.chance(0.2)) session.parameters.set("search_path", `"${client.name}", public`);
     if (random.chance(0.2)) session.parameters.set("IntervalStyle", `style of ${client.name}`);
     if (random.chance(0.2)) session.parameters.set("default_transaction_read_only", "on");
-    if (random.chance(0.1)) await session.#askForTls();
+    await session.#startTls();
     await session.#logIn();
     return session;
   }
 
+  async #startTls(): Promise<void> {
+    const { clientTls } = this.client.stage.plan;
+    const wants = this.random.chance(clientTls === undefined ? 0.1 : 0.7);
+    if (clientTls === undefined) return wants ? await this.#askForTls() : undefined;
+    if (!wants && !clientTls.isDemanded) return;
+    const isDirect = this.random.chance(0.3);
+    if (!isDirect) await this.#askForTls();
+    try {
+      await this.connection.startTls(clientTls.context);
+    } catch (error) {
+      if (error instanceof TlsHandshakeError) throw new Gone(undefined);
+      throw error;
+    }
+  }
+
   async #askForTls(): Promise<void> {
+    const { clientTls, isCalm } = this.client.stage.plan;
     await this.connection.send(frontend.sslRequest());
     const answer = await this.connection.receiveByte();
     // In the place of the byte there may be an error, for one that took too long.
-    const isGone = answer === undefined || answer === "E" && !this.client.stage.plan.isCalm;
+    const isGone = answer === undefined || answer === "E" && !isCalm;
     if (isGone) throw new Gone(undefined);
-    assert.equal(answer, "N");
+    assert.equal(answer, clientTls === undefined ? "N" : "S");
   }
 
   async #logIn(): Promise<void> {

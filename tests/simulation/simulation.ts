@@ -11,6 +11,7 @@ import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimConnection, SimStream } from "../support/sim_net.ts";
 import { SimClient } from "./sim_client.ts";
 import { SimOperator } from "./sim_operator.ts";
+import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 import type { SimStage } from "./sim_session.ts";
 
@@ -109,7 +110,7 @@ class SimRun implements SimStage {
 
   static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
     const random = new SeededRandom(seed);
-    const plan = drawPlan(random.fork(), seed);
+    const plan = withClientTls(drawPlan(random.fork(), seed), seed);
     const world = await PoolerWorld.open(plan.world);
     world.postgres.tls = plan.serverTls;
     return new SimRun({ seed, plan, world, random, trace });

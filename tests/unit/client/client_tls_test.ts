@@ -207,7 +207,7 @@ Deno.test("a handshake that fails is told by TLS alone, and logged with its reas
 Deno.test("garbage in place of a handshake ends the connection", async () => {
   await using world = await openTlsWorld(MATERIAL);
   const client = await world.connect();
-  await client.send(Uint8Array.of(0x16, 0, 2, 1, 1));
+  await client.send(Uint8Array.of(0x16, ...new Uint8Array(16).fill(0xff)));
   await world.settle();
   assert.equal(world.clients.length, 0);
   client.close();
