@@ -2,25 +2,7 @@
 
 import type { FakePostgresTls } from "../support/fake_postgres.ts";
 import type { WorldOptions } from "../support/pooler_world.ts";
-import { utf8 } from "../support/messages.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
-import { SimTls } from "../support/sim_tls_context.ts";
-import { toClients } from "../support/tls_material.ts";
-import { ECDSA_SHA384 } from "../unit/auth/certificates.ts";
-
-/** Always the same, so that a run is, too: certificates that are made differ in length. */
-const SERVER_TLS: FakePostgresTls = {
-  context: new SimTls().makeContext(toClients({
-    certificate: pem("CERTIFICATE", ECDSA_SHA384.der.toBase64()),
-    key: pem("PRIVATE KEY", ECDSA_SHA384.key),
-    der: ECDSA_SHA384.der,
-    serial: 0,
-  })),
-};
-
-function pem(what: string, base64: string): Uint8Array<ArrayBuffer> {
-  return utf8(`-----BEGIN ${what}-----\n${base64}\n-----END ${what}-----\n`);
-}
 
 import type { SimClientTls } from "./sim_client_tls.ts";
 
@@ -40,9 +22,9 @@ export interface SimPlan {
   /** Most things one client does in one session. */
   readonly maxOperations: number;
   readonly password: string | undefined;
-  /** How servers are in TLS; undefined: they have none. */
-  readonly serverTls: FakePostgresTls | undefined;
   readonly world: WorldOptions;
+  /** How servers are in TLS; undefined: they have none. */
+  readonly serverTls?: FakePostgresTls;
   /** How clients may be in TLS; undefined: there is none. */
   readonly clientTls?: SimClientTls;
 }
@@ -56,21 +38,6 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
   );
   const most = theme === "anything" ? 4 : 2;
   const auth = random.pick(["trust", "plain", "md5"] as const);
-  const plan = drawWithoutTls(random, { auth, isCalm, mode, most, seed, theme });
-  const hasTls = random.chance(0.3);
-  const modes = hasTls ? ["allow", "prefer", "prefer", "require"] : ["disable", "prefer"];
-  const pooler = `${plan.world.pooler}server_tls_sslmode = "${random.pick(modes)}"\n`;
-  return { ...plan, serverTls: hasTls ? SERVER_TLS : undefined, world: { ...plan.world, pooler } };
-}
-
-function drawWithoutTls(
-  random: SeededRandom,
-  { auth, isCalm, mode, most, seed, theme }: Pick<SimPlan, "isCalm" | "mode" | "theme"> & {
-    auth: "trust" | "plain" | "md5";
-    most: number;
-    seed: number;
-  },
-): Omit<SimPlan, "serverTls"> {
   return {
     isCalm,
     mode,

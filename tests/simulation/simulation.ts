@@ -13,6 +13,7 @@ import { SimClient } from "./sim_client.ts";
 import { SimOperator } from "./sim_operator.ts";
 import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
+import { withServerTls } from "./sim_server_tls.ts";
 import type { SimStage } from "./sim_session.ts";
 
 /** Steps after which a run that has not ended is taken for one that hangs. */
@@ -110,7 +111,7 @@ class SimRun implements SimStage {
 
   static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
     const random = new SeededRandom(seed);
-    const plan = withClientTls(drawPlan(random.fork(), seed), seed);
+    const plan = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
     const world = await PoolerWorld.open(plan.world);
     world.postgres.tls = plan.serverTls;
     return new SimRun({ seed, plan, world, random, trace });
