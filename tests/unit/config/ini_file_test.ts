@@ -125,8 +125,8 @@ Deno.test("Sluice's own settings are taken in an INI too, and refused ones refus
   assert.equal(config.settings.ioEngine, "portable");
   assert.equal(config.settings.jobName, "x");
   assert.deepEqual(config.warnings, ['pgbouncer.ini:3: Setting "job_name" has no effect yet']);
-  const errors = await errorsOf(loadIni("[pgbouncer]\nauth_type = CERT"));
-  assert.match(errors[0] ?? "", /^pgbouncer.ini:2: Cannot set "auth_type" to "cert": /);
+  const errors = await errorsOf(loadIni("[pgbouncer]\nauth_dbname = pgbouncer"));
+  assert.match(errors[0] ?? "", /^pgbouncer.ini:2: Cannot set "auth_dbname" to "pgbouncer": /);
 });
 
 Deno.test("dialectOf() goes by the name, then by a section [pgbouncer]", async () => {
