@@ -7,6 +7,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { SecureContextOptions } from "node:tls";
 import { assert } from "../../base/assert.ts";
+import type { Clock } from "../../base/clock.ts";
 import { readCertificateFiles } from "../pem_files.ts";
 import {
   type TlsContext,
@@ -16,6 +17,7 @@ import {
   TlsSetupError,
   type TlsVersion,
 } from "../tls.ts";
+import { TrustedCertificates } from "./trusted_certificates.ts";
 
 /** Versions that the runtime speaks. */
 type SpokenVersion = Extract<TlsVersion, "TLSv1.2" | "TLSv1.3">;
@@ -31,6 +33,11 @@ export class PortableTls implements TlsEngine {
   readonly name = `Deno ${Deno.version.deno}`;
   /** What is in use by connections, by its text: there are few kinds. */
   readonly #inUse = new Map<string, TlsInUse>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   makeContext(options: TlsContextOptions): PortableTlsContext {
     refuseIgnored(options);
@@ -47,7 +54,8 @@ export class PortableTls implements TlsEngine {
       maxVersion,
     };
     const { peer, verification } = options;
-    return new PortableTlsContext(runtime, { peer, verification, inUse: this.#inUse });
+    const trusted = new TrustedCertificates(this.#clock);
+    return new PortableTlsContext(runtime, { peer, verification, trusted, inUse: this.#inUse });
   }
 }
 
@@ -57,14 +65,17 @@ export class PortableTlsContext implements TlsContext {
   readonly verification: TlsContextOptions["verification"];
   /** Whether anybody is believed. */
   readonly hasAuthorities: boolean;
+  /** Client certificates that were verified. */
+  readonly trusted: TrustedCertificates;
   #runtime: SecureContextOptions | undefined;
   readonly #inUse: Map<string, TlsInUse>;
 
   constructor(
     runtime: SecureContextOptions,
-    { inUse, peer, verification }: {
+    { inUse, peer, trusted, verification }: {
       peer: "client" | "server";
       verification: TlsContextOptions["verification"];
+      trusted: TrustedCertificates;
       inUse: Map<string, TlsInUse>;
     },
   ) {
@@ -72,6 +83,7 @@ export class PortableTlsContext implements TlsContext {
     this.hasAuthorities = runtime.ca !== undefined;
     this.peer = peer;
     this.verification = verification;
+    this.trusted = trusted;
     this.#inUse = inUse;
   }
 

@@ -66,10 +66,11 @@ export class TlsTransport implements Transport {
     try {
       const socket = await Promise.race([this.#shaking, this.#feed()]);
       if (socket.destroyed) throw new TlsHandshakeError(LOST);
-      this.#verify(socket);
+      const isVerified = this.#isVerified(socket);
+      this.#verify(socket, isVerified);
       for (const event of ["end", "error", "close"]) socket.on(event, () => this.#hasEnded = true);
       this.#socket = socket;
-      return this.#result(socket);
+      return this.#result(socket, isVerified);
     } catch (error) {
       this.#duplex.destroy();
       if (error instanceof TlsHandshakeError) throw error;
@@ -183,10 +184,10 @@ export class TlsTransport implements Transport {
     return promise;
   }
 
-  #verify(socket: TLSSocket): void {
+  #verify(socket: TLSSocket, isVerified: boolean): void {
     const { verification } = this.#context;
     if (verification === "none" || verification === "optional") return;
-    if (!this.#isVerified(socket)) throw refusal(socket) ?? new TlsHandshakeError("Not verified");
+    if (!isVerified) throw refusal(socket) ?? new TlsHandshakeError("Not verified");
     if (verification !== "name") return;
     const name = this.#serverName;
     const fault = name === undefined
@@ -196,11 +197,16 @@ export class TlsTransport implements Transport {
   }
 
   #isVerified(socket: TLSSocket): boolean {
-    // Without authorities of ours the runtime takes its own; in a session that goes on, it takes any.
-    return this.#context.hasAuthorities && socket.authorized && !socket.isSessionReused();
+    const { hasAuthorities, peer, trusted } = this.#context;
+    const certificate = socket.getPeerCertificate(true);
+    // Without authorities of ours the runtime takes its own.
+    if (!hasAuthorities || !socket.authorized || certificate.raw === undefined) return false;
+    if (socket.isSessionReused()) return peer === "client" && trusted.has(certificate);
+    if (peer === "client") trusted.add(certificate);
+    return true;
   }
 
-  #result(socket: TLSSocket): TlsHandshake {
+  #result(socket: TLSSocket, isPeerVerified: boolean): TlsHandshake {
     const { raw } = socket.getPeerCertificate(true);
     this.#inUse = this.#context.inUse({
       version: socket.getProtocol()!,
@@ -210,7 +216,7 @@ export class TlsTransport implements Transport {
       ...this.#inUse,
       hasProtocol: socket.alpnProtocol === TLS_PROTOCOL,
       peerCertificate: raw === undefined ? undefined : new Uint8Array(raw),
-      isPeerVerified: raw !== undefined && this.#isVerified(socket),
+      isPeerVerified,
     };
   }
 }
