@@ -90,8 +90,12 @@ async function reasonsOf(
 async function converse(near: ByteStream, far: ByteStream): Promise<void> {
   for (const [from, to] of [[near, far], [far, near]] as const) {
     void from.write(utf8("word"), 0, 4);
-    const { value } = await to.chunks().next();
-    assert.equal(value === undefined ? "nothing" : textOf(value), "word");
+    let received = "";
+    for await (const chunk of to.chunks()) {
+      received += textOf(chunk);
+      break;
+    }
+    assert.equal(received, "word");
   }
 }
 
@@ -327,9 +331,6 @@ function allocatedBytes(): number {
   return Number(figures[7]);
 }
 
-/** More than is read. The kernel takes it: what waits is in the runtime's memory. */
-const FLOOD = new Uint8Array(20_000);
-
 /** Ways in which connections end before anything has come of them. */
 const WAYS: Readonly<
   Record<string, (pair: { near: ByteStream; far: ByteStream }, contexts: Contexts) => Promise<void>>
@@ -357,8 +358,9 @@ const WAYS: Readonly<
   },
   async "used and closed, bytes on their way,"({ far, near }, contexts) {
     await Promise.all([reasonOf(near, contexts.toServers), reasonOf(far, contexts.toClients)]);
-    void near.write(FLOOD, 0, FLOOD.length);
-    await far.chunks().next();
+    await converse(near, far);
+    // Less than a buffer: the runtime's memory is not looked at here.
+    void near.write(new Uint8Array(1_000), 0, 1_000);
   },
 };
 
