@@ -15,6 +15,7 @@ import {
   type TlsEngine,
   TlsSetupError,
 } from "../net/tls.ts";
+import { culpritOf } from "./tls_culprit.ts";
 import {
   clientTlsFiles,
   clientTlsOptions,
@@ -214,13 +215,13 @@ export class TlsContexts implements Disposable {
   }
 
   #make(options: TlsContextOptions, named: readonly NamedFile[]): TlsContext {
+    const { engine } = this.#options;
     try {
-      return this.#options.engine.makeContext(options);
+      return engine.makeContext(options);
     } catch (error) {
       if (!(error instanceof TlsSetupError)) throw error;
-      const where = named.map(({ path, setting }) => `${setting} ${path}`).join(", ");
-      const what = where === "" ? `${options.peer}_tls_sslmode` : where;
-      throw new TlsSetupError(`TLS setup failed: ${what}: ${errorText(error)}`);
+      const culprit = culpritOf(engine, options, named);
+      throw new TlsSetupError(`TLS setup failed: ${culprit}: ${errorText(error)}`);
     }
   }
 }

@@ -230,9 +230,9 @@ Deno.test("direct TLS is served to who asks for PostgreSQL's protocol, and to no
 });
 
 Deno.test("sluice check sets TLS up, and says what is wrong with it or until when it is good", async () => {
-  const check = async (files: Readonly<Record<string, string>>) => {
+  const check = async (files: Readonly<Record<string, string>>, pooler: ConfigSection = {}) => {
     const { code, stderr, stdout } = await runSluice({
-      config: configOf("verify-ca"),
+      config: configOf("verify-ca", pooler),
       args: ["check"],
       files,
     });
@@ -244,6 +244,8 @@ Deno.test("sluice check sets TLS up, and says what is wrong with it or until whe
   const bad = await check({ ...FILES, "own.key": textOf(MATERIAL.client.key) });
   assert.equal(bad.code, 2);
   assert.match(bad.text, /TLS setup failed: .*client_tls_key_file own.key.*: .*key/);
+  const unknown = await check(FILES, { client_tls_ciphers: "nonsense" });
+  assert.match(unknown.text, /^TLS setup failed: client_tls_ciphers nonsense: /);
   const missing = await check({ "own.key": FILES["own.key"], "own.crt": FILES["own.crt"] });
   assert.equal(
     missing.text,
