@@ -14,10 +14,9 @@ import type { Random } from "../base/random.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import type { RequestQueue } from "../link/request_queue.ts";
 import type { ServerStatements } from "../link/server_statements.ts";
-import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DialError, type ServerAddress } from "../net/network.ts";
-import { type TlsInUse, tlsText } from "../net/tls.ts";
+import type { TlsInUse } from "../net/tls.ts";
 import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { query, terminate } from "../wire/frontend_messages.ts";
@@ -31,6 +30,7 @@ import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
 import { connectToServer, type ServerConnectOptions } from "./server_connect.ts";
 import { databaseChanged, serverCrashed, type ServerEnd } from "./server_end.ts";
+import { ServerLog, type ServerLogOptions } from "./server_log.ts";
 import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
 import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
@@ -75,7 +75,7 @@ export interface ServerUpkeep {
 }
 
 /** What a server session is made of. */
-export interface ServerSessionOptions extends ServerConnectOptions {
+export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOptions {
   /** Unique within the pooler. */
   readonly id: number;
   readonly owner: ServerOwner;
@@ -84,11 +84,6 @@ export interface ServerSessionOptions extends ServerConnectOptions {
   readonly user: string;
   readonly clock: Clock;
   readonly random: Random;
-  readonly log: Logger;
-  /** Whether each new connection is worth a line (`log_connections`). */
-  readonly logsConnections: boolean;
-  /** Whether the end of each is (`log_disconnections`). */
-  readonly logsDisconnections: boolean;
   readonly maxMessageBytes: number;
   readonly tracked: TrackedParameters;
   /** What is prepared on it: nothing yet. */
@@ -133,6 +128,7 @@ export class ServerSession {
   place = 0;
 
   readonly #options: ServerSessionOptions;
+  readonly #log: ServerLog;
   readonly #cursor: MessageCursor;
   readonly #reports: ServerReports;
   /** Ends a dial that nobody waits for any more. */
@@ -155,6 +151,7 @@ export class ServerSession {
     this.#options = options;
     this.id = options.id;
     this.address = options.address;
+    this.#log = new ServerLog(options, options);
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;
@@ -379,19 +376,18 @@ export class ServerSession {
   }
 
   async #connect(): Promise<ByteStream | undefined> {
-    const { clock, log } = this.#options;
     const login = await connectToServer(this.#options, {
       signal: this.#ended.signal,
       onDialed: (stream) => this.#onDialed(stream),
       onTls: (tls) => this.#onTls(tls),
-      onOtherWay: (isTls, why) => this.#onOtherWay(isTls, why),
+      onOtherWay: (isTls, why) => this.#log.otherWay(isTls, why),
       onOldProtocol: (refusal) => this.#onOldProtocol(refusal),
     });
     if (login === undefined || this.#isClosed()) return undefined;
-    if (log.isNoisy) log.noise(`${this.#label()} speaks protocol ${versionText(login.minor)}`);
+    this.#log.noise(() => `speaks protocol ${versionText(login.minor)}`);
     this.#cancelKey = login.cancelKey;
     for (const [name, value] of login.parameters) this.#reports.note(name, value, "login");
-    this.requestedAtMs = clock.nowMs();
+    this.requestedAtMs = this.#nowMs();
     await this.#sink(login.rest, login.rest.length);
     if (this.#isClosed()) return undefined;
     this.#options.onReached();
@@ -402,26 +398,17 @@ export class ServerSession {
   #onDialed(stream: ByteStream): void {
     this.#stream = stream;
     this.#tls = undefined;
-    const { log, logsConnections } = this.#options;
-    if (this.#isClosed() || !logsConnections) return;
-    const from = `${stream.local.host}:${stream.local.port}`;
-    log.log(`${this.#label()} new connection to server (from ${from})`);
+    if (!this.#isClosed()) this.#log.dialed(stream);
   }
 
   #onTls(tls: TlsInUse): void {
-    const { log, logsConnections } = this.#options;
     this.#tls = this.#options.tls;
-    if (logsConnections) log.log(`${this.#label()} SSL established: ${tlsText(tls)}`);
-  }
-
-  #onOtherWay(isTls: boolean, why: string): void {
-    this.#options.log.log(`${this.#label()} trying ${isTls ? "with" : "without"} TLS: ${why}`);
+    this.#log.tlsStarted(tls);
   }
 
   #onOldProtocol(refusal: string): void {
-    const { log, onOldProtocol, protocolMinor } = this.#options;
-    const asked = versionText(protocolMinor);
-    log.log(`${this.#label()} speaks no protocol ${asked}, only 3.0 (${refusal})`);
+    const { onOldProtocol, protocolMinor } = this.#options;
+    this.#log.oldProtocol(protocolMinor, refusal);
     onOldProtocol(this.address);
   }
 
@@ -504,7 +491,7 @@ export class ServerSession {
       case "failed":
         return this.discard(`${NOT_READY}: ${step.reason}`);
       case "done":
-        this.#options.log.debug(`${this.#label()} recovered from the loss of its client`);
+        this.#log.debug("recovered from the loss of its client");
         return this.#handBack();
     }
     // A cancel request on its way is not to meet what is sent now.
@@ -606,7 +593,7 @@ export class ServerSession {
   #end(end: ServerEnd): void {
     const before = this.#state;
     if (before.kind === "closed") return;
-    this.#logEnd(end);
+    this.#log.ended(end.reason, this.#nowMs() - this.createdAtMs);
     this.#ownQuery = undefined;
     this.#enter({ kind: "closed", sinceMs: this.#nowMs(), end });
     this.#hangUp(before);
@@ -640,8 +627,7 @@ export class ServerSession {
       throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
     }
     this.#state = next;
-    const { log } = this.#options;
-    if (log.isNoisy) log.noise(`${this.#label()} ${before.kind} -> ${next.kind}`);
+    if (this.#options.log.isNoisy) this.#log.noise(() => `${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
   }
 
@@ -656,22 +642,4 @@ export class ServerSession {
   #nowMs(): number {
     return this.#options.clock.nowMs();
   }
-
-  #logEnd(end: ServerEnd): void {
-    if (!this.#options.logsDisconnections) return;
-    const ageSeconds = Math.floor((this.#nowMs() - this.createdAtMs) / 1000);
-    this.#options.log.log(`${this.#label()} closing because: ${end.reason} (age=${ageSeconds}s)`);
-  }
-
-  #label(): string {
-    return serverLabel(this);
-  }
-}
-
-/** `S-0x…: database/user@host:port`, as PgBouncer's log names a server. */
-export function serverLabel(server: ServerSession): string {
-  const { address } = server;
-  const host = address.kind === "unix" ? "unix" : address.host;
-  const id = server.id.toString(16).padStart(12, "0");
-  return `S-0x${id}: ${server.database}/${server.user}@${host}:${address.port}`;
 }

@@ -7,7 +7,7 @@ import {
   serverTlsOf,
 } from "../../../src/config/effective_settings.ts";
 import { needsTls, usesTls } from "../../../src/config/tls_needs.ts";
-import { errorsOf, loadToml } from "./memory_files.ts";
+import { errorsOf, loadIni, loadToml } from "./memory_files.ts";
 
 Deno.test("loadConfig() says what is missing for TLS with servers, of all or of one database", async () => {
   const problems = async (lines: string) => await errorsOf(loadToml(`[pooler]\n${lines}`));
@@ -91,4 +91,14 @@ Deno.test("TLS is needed where a database demands it, and used where one may hav
     const config = await loadToml(text);
     assert.deepEqual([needsTls(config), usesTls(config)], [isNeeded, isUsed], text);
   }
+});
+
+Deno.test("in an INI, a database's words on TLS stand in its connection string", async () => {
+  const config = await loadIni(`[databases]
+a = host=db.example server_tls_sslmode=verify-full server_tls_ca_file='/etc/my ca.crt'
+[pgbouncer]
+listen_addr = 127.0.0.1
+`);
+  const { serverTlsCaFile, serverTlsSslmode } = serverTlsOf(config, "a");
+  assert.deepEqual([serverTlsSslmode, serverTlsCaFile], ["verify-full", "/etc/my ca.crt"]);
 });

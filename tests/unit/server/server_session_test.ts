@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { backend as say, frontend, join, message, utf8 } from "../../support/messages.ts";
-import { serverLabel } from "../../../src/server/server_session.ts";
+import { serverLabel } from "../../../src/server/server_log.ts";
 import { RecordingTaker, ServerBench } from "./server_bench.ts";
 
 // --- idle ---
