@@ -338,7 +338,8 @@ function carrying(test: TlsTest): void {
 
 /** Waits until a count has not grown for as long as growing takes at the worst. */
 async function untilAtRest(count: () => number): Promise<void> {
-  for (let turns = 0, seen = -1; turns < 500; turns++) {
+  let seen = -1;
+  for (let turns = 0; turns < 500; turns++) {
     if (count() !== seen) turns = 0;
     seen = count();
     await eventTurn();
