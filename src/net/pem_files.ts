@@ -6,10 +6,15 @@ import { type TlsContextOptions, TlsSetupError } from "./tls.ts";
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
+/** PKCS #8, or an older form; other things may be around it. */
+const KEY = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----[^-]*-----END \1-----/;
+
 /** Certificates of ours and of those whom we believe, ours first. */
 export interface CertificateFiles {
   readonly chain: readonly X509Certificate[];
   readonly authorities: readonly X509Certificate[];
+  /** The key alone, in PEM. */
+  readonly key: string | undefined;
 }
 
 /**
@@ -19,8 +24,7 @@ export interface CertificateFiles {
 export function readCertificateFiles(options: TlsContextOptions): CertificateFiles {
   const chain = certificatesIn(options.certificateChain, "the certificate file");
   const authorities = certificatesIn(options.authorities, "the file of authorities");
-  checkKey(options, chain[0]);
-  return { chain, authorities };
+  return { chain, authorities, key: keyOf(options, chain[0]) };
 }
 
 function certificatesIn(pem: Uint8Array | undefined, where: string): X509Certificate[] {
@@ -34,17 +38,22 @@ function certificatesIn(pem: Uint8Array | undefined, where: string): X509Certifi
   }
 }
 
-function checkKey({ key, peer }: TlsContextOptions, leaf: X509Certificate | undefined): void {
-  if (key === undefined && leaf === undefined && peer === "server") return;
+function keyOf(
+  { key, peer }: TlsContextOptions,
+  leaf: X509Certificate | undefined,
+): string | undefined {
+  if (key === undefined && leaf === undefined && peer === "server") return undefined;
   if (key === undefined) throw new TlsSetupError("The key of the certificate is missing");
   if (leaf === undefined) throw new TlsSetupError("The certificate of the key is missing");
-  if (!isKeyOf(key, leaf)) throw new TlsSetupError("The key is not that of the certificate");
+  const file = Buffer.from(key).toString("latin1");
+  if (file.includes("ENCRYPTED")) throw new TlsSetupError("The key is encrypted");
+  const pem = KEY.exec(file)?.[0];
+  if (pem === undefined) throw new TlsSetupError("There is no key in the key file");
+  if (!isKeyOf(pem, leaf)) throw new TlsSetupError("The key is not that of the certificate");
+  return pem;
 }
 
-function isKeyOf(key: Uint8Array<ArrayBuffer>, leaf: X509Certificate): boolean {
-  // Over the caller's own bytes, which are wiped afterwards.
-  const pem = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
-  if (pem.includes("ENCRYPTED")) throw new TlsSetupError("The key is encrypted");
+function isKeyOf(pem: string, leaf: X509Certificate): boolean {
   try {
     return leaf.checkPrivateKey(createPrivateKey(pem));
   } catch {

@@ -64,6 +64,8 @@ export class TestAuthority {
   readonly certificate: Uint8Array<ArrayBuffer>;
   readonly #commonName: string;
   readonly #keys: KeyPair;
+  readonly #serial: number;
+  readonly #der: Der;
   readonly #hash: keyof typeof SIGNATURES;
   #lastSerial = 100;
 
@@ -76,8 +78,9 @@ export class TestAuthority {
     this.#keys = generateKeys("ec");
     const options = { commonName };
     const issuer = above ?? this;
-    const serial = issuer.#nextSerial();
-    this.certificate = pem("CERTIFICATE", issuer.#certify({ options, serial, owner: this.#keys }));
+    this.#serial = issuer.#nextSerial();
+    this.#der = issuer.#certify({ options, serial: this.#serial, owner: this.#keys });
+    this.certificate = pem("CERTIFICATE", this.#der);
   }
 
   /** Makes a certificate and its key. */
@@ -85,8 +88,13 @@ export class TestAuthority {
     const owner = generateKeys(options.keyKind ?? "ec");
     const serial = this.#nextSerial();
     const der = this.#certify({ options, serial, owner, isAuthority: false });
-    const key = owner.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-    return { certificate: pem("CERTIFICATE", der), key: utf8(key), der, serial };
+    return { certificate: pem("CERTIFICATE", der), key: keyPem(owner), der, serial };
+  }
+
+  /** Its own certificate, for who shows that and no other. */
+  itself(): TestCertificate {
+    const { certificate } = this;
+    return { certificate, key: keyPem(this.#keys), der: this.#der, serial: this.#serial };
   }
 
   /** The list of those that are valid no longer (CRL), in PEM. */
@@ -164,6 +172,10 @@ function generateKeys(kind: "ec" | "rsa"): KeyPair {
     : generateKeyPairSync("rsa", { modulusLength: 2_048 });
 }
 
+function keyPem({ privateKey }: KeyPair): Uint8Array<ArrayBuffer> {
+  return utf8(privateKey.export({ type: "pkcs8", format: "pem" }) as string);
+}
+
 function nameOf({ commonName, organization }: CertificateOptions): Der {
   const parts: Der[] = [];
   if (organization !== undefined) parts.push(attribute(OIDS.organization, organization));
@@ -176,8 +188,8 @@ function attribute(id: string, text: string): Der {
 }
 
 function authorityExtensions(): Der[] {
-  // keyCertSign and cRLSign.
-  const usage = bits(Uint8Array.of(0b0000_0110), 1);
+  // digitalSignature, without which it could not be a server's; keyCertSign and cRLSign.
+  const usage = bits(Uint8Array.of(0b1000_0110), 1);
   return [
     extension(OIDS.basicConstraints, sequence(truth()), true),
     extension(OIDS.keyUsage, usage, true),

@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
 import { hasDebianPostgres } from "../../scripts/embedded_postgres.ts";
 
 /** A program found by PATH, or Debian's PostgreSQL 15 server. */
-export type Need = "psql" | "pgbench" | "postgresql-15";
+export type Need = "psql" | "pgbench" | "openssl" | "postgresql-15";
 
 /** Whether a test that needs all of these has to be ignored here. */
 export function isMissing(...needs: readonly Need[]): boolean {

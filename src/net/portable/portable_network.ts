@@ -40,11 +40,12 @@ export interface PortableNetworkOptions {
 
 /** Deno's own sockets as an I/O engine. */
 export class PortableNetwork implements Network {
-  readonly tls = new PortableTls();
+  readonly tls: PortableTls;
   readonly #options: PortableNetworkOptions;
 
   constructor(options: PortableNetworkOptions) {
     this.#options = options;
+    this.tls = new PortableTls(options.clock);
   }
 
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {

@@ -4,9 +4,10 @@
  * takes options for all of these and ignores them. So they are refused here.
  */
 
-import { Buffer } from "node:buffer";
+import type { X509Certificate } from "node:crypto";
 import type { SecureContextOptions } from "node:tls";
 import { assert } from "../../base/assert.ts";
+import type { Clock } from "../../base/clock.ts";
 import { readCertificateFiles } from "../pem_files.ts";
 import {
   type TlsContext,
@@ -16,32 +17,45 @@ import {
   TlsSetupError,
   type TlsVersion,
 } from "../tls.ts";
+import { TrustedCertificates } from "./trusted_certificates.ts";
 
 /** Versions that the runtime speaks. */
 type SpokenVersion = Extract<TlsVersion, "TLSv1.2" | "TLSv1.3">;
+
+/** Shorter keys the runtime refuses. */
+const MIN_RSA_BITS = 2_048;
+
+/** Of keys; by OpenSSL's names. */
+const CURVES: readonly string[] = ["prime256v1", "secp384r1", "secp521r1"];
 
 /** The runtime's TLS. */
 export class PortableTls implements TlsEngine {
   readonly name = `Deno ${Deno.version.deno}`;
   /** What is in use by connections, by its text: there are few kinds. */
   readonly #inUse = new Map<string, TlsInUse>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   makeContext(options: TlsContextOptions): PortableTlsContext {
     refuseIgnored(options);
     const { versions } = options;
     const minVersion = spoken(versions, "TLSv1.2") ?? "TLSv1.3";
     const maxVersion = spoken(versions, "TLSv1.3") ?? "TLSv1.2";
-    readCertificateFiles(options);
+    const { authorities, chain, key } = readCertificateFiles(options);
     refuseNobody(options);
-    const runtime = {
-      ...copyAs("cert", options.certificateChain),
-      ...copyAs("key", options.key),
-      ...copyAs("ca", options.authorities),
+    if (chain[0] !== undefined) refuseKind(chain[0]);
+    const runtime: SecureContextOptions = {
+      ...(key === undefined ? {} : { key, cert: pemOf(chain) }),
+      ...(authorities.length === 0 ? {} : { ca: pemOf(authorities) }),
       minVersion,
       maxVersion,
     };
     const { peer, verification } = options;
-    return new PortableTlsContext(runtime, { peer, verification, inUse: this.#inUse });
+    const trusted = new TrustedCertificates(this.#clock);
+    return new PortableTlsContext(runtime, { peer, verification, trusted, inUse: this.#inUse });
   }
 }
 
@@ -51,14 +65,17 @@ export class PortableTlsContext implements TlsContext {
   readonly verification: TlsContextOptions["verification"];
   /** Whether anybody is believed. */
   readonly hasAuthorities: boolean;
+  /** Client certificates that were verified. */
+  readonly trusted: TrustedCertificates;
   #runtime: SecureContextOptions | undefined;
   readonly #inUse: Map<string, TlsInUse>;
 
   constructor(
     runtime: SecureContextOptions,
-    { inUse, peer, verification }: {
+    { inUse, peer, trusted, verification }: {
       peer: "client" | "server";
       verification: TlsContextOptions["verification"];
+      trusted: TrustedCertificates;
       inUse: Map<string, TlsInUse>;
     },
   ) {
@@ -66,6 +83,7 @@ export class PortableTlsContext implements TlsContext {
     this.hasAuthorities = runtime.ca !== undefined;
     this.peer = peer;
     this.verification = verification;
+    this.trusted = trusted;
     this.#inUse = inUse;
   }
 
@@ -121,9 +139,17 @@ function spoken(
   return versions.includes(version) ? version : undefined;
 }
 
-function copyAs<Name extends string>(
-  name: Name,
-  bytes: Uint8Array | undefined,
-): { [_ in Name]?: Buffer } {
-  return bytes === undefined ? {} : { [name]: Buffer.from(bytes) } as { [_ in Name]: Buffer };
+/** The runtime would find out at the first handshake. */
+function refuseKind({ publicKey }: X509Certificate): void {
+  const { asymmetricKeyDetails: details, asymmetricKeyType: type } = publicKey;
+  if (type === "rsa" && (details?.modulusLength ?? 0) < MIN_RSA_BITS) {
+    throw new TlsSetupError(`A key of RSA has to have ${MIN_RSA_BITS} bits here`);
+  }
+  if (type === "rsa" || type === "ed25519") return;
+  if (type === "ec" && CURVES.includes(details?.namedCurve ?? "")) return;
+  throw new TlsSetupError("The portable I/O engine cannot use a key of this kind");
+}
+
+function pemOf(certificates: readonly X509Certificate[]): string {
+  return certificates.map((certificate) => certificate.toString()).join("");
 }

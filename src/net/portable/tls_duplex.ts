@@ -1,7 +1,7 @@
 /**
- * A transport in the form in which the runtime's TLS takes it. The runtime takes whatever comes and
- * whatever is written, without an end, so the back-pressure is here: nothing is read from the
- * transport before it is pulled, and who writes can wait until all has gone out.
+ * A transport in the form in which the runtime's TLS takes it. The runtime decrypts all that comes
+ * whether anybody reads or not, so the back-pressure is here: nothing is read from the transport
+ * before it is pulled, and who writes can wait until all has gone out.
  */
 
 import { Duplex } from "node:stream";

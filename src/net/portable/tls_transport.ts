@@ -31,6 +31,8 @@ const MAX_WRITE_BYTES = 65_536;
  */
 const NO_TIMEOUT = -1;
 
+const LOST = "The connection has ended";
+
 /** What goes over to TLS: bytes in clear above, a transport below. */
 export class TlsTransport implements Transport {
   readonly #below: Transport;
@@ -63,54 +65,53 @@ export class TlsTransport implements Transport {
   async shakeHands(): Promise<TlsHandshake> {
     try {
       const socket = await Promise.race([this.#shaking, this.#feed()]);
+      if (socket.destroyed) throw new TlsHandshakeError(LOST);
+      const isVerified = this.#isVerified(socket);
+      this.#verify(socket, isVerified);
+      for (const event of ["end", "error", "close"]) socket.on(event, () => this.#hasEnded = true);
       this.#socket = socket;
-      socket.on("end", () => this.#hasEnded = true);
-      socket.on("error", () => this.#hasEnded = true);
-      socket.on("close", () => this.#hasEnded = true);
-      this.#verify(socket);
-      return this.#result(socket);
+      return this.#result(socket, isVerified);
     } catch (error) {
       this.#duplex.destroy();
+      if (error instanceof TlsHandshakeError) throw error;
       throw new TlsHandshakeError(errorText(error), { cause: error });
     }
   }
 
   async read(buffer: Uint8Array): Promise<number | null> {
-    const socket = this.#socket!;
-    for (;;) {
-      const chunk = socket.read(Math.min(buffer.length, socket.readableLength)) as
-        | Uint8Array
-        | null;
+    const socket = this.#socket;
+    while (socket !== undefined) {
+      const length = Math.min(buffer.length, socket.readableLength);
+      const chunk = socket.read(length) as Uint8Array | null;
       if (chunk !== null && chunk.length > 0) {
         buffer.set(chunk);
         return chunk.length;
       }
-      if (this.#hasEnded || this.#isDisposed) return null;
-      if (this.#duplex.hasEnded) {
-        await nextTurn();
-        if (socket.readableLength === 0) return null;
-      } else {
-        await this.#duplex.pull();
-        if (socket.readableLength === 0) await nextTurn();
-      }
+      if (this.#isOver()) break;
+      // What the runtime has not looked at yet comes first.
+      if (this.#duplex.readableLength === 0) await this.#duplex.pull();
+      if (socket.readableLength === 0) await nextTurn();
     }
+    this.#throwFailure();
+    return null;
   }
 
   async write(bytes: Uint8Array): Promise<number> {
     const part = bytes.subarray(0, MAX_WRITE_BYTES);
     await new Promise<void>((resolve) => {
-      this.#socket!.write(part, () => resolve());
+      if (this.#socket === undefined) resolve();
+      else this.#socket.write(part, () => resolve());
     });
     // Versions of the runtime are content when they have encrypted them.
     await this.#duplex.sent();
-    const { failure } = this.#duplex;
-    if (failure !== undefined) throw failure;
+    this.#throwFailure();
     return part.length;
   }
 
   async closeWrite(): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.#socket!.end(() => resolve());
+      if (this.#socket === undefined) resolve();
+      else this.#socket.end(() => resolve());
     });
     await this.#duplex.sent();
     if (!this.#isDisposed) await this.#below.closeWrite();
@@ -121,6 +122,16 @@ export class TlsTransport implements Transport {
     this.#below[Symbol.dispose]();
     this.#socket?.destroy();
     this.#duplex.destroy();
+  }
+
+  /** Whether nothing more can come, once what has come is used up. */
+  #isOver(): boolean {
+    const hasEndedBelow = this.#duplex.hasEnded && this.#duplex.readableLength === 0;
+    return this.#hasEnded || this.#isDisposed || hasEndedBelow;
+  }
+
+  #throwFailure(): void {
+    if (this.#duplex.failure !== undefined) throw this.#duplex.failure;
   }
 
   /** Reads for the handshake, until that is over; rejects at the end of the connection. */
@@ -135,7 +146,7 @@ export class TlsTransport implements Transport {
     }
     // What the runtime has to say is said first.
     await nextTurn();
-    throw new TlsHandshakeError("The connection has ended");
+    throw new TlsHandshakeError(LOST);
   }
 
   #asClient(): Promise<TLSSocket> {
@@ -152,7 +163,7 @@ export class TlsTransport implements Transport {
     if (name !== undefined && isIP(name) === 0) options.servername = name;
     const socket = connect(options, () => resolve(socket));
     socket.on("error", reject);
-    socket.on("close", () => reject(new TlsHandshakeError("The connection has ended")));
+    socket.on("close", () => reject(new TlsHandshakeError(LOST)));
     return promise;
   }
 
@@ -173,10 +184,10 @@ export class TlsTransport implements Transport {
     return promise;
   }
 
-  #verify(socket: TLSSocket): void {
-    const { peer, verification } = this.#context;
-    if (peer === "client" || verification === "none") return;
-    if (!this.#isVerified(socket)) throw refusal(socket) ?? new TlsHandshakeError("Not verified");
+  #verify(socket: TLSSocket, isVerified: boolean): void {
+    const { verification } = this.#context;
+    if (verification === "none" || verification === "optional") return;
+    if (!isVerified) throw refusal(socket) ?? new TlsHandshakeError("Not verified");
     if (verification !== "name") return;
     const name = this.#serverName;
     const fault = name === undefined
@@ -186,11 +197,16 @@ export class TlsTransport implements Transport {
   }
 
   #isVerified(socket: TLSSocket): boolean {
-    // Without authorities of ours the runtime takes its own; in a session that goes on, it takes any.
-    return this.#context.hasAuthorities && socket.authorized && !socket.isSessionReused();
+    const { hasAuthorities, peer, trusted } = this.#context;
+    const certificate = socket.getPeerCertificate(true);
+    // Without authorities of ours the runtime takes its own.
+    if (!hasAuthorities || !socket.authorized || certificate.raw === undefined) return false;
+    if (socket.isSessionReused()) return peer === "client" && trusted.has(certificate);
+    if (peer === "client") trusted.add(certificate);
+    return true;
   }
 
-  #result(socket: TLSSocket): TlsHandshake {
+  #result(socket: TLSSocket, isPeerVerified: boolean): TlsHandshake {
     const { raw } = socket.getPeerCertificate(true);
     this.#inUse = this.#context.inUse({
       version: socket.getProtocol()!,
@@ -200,7 +216,7 @@ export class TlsTransport implements Transport {
       ...this.#inUse,
       hasProtocol: socket.alpnProtocol === TLS_PROTOCOL,
       peerCertificate: raw === undefined ? undefined : new Uint8Array(raw),
-      isPeerVerified: raw !== undefined && this.#isVerified(socket),
+      isPeerVerified,
     };
   }
 }

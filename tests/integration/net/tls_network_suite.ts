@@ -3,6 +3,7 @@
 import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
 import { byteStreamSuite } from "../../unit/net/byte_stream_suite.ts";
 import type { TlsAbilities } from "../../unit/net/tls_pair.ts";
+import { tlsLeftoversSuite } from "../../unit/net/tls_leftovers_suite.ts";
 import { tlsStreamSuite } from "../../unit/net/tls_stream_suite.ts";
 import { type OpenEngine, overTcp } from "./socket_network_suite.ts";
 
@@ -21,5 +22,7 @@ export function tlsNetworkSuite(name: string, open: OpenEngine, abilities: TlsAb
     };
   };
   byteStreamSuite({ name: `${name} TLS`, open: overTls });
-  tlsStreamSuite({ name: `${name} TLS, from plain text`, open: overTls, material, abilities });
+  const options = { name: `${name} TLS, from plain text`, open: overTls, material, abilities };
+  tlsStreamSuite(options);
+  tlsLeftoversSuite(options);
 }

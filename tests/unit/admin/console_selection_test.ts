@@ -1,20 +1,13 @@
 /** WHERE, ORDER BY and LIMIT behind a SHOW, and long answers in steps. */
 
 import assert from "node:assert/strict";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { int4, table } from "../../../src/admin/result_set.ts";
 import { ALL_ROWS, rowsInSteps } from "../../../src/admin/selection.ts";
 import { eventTurn } from "../../support/event_turn.ts";
+import { heapInUse } from "../../support/garbage.ts";
 import { frontend } from "../../support/messages.ts";
 import { messagesIn } from "./console_fixture.ts";
 import { openSession, openWithPools } from "./open_session.ts";
-
-/** Frees what nothing holds any more, so that the rest can be measured. */
-function collectGarbage(): void {
-  v8.setFlagsFromString("--expose-gc");
-  vm.runInNewContext("gc")();
-}
 
 Deno.test("WHERE, ORDER BY and LIMIT choose and sort the rows of any SHOW", async () => {
   const { shown } = await openWithPools();
@@ -141,8 +134,7 @@ Deno.test("nothing is kept of the answers of a session that goes on asking", asy
       await send(frontend.query("SHOW CONFIG"));
       stream.takeSent();
     }
-    collectGarbage();
-    return Deno.memoryUsage().heapUsed;
+    return heapInUse();
   };
   await ask(500);
   const before = await ask(500);

@@ -49,7 +49,7 @@ const MAX_TURNS = 1_000_000;
 export class Pair implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #accepted: AsyncIterator<ByteStream, void, void>;
-  readonly #streams: ByteStream[] = [];
+  readonly #streams = new Set<ByteStream>();
   readonly #tls: { readonly near: TlsStart; readonly far: TlsStart } | undefined;
 
   constructor(readonly under: NetworkUnderTest, listener: Listener) {
@@ -92,8 +92,14 @@ export class Pair implements AsyncDisposable {
     const accepted = await this.#accepted.next();
     assert.ok(!accepted.done);
     const near = await dialing;
-    this.#streams.push(near, accepted.value);
+    this.#streams.add(near).add(accepted.value);
     return [near, accepted.value];
+  }
+
+  /** Closes an end, and keeps nothing of it. */
+  forget(stream: ByteStream): void {
+    stream.close();
+    this.#streams.delete(stream);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type TlsContextOptions, TlsHandshakeError, TlsSetupError } from "../../../src/net/tls.ts";
-import { encryptedKey } from "../../support/certificates.ts";
+import { bundle, encryptedKey } from "../../support/certificates.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, toClients, toServers } from "../../support/tls_material.ts";
 import { readAll } from "./stream_pair.ts";
@@ -21,6 +21,7 @@ import {
 /** What `makeContext()` takes and refuses, and what disposing does. */
 export function contexts(test: TlsTest, abilities: TlsAbilities): void {
   living(test);
+  inOneFile(test);
   refusing(test);
   believingNobody(test);
   refusingWhatCannotBe(test, abilities);
@@ -75,6 +76,18 @@ function living(test: TlsTest): void {
     const shaking = outcomeOf(near, { context: toServer });
     assert.equal(successful(await outcomeOf(far, { context })).isPeerVerified, true);
     successful(await shaking);
+  });
+}
+
+function inOneFile(test: TlsTest): void {
+  test("a certificate and its key may be in one file, in any order", async (given) => {
+    const { certificate, key } = given.material.server;
+    for (const file of [bundle(certificate, key), bundle(key, certificate)]) {
+      const { atNear } = await secure(given, {
+        far: { certificateChain: file, key: file.slice() },
+      });
+      assert.deepEqual(atNear.peerCertificate, given.material.server.der);
+    }
   });
 }
 

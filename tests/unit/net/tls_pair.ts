@@ -12,7 +12,7 @@ import {
 } from "../../../src/net/tls.ts";
 import { join } from "../../support/messages.ts";
 import { type TlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
-import type { NetworkUnderTest, Pair } from "./stream_pair.ts";
+import { type NetworkUnderTest, Pair } from "./stream_pair.ts";
 
 /** What an engine's TLS is able to do beyond what all can. */
 export interface TlsAbilities {
@@ -43,6 +43,15 @@ export interface TlsPair {
 
 /** Registers a test that is given its own. */
 export type TlsTest = (title: string, run: (given: TlsPair) => Promise<void>) => void;
+
+/** Registers tests of a suite. */
+export function tlsTest({ material, name, open }: TlsSuiteOptions): TlsTest {
+  return (title, run) =>
+    Deno.test(`${name}: ${title}`, async () => {
+      await using pair = await Pair.open(open);
+      await run({ pair, engine: pair.under.network.tls, material });
+    });
+}
 
 /** Where both ends come from: what near shows to far, and far to near. */
 export interface BothEnds {

@@ -11,7 +11,7 @@ import { TlsHandshakeError } from "../../../src/net/tls.ts";
 import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { join, textOf, utf8 } from "../../support/messages.ts";
 import { identity } from "../../support/tls_material.ts";
-import { Pair, pieces, readAll, untilTrue } from "./stream_pair.ts";
+import { pieces, readAll, untilTrue } from "./stream_pair.ts";
 import { contexts } from "./tls_context_suite.ts";
 import {
   outcomeOf,
@@ -20,17 +20,15 @@ import {
   successful,
   type TlsSuiteOptions,
   type TlsTest,
+  tlsTest,
 } from "./tls_pair.ts";
 import { verifying } from "./tls_verification_suite.ts";
 import { onTheWire } from "./tls_wire_suite.ts";
 
 /** Registers the suite for one network. */
-export function tlsStreamSuite({ abilities, material, name, open }: TlsSuiteOptions): void {
-  const test: TlsTest = (title, run) =>
-    Deno.test(`${name}: ${title}`, async () => {
-      await using pair = await Pair.open(open);
-      await run({ pair, engine: pair.under.network.tls, material });
-    });
+export function tlsStreamSuite(options: TlsSuiteOptions): void {
+  const { abilities } = options;
+  const test = tlsTest(options);
   shaking(test);
   goingOver(test);
   closing(test);

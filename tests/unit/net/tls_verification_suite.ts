@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type ServerTlsOptions, TlsHandshakeError } from "../../../src/net/tls.ts";
-import { type TestCertificate } from "../../support/certificates.ts";
+import type { TestCertificate } from "../../support/certificates.ts";
 import { identity, type TlsMaterial } from "../../support/tls_material.ts";
 import { readAll } from "./stream_pair.ts";
 import { secure, shake, type TlsAbilities, type TlsPair, type TlsTest } from "./tls_pair.ts";
@@ -40,6 +40,17 @@ function verifyingServers(test: TlsTest): void {
       }
     });
   }
+
+  test("a server that shows a certificate signed by itself is believed if that is", async (given) => {
+    const { authority, otherAuthority } = given.material;
+    for (const [believed, isRefused] of [[authority, false], [otherAuthority, true]] as const) {
+      const { nearOutcome } = await shake(given, {
+        near: { authorities: believed.certificate, verification: "authority" },
+        far: identity(authority.itself()),
+      });
+      assert.equal(nearOutcome instanceof TlsHandshakeError, isRefused);
+    }
+  });
 
   test("a server whose certificate is not looked at still has one to show", async (given) => {
     const { atNear } = await secure(given);
