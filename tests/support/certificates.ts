@@ -191,8 +191,8 @@ function attribute(id: string, text: string): Der {
 }
 
 function authorityExtensions(): Der[] {
-  // keyCertSign and cRLSign.
-  const usage = bits(Uint8Array.of(0b0000_0110), 1);
+  // digitalSignature, without which it could not be a server's; keyCertSign and cRLSign.
+  const usage = bits(Uint8Array.of(0b1000_0110), 1);
   return [
     extension(OIDS.basicConstraints, sequence(truth()), true),
     extension(OIDS.keyUsage, usage, true),

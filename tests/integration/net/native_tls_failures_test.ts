@@ -24,8 +24,8 @@ const ROUNDS = Number(Deno.env.get("SLUICE_TEST_TLS_ROUNDS") ?? 20);
 /** Looks at the memory: others allocate, too, so the least that was added counts. */
 const LOOKS = 4;
 
-/** What so many rounds may leave: a connection alone has some 10,000. */
-const LEFT_BYTES = 60_000;
+/** What so many rounds may leave uncollected; a connection of OpenSSL alone has some 10,000. */
+const LEFT_BYTES = 120_000;
 
 /** An engine with a listener, and what it has open. */
 interface Given {
@@ -156,8 +156,8 @@ const FAILURES: Readonly<Record<string, readonly [BothEnds, near: string, far: s
   "a star that would stand for a part of a label": [
     {
       near: { ...BELIEVED, verification: "name" },
-      far: identity(authority.issue({ commonName: "db", names: ["d*.example"] })),
-      serverName: "db.example",
+      far: identity(authority.issue({ commonName: "db", names: ["d*.wild.example"] })),
+      serverName: "db.wild.example",
     },
     "certificate verify failed (hostname mismatch)",
     "sslv3 alert bad certificate",
