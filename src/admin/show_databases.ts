@@ -3,7 +3,11 @@
  * console. The entry `*` is not a database and not listed.
  */
 
-import { databaseConfigOf } from "../config/effective_settings.ts";
+import {
+  databaseConfigOf,
+  maxDbClientConnectionsOf,
+  maxDbConnectionsOf,
+} from "../config/effective_settings.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
@@ -81,7 +85,8 @@ function databaseRow(
   { context, database }: { database: DatabaseConfig; context: ConsoleContext },
 ): DatabaseRow {
   const { operations } = context;
-  const { settings } = context.config();
+  const config = context.config();
+  const { settings } = config;
   const pools = context.pools.ofDatabase(name);
   return {
     name,
@@ -95,9 +100,9 @@ function databaseRow(
     serverLifetimeMs: database.serverLifetimeMs ?? settings.serverLifetimeMs,
     poolMode: database.poolMode,
     loadBalance: loadBalanceOf(database),
-    maxServerCount: database.maxDbConnections ?? settings.maxDbConnections,
+    maxServerCount: maxDbConnectionsOf(config, name),
     serverCount: sum(pools, ({ servers }) => servers.count),
-    maxClientCount: database.maxDbClientConnections ?? settings.maxDbClientConnections,
+    maxClientCount: maxDbClientConnectionsOf(config, name),
     clientCount: sum(pools, ({ clientCount }) => clientCount),
     isPaused: operations.isPaused(name),
     isDisabled: operations.isDisabled(name),

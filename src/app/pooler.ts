@@ -194,6 +194,7 @@ export class Pooler {
       onTakenOver: () => {
         this.operations.forgetRemoved();
         authLookUp.onTakenOver();
+        this.pools.caps.refresh();
       },
     });
     const cancels = this.#cancels = new CancelDesk({
@@ -269,6 +270,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
+      { intervalMs: () => 0, run: () => this.pools.caps.look() },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },

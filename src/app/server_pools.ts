@@ -8,14 +8,16 @@ import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
+import { maxDbConnectionsOf, maxUserConnectionsOf } from "../config/effective_settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
+import { ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
 import { ServerHosts } from "../server/server_hosts.ts";
-import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
+import { serverLabel, ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { NEWEST_MINOR } from "../wire/protocol_version.ts";
@@ -94,6 +96,8 @@ interface OwnPool {
 /** Finds and makes pools. */
 export class ServerPools {
   readonly registry = new PoolRegistry<ServerPool>();
+  /** Limits over several pools. */
+  readonly caps: ConnectionCaps;
   /** Those that no client uses; they are in the registry's listing too. */
   readonly #lookUps = new PoolRegistry<ServerPool>();
   /** What was looked up of a pool's user, for as long as there is the pool. */
@@ -103,6 +107,14 @@ export class ServerPools {
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
+    const { clock, live } = options;
+    this.caps = new ConnectionCaps({
+      nowMs: () => clock.nowMs(),
+      limitOf: (kind, name) =>
+        kind === "database"
+          ? maxDbConnectionsOf(live.config, name)
+          : maxUserConnectionsOf(live.config, name),
+    });
   }
 
   /** How connections to servers are set up. */
@@ -176,6 +188,7 @@ export class ServerPools {
     this.registry.remove(pool);
     this.#lookUps.remove(pool);
     this.#options.stats.retire(pool.stats);
+    pool.leaveCaps();
     if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
   }
 
@@ -257,6 +270,7 @@ export class ServerPools {
       user,
       isPrivate: own !== undefined,
       stats: stats.open(database),
+      caps: this.caps,
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
@@ -320,6 +334,9 @@ export class ServerPools {
       onReached: () => hosts.noteSuccess(),
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
+    if (pool.servers.count >= pool.rules.poolSize) {
+      log.warning(`${serverLabel(server)} taking connection from reserve_pool`);
+    }
     servers.spawn(() => server.run());
     return server;
   }

@@ -208,7 +208,11 @@ export const POOLER_TABLE = [
   text("login_notify_message", "", "Text of a NOTICE sent after each login."),
   integer("max_client_conn", 100, "Clients that may be logged in, in total."),
   later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
-  later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  integer(
+    "max_db_connections",
+    0,
+    "Servers a database may have, over all its users; 0 = no limit.",
+  ),
   integer(
     "max_login_clients",
     0,
@@ -229,7 +233,7 @@ export const POOLER_TABLE = [
     "Replication connections in total, each with a server of its own; 0 = no limit; Sluice's own.",
   ),
   later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
-  later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
+  integer("max_user_connections", 0, "Servers a user may have, over all databases; 0 = no limit."),
   integer(
     "min_pool_size",
     0,
@@ -428,7 +432,7 @@ export const DATABASE_SETTINGS = [
     "round-robin",
     "Take the hosts in turn, or stay with the first one that works.",
   ),
-  later(optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit.")),
+  optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit."),
   later(optionalInteger(
     "max_db_client_connections",
     "Clients this database may have; 0 = no limit.",
@@ -450,7 +454,7 @@ export const USER_SETTINGS = [
   optionalInteger("pool_size", "Servers a pool of this user may have."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long."),
   optionalChoice("pool_mode", POOL_MODES, "Pool mode of this user; goes before the database's."),
-  later(optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit.")),
+  optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit."),
   later(optionalInteger(
     "max_user_client_connections",
     "Clients this user may have; 0 = no limit.",

@@ -30,6 +30,7 @@ import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
 import { noHandshake, NoTls } from "../../../src/net/no_tls.ts";
+import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
 import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
@@ -213,6 +214,7 @@ export class ConsoleFixture implements ConsoleContext {
   readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
+  readonly caps = new ConnectionCaps({ nowMs: () => this.clock.nowMs(), limitOf: () => 0 });
   readonly engine = "portable";
   readonly operations = new NotedOperations();
   readonly logLines: string[] = [];
@@ -294,6 +296,7 @@ export class ConsoleFixture implements ConsoleContext {
       database,
       user,
       stats: this.stats.open(database),
+      caps: this.caps,
       nowMs: () => this.clock.nowMs(),
       rules: () => ({
         poolSize,

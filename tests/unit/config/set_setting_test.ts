@@ -27,7 +27,7 @@ Deno.test("withSetting() refuses names, values and moments that do not fit", asy
     ["pool_mode", "sometimes", /^"pool_mode": /],
     ["listen_port", "7000", /takes effect with a restart only$/],
     ["client_tls_sslmode", "require", /has no effect yet: TLS/],
-    ["max_db_connections", "5", /has no effect yet/],
+    ["dns_max_ttl", "5", /has no effect yet/],
   ] as const;
   for (const [key, value, message] of cases) {
     assert.throws(() => withSetting(config, key, value), (error) => {

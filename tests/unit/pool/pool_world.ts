@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import {
   Pool,
   type PoolRules,
@@ -23,9 +24,17 @@ export const STARTING_UP = "the database system is starting up";
 /** Rules that a test may change while the pool runs. */
 export type TestRules = { -readonly [Name in keyof PoolRules]: PoolRules[Name] };
 
+/** What several pools may share, and by what they differ. */
+export interface PoolSurroundings {
+  readonly clock?: FakeClock;
+  readonly caps?: ConnectionCaps;
+  readonly database?: string;
+  readonly user?: string;
+}
+
 /** A pool and all around it. */
 export class PoolWorld {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly rules: TestRules;
   readonly pool: Pool<ScriptedServer, TestError>;
   /** Every server ever opened, in order. */
@@ -35,7 +44,9 @@ export class PoolWorld {
   hasCheckQuery = true;
 
   /** A pool of two servers, unless `rules` says otherwise. */
-  constructor(rules: Partial<PoolRules> = {}) {
+  constructor(rules: Partial<PoolRules> = {}, surroundings: PoolSurroundings = {}) {
+    const { clock = new FakeClock(), database = "db", user = "alice" } = surroundings;
+    this.clock = clock;
     this.rules = {
       poolSize: 2,
       minPoolSize: 0,
@@ -48,11 +59,13 @@ export class PoolWorld {
       ...rules,
     };
     this.pool = new Pool<ScriptedServer, TestError>({
-      database: "db",
-      user: "alice",
+      database,
+      user,
       rules: () => this.rules,
       nowMs: () => this.clock.nowMs(),
       stats: new PoolStats(),
+      caps: surroundings.caps ??
+        new ConnectionCaps({ nowMs: () => clock.nowMs(), limitOf: () => 0 }),
       openServer: () => this.#openServer(),
       isTemporary: (error) => error === STARTING_UP,
     });
