@@ -103,7 +103,7 @@ function databaseRow(
     maxServerCount: maxDbConnectionsOf(config, name),
     serverCount: sum(pools, ({ servers }) => servers.count),
     maxClientCount: maxDbClientConnectionsOf(config, name),
-    clientCount: sum(pools, ({ clientCount }) => clientCount),
+    clientCount: context.clients.countOfDatabase(name),
     isPaused: operations.isPaused(name),
     isDisabled: operations.isDisabled(name),
   };

@@ -38,6 +38,7 @@ const RULES_FOR_ONE = {
   poolSize: 1,
   minPoolSize: 0,
   reservePoolSize: 0,
+  maxWaiting: 0,
   poolMode: "session",
 } as const;
 
@@ -46,6 +47,7 @@ const LOOK_UP_RULES = {
   poolSize: 2,
   minPoolSize: 0,
   reservePoolSize: 0,
+  maxWaiting: 0,
   poolMode: "transaction",
 } as const;
 
@@ -427,6 +429,8 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
       settings.reservePoolSize,
     reservePoolTimeoutMs: settings.reservePoolTimeoutMs,
     loginRetryMs: settings.serverLoginRetryMs,
+    maxWaiting: ofUser?.maxWaitingClients ?? ofDatabase?.maxWaitingClients ??
+      settings.maxWaitingClients,
     isRoundRobin: settings.serverRoundRobin,
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? settings.serverLifetimeMs,
     poolMode: live.poolMode(user, database),

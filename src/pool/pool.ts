@@ -59,10 +59,15 @@ export class StandingFailure<E> {
   }
 }
 
+/** As many wait already as may. */
+export const CROWDED = "crowded";
+
 /** What a pool obeys; read anew each time, since a reload may change it. */
 export interface PoolRules extends PoolSizes {
   /** Pause after a failed login (`server_login_retry`). */
   readonly loginRetryMs: number;
+  /** Most that may wait, logins included; 0 = no limit. */
+  readonly maxWaiting: number;
   readonly isRoundRobin: boolean;
   /** How old a server may become; 0 means that it is used once. */
   readonly serverLifetimeMs: number;
@@ -186,14 +191,18 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   /**
    * Asks for a server. Returns an idle one, which the caller links at once; a standing failure, to
-   * be told; or undefined: then the place stands in the queue and its owner will be called.
+   * be told; that too many wait; or undefined: then the place stands in the queue and its owner will
+   * be called.
    */
-  acquire(place: WaitingPlace<ServerRequest<S, E>>): S | StandingFailure<E> | undefined {
+  acquire(
+    place: WaitingPlace<ServerRequest<S, E>>,
+  ): S | StandingFailure<E> | typeof CROWDED | undefined {
     if (this.#closure !== undefined) return this.#closure;
     const free = this.#nextFree() ?? this.#nextChecked();
     if (free !== undefined) return free;
     const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
+    if (this.#isCrowded) return CROWDED;
     this.waiting.add(place, this.#options.nowMs());
     this.#openIfNeeded();
     return undefined;
@@ -207,16 +216,17 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   }
 
   /**
-   * Asks for the welcome parameters. Returns them, or a standing failure; undefined means that the
-   * place stands in the queue of those logging in.
+   * Asks for the welcome parameters. Returns them, a standing failure, or that too many wait;
+   * undefined means that the place stands in the queue of those logging in.
    */
   acquireWelcome(
     place: WaitingPlace<WelcomeRequest<E>>,
-  ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
+  ): ReadonlyMap<string, string> | StandingFailure<E> | typeof CROWDED | undefined {
     if (this.#closure !== undefined) return this.#closure;
     if (this.welcome !== undefined) return this.welcome;
     const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
+    if (this.#isCrowded) return CROWDED;
     this.loggingIn.add(place, this.#options.nowMs());
     this.#openIfNeeded();
     return undefined;
@@ -349,6 +359,13 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (this.isPaused) return undefined;
     this.servers.used.at(-1)?.check();
     return this.#nextFree();
+  }
+
+  /** Who waits for an operator is not counted: that there are many is then to be expected. */
+  get #isCrowded(): boolean {
+    const { maxWaiting } = this.rules;
+    return maxWaiting > 0 && !this.isPaused &&
+      this.waiting.size + this.loggingIn.size >= maxWaiting;
   }
 
   #standingFailure(): StandingFailure<E> | undefined {

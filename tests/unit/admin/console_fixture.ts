@@ -304,6 +304,7 @@ export class ConsoleFixture implements ConsoleContext {
         reservePoolSize: 0,
         reservePoolTimeoutMs: 0,
         loginRetryMs: 15_000,
+        maxWaiting: 0,
         isRoundRobin: false,
         serverLifetimeMs: 3_600_000,
         poolMode: "transaction",
@@ -317,6 +318,7 @@ export class ConsoleFixture implements ConsoleContext {
   /** A client that has logged in; with a pool it also has a relay. */
   addClient(plan: ClientPlan): ClientSession {
     const client = this.addLogin(plan);
+    this.clients.admit(client);
     client.enterIdle();
     return client;
   }

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import {
+  CROWDED,
   Pool,
   type PoolRules,
   type ServerRequest,
@@ -53,6 +54,7 @@ export class PoolWorld {
       reservePoolSize: 0,
       reservePoolTimeoutMs: 5_000,
       loginRetryMs: 15_000,
+      maxWaiting: 0,
       isRoundRobin: false,
       serverLifetimeMs: 0,
       poolMode: "transaction",
@@ -163,7 +165,14 @@ export class PoolWorld {
 }
 
 /** What has become of a client's request. */
-export type Outcome = "none" | "waiting" | "served" | "refused" | "turned away" | "cancelled";
+export type Outcome =
+  | "none"
+  | "waiting"
+  | "served"
+  | "refused"
+  | "turned away"
+  | "crowded"
+  | "cancelled";
 
 /** Somebody who asks the pool for a server. */
 export class TestClient implements ServerRequest<ScriptedServer, TestError> {
@@ -194,7 +203,8 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
     const got = this.#world.pool.acquire(this.place);
     if (got !== undefined) {
       assert.equal(this.#world.queue.pop(), this);
-      if (got instanceof StandingFailure) {
+      if (got === CROWDED) this.outcome = "crowded";
+      else if (got instanceof StandingFailure) {
         this.outcome = "turned away";
         this.error = got.error;
       } else {

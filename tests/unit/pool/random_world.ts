@@ -72,6 +72,7 @@ export const anyRules: fc.Arbitrary<TestRules> = fc.record({
   reservePoolSize: fc.integer({ min: 0, max: 2 }),
   reservePoolTimeoutMs: fc.constantFrom(0, 500),
   loginRetryMs: fc.constantFrom(0, 700),
+  maxWaiting: fc.constant(0),
   isRoundRobin: fc.boolean(),
   serverLifetimeMs: fc.constant(0),
   poolMode: fc.constant("transaction" as const),
