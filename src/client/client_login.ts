@@ -13,7 +13,7 @@ import type { KeyDerivation } from "../auth/key_derivation.ts";
 import type { UserLooks } from "../auth/mock_challenge.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
-import { CROWDED, StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
+import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { authenticationOk } from "../wire/authentication_messages.ts";
 import {
@@ -279,7 +279,7 @@ export class ClientLogin {
   async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
     const wait = new WelcomeWait(pool);
     const got = pool.acquireWelcome(wait.place);
-    if (got === CROWDED || got instanceof StandingFailure) throw turnedAwayError(got);
+    if (got instanceof StandingFailure) throw turnedAwayError(got);
     if (got !== undefined) return got;
     return await wait.hold(this.#client);
   }

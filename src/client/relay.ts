@@ -479,7 +479,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Too many wait already: better an error at once than one after a long wait. */
   #turnBack(): void | Promise<void> {
     const { host } = this.#options;
-    const error = tooManyWait("ERROR");
+    const error = tooManyWait();
     host.noteError(error);
     const sending = this.#takeBack(error);
     if (this.#intake.isTerminating) host.end("client close request");

@@ -1,13 +1,11 @@
 /** What a client is told that a pool turned away. */
 
-import { CROWDED, type StandingFailure } from "../pool/pool.ts";
+import type { StandingFailure } from "../pool/pool.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 
-/** The error for the client: the pool's own, or that its servers cannot be reached, or too many wait. */
-export function turnedAwayError(failure: StandingFailure<PgError> | typeof CROWDED): PgError {
-  if (failure === CROWDED) return tooManyWait("FATAL");
-  const { error, kind } = failure;
+/** The error for the client: the pool's own, or that its servers cannot be reached. */
+export function turnedAwayError({ error, kind }: StandingFailure<PgError>): PgError {
   if (kind === "closed") return error;
   return new PgError(
     error.sqlstate,
@@ -16,7 +14,7 @@ export function turnedAwayError(failure: StandingFailure<PgError> | typeof CROWD
 }
 
 /** What a client is told that would be one too many of those who wait for a server. */
-export function tooManyWait(severity: "ERROR" | "FATAL"): PgError {
+export function tooManyWait(): PgError {
   const message = "too many clients wait for a server (max_waiting_clients)";
-  return new PgError(SQLSTATE.tooManyConnections, message, { severity });
+  return new PgError(SQLSTATE.tooManyConnections, message, { severity: "ERROR" });
 }

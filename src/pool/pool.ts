@@ -66,7 +66,7 @@ export const CROWDED = "crowded";
 export interface PoolRules extends PoolSizes {
   /** Pause after a failed login (`server_login_retry`). */
   readonly loginRetryMs: number;
-  /** Most that may wait, logins included; 0 = no limit. */
+  /** Most that may wait for a server; 0 = no limit. */
   readonly maxWaiting: number;
   readonly isRoundRobin: boolean;
   /** How old a server may become; 0 means that it is used once. */
@@ -216,17 +216,16 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   }
 
   /**
-   * Asks for the welcome parameters. Returns them, a standing failure, or that too many wait;
-   * undefined means that the place stands in the queue of those logging in.
+   * Asks for the welcome parameters. Returns them, or a standing failure; undefined means that the
+   * place stands in the queue of those logging in.
    */
   acquireWelcome(
     place: WaitingPlace<WelcomeRequest<E>>,
-  ): ReadonlyMap<string, string> | StandingFailure<E> | typeof CROWDED | undefined {
+  ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
     if (this.#closure !== undefined) return this.#closure;
     if (this.welcome !== undefined) return this.welcome;
     const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
-    if (this.#isCrowded) return CROWDED;
     this.loggingIn.add(place, this.#options.nowMs());
     this.#openIfNeeded();
     return undefined;
@@ -361,11 +360,13 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return this.#nextFree();
   }
 
-  /** Who waits for an operator is not counted: that there are many is then to be expected. */
+  /**
+   * Who waits for an operator is not counted: that there are many is then to be expected. Nor is who
+   * logs in: all of them wait for the same first server, and no longer than for that.
+   */
   get #isCrowded(): boolean {
     const { maxWaiting } = this.rules;
-    return maxWaiting > 0 && !this.isPaused &&
-      this.waiting.size + this.loggingIn.size >= maxWaiting;
+    return maxWaiting > 0 && !this.isPaused && this.waiting.size >= maxWaiting;
   }
 
   #standingFailure(): StandingFailure<E> | undefined {
