@@ -46,6 +46,7 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["max_db_connections", "50"],
   ["max_replication_connections", "5"],
   ["max_db_client_connections", "500"],
+  ["max_waiting_clients", "1000"],
   ["server_lifetime", '"1h"'],
   ["server_channel_binding", '"require"'],
   ["server_tls13_ciphers", '"TLS_AES_256_GCM_SHA384"'],

@@ -3,7 +3,11 @@
  * console. The entry `*` is not a database and not listed.
  */
 
-import { databaseConfigOf } from "../config/effective_settings.ts";
+import {
+  databaseConfigOf,
+  maxDbClientConnectionsOf,
+  maxDbConnectionsOf,
+} from "../config/effective_settings.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { DatabaseConfig } from "../config/config.ts";
 import type { ConsoleContext } from "./console_context.ts";
@@ -81,7 +85,8 @@ function databaseRow(
   { context, database }: { database: DatabaseConfig; context: ConsoleContext },
 ): DatabaseRow {
   const { operations } = context;
-  const { settings } = context.config();
+  const config = context.config();
+  const { settings } = config;
   const pools = context.pools.ofDatabase(name);
   return {
     name,
@@ -95,10 +100,10 @@ function databaseRow(
     serverLifetimeMs: database.serverLifetimeMs ?? settings.serverLifetimeMs,
     poolMode: database.poolMode,
     loadBalance: loadBalanceOf(database),
-    maxServerCount: database.maxDbConnections ?? settings.maxDbConnections,
+    maxServerCount: maxDbConnectionsOf(config, name),
     serverCount: sum(pools, ({ servers }) => servers.count),
-    maxClientCount: database.maxDbClientConnections ?? settings.maxDbClientConnections,
-    clientCount: sum(pools, ({ clientCount }) => clientCount),
+    maxClientCount: maxDbClientConnectionsOf(config, name),
+    clientCount: context.clients.countOfDatabase(name),
     isPaused: operations.isPaused(name),
     isDisabled: operations.isDisabled(name),
   };

@@ -1,5 +1,6 @@
 /** SHOW USERS: everybody who has a secret, an entry of their own, or a connection. */
 
+import { maxUserClientConnectionsOf, maxUserConnectionsOf } from "../config/effective_settings.ts";
 import type { ConsoleContext } from "./console_context.ts";
 import { byName } from "./listing.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
@@ -32,21 +33,21 @@ const COLUMNS: readonly ShowColumn<UserRow>[] = [
 
 /** Answers SHOW USERS. */
 export function showUsers(context: ConsoleContext): ShownTable {
-  const { settings, users } = context.config();
+  const config = context.config();
   const serverCounts = serversByUser(context);
   const clientCounts = clientsByUser(context);
   const rows = [...namesOf(context, [serverCounts, clientCounts])].sort(byName).map(
     (name): UserRow => {
-      const user = users.get(name);
+      const user = config.users.get(name);
       return {
         name,
         poolSize: user?.poolSize,
         reservePoolSize: user?.reservePoolSize,
         poolMode: user?.poolMode,
-        maxServerCount: user?.maxUserConnections ?? settings.maxUserConnections,
+        maxServerCount: maxUserConnectionsOf(config, name),
         serverCount: serverCounts.get(name) ?? 0,
-        maxClientCount: user?.maxUserClientConnections ?? settings.maxUserClientConnections,
-        clientCount: clientCounts.get(name) ?? 0,
+        maxClientCount: maxUserClientConnectionsOf(config, name),
+        clientCount: context.clients.countOfUser(name),
       };
     },
   );

@@ -13,12 +13,13 @@
 import type { UserCredential } from "../auth/credential.ts";
 import type { UserLooks } from "../auth/mock_challenge.ts";
 import { SecretCache } from "../auth/secret_cache.ts";
+import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { CredentialWait } from "../client/credential_wait.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Logger } from "../log/logger.ts";
-import { type ServerRequest, StandingFailure } from "../pool/pool.ts";
+import { CROWDED, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { type AuthAnswer, AuthQuery } from "../server/auth_query.ts";
 import type { ServerSession } from "../server/server_session.ts";
@@ -162,6 +163,7 @@ export class AuthLookUp {
     });
     this.#flights.set(key, flight);
     const got = pool.acquire(flight.place);
+    assert(got !== CROWDED, "How many may log in is limited elsewhere");
     if (got instanceof StandingFailure) {
       this.#drop(key, flight);
       this.#logFailure(flight, got.error.message);

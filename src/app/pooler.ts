@@ -238,6 +238,7 @@ export class Pooler {
         if (isReload) this.#noteExpiry();
         this.operations.forgetRemoved();
         authLookUp.onTakenOver();
+        this.pools.caps.refresh();
       },
     });
     const cancels = this.#cancels = new CancelDesk({
@@ -333,6 +334,7 @@ export class Pooler {
         stats: this.stats,
       }),
       { intervalMs: () => 0, run: () => this.names.refresh(this.pools.usesName) },
+      { intervalMs: () => 0, run: () => this.pools.caps.look() },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
       { intervalMs: () => DAY_MS, run: () => this.#noteExpiry() },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },

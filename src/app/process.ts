@@ -2,6 +2,7 @@
 
 import { errorStack, errorText } from "../base/error_text.ts";
 import { versionText } from "../admin/version.ts";
+import { AwakeClock } from "../base/awake_clock.ts";
 import { HeldClock, systemClock } from "../base/clock.ts";
 import { systemRandom } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
@@ -321,7 +322,7 @@ async function startPooler(
   choice: EngineChoice,
   { invocation, listenOn, loaded, log, sink, state, syslog }: StartOptions,
 ): Promise<RunningPooler> {
-  const clock = new HeldClock(systemClock());
+  const clock = new HeldClock(new AwakeClock(systemClock()));
   const random = systemRandom();
   await using started = new AsyncDisposableStack();
   const engine = started.use(

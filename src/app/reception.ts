@@ -46,6 +46,7 @@ import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { AuthLookUp } from "./auth_lookup.ts";
+import { clientLimitRefusal, noMoreClients } from "./client_limits.ts";
 import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
@@ -142,16 +143,16 @@ export class Reception implements LoginDesk, SessionDesk {
     if (isShuttingDown()) {
       return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
     }
-    return clients.admittedCount >= this.settings().maxClientConn ? noRoom() : undefined;
+    return clients.admittedCount >= this.settings().maxClientConn ? noMoreClients() : undefined;
   }
 
   enroll(client: ClientSession): void {
-    const { clients, logins } = this.#options;
+    const { clients, live, logins } = this.#options;
     logins.remove(client);
     clients.admit(client);
-    // Others may have proved who they are at the same time.
-    const isOver = clients.admittedCount > this.settings().maxClientConn;
-    if (isOver && client.database !== CONSOLE_DATABASE) throw noRoom();
+    // Not before it has proved who it is; others may have done so at the same time.
+    const refusal = clientLimitRefusal(client, { clients, config: live.config });
+    if (refusal !== undefined) throw refusal;
   }
 
   methodFor(
@@ -301,8 +302,4 @@ export class Reception implements LoginDesk, SessionDesk {
       } login attempt: db=${database} user=${user} tls=${protection}${purpose}`,
     );
   }
-}
-
-function noRoom(): PgError {
-  return new PgError(SQLSTATE.tooManyConnections, "no more connections allowed (max_client_conn)");
 }

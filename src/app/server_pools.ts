@@ -9,16 +9,23 @@ import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { DatabaseConfig } from "../config/config.ts";
-import { channelBindingOf, serverTlsOf } from "../config/effective_settings.ts";
+import {
+  channelBindingOf,
+  maxDbConnectionsOf,
+  maxUserConnectionsOf,
+  serverTlsOf,
+} from "../config/effective_settings.ts";
 import { isOptional } from "../config/tls_needs.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
+import { ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
 import { ServerHosts } from "../server/server_hosts.ts";
+import { serverLabel } from "../server/server_log.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { ServerTls } from "../server/server_tls.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
@@ -42,6 +49,7 @@ const RULES_FOR_ONE = {
   poolSize: 1,
   minPoolSize: 0,
   reservePoolSize: 0,
+  maxWaiting: 0,
   poolMode: "session",
 } as const;
 
@@ -50,6 +58,7 @@ const LOOK_UP_RULES = {
   poolSize: 2,
   minPoolSize: 0,
   reservePoolSize: 0,
+  maxWaiting: 0,
   poolMode: "transaction",
 } as const;
 
@@ -115,6 +124,8 @@ interface OwnPool {
 /** Finds and makes pools. */
 export class ServerPools {
   readonly registry = new PoolRegistry<ServerPool>();
+  /** Limits over several pools. */
+  readonly caps: ConnectionCaps;
   /** Those that no client uses; they are in the registry's listing too. */
   readonly #lookUps = new PoolRegistry<ServerPool>();
   /** What was looked up of a pool's user, for as long as there is the pool. */
@@ -132,6 +143,14 @@ export class ServerPools {
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
+    const { clock, live } = options;
+    this.caps = new ConnectionCaps({
+      nowMs: () => clock.nowMs(),
+      limitOf: (kind, name) =>
+        kind === "database"
+          ? maxDbConnectionsOf(live.config, name)
+          : maxUserConnectionsOf(live.config, name),
+    });
   }
 
   /** How connections to servers are set up. */
@@ -205,6 +224,7 @@ export class ServerPools {
     this.registry.remove(pool);
     this.#lookUps.remove(pool);
     this.#options.stats.retire(pool.stats);
+    pool.leaveCaps();
     if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
   }
 
@@ -295,6 +315,7 @@ export class ServerPools {
       user,
       isPrivate: own !== undefined,
       stats: stats.open(database),
+      caps: this.caps,
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
@@ -362,6 +383,9 @@ export class ServerPools {
       onReached: () => hosts.noteSuccess(),
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
+    if (pool.servers.count >= pool.rules.poolSize) {
+      log.warning(`${serverLabel(server)} taking connection from reserve_pool`);
+    }
     servers.spawn(async () => {
       using _hold = tls?.hold();
       await server.run();
@@ -499,6 +523,8 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
       settings.reservePoolSize,
     reservePoolTimeoutMs: settings.reservePoolTimeoutMs,
     loginRetryMs: settings.serverLoginRetryMs,
+    maxWaiting: ofUser?.maxWaitingClients ?? ofDatabase?.maxWaitingClients ??
+      settings.maxWaitingClients,
     isRoundRobin: settings.serverRoundRobin,
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? settings.serverLifetimeMs,
     poolMode: live.poolMode(user, database),

@@ -71,7 +71,7 @@ export class ClientIntake {
   readonly #cursor: MessageCursor;
   /** Whether the pieces to come of a message in parts are sent on. */
   #isForwarding = false;
-  /** After a cancelled wait: everything up to the client's Sync is dropped. */
+  /** After what was asked was taken back: everything up to the client's Sync is dropped. */
   #isSkippingToSync = false;
   #isTerminating = false;
 
@@ -147,9 +147,9 @@ export class ClientIntake {
     this.#isForwarding = false;
   }
 
-  /** Takes back all that was asked. Returns the answer: an error and a ReadyForQuery for each. */
-  cancel(): Uint8Array {
-    const answer = this.#canceledAnswer();
+  /** Takes back all that was asked. Returns the answer: the error and a ReadyForQuery for each. */
+  cancel(error: PgError): Uint8Array {
+    const answer = this.#canceledAnswer(errorResponse(error));
     this.#isSkippingToSync = this.requests.isUnsynced;
     this.dropRest();
     this.outgoing.clear();
@@ -238,12 +238,7 @@ export class ClientIntake {
     return false;
   }
 
-  #canceledAnswer(): Uint8Array {
-    const error = errorResponse(
-      new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
-        severity: "ERROR",
-      }),
-    );
+  #canceledAnswer(error: Uint8Array): Uint8Array {
     const ready = readyForQuery(TransactionStatus.Idle);
     const answer = new MessageWriter();
     for (let i = 0; i < this.requests.dueCount; i++) answer.bytes(error).bytes(ready);

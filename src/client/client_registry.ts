@@ -2,7 +2,27 @@
 
 import { assert } from "../base/assert.ts";
 import { cancelKeyProcessId, isSameCancelKey } from "./cancel_key.ts";
+import { CONSOLE_DATABASE } from "./client_login.ts";
 import type { ClientSession } from "./client_session.ts";
+
+/** How often there is each name. */
+class NameCounts {
+  readonly #counts = new Map<string, number>();
+
+  of(name: string): number {
+    return this.#counts.get(name) ?? 0;
+  }
+
+  add(name: string): void {
+    this.#counts.set(name, this.of(name) + 1);
+  }
+
+  remove(name: string): void {
+    const count = this.of(name) - 1;
+    if (count > 0) this.#counts.set(name, count);
+    else this.#counts.delete(name);
+  }
+}
 
 /** Knows every client from its first byte to its last. */
 export class ClientRegistry {
@@ -14,6 +34,9 @@ export class ClientRegistry {
   readonly #byProcessId = new Map<number, ClientSession[]>();
   /** Those that have proved who they are and have not been told to go. */
   readonly #admitted = new Set<ClientSession>();
+  /** Of those, how many there are by database and by user; those of the console take no place. */
+  readonly #byDatabase = new NameCounts();
+  readonly #byUser = new NameCounts();
   #lastId = 0;
 
   /** Sockets, those still logging in and those on their way out included. */
@@ -46,11 +69,27 @@ export class ClientRegistry {
   admit(client: ClientSession): void {
     assert(this.#clients.has(client), "Who is admitted is known");
     this.#admitted.add(client);
+    if (client.database === CONSOLE_DATABASE) return;
+    this.#byDatabase.add(client.database!);
+    this.#byUser.add(client.user!);
   }
 
   /** A client is on its way out. */
   dismiss(client: ClientSession): void {
-    this.#admitted.delete(client);
+    const wasIn = this.#admitted.delete(client);
+    if (!wasIn || client.database === CONSOLE_DATABASE) return;
+    this.#byDatabase.remove(client.database!);
+    this.#byUser.remove(client.user!);
+  }
+
+  /** Of the admitted, those of a database. */
+  countOfDatabase(name: string): number {
+    return this.#byDatabase.of(name);
+  }
+
+  /** Of the admitted, those who logged in as a user. */
+  countOfUser(name: string): number {
+    return this.#byUser.of(name);
   }
 
   /** Gives a client its cancel key, and lets it be found by that. */

@@ -180,6 +180,13 @@ export class ClientSession implements RelayHost, OpeningHost {
     await this.stream.write(message, 0, message.length);
   }
 
+  noteError(error: PgError): void {
+    const { desk, log } = this.#options;
+    if (desk.settings().logPoolerErrors) {
+      log.warning(`${this.#label()} pooler error: ${error.message}`);
+    }
+  }
+
   /**
    * Ends the client. With an error, that is sent to it and the connection lingers until the client
    * has closed its side, so that what it had still sent does not make the error get lost.
@@ -332,9 +339,7 @@ export class ClientSession implements RelayHost, OpeningHost {
   #logEnd(reason: string, error: PgError | undefined): void {
     const { desk, log } = this.#options;
     const settings = desk.settings();
-    if (error !== undefined && settings.logPoolerErrors) {
-      log.warning(`${this.#label()} pooler error: ${error.message}`);
-    }
+    if (error !== undefined) this.noteError(error);
     if (!settings.logDisconnections) return;
     const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
     log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);

@@ -15,7 +15,7 @@ import type { PoolMode } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
-import { type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
+import { CROWDED, type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import { NOT_READY } from "../server/recovery.ts";
@@ -29,7 +29,7 @@ import { RelayStatements } from "./relay_statements.ts";
 import { ReplyIntake } from "./reply_intake.ts";
 import { RequestClock } from "./request_clock.ts";
 import { setParameters } from "./set_parameters.ts";
-import { turnedAwayError } from "./turned_away.ts";
+import { tooManyWait, turnedAwayError } from "./turned_away.ts";
 import { parameterStatus, readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
 import type { MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
@@ -50,6 +50,8 @@ export interface RelayHost {
   enterActive(): void;
   /** The client is free. */
   enterIdle(): void;
+  /** The client is told of an error that does not end it. */
+  noteError(error: PgError): void;
   /** Ends the client; `error` is sent to it first, if given. */
   end(reason: string, error?: PgError): void;
 }
@@ -456,13 +458,33 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const { host, pool, stream } = this.#options;
     if (!pool.cancel(this.#place)) return false;
     host.enterIdle();
-    const answer = this.#intake.cancel();
-    this.#clock.forget();
-    const sending = stream.write(answer, 0, answer.length);
+    const sending = this.#takeBack(
+      new PgError(SQLSTATE.queryCanceled, "canceling statement due to user request", {
+        severity: "ERROR",
+      }),
+    );
     if (sending === undefined) stream.resume();
     else void sending.then(() => stream.resume());
     this.#leaveIfFree();
     return true;
+  }
+
+  /** What the client asks for without a server fails with an error; the client goes on. */
+  #takeBack(error: PgError): void | Promise<void> {
+    const answer = this.#intake.cancel(error);
+    this.#clock.forget();
+    return this.#options.stream.write(answer, 0, answer.length);
+  }
+
+  /** Too many wait already: better an error at once than one after a long wait. */
+  #turnBack(): void | Promise<void> {
+    const { host } = this.#options;
+    const error = tooManyWait();
+    host.noteError(error);
+    const sending = this.#takeBack(error);
+    if (this.#intake.isTerminating) host.end("client close request");
+    else this.#leaveIfFree();
+    return sending;
   }
 
   /** Says something of our own to the client; its stream keeps the order of its writes. */
@@ -478,6 +500,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       host.enterWaiting();
       return HOLD;
     }
+    if (got === CROWDED) return this.#turnBack();
     if (got instanceof StandingFailure) return this.refuse(turnedAwayError(got));
     this.#clock.waitedNot();
     this.#take(got);

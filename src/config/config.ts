@@ -67,6 +67,8 @@ export interface DatabaseConfig extends OwnServerTls {
   readonly maxDbConnections: number | undefined;
   /** Most clients of this database. */
   readonly maxDbClientConnections: number | undefined;
+  /** Most clients that wait in one of its pools. */
+  readonly maxWaitingClients: number | undefined;
   /** Most clients that replicate from this database. */
   readonly maxReplicationConnections: number | undefined;
   /** 0 = use a server once. */
@@ -93,6 +95,8 @@ export interface UserConfig {
   readonly maxUserConnections: number | undefined;
   /** Most clients of this user. */
   readonly maxUserClientConnections: number | undefined;
+  /** Most clients that wait in one of its pools. */
+  readonly maxWaitingClients: number | undefined;
   /** Longest query. */
   readonly queryTimeoutMs: number | undefined;
   /** Longest wait for a server. */

@@ -54,6 +54,28 @@ export function channelBindingOf(
     config.settings.serverChannelBinding;
 }
 
+/** Most servers of a database, over all its pools; 0 = no limit. */
+export function maxDbConnectionsOf(config: Config, database: string): number {
+  return databaseConfigOf(config, database)?.maxDbConnections ?? config.settings.maxDbConnections;
+}
+
+/** Most servers that are logged in as a user, over all databases; 0 = no limit. */
+export function maxUserConnectionsOf(config: Config, user: string): number {
+  return config.users.get(user)?.maxUserConnections ?? config.settings.maxUserConnections;
+}
+
+/** Most clients of a database; 0 = no limit. */
+export function maxDbClientConnectionsOf(config: Config, database: string): number {
+  return databaseConfigOf(config, database)?.maxDbClientConnections ??
+    config.settings.maxDbClientConnections;
+}
+
+/** Most clients that have logged in as a user; 0 = no limit. */
+export function maxUserClientConnectionsOf(config: Config, user: string): number {
+  return config.users.get(user)?.maxUserClientConnections ??
+    config.settings.maxUserClientConnections;
+}
+
 /** The configuration that a reload puts in force: what needs a restart stays as it runs. */
 export function withRunningSettings(next: Config, running: Settings): Config {
   const values = running as unknown as Readonly<Record<string, unknown>>;

@@ -5,10 +5,9 @@
  * Order: as SHOW CONFIG prints, byte-wise by name, but `pool_mode` before `pool_idle_timeout`.
  * Names, units and defaults are PgBouncer's (1.26); `auth_cache_ttl`, `auth_fail_delay`,
  * `auth_ldap_ca_file`, `client_tls_crl_file`, `count_session_features`, `io_engine`, `log_format`,
- * `max_login_clients`,
- * `max_replication_connections`, `on_client_loss`, `proxy_protocol`, `proxy_trusted`,
- * `readiness_file`, `server_channel_binding`, `server_protocol`, `server_tls_crl_file`,
- * `server_tls_negotiation` and `warn_session_features` are Sluice's own.
+ * `max_login_clients`, `max_replication_connections`, `max_waiting_clients`, `on_client_loss`,
+ * `proxy_protocol`, `proxy_trusted`, `readiness_file`, `server_channel_binding`, `server_protocol`,
+ * `server_tls_crl_file`, `server_tls_negotiation` and `warn_session_features` are Sluice's own.
  */
 
 import { hideValue } from "../base/hidden_value.ts";
@@ -228,8 +227,12 @@ export const POOLER_TABLE = [
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
   text("login_notify_message", "", "Text of a NOTICE sent after each login."),
   integer("max_client_conn", 100, "Clients that may be logged in, in total."),
-  later(integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit.")),
-  later(integer("max_db_connections", 0, "Servers a database may have; 0 = no limit.")),
+  integer("max_db_client_connections", 0, "Clients a database may have; 0 = no limit."),
+  integer(
+    "max_db_connections",
+    0,
+    "Servers a database may have, over all its users; 0 = no limit.",
+  ),
   integer(
     "max_login_clients",
     0,
@@ -249,8 +252,13 @@ export const POOLER_TABLE = [
     10,
     "Replication connections in total, each with a server of its own; 0 = no limit; Sluice's own.",
   ),
-  later(integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit.")),
-  later(integer("max_user_connections", 0, "Servers a user may have; 0 = no limit.")),
+  integer("max_user_client_connections", 0, "Clients a user may have; 0 = no limit."),
+  integer("max_user_connections", 0, "Servers a user may have, over all databases; 0 = no limit."),
+  integer(
+    "max_waiting_clients",
+    0,
+    "Clients that may wait for a server in one pool; more get an error; 0 = no limit; Sluice's own.",
+  ),
   integer(
     "min_pool_size",
     0,
@@ -484,11 +492,12 @@ export const DATABASE_SETTINGS = [
     "round-robin",
     "Take the hosts in turn, or stay with the first one that works.",
   ),
-  later(optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit.")),
-  later(optionalInteger(
-    "max_db_client_connections",
-    "Clients this database may have; 0 = no limit.",
-  )),
+  optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit."),
+  optionalInteger("max_db_client_connections", "Clients this database may have; 0 = no limit."),
+  optionalInteger(
+    "max_waiting_clients",
+    "Clients that may wait for a server in a pool of this database; 0 = no limit.",
+  ),
   optionalInteger(
     "max_replication_connections",
     "Of all replication connections, those this database may have; 0 = no limit of its own.",
@@ -526,11 +535,12 @@ export const USER_SETTINGS = [
   optionalInteger("pool_size", "Servers a pool of this user may have."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long."),
   optionalChoice("pool_mode", POOL_MODES, "Pool mode of this user; goes before the database's."),
-  later(optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit.")),
-  later(optionalInteger(
-    "max_user_client_connections",
-    "Clients this user may have; 0 = no limit.",
-  )),
+  optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit."),
+  optionalInteger("max_user_client_connections", "Clients this user may have; 0 = no limit."),
+  optionalInteger(
+    "max_waiting_clients",
+    "Clients that may wait for a server in a pool of this user; 0 = no limit.",
+  ),
   optionalSeconds("query_timeout", "Cancel this user's queries that run longer."),
   optionalSeconds("query_wait_timeout", "Longest this user's clients wait for a server."),
   optionalSeconds("transaction_timeout", "Close this user's clients in longer transactions."),

@@ -5,6 +5,12 @@ import type { Clock } from "../base/clock.ts";
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
 
+/** A round later than this comes after something that held the thread up, or stopped the process. */
+const LATE_MS = 100;
+
+/** Time for what has come meanwhile to be seen, so that nobody is taken for late who was not. */
+const CATCH_UP_MS = 20;
+
 /** Something to be done again and again. */
 export interface Duty {
   /** Time between two turns, read anew each round; a turn comes in the first round after it. */
@@ -34,7 +40,10 @@ export class Janitor {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.sweep();
+      const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
       await sleep(this.#clock, SWEEP_INTERVAL_MS, signal);
+      const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
+      if (isLate) await sleep(this.#clock, CATCH_UP_MS, signal);
     }
   }
 

@@ -13,6 +13,7 @@
 import type { PoolMode } from "../config/settings.ts";
 import { PoolHistograms } from "../stats/histogram.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
+import { type CappedPool, type CapShare, type ConnectionCaps, EVICTED } from "./connection_caps.ts";
 import {
   mayOpenServer,
   mayOpenSpareServer,
@@ -58,10 +59,15 @@ export class StandingFailure<E> {
   }
 }
 
+/** As many wait already as may. */
+export const CROWDED = "crowded";
+
 /** What a pool obeys; read anew each time, since a reload may change it. */
 export interface PoolRules extends PoolSizes {
   /** Pause after a failed login (`server_login_retry`). */
   readonly loginRetryMs: number;
+  /** Most that may wait for a server; 0 = no limit. */
+  readonly maxWaiting: number;
   readonly isRoundRobin: boolean;
   /** How old a server may become; 0 means that it is used once. */
   readonly serverLifetimeMs: number;
@@ -78,6 +84,8 @@ export interface PoolOptions<S, E> {
   readonly rules: () => PoolRules;
   readonly nowMs: () => number;
   readonly stats: PoolStats;
+  /** Limits over several pools. */
+  readonly caps: ConnectionCaps;
   /** Whether clients do not share it: it belongs to one of them, or is Sluice's own. */
   readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
@@ -89,7 +97,7 @@ export interface PoolOptions<S, E> {
 }
 
 /** The servers and the waiting clients of one (database, user). */
-export class Pool<S extends PooledServer<E>, E> {
+export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   readonly database: string;
   readonly user: string;
   readonly isPrivate: boolean;
@@ -108,6 +116,8 @@ export class Pool<S extends PooledServer<E>, E> {
   welcome: ReadonlyMap<string, string> | undefined;
 
   readonly #options: PoolOptions<S, E>;
+  readonly #caps: ConnectionCaps;
+  readonly #share: CapShare;
   #failure: StandingFailure<E> | undefined;
   /** When a server was last closed for its age. */
   #lifetimeTurnAtMs = -Infinity;
@@ -122,6 +132,8 @@ export class Pool<S extends PooledServer<E>, E> {
     this.isPrivate = options.isPrivate === true;
     this.stats = options.stats;
     this.usedAtMs = options.nowMs();
+    this.#caps = options.caps;
+    this.#share = options.caps.join(this);
   }
 
   /** The last failed login to the server, until one succeeds. */
@@ -144,16 +156,53 @@ export class Pool<S extends PooledServer<E>, E> {
     return this.servers.count === 0 && this.clientCount === 0 && this.waiting.size === 0;
   }
 
+  get serverCount(): number {
+    return this.servers.count;
+  }
+
+  get minServerCount(): number {
+    return this.rules.minPoolSize;
+  }
+
+  get waitingSinceMs(): number | undefined {
+    const sinceMs = this.waiting.oldest?.sinceMs;
+    const loginSinceMs = this.loggingIn.oldest?.sinceMs;
+    if (sinceMs === undefined || loginSinceMs === undefined) return sinceMs ?? loginSinceMs;
+    return Math.min(sinceMs, loginSinceMs);
+  }
+
+  get wantsServer(): boolean {
+    const isOpen = this.#closure === undefined && !this.isPaused;
+    return isOpen && this.#mayTry() && mayOpenServer(this.rules, this.#situation());
+  }
+
+  get longestIdle(): S | undefined {
+    if (!this.#isEvictable) return undefined;
+    const [idle] = this.servers.idle;
+    const [used] = this.servers.used;
+    if (idle === undefined || used === undefined) return idle ?? used;
+    return used.state.sinceMs <= idle.state.sinceMs ? used : idle;
+  }
+
+  /** What one client has for itself is never free. */
+  get #isEvictable(): boolean {
+    return !this.isPrivate || this.clientCount === 0;
+  }
+
   /**
    * Asks for a server. Returns an idle one, which the caller links at once; a standing failure, to
-   * be told; or undefined: then the place stands in the queue and its owner will be called.
+   * be told; that too many wait; or undefined: then the place stands in the queue and its owner will
+   * be called.
    */
-  acquire(place: WaitingPlace<ServerRequest<S, E>>): S | StandingFailure<E> | undefined {
+  acquire(
+    place: WaitingPlace<ServerRequest<S, E>>,
+  ): S | StandingFailure<E> | typeof CROWDED | undefined {
     if (this.#closure !== undefined) return this.#closure;
     const free = this.#nextFree() ?? this.#nextChecked();
     if (free !== undefined) return free;
     const failure = this.isPaused ? undefined : this.#standingFailure();
     if (failure !== undefined) return failure;
+    if (this.#isCrowded) return CROWDED;
     this.waiting.add(place, this.#options.nowMs());
     this.#openIfNeeded();
     return undefined;
@@ -161,7 +210,9 @@ export class Pool<S extends PooledServer<E>, E> {
 
   /** Leaves the queue. Returns whether the place was in it. */
   cancel(place: WaitingPlace<ServerRequest<S, E>>): boolean {
-    return this.waiting.remove(place);
+    const wasWaiting = this.waiting.remove(place);
+    this.#giveUpPlace();
+    return wasWaiting;
   }
 
   /**
@@ -182,7 +233,14 @@ export class Pool<S extends PooledServer<E>, E> {
 
   /** Leaves the queue of those logging in. */
   cancelWelcome(place: WaitingPlace<WelcomeRequest<E>>): boolean {
-    return this.loggingIn.remove(place);
+    const wasWaiting = this.loggingIn.remove(place);
+    this.#giveUpPlace();
+    return wasWaiting;
+  }
+
+  /** Others need not wait for it any longer. */
+  #giveUpPlace(): void {
+    if (this.#share.isHeld && this.waitingSinceMs === undefined) this.#caps.look();
   }
 
   /** Sorts a server whose state has changed, and does what follows from it. */
@@ -193,11 +251,20 @@ export class Pool<S extends PooledServer<E>, E> {
       case "idle":
         if (this.#stance === "paused") return server.discard(PAUSED);
         if (before.kind === "login") this.#loginSucceeded(server);
+        if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
         return this.#serveNext();
       case "closed":
+        this.#caps.noteClosed(this.#share);
         this.#onServerClosed(before, state.end);
+        this.#caps.look();
         this.#options.onServerGone?.();
     }
+  }
+
+  /** Whether its place is needed elsewhere. */
+  #isClaimed(server: S, before: PooledServerState<E>): boolean {
+    if (server.state.kind !== "idle" || !this.#isEvictable) return false;
+    return this.#caps.claims(this.#share, { server, isNew: before.kind === "login" });
   }
 
   #onServerClosed(before: PooledServerState<E>, end: PooledServerEnd<E>): void {
@@ -215,7 +282,8 @@ export class Pool<S extends PooledServer<E>, E> {
   maintain(wantsSpares: boolean): void {
     this.#serveNext();
     if (!wantsSpares || !this.#mayTry()) return;
-    if (mayOpenSpareServer(this.rules, this.#situation())) this.#open();
+    if (!mayOpenSpareServer(this.rules, this.#situation())) return;
+    if (this.#caps.mayOpenAhead(this.#share)) this.openServer();
   }
 
   /**
@@ -268,6 +336,11 @@ export class Pool<S extends PooledServer<E>, E> {
     this.#refuseAll(error);
   }
 
+  /** Forgets the pool, which has neither servers nor clients any more. */
+  leaveCaps(): void {
+    this.#caps.leave(this.#share);
+  }
+
   /** Ends the pool: nothing is given away any more, and all servers are closed. */
   close(error: E, reason: string): void {
     this.stopServing(error);
@@ -287,12 +360,24 @@ export class Pool<S extends PooledServer<E>, E> {
     return this.#nextFree();
   }
 
+  /**
+   * Who waits for an operator is not counted: that there are many is then to be expected. Nor is who
+   * logs in: all of them wait for the same first server, and no longer than for that.
+   */
+  get #isCrowded(): boolean {
+    const { maxWaiting } = this.rules;
+    return maxWaiting > 0 && !this.isPaused && this.waiting.size >= maxWaiting;
+  }
+
   #standingFailure(): StandingFailure<E> | undefined {
     if (this.#failure === undefined || this.servers.usableCount > 0) return undefined;
     const failure = this.#failure;
     if (this.#options.isTemporary(failure.error)) return undefined;
+    if (this.servers.login.size > 0 || !this.#mayTry()) return failure;
+    // Until there is a place to try again with, it waits.
+    if (!this.#caps.mayOpenAhead(this.#share)) return undefined;
     // The one turned away is the only sign that somebody wants a server.
-    if (this.servers.login.size === 0 && this.#mayTry()) this.#open();
+    this.openServer();
     return failure;
   }
 
@@ -339,13 +424,14 @@ export class Pool<S extends PooledServer<E>, E> {
     const { poolSize, reservePoolSize } = this.rules;
     // Most often so under load: there is no need to look closer.
     if (this.servers.count >= poolSize + reservePoolSize) return;
-    if (this.#closure !== undefined || !this.#mayTry()) return;
-    if (mayOpenServer(this.rules, this.#situation())) this.#open();
+    if (this.#share.isHeld || !this.wantsServer) return;
+    if (this.#caps.ask(this.#share)) this.openServer();
   }
 
-  #open(): void {
+  openServer(): void {
     if (this.#closure !== undefined || this.isPaused) return;
     this.servers.add(this.#options.openServer());
+    this.#caps.noteOpened(this.#share);
   }
 
   #mayTry(): boolean {

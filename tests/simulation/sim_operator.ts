@@ -67,7 +67,7 @@ export class SimOperator {
       case "RECONNECT":
         return operations.reconnect(undefined);
       case "SET":
-        return operations.set("server_lifetime", String(this.#random.between(1, 100)));
+        return this.#set();
       case "KILL":
         return operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
       case "KILL_CLIENT": {
@@ -79,6 +79,14 @@ export class SimOperator {
       case "DISABLE":
         return operations.disable(DATABASE);
     }
+  }
+
+  #set(): void {
+    const { plan, world: { pooler: { operations } } } = this.#stage;
+    if (plan.isCapped && this.#random.chance(0.7)) {
+      return operations.set("max_db_connections", String(this.#random.between(0, 3)));
+    }
+    operations.set("server_lifetime", String(this.#random.between(1, 100)));
   }
 
   #wait(begin: (signal: AbortSignal) => Promise<void>): void {

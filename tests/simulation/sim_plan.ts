@@ -2,7 +2,10 @@
 
 import type { FakePostgresTls } from "../support/fake_postgres.ts";
 import type { WorldOptions } from "../support/pooler_world.ts";
-import type { SeededRandom } from "../support/seeded_random.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+
+/** Keeps what is drawn for limits apart, so that what else a seed stands for stays as it was. */
+const CAPS_SEED = 7_000_003;
 
 import type { SimClientTls } from "./sim_client_tls.ts";
 
@@ -22,6 +25,8 @@ export interface SimPlan {
   /** Most things one client does in one session. */
   readonly maxOperations: number;
   readonly password: string | undefined;
+  /** Whether servers are limited over several pools. */
+  readonly isCapped: boolean;
   readonly world: WorldOptions;
   /** How servers are in TLS; undefined: they have none. */
   readonly serverTls?: FakePostgresTls;
@@ -38,6 +43,7 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
   );
   const most = theme === "anything" ? 4 : 2;
   const auth = random.pick(["trust", "plain", "md5"] as const);
+  const caps = drawCaps(new SeededRandom(CAPS_SEED + seed));
   return {
     isCalm,
     mode,
@@ -46,13 +52,14 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
     sessionCount: random.between(1, 3),
     maxOperations: random.between(3, 20),
     password: auth === "trust" ? undefined : "secret",
+    isCapped: caps !== "",
     world: {
       seed,
       isAutomatic: false,
       chunking: random.pick(["whole", "random", "random", "random"] as const),
       writeAnswers: random.pick(["at_once", "later", "either"] as const),
       bufferBytes: random.pick([64, 700, 8_192, 65_536]),
-      pooler: drawSettings(random, { auth, isCalm, mode, most }),
+      pooler: drawSettings(random, { auth, isCalm, mode, most }) + caps,
       postgres: {
         auth: random.pick(["trust", "plain", "md5"] as const),
         users: { ada: "secret", bob: "secret" },
@@ -93,5 +100,12 @@ idle_transaction_timeout = ${timeout(10)}
 max_prepared_statements = ${random.pick([1, 2, 200])}
 pkt_buf = ${random.pick([512, 4096])}
 log_stats = false
+`;
+}
+
+function drawCaps(random: SeededRandom): string {
+  if (random.chance(0.6)) return "";
+  return `max_db_connections = ${random.between(1, 3)}
+max_user_connections = ${random.pick([0, 0, 1, 2])}
 `;
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import type { Pooler } from "../../src/app/pooler.ts";
 import type { ClientSession } from "../../src/client/client_session.ts";
 import type { ServerPool } from "../../src/client/relay.ts";
+import { maxDbConnectionsOf, maxUserConnectionsOf } from "../../src/config/effective_settings.ts";
 import { AuthQuery } from "../../src/server/auth_query.ts";
 import type { ServerSession } from "../../src/server/server_session.ts";
 import type { FakeBackend, FakePostgres } from "./fake_postgres.ts";
@@ -25,6 +26,26 @@ export function checkPooler(pooler: Pooler, postgres: FakePostgres): void {
     for (const server of pool.servers.active) checkLinked(server, pooler);
     for (const server of pool.servers.idle) checkFree(server, postgres);
     for (const server of pool.servers.used) checkFree(server, postgres);
+  }
+  checkCaps(pooler);
+}
+
+/** Servers of databases and users are counted, and no more than allowed, unless all are busy. */
+function checkCaps({ live, pools }: Pooler): void {
+  const all = [...pools.registry.all()];
+  for (const kind of ["database", "user"] as const) {
+    for (const name of new Set(all.map((pool) => pool[kind]))) {
+      const members = all.filter((pool) => pool[kind] === name);
+      const count = members.reduce((sum, { servers }) => sum + servers.count, 0);
+      assert.equal(pools.caps.countOf(kind, name), count, `Servers of ${kind} ${name}`);
+      const limit = kind === "database"
+        ? maxDbConnectionsOf(live.config, name)
+        : maxUserConnectionsOf(live.config, name);
+      // Of those that were there before a limit was lowered, the busy ones are waited for.
+      const freeCount = members.reduce((sum, { longestIdle }) => sum + (longestIdle ? 1 : 0), 0);
+      const isKept = limit === 0 || count <= limit || freeCount === 0;
+      assert.ok(isKept, `${count} servers of ${kind} ${name}, ${limit} allowed, ${freeCount} free`);
+    }
   }
 }
 

@@ -74,6 +74,14 @@ export class FakeClock implements Clock {
     this.#nowMs = endMs;
   }
 
+  /**
+   * Lets `ms` pass in which nothing runs, as while a process is stopped: timers that have fallen due
+   * fire in the next `advance()`, late.
+   */
+  stall(ms: number): void {
+    this.#nowMs = this.#end(ms);
+  }
+
   /** As `advance()`; before each timer and at the end, everything that is ready to run runs. */
   async advanceAsync(ms: number): Promise<void> {
     const endMs = this.#end(ms);

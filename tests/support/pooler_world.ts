@@ -12,6 +12,7 @@ import type { AskPam, LdapConnectors } from "../../src/app/ask_outside.ts";
 import { loadAuthRules } from "../../src/app/auth_rules.ts";
 import type { SystemUserOf } from "../../src/app/login_rules.ts";
 import type { LoadedConfig } from "../../src/app/live_config.ts";
+import { AwakeClock } from "../../src/base/awake_clock.ts";
 import type { Secret } from "../../src/base/secret.ts";
 import type { ServerPool } from "../../src/client/relay.ts";
 import type { ClientSession } from "../../src/client/client_session.ts";
@@ -132,9 +133,10 @@ export class PoolerWorld implements AsyncDisposable {
   static async open(options: WorldOptions = {}): Promise<PoolerWorld> {
     const random = new SeededRandom(options.seed ?? 1);
     const clock = new FakeClock();
+    const awake = new AwakeClock(clock);
     const network = new SimNetwork({
       random: random.fork(),
-      clock,
+      clock: awake,
       chunking: options.chunking ?? "whole",
       writeAnswers: options.writeAnswers ?? "at_once",
       bufferBytes: options.bufferBytes ?? 65_536,
@@ -149,7 +151,7 @@ export class PoolerWorld implements AsyncDisposable {
     let loaded = await loadWorld(options);
     let failure: Error | undefined;
     const pooler = new Pooler({
-      clock,
+      clock: awake,
       random: random.fork(),
       log: new Logger({
         clock,

@@ -31,6 +31,7 @@ import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts
 import { DnsCache } from "../../../src/net/dns_cache.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
 import { noHandshake, NoTls } from "../../../src/net/no_tls.ts";
+import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
 import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
@@ -215,6 +216,7 @@ export class ConsoleFixture implements ConsoleContext {
   readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
+  readonly caps = new ConnectionCaps({ nowMs: () => this.clock.nowMs(), limitOf: () => 0 });
   readonly engine = "portable";
   readonly names = new DnsCache({
     clock: this.clock,
@@ -312,6 +314,7 @@ export class ConsoleFixture implements ConsoleContext {
       database,
       user,
       stats: this.stats.open(database),
+      caps: this.caps,
       nowMs: () => this.clock.nowMs(),
       rules: () => ({
         poolSize,
@@ -319,6 +322,7 @@ export class ConsoleFixture implements ConsoleContext {
         reservePoolSize: 0,
         reservePoolTimeoutMs: 0,
         loginRetryMs: 15_000,
+        maxWaiting: 0,
         isRoundRobin: false,
         serverLifetimeMs: 3_600_000,
         poolMode: "transaction",
@@ -332,6 +336,7 @@ export class ConsoleFixture implements ConsoleContext {
   /** A client that has logged in; with a pool it also has a relay. */
   addClient(plan: ClientPlan): ClientSession {
     const client = this.addLogin(plan);
+    this.clients.admit(client);
     client.enterIdle();
     return client;
   }

@@ -26,7 +26,7 @@ Deno.test("withSetting() refuses names, values and moments that do not fit", asy
     ["pool_sise", "1", /^Unknown setting "pool_sise"/],
     ["pool_mode", "sometimes", /^"pool_mode": /],
     ["listen_port", "7000", /takes effect with a restart only$/],
-    ["max_db_connections", "5", /has no effect yet/],
+    ["peer_id", "5", /has no effect yet/],
   ] as const;
   for (const [key, value, message] of cases) {
     assert.throws(() => withSetting(config, key, value), (error) => {

@@ -30,6 +30,24 @@ Deno.test("Janitor.run() sweeps at once and then every third of a second", async
   await running;
 });
 
+Deno.test("Janitor.run() lets what has come be seen before a round that is late", async () => {
+  const clock = new FakeClock();
+  const { duty, runs } = recorder(clock);
+  const stop = new AbortController();
+  const running = janitor(clock, duty).janitor.run(stop.signal);
+  await clock.advanceAsync(0);
+  clock.stall(433);
+  await clock.advanceAsync(0);
+  assert.deepEqual(runs, [0, 433], "a little late");
+  clock.stall(5_000);
+  await clock.advanceAsync(19);
+  assert.deepEqual(runs, [0, 433]);
+  await clock.advanceAsync(1);
+  assert.deepEqual(runs, [0, 433, 5_453]);
+  stop.abort();
+  await running;
+});
+
 Deno.test("Janitor.run() ends at once with the signal and leaves no timer", async () => {
   const clock = new FakeClock();
   const { duty, runs } = recorder(clock);

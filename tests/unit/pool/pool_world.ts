@@ -4,7 +4,9 @@
  */
 
 import assert from "node:assert/strict";
+import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import {
+  CROWDED,
   Pool,
   type PoolRules,
   type ServerRequest,
@@ -23,9 +25,17 @@ export const STARTING_UP = "the database system is starting up";
 /** Rules that a test may change while the pool runs. */
 export type TestRules = { -readonly [Name in keyof PoolRules]: PoolRules[Name] };
 
+/** What several pools may share, and by what they differ. */
+export interface PoolSurroundings {
+  readonly clock?: FakeClock;
+  readonly caps?: ConnectionCaps;
+  readonly database?: string;
+  readonly user?: string;
+}
+
 /** A pool and all around it. */
 export class PoolWorld {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly rules: TestRules;
   readonly pool: Pool<ScriptedServer, TestError>;
   /** Every server ever opened, in order. */
@@ -35,24 +45,29 @@ export class PoolWorld {
   hasCheckQuery = true;
 
   /** A pool of two servers, unless `rules` says otherwise. */
-  constructor(rules: Partial<PoolRules> = {}) {
+  constructor(rules: Partial<PoolRules> = {}, surroundings: PoolSurroundings = {}) {
+    const { clock = new FakeClock(), database = "db", user = "alice" } = surroundings;
+    this.clock = clock;
     this.rules = {
       poolSize: 2,
       minPoolSize: 0,
       reservePoolSize: 0,
       reservePoolTimeoutMs: 5_000,
       loginRetryMs: 15_000,
+      maxWaiting: 0,
       isRoundRobin: false,
       serverLifetimeMs: 0,
       poolMode: "transaction",
       ...rules,
     };
     this.pool = new Pool<ScriptedServer, TestError>({
-      database: "db",
-      user: "alice",
+      database,
+      user,
       rules: () => this.rules,
       nowMs: () => this.clock.nowMs(),
       stats: new PoolStats(),
+      caps: surroundings.caps ??
+        new ConnectionCaps({ nowMs: () => clock.nowMs(), limitOf: () => 0 }),
       openServer: () => this.#openServer(),
       isTemporary: (error) => error === STARTING_UP,
     });
@@ -150,7 +165,14 @@ export class PoolWorld {
 }
 
 /** What has become of a client's request. */
-export type Outcome = "none" | "waiting" | "served" | "refused" | "turned away" | "cancelled";
+export type Outcome =
+  | "none"
+  | "waiting"
+  | "served"
+  | "refused"
+  | "turned away"
+  | "crowded"
+  | "cancelled";
 
 /** Somebody who asks the pool for a server. */
 export class TestClient implements ServerRequest<ScriptedServer, TestError> {
@@ -181,7 +203,8 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
     const got = this.#world.pool.acquire(this.place);
     if (got !== undefined) {
       assert.equal(this.#world.queue.pop(), this);
-      if (got instanceof StandingFailure) {
+      if (got === CROWDED) this.outcome = "crowded";
+      else if (got instanceof StandingFailure) {
         this.outcome = "turned away";
         this.error = got.error;
       } else {

@@ -1,0 +1,191 @@
+/** What max_db_connections, max_user_connections and the reserve mean for clients and operators. */
+
+import assert from "node:assert/strict";
+import { frontend } from "../../support/messages.ts";
+import { PoolerWorld } from "../../support/pooler_world.ts";
+
+const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
+
+const ONE_DATABASE = '[databases.app]\nhost = "127.0.0.1"\n';
+
+/** How many servers there are, as "database/user", without those pools that have none. */
+function counts(world: PoolerWorld): Record<string, number> {
+  const pools = [...world.pooler.pools.registry.all()].filter(({ servers }) => servers.count > 0);
+  return Object.fromEntries(
+    pools.map(({ database, servers, user }) => [`${database}/${user}`, servers.count]),
+  );
+}
+
+for (
+  const [what, pooler, sections] of [
+    ["of the settings", "max_db_connections = 1", `${ONE_DATABASE}${USERS}`],
+    [
+      "of the database",
+      "max_db_connections = 9",
+      `${ONE_DATABASE}max_db_connections = 1\n${USERS}`,
+    ],
+  ] as const
+) {
+  Deno.test(`max_db_connections ${what}: users of a database take turns, and each is served`, async () => {
+    await using world = await PoolerWorld.open({ pooler, sections });
+    const [ada, bob] = [await world.login(), await world.login({ user: "bob" })];
+    for (let i = 0; i < 3; i++) {
+      await ada.query("select 1");
+      assert.deepEqual(counts(world), { "app/ada": 1 });
+      await bob.query("select 1");
+      assert.deepEqual(counts(world), { "app/bob": 1 });
+    }
+    assert.ok(world.hasLogged("closing because: evicted (age=0s)"));
+    await ada.query("begin");
+    await bob.send(frontend.query("select 'served'"));
+    await world.settle();
+    assert.deepEqual(counts(world), { "app/ada": 1 });
+    await ada.query("commit");
+    assert.deepEqual((await bob.result()).rows, [["served"]]);
+    for (const client of [ada, bob]) client.close();
+  });
+}
+
+for (
+  const [what, pooler, own] of [
+    ["of the settings", "max_user_connections = 1", ""],
+    ["of the user", "max_user_connections = 9", "max_user_connections = 1"],
+  ] as const
+) {
+  Deno.test(`max_user_connections ${what} counts over all databases`, async () => {
+    const sections = `[databases."*"]\nhost = "127.0.0.1"\n${USERS}`.replace(
+      "[users.ada]\n",
+      `[users.ada]\n${own}\n`,
+    );
+    await using world = await PoolerWorld.open({ pooler, sections });
+    const [here, there] = [await world.login(), await world.login({ database: "other" })];
+    await here.query("select 1");
+    assert.deepEqual(counts(world), { "app/ada": 1 });
+    await there.query("select 1");
+    assert.deepEqual(counts(world), { "other/ada": 1 });
+    const bob = await world.login({ user: "bob" });
+    await bob.query("select 1");
+    assert.deepEqual(counts(world), { "other/ada": 1, "app/bob": 1 });
+    for (const client of [here, there, bob]) client.close();
+  });
+}
+
+Deno.test("the servers of a forced user count as that user's, and no user of a client does", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "max_user_connections = 1",
+    sections: '[databases.app]\nhost = "127.0.0.1"\nuser = "owner"\n[databases.own]\n' +
+      `host = "127.0.0.1"\n${USERS}`,
+  });
+  const clients = [
+    await world.login(),
+    await world.login({ user: "bob" }),
+    await world.login({ database: "own" }),
+  ];
+  for (const client of clients) await client.query("select 1");
+  assert.deepEqual(counts(world), { "app/owner": 1, "own/ada": 1 });
+  for (const client of clients) client.close();
+});
+
+Deno.test("who waits for a place until query_wait_timeout is told so", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "max_db_connections = 1\nquery_wait_timeout = 2",
+    sections: `${ONE_DATABASE}${USERS}`,
+  });
+  const [ada, bob] = [await world.login(), await world.login({ user: "bob" })];
+  await ada.query("begin");
+  await bob.send(frontend.query("select 1"));
+  await world.advance(3_000);
+  assert.equal(await bob.lastWords(), "FATAL 53300 query_wait_timeout");
+  ada.close();
+});
+
+Deno.test("SET and RELOAD change the limits at once, down and up", async () => {
+  const sections = `${ONE_DATABASE}${USERS}`;
+  await using world = await PoolerWorld.open({ sections });
+  const [ada, bob] = [await world.login(), await world.login({ user: "bob" })];
+  for (const client of [ada, bob]) await client.query("select 1");
+  assert.deepEqual(counts(world), { "app/ada": 1, "app/bob": 1 });
+  world.pooler.operations.set("max_db_connections", "1");
+  assert.deepEqual(counts(world), { "app/bob": 1 }, "the one idle for longest goes");
+  await bob.query("begin");
+  await ada.send(frontend.query("select 'go on'"));
+  await world.settle();
+  assert.deepEqual(counts(world), { "app/bob": 1 });
+  await world.reload({ sections, pooler: "max_db_connections = 2" });
+  assert.deepEqual((await ada.result()).rows, [["go on"]]);
+  for (const client of [ada, bob]) client.close();
+});
+
+Deno.test("who looks users up is held back by the limits as everybody is", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'auth_type = "plain"\nauth_user = "looker"\nmax_db_connections = 1',
+    sections: `${ONE_DATABASE}[users.ada]\npassword = "secret"\n[users.looker]\npassword = "x"\n`,
+    postgres: { users: { ada: "secret", looker: "x" } },
+  });
+  const ada = await world.login();
+  await ada.query("begin");
+  const eve = await world.connect();
+  await eve.send(frontend.startup({ user: "eve", database: "app" }));
+  await world.settle();
+  assert.deepEqual(counts(world), { "app/ada": 1 });
+  await ada.query("commit");
+  await world.settle();
+  assert.deepEqual(counts(world), { "app/looker": 1 });
+  for (const client of [ada, eve]) client.close();
+});
+
+Deno.test("the reserve is opened once the oldest has waited reserve_pool_timeout, and the log says so", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 1\nreserve_pool_size = 5\nreserve_pool_timeout = 3",
+    sections: `${ONE_DATABASE}reserve_pool_size = 1\n${USERS}`,
+  });
+  const clients = [await world.login(), await world.login(), await world.login()];
+  await clients[0]!.query("begin");
+  await clients[1]!.send(frontend.query("begin"));
+  await world.advance(2_000);
+  await clients[2]!.send(frontend.query("begin"));
+  await world.advance(999);
+  assert.deepEqual(counts(world), { "app/ada": 1 });
+  await world.advance(400);
+  assert.equal((await clients[1]!.result()).status, "T", "the oldest has it");
+  await world.advance(10_000);
+  assert.deepEqual(counts(world), { "app/ada": 2 }, "as many as the database may have");
+  const warnings = world.log.filter((line) => line.includes("taking connection from reserve_pool"));
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, / WARNING S-0x[0-9a-f]+: app\/ada@127\.0\.0\.1:5432 taking/);
+  for (const client of clients) client.close();
+});
+
+Deno.test("min_pool_size is filled one server after the other, as far as max_db_connections lets it", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 5\nmin_pool_size = 5",
+    sections: `${ONE_DATABASE}min_pool_size = 4\nmax_db_connections = 3\n${USERS}`,
+  });
+  const ada = await world.login();
+  await world.advance(333);
+  assert.deepEqual(counts(world), { "app/ada": 2 });
+  await world.advance(3_000);
+  assert.deepEqual(counts(world), { "app/ada": 3 });
+  const bob = await world.login({ user: "bob" });
+  await bob.query("select 1");
+  await world.advance(3_000);
+  assert.deepEqual(counts(world), { "app/ada": 2, "app/bob": 1 }, "nobody's is closed for spares");
+  for (const client of [ada, bob]) client.close();
+});
+
+Deno.test("SHOW DATABASES and SHOW USERS tell limits and counts", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'max_db_connections = 7\nmax_user_connections = 6\nadmin_users = "ada"',
+    sections: `${ONE_DATABASE}max_db_connections = 2\n${USERS}max_user_connections = 3\n`,
+  });
+  const ada = await world.login();
+  await ada.query("begin");
+  const console = await world.login({ database: "pgbouncer" });
+  const shown = async (sql: string, { name, at }: { name: string; at: number }) => {
+    const { rows } = await console.query(sql);
+    return rows.find(([first]) => first === name)!.slice(at, at + 2);
+  };
+  assert.deepEqual(await shown("SHOW DATABASES", { name: "app", at: 11 }), ["2", "1"]);
+  assert.deepEqual(await shown("SHOW USERS", { name: "bob", at: 4 }), ["3", "0"]);
+  for (const client of [ada, console]) client.close();
+});
