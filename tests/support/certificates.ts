@@ -33,6 +33,13 @@ const OIDS = {
 /** ECDSA, by the hash that is signed. */
 const SIGNATURES = { sha256: "1.2.840.10045.4.3.2", sha384: "1.2.840.10045.4.3.3" } as const;
 
+/**
+ * How the signature of a certificate begins that has the commonest of the lengths of ECDSA on curve
+ * P-256, and where, from the end. Those of one kind are equally long, so that a simulation that
+ * sends them can be repeated.
+ */
+const SIGNATURE = { tag: 0x03, length: 72, at: -74 } as const;
+
 const BEGINNING = new Date("2020-01-01T00:00:00Z");
 const SOON_OVER = new Date("2021-01-01T00:00:00Z");
 const END = new Date("2049-12-31T00:00:00Z");
@@ -69,7 +76,7 @@ export class TestAuthority {
   readonly #serial: number;
   readonly #der: Der;
   readonly #hash: keyof typeof SIGNATURES;
-  #lastSerial = 100;
+  #lastSerial = 1_000;
 
   constructor(
     commonName: string,
@@ -80,16 +87,19 @@ export class TestAuthority {
     this.#keys = generateKeys("ec");
     const options = { commonName };
     const issuer = above ?? this;
-    this.#serial = issuer.#nextSerial();
-    this.#der = issuer.#certify({ options, serial: this.#serial, owner: this.#keys });
+    const owner = this.#keys;
+    const { der, serial } = issuer.#number((serial) => issuer.#certify({ options, serial, owner }));
+    this.#serial = serial;
+    this.#der = der;
     this.certificate = pem("CERTIFICATE", this.#der);
   }
 
   /** Makes a certificate and its key. */
   issue(options: CertificateOptions): TestCertificate {
     const owner = generateKeys(options.keyKind ?? "ec");
-    const serial = this.#nextSerial();
-    const der = this.#certify({ options, serial, owner, isAuthority: false });
+    const { der, serial } = this.#number((serial) =>
+      this.#certify({ options, serial, owner, isAuthority: false })
+    );
     return { certificate: pem("CERTIFICATE", der), key: keyPem(owner), der, serial };
   }
 
@@ -102,16 +112,18 @@ export class TestAuthority {
   /** The list of those that are valid no longer (CRL), in PEM. */
   revoke(...certificates: readonly TestCertificate[]): Uint8Array<ArrayBuffer> {
     const entries = certificates.map(({ serial }) => sequence(integer(serial), utcTime(BEGINNING)));
-    const list = sequence(
-      integer(1),
-      this.#signature(),
-      nameOf({ commonName: this.#commonName }),
-      utcTime(BEGINNING),
-      utcTime(END),
-      ...(entries.length === 0 ? [] : [sequence(...entries)]),
-      explicit(0, sequence(extension(OIDS.crlNumber, integer(1)))),
+    const { der } = this.#number((serial) =>
+      this.#sign(sequence(
+        integer(1),
+        this.#signature(),
+        nameOf({ commonName: this.#commonName }),
+        utcTime(BEGINNING),
+        utcTime(END),
+        ...(entries.length === 0 ? [] : [sequence(...entries)]),
+        explicit(0, sequence(extension(OIDS.crlNumber, integer(serial)))),
+      ))
     );
-    return pem("X509 CRL", this.#sign(list));
+    return pem("X509 CRL", der);
   }
 
   #certify({ isAuthority = true, options, owner, serial }: {
@@ -142,9 +154,14 @@ export class TestAuthority {
     return sequence(content, this.#signature(), bits(signature));
   }
 
-  #nextSerial(): number {
-    this.#lastSerial += 1;
-    return this.#lastSerial;
+  /** Makes something with a number that was not used yet, until it is as long as all are. */
+  #number(make: (serial: number) => Der): { der: Der; serial: number } {
+    for (;;) {
+      this.#lastSerial += 1;
+      const der = make(this.#lastSerial);
+      const { at, length, tag } = SIGNATURE;
+      if (der.at(at) === tag && der.at(at + 1) === length) return { der, serial: this.#lastSerial };
+    }
   }
 }
 

@@ -49,3 +49,12 @@ Deno.test("An encrypted key takes its passphrase", () => {
   const opened = createPrivateKey({ key, passphrase: "secret" });
   assert.ok(opened.equals(createPrivateKey(Buffer.from(issued.key))));
 });
+
+Deno.test("Certificates that say the same are equally long", () => {
+  const lengths = Array.from({ length: 20 }, () => {
+    const authority = new TestAuthority("Authority");
+    const issued = authority.issue({ commonName: "alice" });
+    return [authority.certificate.length, issued.der.length, authority.revoke(issued).length];
+  });
+  assert.deepEqual(lengths, lengths.map(() => lengths[0]));
+});
