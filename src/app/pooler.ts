@@ -157,6 +157,7 @@ export class Pooler {
   #isStopping = false;
   #streamOptions: StreamOptions | undefined;
   #streamOptionsOf: Config | undefined;
+  #expiryNotedWallMs = 0;
   readonly #stopped = new Deferred<void>();
 
   constructor(options: PoolerOptions) {
@@ -336,7 +337,7 @@ export class Pooler {
       { intervalMs: () => 0, run: () => this.names.refresh(this.pools.usesName) },
       { intervalMs: () => 0, run: () => this.pools.caps.look() },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
-      { intervalMs: () => DAY_MS, run: () => this.#noteExpiry() },
+      { intervalMs: () => 0, run: () => this.#noteExpiryDaily() },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
@@ -460,7 +461,14 @@ export class Pooler {
 
   #noteExpiry(): void {
     const { clock, log } = this.#options;
+    this.#expiryNotedWallMs = clock.wallMs();
     for (const line of expiryWarnings(this.tls.certificates, clock.wallMs())) log.warning(line);
+  }
+
+  /** By the calendar: a certificate grows old also while nothing runs. */
+  #noteExpiryDaily(): void {
+    const passedMs = this.#options.clock.wallMs() - this.#expiryNotedWallMs;
+    if (passedMs >= DAY_MS) this.#noteExpiry();
   }
 
   /** The same object for all, until the configuration changes. */

@@ -1,12 +1,6 @@
-/** For engines and streams that do not speak TLS. */
+/** For engines that do not speak TLS. */
 
-import {
-  type TlsContext,
-  type TlsEngine,
-  type TlsHandshake,
-  TlsHandshakeError,
-  TlsSetupError,
-} from "./tls.ts";
+import { type TlsContext, type TlsEngine, TlsSetupError } from "./tls.ts";
 
 /** Refuses to be set up, and says why. */
 export class NoTls implements TlsEngine {
@@ -20,9 +14,4 @@ export class NoTls implements TlsEngine {
   makeContext(): TlsContext {
     throw new TlsSetupError(this.reason);
   }
-}
-
-/** A handshake that does not come about. */
-export function noHandshake(): Promise<TlsHandshake> {
-  return Promise.reject(new TlsHandshakeError("TLS is not spoken here"));
 }

@@ -10,7 +10,6 @@ import { ServerAuthentication } from "../../src/auth/server_authentication.ts";
 import type { Random } from "../../src/base/random.ts";
 import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
-import { noHandshake } from "../../src/net/no_tls.ts";
 import type { TlsContext, TlsHandshake } from "../../src/net/tls.ts";
 import { saysItIsOver } from "./connection_end.ts";
 import {
@@ -25,6 +24,7 @@ import {
   type ReportFields,
   textOf,
 } from "./messages.ts";
+import { noHandshake } from "./no_handshake.ts";
 
 /** What a client logs in with. */
 export interface LoginOptions {

@@ -30,7 +30,7 @@ import { Logger } from "../../../src/log/logger.ts";
 import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts";
 import { DnsCache } from "../../../src/net/dns_cache.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
-import { noHandshake, NoTls } from "../../../src/net/no_tls.ts";
+import { NoTls } from "../../../src/net/no_tls.ts";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
@@ -54,6 +54,7 @@ import {
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { loadToml } from "../config/memory_files.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
+import { noHandshake } from "../../support/no_handshake.ts";
 import { OWN_NAMES } from "../../support/own_names.ts";
 
 /** A stream of which the test is the other end. */
