@@ -3,20 +3,21 @@
 import { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { ServerAuthentication } from "../auth/server_authentication.ts";
+import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
-import type { DatabaseConfig } from "../config/config.ts";
+import type { Config, DatabaseConfig } from "../config/config.ts";
 import { maxDbConnectionsOf, maxUserConnectionsOf } from "../config/effective_settings.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { Network, StreamOptions } from "../net/network.ts";
-import { ConnectionCaps } from "../pool/connection_caps.ts";
+import { type CapKind, ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
-import { ServerHosts } from "../server/server_hosts.ts";
+import { addressKeyOf, addressOf, ServerHosts } from "../server/server_hosts.ts";
 import { serverLabel, ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -112,10 +113,7 @@ export class ServerPools {
     const { clock, live } = options;
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
-      limitOf: (kind, name) =>
-        kind === "database"
-          ? maxDbConnectionsOf(live.config, name)
-          : maxUserConnectionsOf(live.config, name),
+      limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
     });
   }
 
@@ -273,6 +271,7 @@ export class ServerPools {
       isPrivate: own !== undefined,
       stats: stats.open(database),
       caps: this.caps,
+      addressKeys: () => this.#addressKeysOf(database),
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
@@ -297,7 +296,7 @@ export class ServerPools {
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
-    const address = hosts.next();
+    const address = hosts.next((each) => this.caps.hasRoomAt(addressKeyOf(each)));
     const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
     let upkeep: ServerUpkeep | undefined;
     const server = new ServerSession({
@@ -354,6 +353,12 @@ export class ServerPools {
     if (config?.user === undefined) return listed ?? this.#lookedUp.get(pool);
     // A reload may have forced the very user whose clients were looked up: that does not count.
     return config.password === undefined ? listed : new UserCredential(pool.user, config.password);
+  }
+
+  /** Where the next server of a database may be; nowhere if that is no longer configured. */
+  #addressKeysOf(database: string): string[] {
+    const config = this.#options.live.databaseConfig(database);
+    return config === undefined ? [] : this.#hostsOf(database, config).addresses.map(addressKeyOf);
   }
 
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */
@@ -433,8 +438,26 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
       settings.maxWaitingClients,
     isRoundRobin: settings.serverRoundRobin,
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? settings.serverLifetimeMs,
+    weight: ofUser?.weight ?? ofDatabase?.weight ?? 1,
     poolMode: live.poolMode(user, database),
   };
+}
+
+/** What is said of a physical server counts for whoever comes to the same host and port. */
+function serverLimitOf(config: Config, kind: CapKind, name: string): number {
+  switch (kind) {
+    case "database":
+      return maxDbConnectionsOf(config, name);
+    case "user":
+      return maxUserConnectionsOf(config, name);
+    case "server":
+      for (const { host, maxConnections, port } of config.servers.values()) {
+        if (addressKeyOf(addressOf(host, port)) === name) return maxConnections;
+      }
+      return 0;
+    default:
+      return unreachable(kind);
+  }
 }
 
 function startupParameters(
