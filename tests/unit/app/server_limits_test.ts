@@ -213,6 +213,23 @@ Deno.test("who replicates has a place of the server too, and keeps it", async ()
   bob.close();
 });
 
+Deno.test("a database with several hosts opens its servers at those that have room", async () => {
+  const far = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
+  await using world = await PoolerWorld.open({
+    sections: `[databases.app]\nhost = "127.0.0.9,127.0.0.1"\n${USERS}` +
+      '[servers.far]\nhost = "127.0.0.9"\nmax_connections = 1\n',
+  });
+  world.network.obstruct(far, "black hole");
+  const stuck = await world.connect();
+  await stuck.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  const clients = [await world.login({ user: "bob" }), await world.login({ user: "bob" })];
+  for (const client of clients) await client.query("begin");
+  const addresses = [...world.pool("app", "bob").servers.all()].map((each) => each.addressKey);
+  assert.deepEqual(addresses, ["127.0.0.1:5432", "127.0.0.1:5432"]);
+  for (const client of [stuck, ...clients]) client.close();
+});
+
 Deno.test("the weight of a user goes before that of a database", async () => {
   await using world = await PoolerWorld.open({
     sections: `${ONE_DATABASE}weight = 3\n${USERS}weight = 5\n`,

@@ -1,7 +1,7 @@
 /** Limits on one physical server, over all databases and users, and the weights of pools beside others. */
 
 import assert from "node:assert/strict";
-import { LEAST_TURN_MS } from "../../../src/pool/connection_caps.ts";
+import { BOOKING_MS, LEAST_TURN_MS } from "../../../src/pool/connection_caps.ts";
 import { CapsWorld } from "./caps_world.ts";
 import type { PoolWorld, TestClient } from "./pool_world.ts";
 
@@ -200,4 +200,39 @@ Deno.test("limits of a database and of a server together cost one server, if it 
   b.ask();
   assert.deepEqual([ends(other), ends(a), b.servers.length], [[undefined], ["evicted"], 1]);
   caps.check();
+});
+
+Deno.test("a lowered limit of a server closes what is busy there as it comes free, waited for or not", () => {
+  const caps = new CapsWorld({});
+  const a = caps.pool("app/a", {}, ["one"]);
+  const clients = [linked(a), linked(a)];
+  caps.limits["server one"] = 1;
+  caps.caps.refresh();
+  a.ask();
+  clients[0]!.giveBack();
+  assert.deepEqual(ends(a), ["evicted", undefined]);
+  caps.check();
+});
+
+Deno.test("no places are kept where there is no limit", () => {
+  const caps = new CapsWorld({ "database app": 1, "user a": 1 });
+  const [of, by, both, beside] = [
+    caps.pool("app/b", {}, ["one"]),
+    caps.pool("other/a", {}, ["one"]),
+    caps.pool("app/a", {}, ["one"]),
+    caps.pool("third/c", {}, ["one"]),
+  ];
+  linked(of);
+  linked(by);
+  caps.limits["server one"] = 2;
+  caps.caps.refresh();
+  both.ask();
+  const waiting = beside.ask();
+  caps.clock.advance(BOOKING_MS);
+  caps.caps.look();
+  assert.equal(waiting.outcome, "waiting");
+  caps.limits["server one"] = 0;
+  caps.caps.refresh();
+  beside.newest.loggedIn();
+  assert.equal(waiting.outcome, "served");
 });
