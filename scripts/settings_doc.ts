@@ -8,6 +8,7 @@ import type { SettingSpec } from "../src/config/setting_spec.ts";
 import {
   DATABASE_SETTINGS,
   PEER_SETTINGS,
+  SERVER_SETTINGS,
   SETTINGS,
   USER_SETTINGS,
 } from "../src/config/settings.ts";
@@ -47,6 +48,7 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["max_replication_connections", "5"],
   ["max_db_client_connections", "500"],
   ["max_waiting_clients", "1000"],
+  ["weight", "2"],
   ["server_lifetime", '"1h"'],
   ["server_channel_binding", '"require"'],
   ["server_tls13_ciphers", '"TLS_AES_256_GCM_SHA384"'],
@@ -74,6 +76,12 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
 const PEER_EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["host", '"10.0.0.2"'],
   ["port", "6432"],
+]);
+
+/** The same for a physical server. */
+const SERVER_EXAMPLES: ReadonlyMap<string, string> = new Map([
+  ["host", '"10.0.0.5"'],
+  ["max_connections", "90"],
 ]);
 
 /** Column of the sentence behind an example's value. */
@@ -104,6 +112,10 @@ host = "127.0.0.1"
 # A user. The password may be plain, md5... or SCRAM-SHA-256$...; it goes before auth_file.
 `,
     example("users.app", USER_SETTINGS),
+    `
+# A physical server: its limit counts for all databases and users whose host and port it is.
+`,
+    example("servers.main", SERVER_SETTINGS, SERVER_EXAMPLES),
     `
 # Another process of the same fleet, by its peer_id.
 `,
@@ -165,6 +177,9 @@ export function settingsMarkdown(): string {
     markdownTable(DATABASE_SETTINGS, false),
     "\n## `[users.NAME]`\n\n",
     markdownTable(USER_SETTINGS, false),
+    "\n## `[servers.NAME]`\n\n",
+    "Sluice's own: a physical server, whatever databases are on it. NAME is for people.\n\n",
+    markdownTable(SERVER_SETTINGS, false),
     "\n## `[peers.ID]`\n\n",
     "ID is the `peer_id` of the other process, 1 to 16383.\n\n",
     markdownTable(PEER_SETTINGS, false),

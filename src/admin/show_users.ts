@@ -47,7 +47,7 @@ export function showUsers(context: ConsoleContext): ShownTable {
         maxServerCount: maxUserConnectionsOf(config, name),
         serverCount: serverCounts.get(name) ?? 0,
         maxClientCount: maxUserClientConnectionsOf(config, name),
-        clientCount: context.clients.countOfUser(name),
+        clientCount: clientCounts.get(name) ?? 0,
       };
     },
   );

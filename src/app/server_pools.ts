@@ -3,12 +3,12 @@
 import { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { ServerAuthentication } from "../auth/server_authentication.ts";
-import { assert } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
 import type { ServerPool } from "../client/relay.ts";
-import type { DatabaseConfig } from "../config/config.ts";
+import type { Config, DatabaseConfig } from "../config/config.ts";
 import {
   channelBindingOf,
   maxDbConnectionsOf,
@@ -21,10 +21,10 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
-import { ConnectionCaps } from "../pool/connection_caps.ts";
+import { type CapKind, ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
-import { ServerHosts } from "../server/server_hosts.ts";
+import { addressKeyOf, addressOf, ServerHosts } from "../server/server_hosts.ts";
 import { serverLabel } from "../server/server_log.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { ServerTls } from "../server/server_tls.ts";
@@ -146,10 +146,7 @@ export class ServerPools {
     const { clock, live } = options;
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
-      limitOf: (kind, name) =>
-        kind === "database"
-          ? maxDbConnectionsOf(live.config, name)
-          : maxUserConnectionsOf(live.config, name),
+      limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
     });
   }
 
@@ -316,6 +313,7 @@ export class ServerPools {
       isPrivate: own !== undefined,
       stats: stats.open(database),
       caps: this.caps,
+      addressKeys: () => this.#addressKeysOf(database),
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
@@ -340,7 +338,7 @@ export class ServerPools {
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
-    const address = hosts.next();
+    const address = hosts.next((each) => this.caps.hasRoomAt(addressKeyOf(each)));
     const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
     const tls = this.#tlsWith(database, address);
     let upkeep: ServerUpkeep | undefined;
@@ -450,6 +448,12 @@ export class ServerPools {
     }
   }
 
+  /** Where the next server of a database may be; nowhere if that is no longer configured. */
+  #addressKeysOf(database: string): string[] {
+    const config = this.#options.live.databaseConfig(database);
+    return config === undefined ? [] : this.#hostsOf(database, config).addresses.map(addressKeyOf);
+  }
+
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */
   #hostsOf(database: string, config: DatabaseConfig | undefined): ServerHosts {
     const known = this.#hosts.get(database);
@@ -527,8 +531,26 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
       settings.maxWaitingClients,
     isRoundRobin: settings.serverRoundRobin,
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? settings.serverLifetimeMs,
+    weight: ofUser?.weight ?? ofDatabase?.weight ?? 1,
     poolMode: live.poolMode(user, database),
   };
+}
+
+/** What is said of a physical server counts for whoever comes to the same host and port. */
+function serverLimitOf(config: Config, kind: CapKind, name: string): number {
+  switch (kind) {
+    case "database":
+      return maxDbConnectionsOf(config, name);
+    case "user":
+      return maxUserConnectionsOf(config, name);
+    case "server":
+      for (const { host, maxConnections, port } of config.servers.values()) {
+        if (addressKeyOf(addressOf(host, port)) === name) return maxConnections;
+      }
+      return 0;
+    default:
+      return unreachable(kind);
+  }
 }
 
 function startupParameters(

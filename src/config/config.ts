@@ -16,6 +16,8 @@ export interface Config {
   readonly databases: ReadonlyMap<string, DatabaseConfig>;
   /** By user name. */
   readonly users: ReadonlyMap<string, UserConfig>;
+  /** Physical servers, by a name of the operator's choice; no two are the same host and port. */
+  readonly servers: ReadonlyMap<string, ServerConfig>;
   /** By peer id. */
   readonly peers: ReadonlyMap<number, PeerConfig>;
   /** One line each: what was set and is not honoured. */
@@ -67,6 +69,8 @@ export interface DatabaseConfig extends OwnServerTls {
   readonly maxDbConnections: number | undefined;
   /** Most clients of this database. */
   readonly maxDbClientConnections: number | undefined;
+  /** Part of its pools beside others under the same limit. */
+  readonly weight: number | undefined;
   /** Most clients that wait in one of its pools. */
   readonly maxWaitingClients: number | undefined;
   /** Most clients that replicate from this database. */
@@ -95,6 +99,8 @@ export interface UserConfig {
   readonly maxUserConnections: number | undefined;
   /** Most clients of this user. */
   readonly maxUserClientConnections: number | undefined;
+  /** Part of its pools beside others under the same limit. */
+  readonly weight: number | undefined;
   /** Most clients that wait in one of its pools. */
   readonly maxWaitingClients: number | undefined;
   /** Longest query. */
@@ -107,6 +113,16 @@ export interface UserConfig {
   readonly idleTransactionTimeoutMs: number | undefined;
   /** Longest idling outside a transaction. */
   readonly clientIdleTimeoutMs: number | undefined;
+}
+
+/** One physical server, whatever databases are on it. */
+export interface ServerConfig {
+  readonly name: string;
+  /** As databases name it. */
+  readonly host: string;
+  readonly port: number;
+  /** Most connections to it; 0 = no limit. */
+  readonly maxConnections: number;
 }
 
 /** Another process of the same fleet. */

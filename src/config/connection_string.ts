@@ -1,5 +1,5 @@
 /**
- * PgBouncer's connection strings, the values of `[databases]`, `[users]` and `[peers]` in the INI.
+ * PgBouncer's connection strings, the values of all sections of the INI but the first.
  * Pure. Not libpq's: a backslash is an ordinary character, and inside quotes two quotes are one.
  *
  * Source: the behaviour of PgBouncer 1.18, tried. It refuses empty values, quoted or not, and a

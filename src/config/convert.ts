@@ -13,7 +13,13 @@ import { readIni } from "./ini_file.ts";
 import { inOrder, readConfigText } from "./load.ts";
 import type { NamedPart, RawConfig } from "./raw.ts";
 import type { SettingSpec } from "./setting_spec.ts";
-import { DATABASE_SETTINGS, PEER_SETTINGS, POOLER_TABLE, USER_SETTINGS } from "./settings.ts";
+import {
+  DATABASE_SETTINGS,
+  PEER_SETTINGS,
+  POOLER_TABLE,
+  SERVER_SETTINGS,
+  USER_SETTINGS,
+} from "./settings.ts";
 import { showTomlPath } from "./toml_scan.ts";
 import { formatValue } from "./values.ts";
 
@@ -31,6 +37,7 @@ export async function convertIni(path: string, io: ConfigIo): Promise<string> {
     block("pooler", assign(raw.pooler, options(POOLER_TABLE, "", all))),
     ...namedBlocks(raw, { part: "databases", kind: "database", table: DATABASE_SETTINGS }, all),
     ...namedBlocks(raw, { part: "users", kind: "user", table: USER_SETTINGS }, all),
+    ...namedBlocks(raw, { part: "servers", kind: "server", table: SERVER_SETTINGS }, all),
     ...namedBlocks(raw, { part: "peers", kind: "peer", table: PEER_SETTINGS }, all),
   ];
   if (all.length > 0) throw new ConfigErrors(inOrder(all, raw.files));

@@ -16,7 +16,7 @@ import { suggestion } from "./suggest.ts";
 /** As PgBouncer limits it. */
 const MAX_INCLUDE_DEPTH = 10;
 
-const SECTIONS: readonly string[] = ["pgbouncer", "databases", "users", "peers"];
+const SECTIONS: readonly string[] = ["pgbouncer", "databases", "users", "servers", "peers"];
 
 /** Reads the file, whose text is at hand, and all it includes. Rejects never for what they say. */
 export async function readIni(path: string, text: string, io: ConfigIo): Promise<RawResult> {
@@ -33,6 +33,7 @@ class IniReader {
   readonly #named: Readonly<Record<NamedPart, Map<string, RawSection>>> = {
     databases: new Map(),
     users: new Map(),
+    servers: new Map(),
     peers: new Map(),
   };
   #section: string | undefined;
@@ -49,6 +50,7 @@ class IniReader {
         pooler: [...this.#pooler.values()],
         databases: [...this.#named.databases.values()],
         users: [...this.#named.users.values()],
+        servers: [...this.#named.servers.values()],
         peers: [...this.#named.peers.values()],
         files: this.#files,
       },

@@ -14,7 +14,7 @@ export interface RawEntry extends Place {
   readonly value: RawValue;
 }
 
-/** A database, user or peer. */
+/** A database, user, server or peer. */
 export interface RawSection extends Place {
   /** As written. */
   readonly name: string;
@@ -32,6 +32,8 @@ export interface RawConfig {
   readonly databases: readonly RawSection[];
   /** `[users]` */
   readonly users: readonly RawSection[];
+  /** `[servers]` */
+  readonly servers: readonly RawSection[];
   /** `[peers]` */
   readonly peers: readonly RawSection[];
   /** Every file that was read. */
@@ -39,7 +41,7 @@ export interface RawConfig {
 }
 
 /** The parts of a file whose keys are names of the operator's own choice. */
-export type NamedPart = "databases" | "users" | "peers";
+export type NamedPart = "databases" | "users" | "servers" | "peers";
 
 /** What was read, and all that is wrong with it. */
 export interface RawResult {

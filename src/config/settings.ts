@@ -502,6 +502,11 @@ export const DATABASE_SETTINGS = [
     "max_replication_connections",
     "Of all replication connections, those this database may have; 0 = no limit of its own.",
   ),
+  optionalInteger(
+    "weight",
+    "Part of this database's pools beside others under the same limit; 1 if not set; Sluice's own.",
+    { min: 1, max: 1000 },
+  ),
   optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
   optionalChoice(
     "server_channel_binding",
@@ -541,6 +546,11 @@ export const USER_SETTINGS = [
     "max_waiting_clients",
     "Clients that may wait for a server in a pool of this user; 0 = no limit.",
   ),
+  optionalInteger(
+    "weight",
+    "Part of this user's pools beside others; goes before the database's; Sluice's own.",
+    { min: 1, max: 1000 },
+  ),
   optionalSeconds("query_timeout", "Cancel this user's queries that run longer."),
   optionalSeconds("query_wait_timeout", "Longest this user's clients wait for a server."),
   optionalSeconds("transaction_timeout", "Close this user's clients in longer transactions."),
@@ -553,4 +563,15 @@ export const PEER_SETTINGS = [
   later(optionalText("host", "Address or socket directory of the peer; required.")),
   later(integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 })),
   later(optionalInteger("pool_size", "Connections to the peer for passing on cancel requests.")),
+] as const;
+
+/** The keys of `[servers.NAME]`, which is Sluice's own. */
+export const SERVER_SETTINGS = [
+  optionalText("host", "Host, address or socket directory, as databases name it; required."),
+  integer("port", 5432, "Port of the server.", { min: 1, max: 65535 }),
+  integer(
+    "max_connections",
+    0,
+    "Connections to this server, over all databases and users; 0 = no limit.",
+  ),
 ] as const;

@@ -14,7 +14,14 @@ import type { RawTable, RawValue } from "./values.ts";
 /** Files included by included files by included files: more is a mistake. */
 const MAX_INCLUDE_DEPTH = 10;
 
-const TOP_LEVEL: readonly string[] = ["include", "pooler", "databases", "users", "peers"];
+const TOP_LEVEL: readonly string[] = [
+  "include",
+  "pooler",
+  "databases",
+  "users",
+  "servers",
+  "peers",
+];
 
 /** Reads the file, whose text is at hand, and all it includes. Rejects never for what they say. */
 export async function readToml(path: string, text: string, io: ConfigIo): Promise<RawResult> {
@@ -40,6 +47,7 @@ class TomlReader {
   readonly #named: Readonly<Record<NamedPart, Map<string, OpenSection>>> = {
     databases: new Map(),
     users: new Map(),
+    servers: new Map(),
     peers: new Map(),
   };
 
@@ -55,6 +63,7 @@ class TomlReader {
       pooler: [...this.#pooler.values()],
       databases: await part("databases"),
       users: await part("users"),
+      servers: await part("servers"),
       peers: await part("peers"),
       files: this.#files,
     };
@@ -207,7 +216,7 @@ function unknownTop(top: string, statement: TomlStatement): string {
   const isTable = statement.path.length > 1 || !("value" in statement);
   if (isTable) {
     const hint = suggestion(top, TOP_LEVEL.slice(1)) || ": there are [pooler], [databases.NAME], " +
-        "[users.NAME] and [peers.ID]";
+        "[users.NAME], [servers.NAME] and [peers.ID]";
     return `Unknown section [${showTomlPath([top])}]${hint}`;
   }
   return `Unknown key "${top}" outside of a section: settings stand in [pooler]`;

@@ -5,7 +5,7 @@
 
 import { Secret } from "../base/secret.ts";
 import { assign, judge, toProperties } from "./assign.ts";
-import type { Config, DatabaseConfig, PeerConfig, UserConfig } from "./config.ts";
+import type { Config, DatabaseConfig, PeerConfig, ServerConfig, UserConfig } from "./config.ts";
 import { ConfigError, type Place } from "./config_error.ts";
 import { channelBindingOf, hasOwnServerTls, serverTlsOf } from "./effective_settings.ts";
 import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
@@ -15,6 +15,7 @@ import {
   DATABASE_SETTINGS,
   PEER_SETTINGS,
   POOLER_TABLE,
+  SERVER_SETTINGS,
   type Settings,
   USER_SETTINGS,
 } from "./settings.ts";
@@ -47,6 +48,7 @@ export function validate(path: string, raw: RawConfig): Validated {
     settings,
     databases: validator.databases(),
     users: validator.users(),
+    servers: validator.servers(),
     peers: validator.peers(),
     warnings: validator.warnings,
     files: raw.files,
@@ -101,6 +103,25 @@ class Validator {
       users.set(name, { ...rest, name, password: toSecret(password) });
     }
     return users;
+  }
+
+  servers(): Map<string, ServerConfig> {
+    const servers = new Map<string, ServerConfig>();
+    const names = new Map<string, string>();
+    for (const section of this.#raw.servers) {
+      const { host, ...rest } = this.#readSection(SERVER_SETTINGS, section, "server");
+      const name = JSON.stringify(section.name);
+      const address = `${host?.toLowerCase()} ${rest.port}`;
+      const other = names.get(address);
+      if (host === undefined) this.#fail(section, `Server ${name} has no "host"`);
+      else if (other !== undefined) {
+        this.#fail(section, `Server ${name} is the same host and port as ${other}`);
+      } else {
+        names.set(address, name);
+        servers.set(section.name, { ...rest, name: section.name, host });
+      }
+    }
+    return servers;
   }
 
   peers(): Map<number, PeerConfig> {

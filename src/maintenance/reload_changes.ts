@@ -4,7 +4,7 @@ import type { Secret } from "../base/secret.ts";
 import type { Config, DatabaseConfig, UserConfig } from "../config/config.ts";
 import { channelBindingOf, databaseConfigOf, serverTlsOf } from "../config/effective_settings.ts";
 import { propertyOf, type SettingSpec } from "../config/setting_spec.ts";
-import { DATABASE_SETTINGS, USER_SETTINGS } from "../config/settings.ts";
+import { DATABASE_SETTINGS, SERVER_SETTINGS, USER_SETTINGS } from "../config/settings.ts";
 import { formatValue, type SettingValue } from "../config/values.ts";
 import { changedSettings, isSameSecret, leadsElsewhere, type ReloadChange } from "./reload_plan.ts";
 
@@ -30,12 +30,13 @@ export interface RuleTexts {
   readonly identTexts: readonly string[];
 }
 
-/** All differences: settings, then databases, users and entries of `auth_file`, each by name; rules. */
+/** All differences: settings, then databases, users, servers and entries of `auth_file`, each by name; rules. */
 export function reloadChanges(before: FileContents, after: FileContents): ReloadChange[] {
   return [
     ...settingChanges(before.config, after.config),
     ...databaseChanges(before.config, after.config),
     ...userChanges(before.config, after.config),
+    ...serverChanges(before.config, after.config),
     ...userListChanges(before.userList, after.userList),
     ...ruleChanges("auth_hba_file", before.rules?.hbaTexts, after.rules?.hbaTexts),
     ...ruleChanges("auth_ident_file", before.rules?.identTexts, after.rules?.identTexts),
@@ -89,6 +90,15 @@ function userChanges(before: Config, after: Config): ReloadChange[] {
     kind: "user",
     isSameSecret: (a, b) => isSameSecret(a.password, b.password),
     describe: describeUser,
+    effect: () => "at once",
+  });
+}
+
+function serverChanges(before: Config, after: Config): ReloadChange[] {
+  return differences(before.servers, after.servers, {
+    kind: "server",
+    isSameSecret: () => true,
+    describe: (server) => describe(SERVER_SETTINGS, server),
     effect: () => "at once",
   });
 }

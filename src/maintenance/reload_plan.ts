@@ -7,8 +7,11 @@ import { type ShownSetting, showSettings } from "../config/settings.ts";
 
 /** One difference between the configuration in force and a new one, for people to read. */
 export interface ReloadChange {
-  readonly kind: "setting" | "database" | "user" | "auth_file" | "rules" | "tls_file";
-  /** Name of the setting, the database or the user; for files, of the setting that names them. */
+  readonly kind: "setting" | "database" | "user" | "server" | "auth_file" | "rules" | "tls_file";
+  /**
+   * Name of the setting, the database, the user or the server; for files, of the setting that names
+   * them.
+   */
   readonly name: string;
   /** As a file would say it; undefined where there is nothing. Secrets are not shown. */
   readonly before: string | undefined;

@@ -1,10 +1,12 @@
 /**
- * Limits on servers that count over several pools: those of a database, of a user. Each pool asks
- * before it opens a server for somebody who waits, and tells of each that it has opened or lost.
+ * Limits on servers that count over several pools: those of a database, of a user, of one physical
+ * server. Each pool asks before it opens a server for somebody who waits, and tells of each that it
+ * has opened or lost.
  *
  * A pool that may not open one is held. Held pools are looked at whenever a server has gone
  * anywhere, one has come free, a limit has changed, and in each of the janitor's rounds: first those
- * that have least, then those whose last turn is longest ago, then those who have waited longest.
+ * that have least by their weight, then those whose last turn is longest ago, then those who have
+ * waited longest.
  * Room is made by closing the server idle for longest in another pool, or one that has just come
  * free in a pool that has more than its part, even if it is waited for there. So no pool waits for
  * ever beside a busy one: where there are more pools than servers, they take turns.
@@ -28,8 +30,11 @@ export const BOOKING_MS = 1_000;
 /** Makes the rank of a pool below its minimum less than that of any that is not. */
 const BELOW_MINIMUM = 1e-9;
 
-/** What a limit is about. */
-export type CapKind = "database" | "user";
+/** Turns grow with the weight of a pool, but not for ever. */
+const MAX_TURN_WEIGHT = 10;
+
+/** What a limit is about; a server is one host and port. */
+export type CapKind = "database" | "user" | "server";
 
 /** A pool as the limits see it. */
 export interface CappedPool {
@@ -39,12 +44,18 @@ export interface CappedPool {
   readonly serverCount: number;
   /** Servers it is to keep before others get more than that. */
   readonly minServerCount: number;
+  /** Its part beside others, at least 1. */
+  readonly weight: number;
+  /** Where its next server may be, any of these; by `PooledServer.addressKey`. */
+  readonly addressKeys: readonly string[];
   /** Whether it would open a server now, if it may. */
   readonly wantsServer: boolean;
   /** Since when the oldest waits, logins included; undefined if nobody does. */
   readonly waitingSinceMs: number | undefined;
   /** The free server that may be taken from it: the one idle for longest. */
   readonly longestIdle: PooledServer<unknown> | undefined;
+  /** The same of those at one address. */
+  longestIdleAt(addressKey: string): PooledServer<unknown> | undefined;
   /** Opens the server that it wants. */
   openServer(): void;
 }
@@ -68,7 +79,12 @@ export interface CapGroup {
 /** One pool's part in the limits; the limits' own notes. */
 export interface CapShare {
   readonly pool: CappedPool;
+  /** In each of these there must be room. */
   readonly groups: readonly CapGroup[];
+  /** In one of these; none means that nothing is asked. */
+  hosts: readonly CapGroup[];
+  /** All that it may have servers in. */
+  readonly memberships: Set<CapGroup>;
   /** Whether it waits for a place. */
   isHeld: boolean;
   /** Tells whose turn was later. */
@@ -106,18 +122,33 @@ export class ConnectionCaps {
   /** Takes in a new pool, which has no server yet. */
   join(pool: CappedPool): CapShare {
     const groups = [this.#group("database", pool.database), this.#group("user", pool.user)];
-    const share: CapShare = { pool, groups, isHeld: false, turn: 0, bookedAtMs: undefined };
-    for (const { members } of groups) members.add(share);
+    const share: CapShare = {
+      pool,
+      groups,
+      hosts: [],
+      memberships: new Set(),
+      isHeld: false,
+      turn: 0,
+      bookedAtMs: undefined,
+    };
+    for (const group of groups) enlist(share, group);
+    this.#findHosts(share);
     return share;
   }
 
   /** Forgets a pool that has no server any more. */
   leave(share: CapShare): void {
     this.#letGo(share);
-    for (const group of share.groups) {
+    for (const group of share.memberships) {
       group.members.delete(share);
       if (group.members.size === 0) this.#groups.delete(keyOf(group.kind, group.name));
     }
+  }
+
+  /** Whether one more server may be at an address, as far as limits go. */
+  hasRoomAt(addressKey: string): boolean {
+    const group = this.#groups.get(keyOf("server", addressKey));
+    return group === undefined || !isFull(group);
   }
 
   /** The servers that count for a limit. */
@@ -125,12 +156,13 @@ export class ConnectionCaps {
     return this.#groups.get(keyOf(kind, name))?.count ?? 0;
   }
 
-  /** Reads all limits anew: what is idle beyond them goes at once, what is busy when it is free. */
+  /** Reads all limits anew, and where the pools' servers are: what is idle beyond them goes at once, what is busy when it is free. */
   refresh(): void {
     this.#overfull.clear();
     for (const group of this.#groups.values()) {
       group.limit = this.#options.limitOf(group.kind, group.name);
       if (isOver(group)) this.#overfull.add(group);
+      for (const share of group.members) this.#findHosts(share);
     }
     this.look();
   }
@@ -177,7 +209,7 @@ export class ConnectionCaps {
     isNew: boolean;
     server: PooledServer<unknown>;
   }): boolean {
-    if (share.groups.some(isOver)) return true;
+    if (share.groups.some(isOver) || isOver(this.#hostOf(server))) return true;
     const isWaitedFor = share.pool.waitingSinceMs !== undefined;
     if (isNew && isWaitedFor) return false;
     const heir = this.#heirOf(share, server);
@@ -189,17 +221,28 @@ export class ConnectionCaps {
   }
 
   /** A server was opened. */
-  noteOpened(share: CapShare): void {
-    for (const group of share.groups) group.count += 1;
+  noteOpened(share: CapShare, server: PooledServer<unknown>): void {
+    const host = this.#hostOf(server);
+    enlist(share, host);
+    for (const group of [...share.groups, host]) group.count += 1;
     this.#endTurn(share);
   }
 
   /** A server has gone. */
-  noteClosed(share: CapShare): void {
-    for (const group of share.groups) {
+  noteClosed(share: CapShare, server: PooledServer<unknown>): void {
+    for (const group of [...share.groups, this.#hostOf(server)]) {
       group.count -= 1;
       if (!isOver(group)) this.#overfull.delete(group);
     }
+  }
+
+  #hostOf({ addressKey }: PooledServer<unknown>): CapGroup {
+    return this.#group("server", addressKey);
+  }
+
+  #findHosts(share: CapShare): void {
+    share.hosts = share.pool.addressKeys.map((key) => this.#group("server", key));
+    for (const host of share.hosts) enlist(share, host);
   }
 
   #group(kind: CapKind, name: string): CapGroup {
@@ -214,15 +257,16 @@ export class ConnectionCaps {
   }
 
   /** Whether there is room, and nobody waits for it. */
-  #isFreeFor(share: CapShare): boolean {
-    for (const group of share.groups) {
-      if (isFull(group) || (group.limit > 0 && this.#isAwaited(group))) return false;
-    }
-    return true;
+  #isFreeFor({ groups, hosts }: CapShare): boolean {
+    const isFree = (group: CapGroup) =>
+      group.limit === 0 || !isFull(group) && !this.#isAwaited(group);
+    return groups.every(isFree) && (hosts.length === 0 || hosts.some(isFree));
   }
 
   #isAwaited(group: CapGroup): boolean {
-    for (const { groups } of this.#held) if (groups.includes(group)) return true;
+    for (const { groups, hosts } of this.#held) {
+      if (groups.includes(group) || hosts.includes(group)) return true;
+    }
     return false;
   }
 
@@ -230,7 +274,7 @@ export class ConnectionCaps {
   #trim(): void {
     for (const group of this.#overfull) {
       while (isOver(group)) {
-        const victim = longestIdle(group);
+        const victim = longestIdle([group]);
         if (victim === undefined) break;
         victim.server.discard(EVICTED);
       }
@@ -246,17 +290,18 @@ export class ConnectionCaps {
         this.#letGo(share);
         continue;
       }
-      const isBooked = share.groups.some((group) => booked.has(group));
-      const victims = isBooked ? undefined : this.#victimsFor(share);
+      const victims = isBooked(share, booked) ? undefined : this.#victimsFor(share);
       if (victims !== undefined) this.#openFor(share, victims);
-      else if (this.#isBooking(share)) { for (const group of share.groups) booked.add(group); }
+      else if (this.#isBooking(share)) {
+        for (const group of [...share.groups, ...share.hosts].filter(isLimited)) booked.add(group);
+      }
     }
   }
 
   #openFor(share: CapShare, victims: readonly PooledServer<unknown>[]): void {
     for (const victim of victims) victim.discard(EVICTED);
     // Closing leads to much; if this has changed, all is looked at again.
-    if (!share.isHeld || !share.pool.wantsServer || share.groups.some(isFull)) return;
+    if (!share.isHeld || !share.pool.wantsServer || isBlocked(share)) return;
     this.#letGo(share);
     share.pool.openServer();
   }
@@ -274,7 +319,14 @@ export class ConnectionCaps {
     for (const group of share.groups) {
       if (isOver(group)) return undefined;
       if (!isFull(group) || victims.some(({ owner }) => owner.groups.includes(group))) continue;
-      const victim = longestIdle(group, { but: share, offered });
+      const victim = longestIdle([group], { but: share, offered });
+      if (victim === undefined) return undefined;
+      victims.push(victim);
+    }
+    const hosts = share.hosts.filter((host) => !isOver(host));
+    const isThere = ({ server }: IdleServer) => hosts.includes(this.#hostOf(server));
+    if (areAllFull(share) && !victims.some(isThere)) {
+      const victim = longestIdle(hosts, { but: share, offered });
       if (victim === undefined) return undefined;
       victims.push(victim);
     }
@@ -283,9 +335,11 @@ export class ConnectionCaps {
 
   /** The held pool with the best right to the place of a server, if it is of use to any. */
   #heirOf(share: CapShare, server: PooledServer<unknown>): CapShare | undefined {
+    const host = this.#hostOf(server);
     const needy = [...this.#held].filter((other) =>
       other !== share && other.pool.wantsServer &&
-      other.groups.some((group) => isFull(group) && share.groups.includes(group))
+      (other.groups.some((group) => isFull(group) && share.groups.includes(group)) ||
+        areAllFull(other) && other.hosts.includes(host))
     );
     return inOrder(needy).find((other) =>
       this.#victimsFor(other, server)?.includes(server) || this.#isBooking(other)
@@ -301,12 +355,15 @@ export class ConnectionCaps {
     const ownRank = rankOf(share.pool, share.pool.serverCount - 1);
     if (heirRank !== ownRank) return heirRank < ownRank;
     // Neither can have what it must: they take turns.
-    return heirRank === 0 && this.#options.nowMs() - server.createdAtMs >= LEAST_TURN_MS;
+    const turnMs = LEAST_TURN_MS * Math.min(share.pool.weight, MAX_TURN_WEIGHT);
+    return heirRank === 0 && this.#options.nowMs() - server.createdAtMs >= turnMs;
   }
 
   /** Whether places are kept for a pool that has waited long for several at once; not for long. */
   #isBooking(share: CapShare): boolean {
-    if (share.groups.filter(({ limit }) => limit > 0).length < 2) return false;
+    const limitCount = share.groups.filter(isLimited).length +
+      (share.hosts.some(isLimited) ? 1 : 0);
+    if (limitCount < 2) return false;
     const nowMs = this.#options.nowMs();
     const waitedMs = nowMs - (share.pool.waitingSinceMs ?? nowMs);
     if (waitedMs < BOOKING_MS) return false;
@@ -340,25 +397,56 @@ function inOrder(held: Iterable<CapShare>): CapShare[] {
 }
 
 /** The less, the better a pool's right to one more than `count`; 0 for one that has none at all. */
-function rankOf({ minServerCount }: CappedPool, count: number): number {
+function rankOf({ minServerCount, weight }: CappedPool, count: number): number {
   if (count === 0) return 0;
-  return count < minServerCount ? (count + 1) * BELOW_MINIMUM : count + 1;
+  const rank = (count + 1) / weight;
+  return count < minServerCount ? rank * BELOW_MINIMUM : rank;
 }
 
-/** Of the servers of a group that nobody waits for, the one idle for longest. */
+/** Of the servers of any of these groups that nobody waits for, the one idle for longest. */
 function longestIdle(
-  group: CapGroup,
+  groups: readonly CapGroup[],
   { but, offered }: { but?: CapShare; offered?: PooledServer<unknown> | undefined } = {},
 ): IdleServer | undefined {
   let found: IdleServer | undefined;
-  for (const owner of group.members) {
-    const server = owner === but ? undefined : owner.pool.longestIdle;
-    if (server === undefined) continue;
-    if (owner.pool.waitingSinceMs !== undefined && server !== offered) continue;
-    if (found !== undefined && server.state.sinceMs >= found.server.state.sinceMs) continue;
-    found = { owner, server };
+  for (const group of groups) {
+    for (const owner of group.members) {
+      const server = owner === but ? undefined : idleOf(owner, group);
+      if (server === undefined) continue;
+      if (owner.pool.waitingSinceMs !== undefined && server !== offered) continue;
+      if (found !== undefined && server.state.sinceMs >= found.server.state.sinceMs) continue;
+      found = { owner, server };
+    }
   }
   return found;
+}
+
+function idleOf({ pool }: CapShare, { kind, name }: CapGroup): PooledServer<unknown> | undefined {
+  return kind === "server" ? pool.longestIdleAt(name) : pool.longestIdle;
+}
+
+function enlist(share: CapShare, group: CapGroup): void {
+  group.members.add(share);
+  share.memberships.add(group);
+}
+
+/** Whether a pool's servers can be nowhere else than where there is no room. */
+function areAllFull({ hosts }: CapShare): boolean {
+  return hosts.length > 0 && hosts.every(isFull);
+}
+
+function isBlocked(share: CapShare): boolean {
+  return share.groups.some(isFull) || areAllFull(share);
+}
+
+/** Whether all the room that a pool could have is kept for others. */
+function isBooked({ groups, hosts }: CapShare, booked: ReadonlySet<CapGroup>): boolean {
+  return groups.some((group) => booked.has(group)) ||
+    hosts.length > 0 && hosts.every((host) => booked.has(host));
+}
+
+function isLimited({ limit }: CapGroup): boolean {
+  return limit > 0;
 }
 
 function isFull({ count, limit }: CapGroup): boolean {

@@ -71,6 +71,8 @@ export interface PoolRules extends PoolSizes {
   readonly isRoundRobin: boolean;
   /** How old a server may become; 0 means that it is used once. */
   readonly serverLifetimeMs: number;
+  /** The pool's part beside others under the same limit, at least 1. */
+  readonly weight: number;
   /** When a server goes back to the pool: of those who use it, not of the pool itself. */
   readonly poolMode: PoolMode;
 }
@@ -86,6 +88,8 @@ export interface PoolOptions<S, E> {
   readonly stats: PoolStats;
   /** Limits over several pools. */
   readonly caps: ConnectionCaps;
+  /** Where its next server may be; undefined if no limit is about that. */
+  readonly addressKeys?: () => readonly string[];
   /** Whether clients do not share it: it belongs to one of them, or is Sluice's own. */
   readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
@@ -164,6 +168,14 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return this.rules.minPoolSize;
   }
 
+  get weight(): number {
+    return this.rules.weight;
+  }
+
+  get addressKeys(): readonly string[] {
+    return this.#options.addressKeys?.() ?? [];
+  }
+
   get waitingSinceMs(): number | undefined {
     const sinceMs = this.waiting.oldest?.sinceMs;
     const loginSinceMs = this.loggingIn.oldest?.sinceMs;
@@ -178,10 +190,14 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   get longestIdle(): S | undefined {
     if (!this.#isEvictable) return undefined;
-    const [idle] = this.servers.idle;
-    const [used] = this.servers.used;
-    if (idle === undefined || used === undefined) return idle ?? used;
-    return used.state.sinceMs <= idle.state.sinceMs ? used : idle;
+    return idleLonger(this.servers.idle[0], this.servers.used[0]);
+  }
+
+  longestIdleAt(addressKey: string): S | undefined {
+    if (!this.#isEvictable) return undefined;
+    const { idle, used } = this.servers;
+    const isThere = (server: S) => server.addressKey === addressKey;
+    return idleLonger(idle.find(isThere), used.find(isThere));
   }
 
   /** What one client has for itself is never free. */
@@ -238,9 +254,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return wasWaiting;
   }
 
-  /** Others need not wait for it any longer. */
+  /** Others need not wait any longer for what was kept for those who have left. */
   #giveUpPlace(): void {
-    if (this.#share.isHeld && this.waitingSinceMs === undefined) this.#caps.look();
+    if (this.#caps.isTight && this.waitingSinceMs === undefined) this.#caps.look();
   }
 
   /** Sorts a server whose state has changed, and does what follows from it. */
@@ -254,7 +270,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
         if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
         return this.#serveNext();
       case "closed":
-        this.#caps.noteClosed(this.#share);
+        this.#caps.noteClosed(this.#share, server);
         this.#onServerClosed(before, state.end);
         this.#caps.look();
         this.#options.onServerGone?.();
@@ -294,11 +310,13 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.#stance = "paused";
     const { idle, login, used } = this.servers;
     for (const server of [...login, ...idle, ...used]) server.discard(PAUSED);
+    if (this.#share.isHeld) this.#caps.look();
   }
 
   /** Gives no server away until `resume()`, and keeps those that there are. */
   hold(): void {
     if (this.#stance === "serving") this.#stance = "held";
+    if (this.#share.isHeld) this.#caps.look();
   }
 
   /** Serves those who wait, oldest first. What failed before the pause does not count. */
@@ -334,6 +352,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   stopServing(error: E): void {
     this.#closure = new StandingFailure("closed", { error, atMs: this.#options.nowMs() });
     this.#refuseAll(error);
+    if (this.#share.isHeld) this.#caps.look();
   }
 
   /** Forgets the pool, which has neither servers nor clients any more. */
@@ -430,8 +449,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   openServer(): void {
     if (this.#closure !== undefined || this.isPaused) return;
-    this.servers.add(this.#options.openServer());
-    this.#caps.noteOpened(this.#share);
+    const server = this.#options.openServer();
+    this.servers.add(server);
+    this.#caps.noteOpened(this.#share, server);
   }
 
   #mayTry(): boolean {
@@ -448,4 +468,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
       oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
     };
   }
+}
+
+function idleLonger<S extends PooledServer<unknown>>(
+  idle: S | undefined,
+  used: S | undefined,
+): S | undefined {
+  if (idle === undefined || used === undefined) return idle ?? used;
+  return used.state.sinceMs <= idle.state.sinceMs ? used : idle;
 }

@@ -31,6 +31,8 @@ export interface PooledServer<E> {
   /** Where it stands in the list of its state; the pool's own note. */
   place: number;
   readonly createdAtMs: number;
+  /** Where it is connected to: the same for all of one host and port. */
+  readonly addressKey: string;
   /** All that the server reported at login. */
   readonly reported: ReadonlyMap<string, string>;
   /** Checks the server and brings it back as idle, or closes it. */

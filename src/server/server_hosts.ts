@@ -27,11 +27,18 @@ export class ServerHosts {
     this.#policy = policy;
   }
 
-  /** The address for the next connection. */
-  next(): ServerAddress {
-    const address = this.#addresses[this.#next]!;
-    if (this.#policy === "round-robin") this.#advance();
-    return address;
+  /** All of them. */
+  get addresses(): readonly ServerAddress[] {
+    return this.#addresses;
+  }
+
+  /** The address for the next connection: in its turn, of those where there is room, if there is any. */
+  next(hasRoom: (address: ServerAddress) => boolean = () => true): ServerAddress {
+    const count = this.#addresses.length;
+    let at = this.#next;
+    for (let i = 0; i < count && !hasRoom(this.#addresses[at]!); i++) at = (at + 1) % count;
+    if (this.#policy === "round-robin") this.#next = (at + 1) % count;
+    return this.#addresses[at]!;
   }
 
   /**
@@ -68,9 +75,16 @@ export class ServerHosts {
   }
 }
 
-function addressOf(host: string, port: number): ServerAddress {
+/** The address that a host and a port of the configuration mean. */
+export function addressOf(host: string, port: number): ServerAddress {
   if (isSocketDirectory(host)) {
     return { kind: "unix", path: unixSocketPath(host, port), port };
   }
   return { kind: "tcp", host, port };
+}
+
+/** The same for all addresses that are one and the same host and port. */
+export function addressKeyOf(address: ServerAddress): string {
+  if (address.kind === "unix") return address.path;
+  return `${address.host.toLowerCase()}:${address.port}`;
 }

@@ -30,6 +30,7 @@ import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
 import { connectToServer, type ServerConnectOptions } from "./server_connect.ts";
 import { databaseChanged, serverCrashed, type ServerEnd } from "./server_end.ts";
+import { addressKeyOf } from "./server_hosts.ts";
 import { ServerLog, type ServerLogOptions } from "./server_log.ts";
 import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
@@ -111,6 +112,7 @@ export class ServerSession {
   readonly id: number;
   readonly address: ServerAddress;
   readonly createdAtMs: number;
+  readonly addressKey: string;
   /** Wall clock, for SHOW SERVERS. */
   readonly createdWallMs: number;
   readonly parameters: ParameterCache;
@@ -152,6 +154,7 @@ export class ServerSession {
     this.id = options.id;
     this.address = options.address;
     this.#log = new ServerLog(options, options);
+    this.addressKey = addressKeyOf(options.address);
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;

@@ -107,5 +107,8 @@ function drawCaps(random: SeededRandom): string {
   if (random.chance(0.6)) return "";
   return `max_db_connections = ${random.between(1, 3)}
 max_user_connections = ${random.pick([0, 0, 1, 2])}
+[servers.all]
+host = "127.0.0.1"
+max_connections = ${random.pick([0, 1, 2])}
 `;
 }

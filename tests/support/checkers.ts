@@ -30,23 +30,42 @@ export function checkPooler(pooler: Pooler, postgres: FakePostgres): void {
   checkCaps(pooler);
 }
 
-/** Servers of databases and users are counted, and no more than allowed, unless all are busy. */
-function checkCaps({ live, pools }: Pooler): void {
+/** Servers are counted, and no more than allowed, unless all are busy. */
+function checkCaps({ live: { config }, pools }: Pooler): void {
   const all = [...pools.registry.all()];
   for (const kind of ["database", "user"] as const) {
     for (const name of new Set(all.map((pool) => pool[kind]))) {
       const members = all.filter((pool) => pool[kind] === name);
-      const count = members.reduce((sum, { servers }) => sum + servers.count, 0);
-      assert.equal(pools.caps.countOf(kind, name), count, `Servers of ${kind} ${name}`);
+      const servers = members.flatMap((pool) => [...pool.servers.all()]);
       const limit = kind === "database"
-        ? maxDbConnectionsOf(live.config, name)
-        : maxUserConnectionsOf(live.config, name);
-      // Of those that were there before a limit was lowered, the busy ones are waited for.
-      const freeCount = members.reduce((sum, { longestIdle }) => sum + (longestIdle ? 1 : 0), 0);
-      const isKept = limit === 0 || count <= limit || freeCount === 0;
-      assert.ok(isKept, `${count} servers of ${kind} ${name}, ${limit} allowed, ${freeCount} free`);
+        ? maxDbConnectionsOf(config, name)
+        : maxUserConnectionsOf(config, name);
+      checkCap(`${kind} ${name}`, { servers, limit, count: pools.caps.countOf(kind, name) });
     }
   }
+  for (const { host, maxConnections, port } of config.servers.values()) {
+    const key = `${host}:${port}`;
+    const servers = all.flatMap((pool) => [...pool.servers.all()])
+      .filter(({ addressKey }) => addressKey === key);
+    const count = pools.caps.countOf("server", key);
+    checkCap(`server ${key}`, { servers, limit: maxConnections, count });
+  }
+}
+
+function checkCap(
+  what: string,
+  { count, limit, servers }: {
+    count: number;
+    limit: number;
+    servers: readonly ServerSession[];
+  },
+): void {
+  assert.equal(count, servers.length, `Servers of ${what}`);
+  // Of those that were there before a limit was lowered, the busy ones are waited for.
+  const isFree = ({ isPrivate, state: { kind } }: ServerSession) =>
+    !isPrivate && (kind === "idle" || kind === "used");
+  const isKept = limit === 0 || count <= limit || !servers.some(isFree);
+  assert.ok(isKept, `${count} servers of ${what}, ${limit} allowed`);
 }
 
 /** A client's state says what it has. */

@@ -35,6 +35,8 @@ export interface ScriptedServerOptions {
   };
   readonly name: string;
   readonly nowMs: () => number;
+  /** Where it is connected to. */
+  readonly addressKey?: string;
   /** What it reports at login. */
   readonly reported?: ReadonlyMap<string, string>;
   /** Whether `check()` has to run a query, or brings the server back at once. */
@@ -46,6 +48,7 @@ export class ScriptedServer implements PooledServer<TestError> {
   readonly name: string;
   place = 0;
   readonly createdAtMs: number;
+  readonly addressKey: string;
   readonly reported: ReadonlyMap<string, string>;
   /** Why it will be closed once it is free. */
   doubt: string | undefined;
@@ -61,6 +64,7 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.#options = options;
     this.name = options.name;
     this.createdAtMs = options.nowMs();
+    this.addressKey = options.addressKey ?? "";
     this.reported = options.reported ?? new Map([["server_name", options.name]]);
     this.#state = { kind: "login", sinceMs: this.createdAtMs };
   }

@@ -326,6 +326,7 @@ export class ConsoleFixture implements ConsoleContext {
         maxWaiting: 0,
         isRoundRobin: false,
         serverLifetimeMs: 3_600_000,
+        weight: 1,
         poolMode: "transaction",
       }),
       openServer: () => this.#openServer(pool),

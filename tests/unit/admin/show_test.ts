@@ -157,7 +157,7 @@ Deno.test("SHOW USERS lists who has a secret, an entry or a connection", async (
     ["anna", "       12", "", "statement", "70", "0", "80", "0"],
     ["guest", "", "", null, "70", "0", "80", "1"],
     ["mia", "", "", null, "70", "0", "80", "0"],
-    ["otto", "", "        1", null, "8", "0", "9", "0"],
+    ["otto", "", "        1", null, "8", "0", "9", "1"],
     ["reader", "", "", null, "70", "1", "80", "0"],
   ]);
   await fixture.end();

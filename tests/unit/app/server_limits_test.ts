@@ -173,6 +173,72 @@ Deno.test("min_pool_size is filled one server after the other, as far as max_db_
   for (const client of [ada, bob]) client.close();
 });
 
+const BOTH = `${ONE_DATABASE}[databases.other]\nhost = "127.0.0.1"\n${USERS}`;
+
+const ONE_SERVER = '[servers.main]\nhost = "127.0.0.1"\nmax_connections = ';
+
+Deno.test("max_connections of a server counts all databases and users there, and their clients take turns", async () => {
+  await using world = await PoolerWorld.open({ sections: `${BOTH}${ONE_SERVER}1\n` });
+  const [ada, bob] = [await world.login(), await world.login({ user: "bob", database: "other" })];
+  for (let i = 0; i < 2; i++) {
+    await ada.query("select 1");
+    assert.deepEqual(counts(world), { "app/ada": 1 });
+    await bob.query("select 1");
+    assert.deepEqual(counts(world), { "other/bob": 1 });
+  }
+  await world.reload({ sections: `${BOTH}${ONE_SERVER}2\n` });
+  await world.advance(100);
+  await ada.query("select 1");
+  assert.deepEqual(counts(world), { "app/ada": 1, "other/bob": 1 });
+  await world.reload({ sections: `${BOTH}${ONE_SERVER}1\n` });
+  assert.deepEqual(counts(world), { "app/ada": 1 }, "the one idle for longest goes");
+  await world.reload({ sections: `${BOTH}${ONE_SERVER.replace("127.0.0.1", "127.0.0.2")}1\n` });
+  await bob.query("select 1");
+  assert.deepEqual(counts(world), { "app/ada": 1, "other/bob": 1 }, "it is another server's limit");
+  for (const client of [ada, bob]) client.close();
+});
+
+Deno.test("who replicates has a place of the server too, and keeps it", async () => {
+  await using world = await PoolerWorld.open({ sections: `${BOTH}${ONE_SERVER}1\n` });
+  const standby = await world.connect();
+  await standby.send(frontend.startup({ user: "ada", database: "app", replication: "database" }));
+  await standby.receiveUntilReady();
+  const bob = await world.connect();
+  await bob.send(frontend.startup({ user: "bob", database: "other" }));
+  await world.advance(5_000);
+  assert.deepEqual(counts(world), { "app/ada": 1 });
+  standby.close();
+  await world.settle();
+  assert.deepEqual(counts(world), { "other/bob": 1 });
+  bob.close();
+});
+
+Deno.test("a database with several hosts opens its servers at those that have room", async () => {
+  const far = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
+  await using world = await PoolerWorld.open({
+    sections: `[databases.app]\nhost = "127.0.0.9,127.0.0.1"\n${USERS}` +
+      '[servers.far]\nhost = "127.0.0.9"\nmax_connections = 1\n',
+  });
+  world.network.obstruct(far, "black hole");
+  const stuck = await world.connect();
+  await stuck.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  const clients = [await world.login({ user: "bob" }), await world.login({ user: "bob" })];
+  for (const client of clients) await client.query("begin");
+  const addresses = [...world.pool("app", "bob").servers.all()].map((each) => each.addressKey);
+  assert.deepEqual(addresses, ["127.0.0.1:5432", "127.0.0.1:5432"]);
+  for (const client of [stuck, ...clients]) client.close();
+});
+
+Deno.test("the weight of a user goes before that of a database", async () => {
+  await using world = await PoolerWorld.open({
+    sections: `${ONE_DATABASE}weight = 3\n${USERS}weight = 5\n`,
+  });
+  const clients = [await world.login(), await world.login({ user: "bob" })];
+  assert.deepEqual([world.pool().weight, world.pool("app", "bob").weight], [3, 5]);
+  for (const client of clients) client.close();
+});
+
 Deno.test("SHOW DATABASES and SHOW USERS tell limits and counts", async () => {
   await using world = await PoolerWorld.open({
     pooler: 'max_db_connections = 7\nmax_user_connections = 6\nadmin_users = "ada"',

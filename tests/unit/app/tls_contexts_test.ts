@@ -33,7 +33,7 @@ function configOf(changes: Partial<Settings>): Config {
     clientTlsKeyFile: "own.key",
     ...changes,
   });
-  const empty = { databases: new Map(), users: new Map(), peers: new Map() };
+  const empty = { databases: new Map(), users: new Map(), peers: new Map(), servers: new Map() };
   return { path: "config.toml", settings, ...empty, warnings: [], files: [] };
 }
 

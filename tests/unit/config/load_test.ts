@@ -355,3 +355,33 @@ Deno.test("loadConfig() warns where proxy_protocol is on and nobody is trusted",
   const trusted = '[pooler]\nproxy_protocol = true\nproxy_trusted = "::1"\n';
   assert.deepEqual((await loadToml(trusted)).warnings, []);
 });
+
+Deno.test("loadConfig() reads physical servers, each of them once", async () => {
+  const config = await loadToml(`[servers.main]
+host = "db.example"
+max_connections = 90
+[servers.other]
+host = "/run/postgresql"
+port = 5433
+`);
+  assert.deepEqual([...config.servers.values()], [
+    { name: "main", host: "db.example", port: 5432, maxConnections: 90 },
+    { name: "other", host: "/run/postgresql", port: 5433, maxConnections: 0 },
+  ]);
+  assert.deepEqual(
+    await errorsOf(loadToml(`[servers.a]
+port = 1
+[servers.b]
+host = "x"
+[servers.c]
+host = "X"
+[databases.d]
+weight = 0
+`)),
+    [
+      'config.toml:1: Server "a" has no "host"',
+      'config.toml:5: Server "c" is the same host and port as "b"',
+      'config.toml:8: "weight" of database "d": expected a whole number from 1 to 1000, found 0',
+    ],
+  );
+});

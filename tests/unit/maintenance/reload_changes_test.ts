@@ -148,3 +148,17 @@ Deno.test("reloadChanges() says that rules have changed, and how many lines ther
     },
   ]);
 });
+
+Deno.test("reloadChanges() has physical servers, whose limits are in force at once", async () => {
+  const server = (name: string, lines: string) => `[servers.${name}]\nhost = "db"\n${lines}\n`;
+  assert.deepEqual(
+    await changes(
+      server("main", "max_connections = 9") + server("gone", "port = 1"),
+      server("main", "max_connections = 5"),
+    ),
+    [
+      "server gone: host=db port=1 -> -: at once",
+      "server main: host=db max_connections=9 -> host=db max_connections=5: at once",
+    ],
+  );
+});

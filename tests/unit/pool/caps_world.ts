@@ -6,7 +6,7 @@ import type { PoolRules } from "../../../src/pool/pool.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { PoolWorld } from "./pool_world.ts";
 
-/** Limits by what they are about, as "database app"; a test may change them. */
+/** Limits by what they are about, as "database app" or "server one"; a test may change them. */
 export type Limits = Record<string, number>;
 
 /** The limits, and the pools that were made under them. */
@@ -25,8 +25,13 @@ export class CapsWorld {
   }
 
   /** One more pool, named as "database/user"; of five servers, unless `rules` says otherwise. */
-  pool(name: string, rules: Partial<PoolRules> = {}): PoolWorld {
-    return this.adopt(new PoolWorld({ poolSize: 5, ...rules }, this.surroundings(name)));
+  pool(
+    name: string,
+    rules: Partial<PoolRules> = {},
+    addressKeys: readonly string[] = [],
+  ): PoolWorld {
+    const surroundings = { ...this.surroundings(name), addressKeys };
+    return this.adopt(new PoolWorld({ poolSize: 5, ...rules }, surroundings));
   }
 
   /** What the pool of that name has in common with the others. */
@@ -47,8 +52,9 @@ export class CapsWorld {
     for (const { pool } of this.worlds) pool.maintain(false);
     this.caps.look();
     for (const { pool } of this.worlds) {
-      const groups = [["database", pool.database], ["user", pool.user]] as const;
-      const isCapped = groups.some(([kind, name]) => (this.limits[`${kind} ${name}`] ?? 0) > 0);
+      const keys = pool.addressKeys.map((key) => `server ${key}`);
+      const names = [`database ${pool.database}`, `user ${pool.user}`, ...keys];
+      const isCapped = names.some((name) => (this.limits[name] ?? 0) > 0);
       assert.ok(isCapped || !pool.wantsServer, `${pool.database}/${pool.user} is forgotten`);
     }
   }
@@ -57,6 +63,7 @@ export class CapsWorld {
   check(): void {
     for (const world of this.worlds) world.check();
     for (const kind of ["database", "user"] as const) this.#checkCounts(kind);
+    this.#checkServerCounts();
   }
 
   /** After whatever may make room, there is none left that somebody waits for. */
@@ -67,13 +74,25 @@ export class CapsWorld {
     assert.equal(openedCount(), before, "a place was free that nobody was given");
   }
 
-  #checkCounts(kind: CapKind): void {
+  #checkCounts(kind: "database" | "user"): void {
     for (const name of new Set(this.worlds.map(({ pool }) => pool[kind]))) {
       const members = this.worlds.filter(({ pool }) => pool[kind] === name);
-      const count = members.reduce((sum, { pool }) => sum + pool.servers.count, 0);
-      assert.equal(this.caps.countOf(kind, name), count, `servers of ${kind} ${name}`);
-      const limit = this.limits[`${kind} ${name}`] ?? 0;
-      assert.ok(limit === 0 || count <= limit, `${count} servers of ${kind} ${name}`);
+      this.#checkCount(kind, name, members.reduce((sum, { pool }) => sum + pool.servers.count, 0));
     }
+  }
+
+  #checkServerCounts(): void {
+    const open = this.worlds.flatMap(({ servers }) => servers)
+      .filter(({ state }) => state.kind !== "closed");
+    for (const key of new Set(open.map(({ addressKey }) => addressKey))) {
+      const count = open.filter(({ addressKey }) => addressKey === key).length;
+      this.#checkCount("server", key, count);
+    }
+  }
+
+  #checkCount(kind: CapKind, name: string, count: number): void {
+    assert.equal(this.caps.countOf(kind, name), count, `servers of ${kind} ${name}`);
+    const limit = this.limits[`${kind} ${name}`] ?? 0;
+    assert.ok(limit === 0 || count <= limit, `${count} servers of ${kind} ${name}`);
   }
 }

@@ -3,12 +3,27 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CapsWorld } from "./caps_world.ts";
+import type { TestRules } from "./pool_world.ts";
 import { anyRules, anyStep, RandomWorld, type Step } from "./random_world.ts";
 
-const NAMES = ["app/a", "app/b", "other/a", "other/b", "third/a"];
+/** Pools, and where their servers are. */
+const POOLS: readonly (readonly [name: string, addressKeys: readonly string[]])[] = [
+  ["app/a", ["one"]],
+  ["app/b", ["one"]],
+  ["other/a", ["one", "two"]],
+  ["other/b", ["two", "three"]],
+  ["third/a", []],
+];
+
+function openWorlds(caps: CapsWorld, rules: TestRules): RandomWorld[] {
+  return POOLS.map(([name, addressKeys]) => {
+    const surroundings = { ...caps.surroundings(name), addressKeys };
+    return caps.adopt(new RandomWorld({ ...rules }, true, surroundings));
+  });
+}
 
 /** What a pool is not told of at once: the next round of the janitor looks. */
-const CALLS_NOBODY: readonly Step["operation"][] = ["advance", "resize", "hold"];
+const CALLS_NOBODY: readonly Step["operation"][] = ["advance", "resize"];
 
 interface PlacedStep extends Step {
   readonly at: number;
@@ -18,10 +33,12 @@ const anyLimits = fc.record({
   "database app": fc.integer({ min: 0, max: 3 }),
   "database other": fc.integer({ min: 0, max: 2 }),
   "user a": fc.integer({ min: 0, max: 3 }),
+  "server one": fc.integer({ min: 0, max: 3 }),
+  "server two": fc.integer({ min: 0, max: 2 }),
 });
 
 const anySteps: fc.Arbitrary<PlacedStep[]> = fc.array(
-  fc.tuple(anyStep, fc.nat(NAMES.length - 1)).map(([step, at]) => ({ ...step, at })),
+  fc.tuple(anyStep, fc.nat(POOLS.length - 1)).map(([step, at]) => ({ ...step, at })),
   { minLength: 1, maxLength: 120, size: "max" },
 );
 
@@ -41,9 +58,7 @@ Deno.test("limits hold and nobody is forgotten, whatever is done to the pools un
   fc.assert(
     fc.property(anyRules, anyLimits, anySteps, (rules, limits, steps) => {
       const caps = new CapsWorld({ ...limits });
-      const worlds = NAMES.map((name) =>
-        caps.adopt(new RandomWorld({ ...rules }, true, caps.surroundings(name)))
-      );
+      const worlds = openWorlds(caps, rules);
       for (const step of steps) {
         worlds[step.at]!.perform(step);
         caps.check();
@@ -60,9 +75,7 @@ Deno.test("limits that change meanwhile hold as soon as what is busy has come fr
   fc.assert(
     fc.property(anyRules, anyLimits, anyLimits, anySteps, (rules, before, after, steps) => {
       const caps = new CapsWorld({ ...before });
-      const worlds = NAMES.map((name) =>
-        caps.adopt(new RandomWorld({ ...rules }, true, caps.surroundings(name)))
-      );
+      const worlds = openWorlds(caps, rules);
       for (const step of steps) worlds[step.at]!.perform(step);
       Object.assign(caps.limits, after);
       caps.caps.refresh();

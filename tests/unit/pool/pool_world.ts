@@ -31,6 +31,8 @@ export interface PoolSurroundings {
   readonly caps?: ConnectionCaps;
   readonly database?: string;
   readonly user?: string;
+  /** Where its servers are; each is opened at the first where there is room. */
+  readonly addressKeys?: readonly string[];
 }
 
 /** A pool and all around it. */
@@ -43,11 +45,16 @@ export class PoolWorld {
   /** Clients that wait, in the order in which they came. */
   readonly queue: TestClient[] = [];
   hasCheckQuery = true;
+  readonly #caps: ConnectionCaps;
+  #addressKeys: readonly string[];
 
   /** A pool of two servers, unless `rules` says otherwise. */
   constructor(rules: Partial<PoolRules> = {}, surroundings: PoolSurroundings = {}) {
     const { clock = new FakeClock(), database = "db", user = "alice" } = surroundings;
     this.clock = clock;
+    this.#addressKeys = surroundings.addressKeys ?? [];
+    this.#caps = surroundings.caps ??
+      new ConnectionCaps({ nowMs: () => clock.nowMs(), limitOf: () => 0 });
     this.rules = {
       poolSize: 2,
       minPoolSize: 0,
@@ -57,6 +64,7 @@ export class PoolWorld {
       maxWaiting: 0,
       isRoundRobin: false,
       serverLifetimeMs: 0,
+      weight: 1,
       poolMode: "transaction",
       ...rules,
     };
@@ -66,8 +74,8 @@ export class PoolWorld {
       rules: () => this.rules,
       nowMs: () => this.clock.nowMs(),
       stats: new PoolStats(),
-      caps: surroundings.caps ??
-        new ConnectionCaps({ nowMs: () => clock.nowMs(), limitOf: () => 0 }),
+      caps: this.#caps,
+      addressKeys: () => this.#addressKeys,
       openServer: () => this.#openServer(),
       isTemporary: (error) => error === STARTING_UP,
     });
@@ -78,6 +86,12 @@ export class PoolWorld {
     const server = this.servers.at(-1);
     assert.ok(server !== undefined, "No server was opened");
     return server;
+  }
+
+  /** Its next servers are elsewhere. */
+  moveTo(addressKeys: readonly string[]): void {
+    this.#addressKeys = addressKeys;
+    this.#caps.refresh();
   }
 
   /** A client that has asked for a server. */
@@ -155,6 +169,8 @@ export class PoolWorld {
   #openServer(): ScriptedServer {
     const server = new ScriptedServer({
       owner: this.pool,
+      addressKey: this.#addressKeys.find((key) => this.#caps.hasRoomAt(key)) ??
+        this.#addressKeys[0] ?? "",
       name: `server ${this.servers.length + 1}`,
       nowMs: () => this.clock.nowMs(),
       hasCheckQuery: () => this.hasCheckQuery,

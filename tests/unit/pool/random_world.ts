@@ -75,6 +75,7 @@ export const anyRules: fc.Arbitrary<TestRules> = fc.record({
   maxWaiting: fc.constant(0),
   isRoundRobin: fc.boolean(),
   serverLifetimeMs: fc.constant(0),
+  weight: fc.integer({ min: 1, max: 3 }),
   poolMode: fc.constant("transaction" as const),
 });
 
@@ -83,6 +84,7 @@ export class RandomWorld extends PoolWorld {
   readonly clients: TestClient[] = [];
   /** The largest the pool was ever allowed to be. */
   readonly #maxCount: number;
+  #isResuming = false;
 
   /** A pool by itself, unless it has `surroundings` in common with others. */
   constructor(given: TestRules, hasCheckQuery: boolean, surroundings?: PoolSurroundings) {
@@ -141,7 +143,7 @@ export class RandomWorld extends PoolWorld {
       case "hold":
         return this.pool.hold();
       case "resume":
-        return this.pool.resume();
+        return this.#resume();
       case "resize":
         // Never beyond what it began with, so that one limit holds for the whole run.
         this.rules.poolSize = 1 + choice % Math.max(1, this.#maxCount - this.rules.reservePoolSize);
@@ -178,6 +180,13 @@ export class RandomWorld extends PoolWorld {
     this.pool.resume();
   }
 
+  /** Several may be idle then: not before the last of them is handed out does nobody wait beside it. */
+  #resume(): void {
+    this.#isResuming = true;
+    this.pool.resume();
+    this.#isResuming = false;
+  }
+
   /** Everything that is under way ends well, and one client is done. */
   goOn(): void {
     this.pool.maintain(false);
@@ -195,7 +204,7 @@ export class RandomWorld extends PoolWorld {
     let servedCount = 0;
     client.onServed = () => {
       servedCount += 1;
-      this.check();
+      if (!this.#isResuming) this.check();
       if (servedCount < 3) this.#followHabit(client, habit);
     };
     client.ask();

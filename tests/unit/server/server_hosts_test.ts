@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { ServerHosts } from "../../../src/server/server_hosts.ts";
+import type { ServerAddress } from "../../../src/net/network.ts";
+import { addressKeyOf, addressOf, ServerHosts } from "../../../src/server/server_hosts.ts";
 
 function hosts(names: readonly string[], policy: "round-robin" | "disable" = "round-robin") {
   return new ServerHosts(names, { port: 5432, policy, socketDirectory: "/run/postgresql" });
@@ -66,4 +67,21 @@ Deno.test("ServerHosts remembers which host speaks no new protocol, until that h
   assert.equal(two.isOldProtocol(two.next()), true, "a is the next in turn");
   two.noteFailure(a);
   assert.equal(two.isOldProtocol(a), false);
+});
+
+Deno.test("ServerHosts passes over a host where there is no room, and takes its turn if there is none anywhere", () => {
+  const hasRoom = (names: readonly string[]) => (address: ServerAddress) =>
+    address.kind === "tcp" && names.includes(address.host);
+  const three = hosts(["a", "b", "c"]);
+  const taken = [["b", "c"], ["a", "c"], ["b"], []].map((free) => three.next(hasRoom(free)));
+  assert.deepEqual(taken, [tcp("b"), tcp("c"), tcp("b"), tcp("c")]);
+  const fixed = hosts(["a", "b"], "disable");
+  assert.deepEqual(fixed.next(hasRoom(["b"])), tcp("b"));
+  assert.deepEqual(fixed.next(), tcp("a"), "it stays the first");
+});
+
+Deno.test("addressKeyOf() is the same for the same host and port, however it is written", () => {
+  assert.equal(addressKeyOf(addressOf("DB.example", 5432)), "db.example:5432");
+  assert.notEqual(addressKeyOf(addressOf("db.example", 5433)), "db.example:5432");
+  assert.equal(addressKeyOf(addressOf("/tmp", 5432)), "/tmp/.s.PGSQL.5432");
 });
