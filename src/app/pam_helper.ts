@@ -12,9 +12,16 @@ export async function runPamHelper(): Promise<number> {
   using pam = Libpam.open();
   for await (const line of linesOf(Deno.stdin.readable)) {
     const response = lineOf(answer(pam, JSON.parse(line)));
-    for (let at = 0; at < response.length;) at += Deno.stdout.writeSync(response.subarray(at));
+    // A module may have printed something, and not have ended its line.
+    for (const bytes of [LINE_END, response]) writeAll(bytes);
   }
   return 0;
+}
+
+const LINE_END = new TextEncoder().encode("\n");
+
+function writeAll(bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }
 
 function answer(pam: Libpam, { token, ...login }: PamRequest): PamResponse {

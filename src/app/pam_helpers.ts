@@ -137,6 +137,8 @@ class Helper {
   /** Ends the process, whatever it is doing. */
   end(): void {
     this.#idleTimer?.cancel();
+    // Else our ends of its pipes would stay open. One that is being read ends by itself, and rejects.
+    void Promise.allSettled([this.#requests.abort(), this.#child.stdout.cancel()]);
     try {
       this.#child.kill("SIGKILL");
     } catch (error) {

@@ -378,7 +378,10 @@ export class ServerPools {
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       onUnreachable: (address) => hosts.noteFailure(address),
-      onReached: () => hosts.noteSuccess(),
+      onReached: () => {
+        hosts.noteSuccess();
+        this.#leaveIfMoved(server);
+      },
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
     });
     if (pool.servers.count >= pool.rules.poolSize) {
@@ -433,11 +436,15 @@ export class ServerPools {
    * replicates keeps a server: what it has begun cannot go on anywhere else.
    */
   doomMoved(name: string): void {
-    const moved = [...this.#serversBy(name)].filter(({ isPrivate, stream }) =>
-      !isPrivate && stream !== undefined &&
-      !this.#options.names.isCurrent(name, stream.remote.host)
-    );
-    for (const server of moved) server.tag("obsolete connection");
+    for (const server of [...this.#serversBy(name)]) this.#leaveIfMoved(server);
+  }
+
+  /** A name may also have come to lead elsewhere while a server was dialed by it. */
+  #leaveIfMoved(server: ServerSession): void {
+    const { address, isPrivate, stream } = server;
+    if (isPrivate || stream === undefined || address.kind !== "tcp") return;
+    const { names } = this.#options;
+    if (!names.isCurrent(address.host, stream.remote.host)) server.tag("obsolete connection");
   }
 
   *#serversBy(name: string): Generator<ServerSession, void, void> {

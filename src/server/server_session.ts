@@ -34,7 +34,7 @@ import { addressKeyOf } from "./server_hosts.ts";
 import { ServerLog, type ServerLogOptions } from "./server_log.ts";
 import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
-import { NEXT_SERVER_STATES, type ServerState } from "./server_state.ts";
+import { NEXT_SERVER_STATES, type ServerState, type ServerStateKind } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 import { type ServerTls, ServerTlsError } from "./server_tls.ts";
 
@@ -364,7 +364,10 @@ export class ServerSession {
   }
 
   /** Takes over a ParameterStatus. Returns the parameter, or undefined if it was too long to read. */
-  takeParameterStatus(cursor: MessageCursor): { name: string; value: string } | undefined {
+  takeParameterStatus(
+    cursor: MessageCursor,
+    state: ServerStateKind = this.#state.kind,
+  ): { name: string; value: string } | undefined {
     if (!cursor.isWhole) {
       this.#doubt ??= "broken ParameterStatus packet";
       return undefined;
@@ -374,7 +377,7 @@ export class ServerSession {
       new BodyReader(cursor.buffer, start, cursor.end),
       this.parameters.get("client_encoding"),
     );
-    this.#reports.note(parameter.name, parameter.value, this.#state.kind);
+    this.#reports.note(parameter.name, parameter.value, state);
     return parameter;
   }
 
@@ -457,7 +460,9 @@ export class ServerSession {
   }
 
   #takeUnaskedStatus(): void {
-    this.takeParameterStatus(this.#cursor);
+    const { kind } = this.#state;
+    // What came in one chunk with the end of the login is no part of it.
+    this.takeParameterStatus(this.#cursor, kind === "login" ? "idle" : kind);
     if (this.#reports.isSomebodyElse) this.doom(NOT_PUT_BACK);
   }
 

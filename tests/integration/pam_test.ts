@@ -5,6 +5,9 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { PamHelpers } from "../../src/app/pam_helpers.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { systemRandom } from "../../src/base/random.ts";
 import { eventually } from "../support/eventually.ts";
 import { outcome } from "../support/logins.ts";
 import { startSluice } from "../support/pooler_process.ts";
@@ -26,6 +29,7 @@ const SCRIPTS: Readonly<Record<string, string>> = {
   stuck: "exec sleep 2",
   breaks: "kill -KILL $PPID",
   prints: `echo '{"token":"","delayMs":0}' >/proc/$PPID/fd/1; exit 1`,
+  mumbles: "printf 'last login: today' >/proc/$PPID/fd/1",
 };
 
 /** Lines of the services. */
@@ -86,6 +90,7 @@ const CASES:
     ["asks", "eve", PASSWORD, FAILED],
     ["breaks", "ada", PASSWORD, NOT_NOW],
     ["prints", "ada", PASSWORD, FAILED], // what a module says is not what PAM says
+    ["mumbles", "ada", PASSWORD, "in"],
     ["asks", "ada", PASSWORD, "in"],
     ["typed", "ada", PASSWORD, "in"], // PostgreSQL asks for the password itself
   ];
@@ -123,6 +128,28 @@ Deno.test({
     assert.equal(sluice.log().includes(PASSWORD), false);
     assert.match(sluice.log(), /pam: the helper has ended/);
     assert.equal(/internal error/.test(sluice.log()), false);
+  },
+});
+
+Deno.test({
+  name: "a helper that is ended leaves no descriptor open",
+  ignore,
+  async fn() {
+    await using services = await makeServices();
+    using helpers = new PamHelpers({ clock: systemClock(), random: systemRandom() });
+    const openCount = () => [...Deno.readDirSync("/proc/self/fd")].length;
+    const endOne = async () => {
+      const ended = new AbortController();
+      const question = { user: "ada", password: PASSWORD, host: undefined };
+      const asked = helpers.ask({ ...question, service: services.of("stuck") }, ended.signal);
+      ended.abort(new Error("nobody waits"));
+      assert.deepEqual(await asked, { kind: "unavailable", why: "nobody waits" });
+    };
+    // What the runtime needs for processes stays open.
+    await endOne();
+    const before = openCount();
+    for (let i = 0; i < 5; i++) await endOne();
+    await eventually("all descriptors are closed", () => openCount() <= before);
   },
 });
 

@@ -13,7 +13,8 @@ host = "127.0.0.1"
 [users.ada]
 password = "secret"
 `;
-const POOLER = 'dns_max_ttl = 15\ndns_nxdomain_ttl = 5\nadmin_users = "ada"\n';
+const POOLER =
+  'server_connect_timeout = 60\ndns_max_ttl = 15\ndns_nxdomain_ttl = 5\nadmin_users = "ada"\n';
 const [OLD, NEW] = ["127.0.0.1", "127.0.0.2"];
 
 /** A world in which a name leads to the one PostgreSQL there is, with another one beside it. */
@@ -46,6 +47,23 @@ Deno.test("an idle server whose name leads elsewhere is closed, and the next one
   await client.query("select 1");
   assert.deepEqual(hostsOf(world), [NEW]);
   assert.equal(other.backends.length, 1);
+  client.close();
+});
+
+Deno.test("a server whose name came to lead elsewhere while it was dialed is not used", async () => {
+  const { other, resolver, world } = await open();
+  await using _world = world;
+  world.network.obstruct(world.postgres.address, "black hole");
+  const login = world.login({ database: "app" });
+  await world.advance(1_000);
+  resolver.set("db.example", [NEW]);
+  await world.advance(16_000);
+  world.network.obstruct(world.postgres.address, undefined);
+  const client = await login;
+  await client.query("select 1");
+  assert.deepEqual(hostsOf(world), [NEW]);
+  assert.equal(world.postgres.backends.length, 1);
+  assert.equal(other.ran.length, 1);
   client.close();
 });
 

@@ -103,6 +103,20 @@ Deno.test("ServerSession that is idle is closed when it says that it runs as ano
   assert.equal(bench.end().reason, "session of another client could not be taken back");
 });
 
+Deno.test("ServerSession is closed that becomes another user in one breath with the end of its login", async () => {
+  await using bench = await ServerBench.open();
+  const peer = await bench.connect();
+  await peer.send(
+    say.authentication(0),
+    say.parameterStatus("session_authorization", "ada"),
+    say.ready(),
+    say.parameterStatus("session_authorization", "eve"),
+  );
+  await bench.settle();
+  assert.equal(bench.end().reason, "session of another client could not be taken back");
+  assert.deepEqual([...bench.server.reported], [["session_authorization", "ada"]]);
+});
+
 Deno.test("ServerSession is closed when the reset query makes it another user than its login", async () => {
   await using bench = await ServerBench.open({ upkeep: { resetQuery: "DISCARD ALL" } });
   const peer = await bench.connect();
