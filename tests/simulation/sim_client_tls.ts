@@ -33,6 +33,6 @@ export function withClientTls<Plan extends SimPlan>(plan: Plan, seed: number): P
   return {
     ...plan,
     clientTls: { context, isDemanded: sslmode === "require" },
-    world: { ...world, tlsFiles: FILES, pooler: `${world.pooler}${tlsLines({ sslmode })}` },
+    world: { ...world, tlsFiles: FILES, pooler: `${tlsLines({ sslmode })}${world.pooler}` },
   };
 }

@@ -18,6 +18,6 @@ export function withServerTls<Plan extends SimPlan>(plan: Plan, seed: number): P
   const hasTls = random.chance(0.3);
   const modes = hasTls ? ["allow", "prefer", "prefer", "require"] : ["disable", "prefer"];
   const { world } = plan;
-  const pooler = `${world.pooler}server_tls_sslmode = "${random.pick(modes)}"\n`;
+  const pooler = `server_tls_sslmode = "${random.pick(modes)}"\n${world.pooler}`;
   return { ...plan, ...(hasTls ? { serverTls: TLS } : {}), world: { ...world, pooler } };
 }
