@@ -178,7 +178,6 @@ Deno.test("what is not honoured yet is warned of at the start, what would weaken
   const refused: readonly ConfigSection[] = [
     { server_tls_protocols: "sslv3" },
     { client_tls_protocols: "sslv3" },
-    { auth_type: "pam" },
     { auth_dbname: "pgbouncer" },
   ];
   for (const pooler of refused) {
