@@ -199,9 +199,9 @@ export class TlsChannel implements Channel {
    * what is left then is sent first by whatever sends next.
    */
   flush(): number {
-    const isNew = this.#libssl.toSendCount > 0;
-    if (this.#unsent === undefined) return isNew ? this.#sendNew() : 0;
-    if (isNew) this.#keep(this.#buffers.toSend.subarray(0, this.#take()));
+    const newCount = this.#libssl.toSendCount;
+    if (this.#unsent === undefined) return newCount > 0 ? this.#sendNew(newCount) : 0;
+    if (newCount > 0) this.#keep(this.#take(newCount).subarray(0, newCount));
     return this.#sendOn();
   }
 
@@ -280,9 +280,8 @@ export class TlsChannel implements Channel {
   }
 
   /** Sends what was just encrypted, while nothing else waits. */
-  #sendNew(): number {
-    const bytes = this.#buffers.toSend;
-    const length = this.#take();
+  #sendNew(length: number): number {
+    const bytes = this.#take(length);
     const count = this.#libc.send(this.#descriptor, bytes, 0, length);
     if (count === length) return 0;
     this.#keep(bytes.subarray(Math.max(count, 0), length));
@@ -300,11 +299,16 @@ export class TlsChannel implements Channel {
     }
   }
 
-  /** Takes what was encrypted, all of it: the next call may be another connection's. */
-  #take(): number {
-    const length = this.#libssl.take(this.#buffers.toSend);
-    assert(this.#libssl.toSendCount === 0, "There is room for what one call has encrypted");
-    return length;
+  /**
+   * Takes the `count` bytes that were encrypted, all of them: the next call may be another
+   * connection's. Our part of a handshake may be long, by the authorities and certificates in it.
+   */
+  #take(count: number): Uint8Array {
+    const { toSend } = this.#buffers;
+    const bytes = count <= toSend.length ? toSend : new Uint8Array(new ArrayBuffer(count));
+    const taken = this.#libssl.take(bytes);
+    assert(taken === count, "What was encrypted can be taken");
+    return bytes;
   }
 
   #keep(bytes: Uint8Array): void {
