@@ -269,7 +269,10 @@ export class LibSsl implements Disposable {
 
   /** Goes on with the handshake. Returns 1 when it is done, or an `OUTCOME`. */
   handshake(connection: Handle): number {
-    return this.#outcome(connection, this.#call.SSL_do_handshake(connection));
+    const outcome = this.#outcome(connection, this.#call.SSL_do_handshake(connection));
+    // What it tried in vain before it found what it needed may be left there.
+    if (outcome !== OUTCOME.failed) this.#call.ERR_clear_error();
+    return outcome;
   }
 
   /** Bytes decrypted into `buffer`, at most `length`; or an `OUTCOME`. */
@@ -290,10 +293,10 @@ export class LibSsl implements Disposable {
     return count > 0 ? count : this.#outcome(connection, count);
   }
 
-  /** Encrypts that nothing more will be sent. */
+  /** Encrypts that nothing more will be sent, if that can be done now. */
   shutdown(connection: Handle): void {
-    const result = this.#call.SSL_shutdown(connection);
-    if (result < 0) this.#outcome(connection, result);
+    // It fails in the middle of a message of the handshake's, which a peer may send at any time.
+    if (this.#call.SSL_shutdown(connection) < 0) this.#call.ERR_clear_error();
   }
 
   /** Whether a part of a record was decrypted that no read has given out. */

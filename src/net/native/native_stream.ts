@@ -287,12 +287,12 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   }
 
   onEvents(events: number): void {
-    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     if (events & EVENT.in) this.#isReadable = true;
     if (events & (EVENT.peerFinished | EVENT.hangUp | EVENT.error)) {
       this.#isReadable = true;
       this.#isEndNear = true;
     }
+    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     if (events & EVENT.out) this.#writeOn();
     if (this.#isReadable) this.#proceed();
   }

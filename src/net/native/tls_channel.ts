@@ -27,6 +27,15 @@ const MAX_EMPTY_READS = 16;
 /** More than one write and what answers a peer's changes of keys: who sends those takes nothing. */
 const MAX_UNSENT_BYTES = 2 * TAKE_BYTES;
 
+/**
+ * So much may come that brings no byte of the stream: a record of which a part is missing, tickets.
+ * More of it is a peer that changes its keys all the time, which costs us more than it.
+ */
+const MAX_BARREN_BYTES = 65_536;
+
+/** For each byte of the stream; a byte by itself, in the oldest version, takes 74. */
+const BARREN_BYTES_PER_BYTE = 128;
+
 /** Lent to whoever is at work, each for one call: what was received, and what is to be sent. */
 export class TlsBuffers {
   readonly received = new Uint8Array(new ArrayBuffer(MAX_FEED_BYTES));
@@ -63,6 +72,8 @@ export class TlsChannel implements Channel {
   /** Bytes of the next `send()` that were encrypted already. */
   #owedCount = 0;
   #isFinished = false;
+  /** Bytes received, less what is due for those of the stream. */
+  #barrenCount = 0;
   /** Why nothing gets through any more. */
   #failure = "the peer takes nothing";
 
@@ -183,6 +194,7 @@ export class TlsChannel implements Channel {
     const connection = this.#connection;
     if (connection === undefined) return -ERRNO.brokenPipe;
     const result = this.#libssl.handshake(connection);
+    this.#barrenCount = 0;
     if (result === 1) return this.#settled(1);
     if (result === OUTCOME.wait) return this.#settled(-ERRNO.again);
     this.#failure = this.#libssl.handshakeReason(connection);
@@ -199,19 +211,21 @@ export class TlsChannel implements Channel {
    * what is left then is sent first by whatever sends next.
    */
   flush(): number {
-    const isNew = this.#libssl.toSendCount > 0;
-    if (this.#unsent === undefined) return isNew ? this.#sendNew() : 0;
-    if (isNew) this.#keep(this.#buffers.toSend.subarray(0, this.#take()));
+    const newCount = this.#libssl.toSendCount;
+    if (this.#unsent === undefined) return newCount > 0 ? this.#sendNew(newCount) : 0;
+    if (newCount > 0) this.#keep(this.#take(newCount).subarray(0, newCount));
     return this.#sendOn();
   }
 
   #feedFromKernel(length: number): number {
-    if (this.#connection === undefined) return -ERRNO.brokenPipe;
+    if (this.#connection === undefined || this.#barrenCount > MAX_BARREN_BYTES) return this.#fail();
     const wanted = Math.min(length, MAX_FEED_BYTES);
     const { received } = this.#buffers;
     const count = this.#libc.receive(this.#descriptor, received, wanted);
     this.#isFull = count === wanted;
-    if (count > 0) this.#libssl.feed(received, count);
+    if (count <= 0) return count;
+    this.#libssl.feed(received, count);
+    this.#barrenCount += count;
     return count;
   }
 
@@ -236,6 +250,7 @@ export class TlsChannel implements Channel {
       break;
     }
     this.#isUnread = isUnread || count === length && libssl.hasUnread(connection);
+    this.#barrenCount = Math.max(0, this.#barrenCount - count * BARREN_BYTES_PER_BYTE);
     return this.#settled(count);
   }
 
@@ -280,9 +295,8 @@ export class TlsChannel implements Channel {
   }
 
   /** Sends what was just encrypted, while nothing else waits. */
-  #sendNew(): number {
-    const bytes = this.#buffers.toSend;
-    const length = this.#take();
+  #sendNew(length: number): number {
+    const bytes = this.#take(length);
     const count = this.#libc.send(this.#descriptor, bytes, 0, length);
     if (count === length) return 0;
     this.#keep(bytes.subarray(Math.max(count, 0), length));
@@ -300,11 +314,16 @@ export class TlsChannel implements Channel {
     }
   }
 
-  /** Takes what was encrypted, all of it: the next call may be another connection's. */
-  #take(): number {
-    const length = this.#libssl.take(this.#buffers.toSend);
-    assert(this.#libssl.toSendCount === 0, "There is room for what one call has encrypted");
-    return length;
+  /**
+   * Takes the `count` bytes that were encrypted, all of them: the next call may be another
+   * connection's. Our part of a handshake may be long, by the authorities and certificates in it.
+   */
+  #take(count: number): Uint8Array {
+    const { toSend } = this.#buffers;
+    const bytes = count <= toSend.length ? toSend : new Uint8Array(new ArrayBuffer(count));
+    const taken = this.#libssl.take(bytes);
+    assert(taken === count, "What was encrypted can be taken");
+    return bytes;
   }
 
   #keep(bytes: Uint8Array): void {

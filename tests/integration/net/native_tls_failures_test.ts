@@ -8,7 +8,7 @@ import {
   TlsHandshakeError,
   TlsSetupError,
 } from "../../../src/net/tls.ts";
-import { encryptedKey } from "../../support/certificates.ts";
+import { bundle, encryptedKey } from "../../support/certificates.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
@@ -228,6 +228,16 @@ function wordTests(): void {
       assert.deepEqual(await reasonsOf(given, both, ends), [near, far]);
     });
   }
+
+  test("a chain that is longer than all buffers is shown whole", async (given) => {
+    const certificateChain = bundle(
+      server.certificate,
+      ...Array.from({ length: 250 }, () => authority.certificate),
+    );
+    const streams = await connect(given.engine, given.acceptor);
+    const reasons = await reasonsOf(given, { near: BELIEVED, far: { certificateChain } }, streams);
+    assert.deepEqual(reasons, ["verified", "not verified"]);
+  });
 
   test("a failed handshake harms no other, of which there are many at once", async (given) => {
     const expected = Object.values(FAILURES).map(([, near, far]) => [near, far]);

@@ -1,0 +1,148 @@
+/** What a peer may send over TLS that brings no byte of the stream. */
+
+import assert from "node:assert/strict";
+import { ERRNO, type LibcCalls } from "../../../src/net/native/libc.ts";
+import { type Handle, LibSsl, TAKE_BYTES } from "../../../src/net/native/libssl.ts";
+import { TlsBuffers, TlsChannel } from "../../../src/net/native/tls_channel.ts";
+import { NativeTlsContext } from "../../../src/net/native/tls_context.ts";
+import { makeTlsMaterial, toClients } from "../../support/tls_material.ts";
+
+const MATERIAL = makeTlsMaterial();
+
+const CONTROL_SYMBOLS = {
+  SSL_key_update: { parameters: ["pointer", "i32"], result: "i32" },
+} as const;
+
+/** A peer of a channel, with nothing but memory between them. */
+class Peer implements Disposable {
+  readonly channel: TlsChannel;
+  readonly #libssl = LibSsl.open();
+  readonly #context: NativeTlsContext;
+  readonly #library = Deno.dlopen("libssl.so.3", CONTROL_SYMBOLS);
+  readonly #connection: Handle;
+  /** On its way to the channel, and to the peer. */
+  #toChannel: Uint8Array = new Uint8Array();
+  #toPeer: Uint8Array = new Uint8Array();
+
+  constructor() {
+    const libssl = this.#libssl;
+    this.#context = new NativeTlsContext(libssl, new TlsBuffers(), toClients(MATERIAL.server));
+    this.channel = this.#context.newChannel(this.#libc(), -1, undefined);
+    const context = libssl.newContext();
+    this.#connection = libssl.newConnection(context, "client");
+    libssl.freeContext(context);
+    this.#shakeHands();
+  }
+
+  /** Changes its keys so many times. */
+  changeKeys(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#library.symbols.SSL_key_update(this.#connection, 0);
+      this.#libssl.handshake(this.#connection);
+      this.#collect();
+    }
+  }
+
+  write(text: string): void {
+    const bytes = new TextEncoder().encode(text);
+    this.#libssl.write(this.#connection, bytes, bytes.length);
+    this.#collect();
+  }
+
+  [Symbol.dispose](): void {
+    this.channel.close();
+    this.#libssl.free(this.#connection);
+    this.#context[Symbol.dispose]();
+    this.#library.close();
+    this.#libssl[Symbol.dispose]();
+  }
+
+  #shakeHands(): void {
+    this.#libssl.handshake(this.#connection);
+    this.#collect();
+    this.channel.feedFromKernel();
+    this.channel.handshake();
+    this.#libssl.feed(this.#toPeer, this.#toPeer.length);
+    assert.equal(this.#libssl.handshake(this.#connection), 1);
+    this.#collect();
+    this.channel.feedFromKernel();
+    assert.equal(this.channel.handshake(), 1);
+  }
+
+  #collect(): void {
+    const bytes = new Uint8Array(TAKE_BYTES);
+    const count = this.#libssl.take(bytes);
+    this.#toChannel = joined(this.#toChannel, bytes.subarray(0, Math.max(count, 0)));
+  }
+
+  #libc(): LibcCalls {
+    const calls: Partial<LibcCalls> = {
+      receive: (_descriptor, buffer, length) => {
+        const bytes = this.#toChannel.subarray(0, length);
+        this.#toChannel = this.#toChannel.subarray(bytes.length);
+        buffer.set(bytes);
+        return bytes.length === 0 ? -ERRNO.again : bytes.length;
+      },
+      send: (_descriptor, buffer, start, end) => {
+        this.#toPeer = joined(this.#toPeer, buffer.subarray(start, end));
+        return end - start;
+      },
+      close: () => 0,
+    };
+    return calls as LibcCalls;
+  }
+}
+
+function joined(before: Uint8Array, after: Uint8Array): Uint8Array {
+  const all = new Uint8Array(before.length + after.length);
+  all.set(before);
+  all.set(after, before.length);
+  return all;
+}
+
+function test(title: string, run: (peer: Peer) => void): void {
+  Deno.test({
+    name: `TLS channel: ${title}`,
+    ignore: Deno.build.os !== "linux",
+    fn() {
+      using peer = new Peer();
+      run(peer);
+    },
+  });
+}
+
+/** What a channel gives until it gives no more: a text, and why. */
+function received({ channel }: Peer): [string, number] {
+  const buffer = new Uint8Array(4_096);
+  let text = "";
+  for (;;) {
+    const count = channel.receive(buffer, buffer.length);
+    if (count <= 0 && count !== -ERRNO.interrupted) return [text, count];
+    text += new TextDecoder().decode(buffer.subarray(0, Math.max(count, 0)));
+  }
+}
+
+test("a peer that changes its keys between its words is heard", (peer) => {
+  for (let i = 0; i < 100; i++) {
+    peer.changeKeys(30);
+    peer.write("a word of some length");
+  }
+  const [text, end] = received(peer);
+  assert.equal(text, "a word of some length".repeat(100));
+  assert.equal(end, -ERRNO.again);
+});
+
+test("a peer that does nothing but change its keys is given up", (peer) => {
+  peer.changeKeys(3_000);
+  assert.deepEqual(received(peer), ["", -ERRNO.brokenPipe]);
+});
+
+test("a peer that says little and changes its keys all the time is given up", (peer) => {
+  for (let i = 0; i < 100; i++) {
+    peer.changeKeys(60);
+    peer.write(".");
+  }
+  const [text, end] = received(peer);
+  assert.ok(text.length < 100);
+  assert.equal(end, -ERRNO.brokenPipe);
+});
