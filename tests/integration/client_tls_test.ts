@@ -109,8 +109,15 @@ function psql(
 
 /** What comes of a connection: what it is protected by, or why it is none. */
 async function outcome(sluice: SluiceProcess, connection: Connection): Promise<string> {
-  const { code, stderr, stdout } = await psql(sluice, connection, "show clients");
-  if (code === 0) return stdout.includes("|TLSv1.") ? "tls" : "plain";
+  // Others may be connected at the same moment.
+  const name = `psql_${connection.sslmode.replace("-", "_")}`;
+  const more = `${connection.more ?? ""} application_name=${name}`;
+  const { code, stderr, stdout } = await psql(sluice, { ...connection, more }, "show clients");
+  if (code === 0) {
+    const own = stdout.split("\n").find((line) => line.includes(name));
+    assert.ok(own !== undefined, stdout);
+    return own.includes("|TLSv1.") ? "tls" : "plain";
+  }
   return stderr.replace(/^psql: error: .*?failed: /s, "").trim();
 }
 
