@@ -292,19 +292,20 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       this.#isReadable = true;
       this.#isEndNear = true;
     }
-    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
+    // A step may take a signature: in its turn, as other logins.
+    if (this.#handshake !== undefined) return this.#askToRead();
     if (events & EVENT.out) this.#writeOn();
     if (this.#isReadable) this.#proceed();
   }
 
   onTurn(): void {
     this.#isTurnDue = false;
-    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     if (!this.#isClosed && this.#isReadable) this.#proceed();
   }
 
   onRead(): void {
     this.#isReadDue = false;
+    if (this.#handshake !== undefined) return this.#awaitHandshake(this.#handshake.step());
     const loop = this.#loop;
     // Closed meanwhile, or another loop has begun.
     if (loop.kind !== "awaiting" || !this.#isReadable) return;
@@ -326,9 +327,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
         if (!this.#isInSink) this.#pumpOn();
         return;
       case "awaiting":
-        if (!this.#isReadDue) this.#reactor.letRead(this);
-        this.#isReadDue = true;
-        return;
+        return this.#askToRead();
       case "none":
       case "held":
         if (this.#onLook !== undefined) this.#look();
@@ -422,6 +421,12 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     if (this.#isTurnDue) return;
     this.#isTurnDue = true;
     this.#reactor.again(this);
+  }
+
+  #askToRead(): void {
+    if (this.#isReadDue) return;
+    this.#isReadDue = true;
+    this.#reactor.letRead(this);
   }
 
   /** Bytes received; 0 if there is nothing for now, or nothing more. */
@@ -543,7 +548,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #awaitHandshake(wait: HandshakeWait): void {
     switch (wait) {
       case "turn":
-        return this.#askForTurn();
+        return this.#askToRead();
       case "room":
         if (!this.#isWatchedForRoom) this.#watchForRoom(true);
         return;
