@@ -141,7 +141,7 @@ ${markdownTable(rows)}
 ## How to read it
 
 - The poolers run in turn within one run, in front of the same PostgreSQL, with the same settings: a pool of 10
-  server connections, transaction pooling unless the scenario says otherwise, no TLS. _Sluice_ is on the I/O engine
+  server connections, transaction pooling and no TLS unless the scenario says otherwise. _Sluice_ is on the I/O engine
   that it chooses itself, the native one on Linux; _portable_ is Sluice with \`io_engine = "portable"\`. Each
   measurement starts a fresh pooler and warms it up first. Figures are medians over the rounds; a ratio is the median
   of each round's figure ÷ PgBouncer's. Absolute figures change from machine to machine and from day to day; ratios
@@ -155,6 +155,10 @@ ${markdownTable(rows)}
   login) limits the throughput, since both poolers are given PostgreSQL's verifier and hash little.
 - **Prepared** statements run in session pooling first, where all have them. In transaction pooling, shared by more
   clients than there are servers, Debian's PgBouncer 1.18 has none: beside Sluice's it runs the extended protocol.
+- **TLS** is between clients and pooler only, TLS 1.3 with a certificate of ECDSA P-256; each new connection makes
+  a whole handshake. Sluice speaks it by OpenSSL on the native engine and by the runtime on the portable one.
+- **A storm of logins**: a process beside it logs 50 clients in at a time, which leave at once, while 10 clients go on
+  with select-only; the latencies are theirs. The clients of the storm keep the keys that they derived once.
 - **COPY** is read by psql, with all output thrown away. What limits it is PostgreSQL making the rows, on cores
   that it shares with the pooler and psql.
 - **Memory** is the growth of the process's Pss (its private pages and its share of shared ones) when 5,000 more
