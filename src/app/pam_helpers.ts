@@ -124,7 +124,7 @@ class Helper {
     this.#idleTimer?.cancel();
     this.#questionCount += 1;
     const { clock, random } = this.#options;
-    const token = [...random.bytes(16)].map((byte) => byte.toString(16)).join("");
+    const token = random.bytes(16).toHex();
     const limit = { clock, limitMs: ANSWER_LIMIT_MS, signal };
     return await within(this.#answer(question, token), limit);
   }

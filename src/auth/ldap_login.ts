@@ -183,7 +183,7 @@ class Conversation {
 
   /** A name that no entry has. */
   #nobodyIn({ baseDn }: LdapSearchBind): string {
-    const name = [...this.#login.random.bytes(16)].map((byte) => byte.toString(16)).join("");
+    const name = this.#login.random.bytes(16).toHex();
     return `cn=${name}${baseDn === "" ? "" : `,${baseDn}`}`;
   }
 
