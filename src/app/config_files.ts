@@ -3,12 +3,11 @@
 import { errorText } from "../base/error_text.ts";
 import type { RuleFileIo } from "../auth/rule_file.ts";
 import { parseUserList } from "../auth/user_list.ts";
-import type { Config } from "../config/config.ts";
 import { ConfigError, ConfigErrors, type ConfigIo, loadConfig } from "../config/load.ts";
 import { NoLibcError } from "../net/native/libc.ts";
-import { Libpam, PamError } from "../net/native/libpam.ts";
+import { Libpam } from "../net/native/libpam.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
-import { type AuthRules, loadAuthRules, needsPam, needsSystemUsers } from "./auth_rules.ts";
+import { loadAuthRules, needsPam, needsSystemUsers } from "./auth_rules.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import type { UserListFile } from "./reloader.ts";
 
@@ -85,35 +84,23 @@ export class UserListError extends Error {
 export async function loadFiles(path: string): Promise<LoadedConfig> {
   const config = await loadConfig(path, FILE_IO);
   const rules = await loadAuthRules(config, RULE_FILE_IO);
-  checkSystemUsers(config, rules);
-  checkPam(config, rules);
-  const { authFile } = config.settings;
+  const { settings } = config;
+  if (needsSystemUsers(settings, rules)) checkLibrary(path, "peer", () => ProcessLibc.open());
+  if (needsPam(settings, rules)) checkLibrary(path, "PAM", () => Libpam.open());
+  const { authFile } = settings;
   if (authFile === undefined) return { config, userList: new Map(), rules };
   // First of all: what changes while it is being read is read again.
   const userListStamp = await USER_LIST_FILE.stampOf(authFile);
   return { config, userList: await USER_LIST_FILE.read(authFile), userListStamp, rules };
 }
 
-/** @throws {ConfigErrors} If the system is to be asked who its users are, and cannot be. */
-function checkSystemUsers({ path, settings }: Config, rules: AuthRules | undefined): void {
-  if (!needsSystemUsers(settings, rules)) return;
+/** @throws {ConfigErrors} If a way to authenticate needs a library that is not to be had. */
+function checkLibrary(path: string, method: string, open: () => Disposable): void {
   try {
-    ProcessLibc.open()[Symbol.dispose]();
+    open()[Symbol.dispose]();
   } catch (error) {
     if (!(error instanceof NoLibcError)) throw error;
-    const message = `Cannot authenticate by peer: ${error.message}`;
-    throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
-  }
-}
-
-/** @throws {ConfigErrors} If PAM is to be asked, and there is none. */
-function checkPam({ path, settings }: Config, rules: AuthRules | undefined): void {
-  if (!needsPam(settings, rules)) return;
-  try {
-    Libpam.open()[Symbol.dispose]();
-  } catch (error) {
-    if (!(error instanceof NoLibcError || error instanceof PamError)) throw error;
-    const message = `Cannot authenticate by PAM: ${error.message}`;
+    const message = `Cannot authenticate by ${method}: ${error.message}`;
     throw new ConfigErrors([new ConfigError({ file: path, line: undefined }, message)]);
   }
 }
