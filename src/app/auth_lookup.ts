@@ -13,6 +13,7 @@
 import type { UserCredential } from "../auth/credential.ts";
 import type { UserLooks } from "../auth/mock_challenge.ts";
 import { SecretCache } from "../auth/secret_cache.ts";
+import { isTooLongName } from "../auth/user_list.ts";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
@@ -27,9 +28,6 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { ServerPools } from "./server_pools.ts";
-
-/** As in `auth_file`. A longer name is nobody's, and not worth a query. */
-const MAX_NAME_BYTES = 127;
 
 /** What the look-up works with. */
 export interface AuthLookUpOptions {
@@ -137,7 +135,7 @@ export class AuthLookUp {
     const { settings } = live;
     const config = live.databaseConfig(database);
     const authUser = this.#authUserFor(database);
-    if (authUser === undefined || isTooLong(user)) return undefined;
+    if (authUser === undefined || isTooLongName(user)) return undefined;
     const named = config?.authDbname ?? settings.authDbname;
     // Whether there is such a database is told to nobody yet.
     if (named === undefined && config === undefined) return undefined;
@@ -316,10 +314,6 @@ class Flight {
     this.#waits.clear();
     return waits;
   }
-}
-
-function isTooLong(user: string): boolean {
-  return user.length > MAX_NAME_BYTES || new TextEncoder().encode(user).length > MAX_NAME_BYTES;
 }
 
 /** What a client is told where the configuration is at fault; the log says how. */

@@ -20,6 +20,7 @@ import { type LdapOptions, USER_PLACEHOLDER } from "../auth/ldap_options.ts";
 import { clientLabel, type ClientSession } from "../client/client_session.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Logger } from "../log/logger.ts";
+import { formatAddress } from "../net/network.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
@@ -217,7 +218,7 @@ function optionTexts(method: HbaMethod): string[] {
 export function ldapText({ bind, protection, servers }: LdapOptions): string {
   const places = servers.map(({ host, port }) => {
     const scheme = protection === "ldaps" ? "ldaps" : "ldap";
-    return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    return `${scheme}://${formatAddress({ kind: "tcp", host, port })}`;
   });
   const tls = protection === "starttls" ? " by StartTLS" : "";
   const how = bind.kind === "simple"

@@ -8,6 +8,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { within } from "../base/time_limit.ts";
 import type { PasswordVerdict } from "../auth/outside_method.ts";
+import { isTooLongName } from "../auth/user_list.ts";
 import type { AskPam, PamQuestion } from "./ask_outside.ts";
 import { lineOf, linesOf, type PamResponse } from "./pam_protocol.ts";
 
@@ -25,9 +26,6 @@ const MAX_QUESTIONS = 1_000;
 
 /** As PAM_MAX_RESP_SIZE, with the zero at the end. */
 const MAX_PASSWORD_BYTES = 511;
-
-/** As in `auth_file`. */
-const MAX_NAME_BYTES = 127;
 
 /** What a helper needs of the environment to start; the rest may hold secrets. */
 const PASSED_VARIABLES = ["DENO_DIR", "HOME", "PATH"] as const;
@@ -197,9 +195,9 @@ function verdictOf(response: PamResponse): PasswordVerdict {
 
 /** Why PAM is not asked, if so. */
 function problemOf({ password, user }: PamQuestion): string | undefined {
-  const bytesOf = (text: string) => new TextEncoder().encode(text).length;
   // deno-lint-ignore no-control-regex
   if (user === "" || /[\x00-\x1f\x7f]/.test(user)) return "invalid character in user name for PAM";
-  if (bytesOf(user) > MAX_NAME_BYTES) return "the user name is too long";
-  return bytesOf(password) > MAX_PASSWORD_BYTES ? "the password is too long" : undefined;
+  if (isTooLongName(user)) return "the user name is too long";
+  const { length } = new TextEncoder().encode(password);
+  return length > MAX_PASSWORD_BYTES ? "the password is too long" : undefined;
 }

@@ -33,7 +33,7 @@ import { KEY_BYTES, type KeyDerivation } from "./key_derivation.ts";
 import { md5Response, md5Secret } from "./md5.ts";
 import { mockChallenge, mockSalt, SALT_BYTES, type UserLooks } from "./mock_challenge.ts";
 import type { OutsideMethod, PasswordDecision } from "./outside_method.ts";
-import { preparePassword } from "./saslprep.ts";
+import { decodeUtf8, preparePassword } from "./saslprep.ts";
 import {
   decodeBase64,
   encodeBase64,
@@ -302,7 +302,7 @@ export class ClientAuthentication {
     const bytes = readPasswordBytes(body);
     // To a directory a name without a password is nobody, who may well be let in.
     if (bytes.length === 0) return rejectEmpty();
-    const password = utf8Text(bytes);
+    const password = decodeUtf8(bytes);
     if (password === undefined) return rejectOutside(method.kind, "the password is not UTF-8");
     this.#state = { kind: "outside", method };
     return { kind: "outside", method, password };
@@ -503,14 +503,6 @@ function rejectMalformed(state: State, error: ProtocolError): AuthStep {
   const text = isSasl ? "SASL authentication failed" : error.message;
   const fields = isSasl ? { detail: error.message } : {};
   return reject(new PgError(SQLSTATE.protocolViolation, text, fields), fields.detail);
-}
-
-function utf8Text(bytes: Uint8Array): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return undefined;
-  }
 }
 
 function toBytes(value: string | Uint8Array): Uint8Array {

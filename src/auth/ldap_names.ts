@@ -4,9 +4,7 @@
  */
 
 import { type LdapSimpleBind, USER_PLACEHOLDER } from "./ldap_options.ts";
-
-/** As in `auth_file`. A longer name is nobody's, and not worth a question. */
-const MAX_NAME_BYTES = 127;
+import { isTooLongName } from "./user_list.ts";
 
 /** What PostgreSQL does not ask a directory for, since it has a meaning there; and what is no name. */
 // deno-lint-ignore no-control-regex
@@ -17,7 +15,7 @@ const UNFIT = /[\x00-\x1f\x7f]/;
 
 /** Whether a directory is asked for such a name at all. */
 export function isFitForLdap(user: string, kind: "simple" | "search"): boolean {
-  if (user === "" || new TextEncoder().encode(user).length > MAX_NAME_BYTES) return false;
+  if (user === "" || isTooLongName(user)) return false;
   return !(kind === "search" ? UNFIT_TO_SEARCH : UNFIT).test(user);
 }
 

@@ -54,7 +54,8 @@ function isReadOneWay(text: string): boolean {
     RIGHT_TO_LEFT.test(characters[0] ?? "") && RIGHT_TO_LEFT.test(characters.at(-1) ?? "");
 }
 
-function decodeUtf8(bytes: Uint8Array): string | undefined {
+/** The text that bytes are in UTF-8; undefined if they are none. */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {

@@ -71,6 +71,11 @@ function problemOf(name: string, secret: string): string | undefined {
   return undefined;
 }
 
+/** Whether a name is longer than `auth_file` may have it: then it is nobody's, and not worth a question. */
+export function isTooLongName(name: string): boolean {
+  return byteLength(name) > MAX_NAME_BYTES;
+}
+
 /** Reads the quoted string that begins at `start`; `""` in it stands for one quote. */
 function quotedString(
   line: string,

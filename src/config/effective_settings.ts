@@ -34,10 +34,10 @@ export function hasOwnServerTls(database: DatabaseConfig): boolean {
 }
 
 /** That of each database with servers that TLS can be used with: not over a unix socket. */
-export function allServerTls({ databases, ...config }: Config): ServerTlsSettings[] {
-  return [...databases.values()]
+export function allServerTls(config: Config): ServerTlsSettings[] {
+  return [...config.databases.values()]
     .filter(({ hosts }) => hosts.some((host) => !isSocketDirectory(host)))
-    .map(({ name }) => serverTlsOf({ ...config, databases }, name));
+    .map(({ name }) => serverTlsOf(config, name));
 }
 
 /** Whether a host is the directory of a unix socket, or an abstract one. */
