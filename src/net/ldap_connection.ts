@@ -1,5 +1,6 @@
 /**
- * Connections to LDAP directories, by the package `ldapts`, which is loaded when the first is made.
+ * Connections to LDAP directories, by the package `ldapts`; loaded, and the package with it, by
+ * `system_ldap.ts` when the first is made.
  *
  * The package speaks LDAP; sockets are opened, protected and bounded here. With StartTLS the secured
  * connection gets a new parser: what somebody in between has put before the handshake is not read on.
@@ -8,7 +9,7 @@
 
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import type { Client } from "ldapts";
+import { Client, ResultCodeError } from "ldapts";
 import { Deferred } from "../base/deferred.ts";
 import {
   type LdapConnection,
@@ -27,26 +28,23 @@ const NO_ATTRIBUTES = "1.1";
 /** More than any conversation takes. */
 const MAX_RECEIVED_BYTES = 1_048_576;
 
-type Ldapts = typeof import("ldapts");
-
 /**
  * Makes connections. `authorities` are certificates in PEM that servers' ones may be from; undefined:
  * those that this process trusts anyway.
  */
 export function ldapConnector(authorities: string | undefined): LdapConnector {
   return async (server, { protection, signal }) => {
-    const ldapts = await import("ldapts");
     const tls = { server, authorities };
     const plain = protection === "ldaps" ? undefined : connect(server.port, server.host);
     const socket = plain ?? openTls(tls);
     closeOnAbort(socket, signal);
     await opened(socket, plain === undefined ? "secureConnect" : "connect");
-    if (plain === undefined || protection === "none") return new LdaptsConnection(ldapts, socket);
-    await requestTls(ldapts, plain);
+    if (plain === undefined || protection === "none") return new LdaptsConnection(socket);
+    await requestTls(plain);
     const secured = openTls({ ...tls, socket: plain });
     closeOnAbort(secured, signal);
     await opened(secured, "secureConnect");
-    return new LdaptsConnection(ldapts, secured);
+    return new LdaptsConnection(secured);
   };
 }
 
@@ -87,23 +85,21 @@ async function opened(socket: Socket, event: "connect" | "secureConnect"): Promi
 }
 
 /** Has the server expect a handshake. */
-async function requestTls(ldapts: Ldapts, socket: Socket): Promise<void> {
-  await new LdaptsConnection(ldapts, socket).extend(START_TLS);
+async function requestTls(socket: Socket): Promise<void> {
+  await new LdaptsConnection(socket).extend(START_TLS);
   // From here on what comes is TLS: not a byte of it is for the parser of before.
   socket.removeAllListeners("data");
 }
 
 /** A connection that is open. */
 class LdaptsConnection implements LdapConnection {
-  readonly #ldapts: Ldapts;
   readonly #socket: Socket;
   readonly #client: Client;
 
-  constructor(ldapts: Ldapts, socket: Socket) {
-    this.#ldapts = ldapts;
+  constructor(socket: Socket) {
     this.#socket = socket;
     // Where it leads to is settled.
-    this.#client = new ldapts.Client({ url: "ldap://-", createConnection: () => socket });
+    this.#client = new Client({ url: "ldap://-", createConnection: () => socket });
     let receivedBytes = 0;
     socket.on("data", (chunk: Uint8Array) => {
       receivedBytes += chunk.length;
@@ -143,7 +139,7 @@ class LdaptsConnection implements LdapConnection {
     try {
       return await action();
     } catch (error) {
-      if (!(error instanceof this.#ldapts.ResultCodeError)) throw error;
+      if (!(error instanceof ResultCodeError)) throw error;
       throw new LdapResult(error.code, error.name);
     }
   }
