@@ -1,4 +1,7 @@
-/** The files of `auth_hba_file` and `auth_ident_file`: read with the configuration, all or nothing. */
+/**
+ * What ways to authenticate need of files and settings: HBA rules, ident maps, how LDAP is asked. Read
+ * with the configuration, all or nothing.
+ */
 
 import { errorText } from "../base/error_text.ts";
 import { type HbaFile, readHbaFile } from "../auth/hba_file.ts";
