@@ -131,7 +131,7 @@ const TOML_HEAD = `# Sluice's configuration: every setting, as a comment where i
 # Yes and no are true and false, or 1 and 0. Lists are texts with commas, or arrays of texts.
 # A password is a text, { env = "NAME" } or { file = "path" }.
 # "Restart": taken over only at start, not by a reload.
-# "Not yet": checked, but without effect so far. "Refused": cannot be set so far.
+# "Not yet": checked, but without effect so far.
 # Other files, relative to this one, would be included here:
 # include = ["databases.toml"]
 
@@ -152,7 +152,7 @@ function example(
   table: readonly SettingSpec[],
   special: ReadonlyMap<string, string> = new Map(),
 ): string {
-  const lines = table.filter(({ status }) => status !== "refused").map((spec) => {
+  const lines = table.map((spec) => {
     const value = special.get(spec.name) ?? EXAMPLES.get(spec.name);
     if (value === undefined) throw new Error(`No example for ${spec.name}`);
     const notes = notesOf(spec).map((note) => ` ${note}.`).join("");
@@ -170,7 +170,7 @@ export function settingsMarkdown(): string {
     markdownTable(SETTINGS, true),
     ...longDefaults(),
     choicesTable(),
-    reasonsTable(),
+    refusalsTable(),
     "\n## `[databases.NAME]`\n\n",
     'NAME is what clients ask for; the entry `"*"` serves every name that has none of its own. A name\n' +
     "with anything but letters, digits, `_` and `-` needs quotes. `pgbouncer` is the console's.\n\n",
@@ -189,7 +189,8 @@ export function settingsMarkdown(): string {
 const MARKDOWN_HEAD = `# Settings
 
 Written by \`deno task docs\` from \`src/config/settings.ts\`. The names, units and defaults are
-PgBouncer's; \`io_engine\`, \`log_format\` and \`readiness_file\` are Sluice's own.
+PgBouncer's. Sluice's own are those that say so, and \`count_session_features\`, \`io_engine\`,
+\`log_format\`, \`on_client_loss\`, \`server_protocol\` and \`warn_session_features\`.
 
 - A **time** is a number of seconds, fractions allowed, or a text with a unit: \`"250ms"\`, \`"15s"\`,
   \`"5min"\`, \`"1h"\`, \`"1d"\`. \`tcp_user_timeout\` alone is in milliseconds.
@@ -201,8 +202,7 @@ PgBouncer's; \`io_engine\`, \`log_format\` and \`readiness_file\` are Sluice's o
 - \`include = ["other.toml"]\` at the top of a file reads other files, relative to it.
 - **Applies**: at a reload, or only at a restart.
 - **Today**: blank where Sluice does what the setting says. _Not yet_ settings are checked, and
-  setting one gives a warning at start. _Refused_ settings cannot be set, because ignoring them
-  would weaken security.
+  setting one gives a warning at start.
 
 A \`pgbouncer.ini\` is read as it is; \`sluice convert FILE.ini\` prints it as TOML.
 
@@ -215,7 +215,7 @@ function markdownTable(table: readonly SettingSpec[], withApplies: boolean): str
     typeName(spec),
     defaultCell(spec),
     ...(withApplies ? [spec.reloadable ? "reload" : "restart"] : []),
-    { honoured: "", later: "not yet", refused: "refused" }[spec.status],
+    { honoured: "", later: "not yet" }[spec.status],
     codeSpans(spec.meaning),
   ]);
   return alignedTable([[...head, "Meaning"], ...rows]);
@@ -256,22 +256,12 @@ function choicesTable(): string {
   return `\nThe words that a setting may be:\n\n${alignedTable([["Setting", "One of"], ...rows])}`;
 }
 
-/** Values that are treated otherwise than their setting, and why something is refused. */
-function reasonsTable(): string {
-  const rows = SETTINGS.flatMap((spec) => {
-    const today = { honoured: "honoured", later: "not yet", refused: "refused" };
-    const own = spec.why === undefined || spec.exceptions !== undefined
-      ? []
-      : [[`\`${spec.name}\``, today[spec.status], spec.why]];
-    const single = Object.entries(spec.exceptions ?? {}).map(([value, { status, why }]) => [
-      `\`${spec.name} = ${value}\``,
-      today[status],
-      status === "honoured" ? "" : why ?? spec.why ?? "",
-    ]);
-    return [...own, ...single];
-  });
-  const head = ["Setting or value", "Today", "Because"];
-  return `\nReasons, and values that differ from the rest:\n\n${alignedTable([head, ...rows])}`;
+/** The values that are refused, and why. */
+function refusalsTable(): string {
+  const rows = SETTINGS.flatMap(({ name, refusals = {} }: SettingSpec) =>
+    Object.entries(refusals).map(([value, why]) => [`\`${name} = ${value}\``, why])
+  );
+  return `\nValues that are refused:\n\n${alignedTable([["Value", "Because"], ...rows])}`;
 }
 
 function typeName(spec: SettingSpec): string {
@@ -304,7 +294,7 @@ function codeSpans(sentence: string): string {
 
 function notesOf(spec: SettingSpec): string[] {
   const restart = spec.reloadable ? [] : ["Restart"];
-  const today = { honoured: [], later: ["Not yet"], refused: ["Refused"] }[spec.status];
+  const today = { honoured: [], later: ["Not yet"] }[spec.status];
   return [...restart, ...today];
 }
 

@@ -5,12 +5,7 @@
 
 import { ConfigError, type Place, showPlace } from "./config_error.ts";
 import type { RawEntry } from "./raw.ts";
-import {
-  type PropertiesOf,
-  propertyOf,
-  type SettingSpec,
-  type SettingStatus,
-} from "./setting_spec.ts";
+import { type PropertiesOf, propertyOf, type SettingSpec } from "./setting_spec.ts";
 import { suggestion } from "./suggest.ts";
 import { type Dialect, formatValue, parseValue, type SettingValue } from "./values.ts";
 
@@ -63,44 +58,33 @@ export function assign(entries: readonly RawEntry[], options: AssignOptions): As
   return [...assigned.values()];
 }
 
-/**
- * Says what today's Sluice does not do: errors where ignoring it would weaken security, else
- * warnings.
- */
+/** Says what today's Sluice does not do: errors for values that are refused, else warnings. */
 export function judge(
   assignments: readonly Assignment[],
   report: { owner: string; errors: ConfigError[]; warnings: string[] },
 ): void {
   for (const assignment of assignments) {
     const { spec, value } = assignment;
-    const verdict = verdictOn(spec, value);
-    if (verdict.status === "honoured") continue;
     const name = `"${spec.name}"${report.owner}`;
-    const why = verdict.why === undefined ? "" : `: ${verdict.why}`;
-    const to = verdict.value === undefined ? "" : ` to "${verdict.value}"`;
-    if (verdict.status === "refused") {
-      report.errors.push(new ConfigError(assignment, `Cannot set ${name}${to}${why}`));
-    } else {
-      report.warnings.push(
-        `${showPlace(assignment)}: Setting ${name}${to} has no effect yet${why}`,
-      );
+    const refusal = refusalOf(spec, value);
+    if (refusal !== undefined) {
+      const to = formatValue(spec, value);
+      report.errors.push(new ConfigError(assignment, `Cannot set ${name} to "${to}": ${refusal}`));
+    } else if (!isHonoured(spec, value)) {
+      report.warnings.push(`${showPlace(assignment)}: Setting ${name} has no effect yet`);
     }
   }
 }
 
-/** What is done with a value that stands in the file. */
-export function verdictOn(
-  spec: SettingSpec,
-  value: SettingValue,
-): { status: SettingStatus; why: string | undefined; value?: string } {
-  const text = formatValue(spec, value) ?? "";
-  const exception = Object.entries(spec.exceptions ?? {}).find(([known]) => known === text)?.[1];
-  if (exception !== undefined) {
-    return { status: exception.status, why: exception.why ?? spec.why, value: text };
-  }
-  const changesNothing = text === (spec.default ?? "") ||
-    (text === "" && spec.status === "refused");
-  return { status: changesNothing ? "honoured" : spec.status, why: spec.why };
+/** Why a value that stands in the file is refused; undefined if it is not. */
+export function refusalOf(spec: SettingSpec, value: SettingValue): string | undefined {
+  const text = formatValue(spec, value);
+  return Object.entries(spec.refusals ?? {}).find(([refused]) => refused === text)?.[1];
+}
+
+/** Whether Sluice does what a value says; of a setting without effect, the default asks for nothing. */
+export function isHonoured(spec: SettingSpec, value: SettingValue): boolean {
+  return spec.status === "honoured" || (formatValue(spec, value) ?? "") === (spec.default ?? "");
 }
 
 /** The assignments as an object with a property for each setting of `table`, defaults filled in. */

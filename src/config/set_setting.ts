@@ -1,6 +1,6 @@
 /** One setting changed while Sluice runs, as SET at the console does. Pure. */
 
-import { verdictOn } from "./assign.ts";
+import { isHonoured, refusalOf } from "./assign.ts";
 import type { Config } from "./config.ts";
 import { propertyOf } from "./setting_spec.ts";
 import { SETTINGS } from "./settings.ts";
@@ -26,12 +26,11 @@ export function withSetting(config: Config, key: string, value: string): Config 
   if (!spec.reloadable) throw new SettingError(`"${spec.name}" takes effect with a restart only`);
   const parsed = parseValue(spec, value, "ini");
   if ("problem" in parsed) throw new SettingError(`"${spec.name}": ${parsed.problem}`);
-  const { status, why } = verdictOn(spec, parsed.value);
-  if (status !== "honoured") {
-    throw new SettingError(
-      `"${spec.name}" has no effect yet${why === undefined ? "" : `: ${why}`}`,
-    );
+  const refusal = refusalOf(spec, parsed.value);
+  if (refusal !== undefined) {
+    throw new SettingError(`Cannot set "${spec.name}" to "${value}": ${refusal}`);
   }
+  if (!isHonoured(spec, parsed.value)) throw new SettingError(`"${spec.name}" has no effect yet`);
   const changed = { [propertyOf(spec)]: parsed.value ?? conffileOf(config, spec.name) };
   return { ...config, settings: { ...config.settings, ...changed }, warnings: [] };
 }

@@ -22,17 +22,9 @@ export type SettingKind =
 
 /**
  * What today's Sluice does with a setting: `honoured`; `later` = parsed and validated, and setting
- * it gives a warning at start; `refused` = an error, because ignoring it would weaken security.
+ * it gives a warning at start.
  */
-export type SettingStatus = "honoured" | "later" | "refused";
-
-/** A value that is treated otherwise than the setting as a whole. */
-export interface ValueException {
-  /** What is done with this value. */
-  readonly status: SettingStatus;
-  /** The reason shown to the operator; the setting's own `why` when missing. */
-  readonly why?: string;
-}
+export type SettingStatus = "honoured" | "later";
 
 /** One setting, as the readers, the documentation and the console see it. */
 export interface SettingSpec {
@@ -48,10 +40,8 @@ export interface SettingSpec {
   readonly meaning: string;
   /** What is done with it today. */
   readonly status: SettingStatus;
-  /** Why it is refused, or what a warning should add. */
-  readonly why?: string;
-  /** Single values, by their text, with a status of their own. */
-  readonly exceptions?: Readonly<Record<string, ValueException>>;
+  /** Single values that are refused, by their text, and why. */
+  readonly refusals?: Readonly<Record<string, string>>;
   /** The allowed values of a `choice`. */
   readonly choices?: readonly string[];
   /** Least value, in the unit of the file. */
@@ -82,8 +72,8 @@ export interface SpecOptions {
   readonly min?: number;
   /** Greatest value, in the unit of the file. */
   readonly max?: number;
-  /** Values with a status of their own. */
-  readonly exceptions?: Readonly<Record<string, ValueException>>;
+  /** Single values that are refused, by their text, and why. */
+  readonly refusals?: Readonly<Record<string, string>>;
   /** Other names the file may use. */
   readonly aliases?: readonly string[];
 }
@@ -239,8 +229,8 @@ export function restart<S extends SettingSpec>(spec: S): S {
 }
 
 /** The same setting, not honoured yet. */
-export function later<S extends SettingSpec>(spec: S, why?: string): S {
-  return { ...spec, status: "later", ...(why === undefined ? {} : { why }) };
+export function later<S extends SettingSpec>(spec: S): S {
+  return { ...spec, status: "later" };
 }
 
 /** `a_b_c` as `aBC`. */

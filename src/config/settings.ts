@@ -33,7 +33,6 @@ import {
   secret,
   type SettingSpec,
   text,
-  type ValueException,
 } from "./setting_spec.ts";
 import { tlsCurvesProblem, tlsVersionsProblem } from "./tls_words.ts";
 import { formatValue, type SettingValue } from "./values.ts";
@@ -41,9 +40,9 @@ import { formatValue, type SettingValue } from "./values.ts";
 /** The pool modes. */
 export const POOL_MODES = ["session", "transaction", "statement"] as const;
 
-const NOT_IN_CONSOLE: Readonly<Record<string, ValueException>> = {
-  pgbouncer: { status: "refused", why: "that is the console, which has no secrets to look up" },
-};
+const NOT_IN_CONSOLE = {
+  pgbouncer: "that is the console, which has no secrets to look up",
+} as const;
 
 /** Whether and how TLS is used, with clients or servers. */
 export const SSL_MODES = [
@@ -114,7 +113,7 @@ export const POOLER_TABLE = [
   optionalText(
     "auth_dbname",
     "Database in which auth_query runs, if not the one the client asked for.",
-    { exceptions: NOT_IN_CONSOLE },
+    { refusals: NOT_IN_CONSOLE },
   ),
   seconds(
     "auth_fail_delay",
@@ -477,7 +476,7 @@ export const DATABASE_SETTINGS = [
   secret("password", "Secret for the server."),
   optionalText("auth_user", "Role that runs this database's auth_query."),
   optionalText("auth_query", "auth_query of this database."),
-  optionalText("auth_dbname", "Database in which that query runs.", { exceptions: NOT_IN_CONSOLE }),
+  optionalText("auth_dbname", "Database in which that query runs.", { refusals: NOT_IN_CONSOLE }),
   optionalInteger("pool_size", "Servers a pool of this database may have."),
   optionalInteger("min_pool_size", "Servers a pool of this database keeps open."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long.", {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { convertIni, tomlString } from "../../../src/config/convert.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import { DATABASE_SETTINGS, SETTINGS, USER_SETTINGS } from "../../../src/config/settings.ts";
-import { verdictOn } from "../../../src/config/assign.ts";
+import { refusalOf } from "../../../src/config/assign.ts";
 import type { SettingSpec } from "../../../src/config/setting_spec.ts";
 import { parseValue } from "../../../src/config/values.ts";
 import { memoryIo, plain } from "./memory_files.ts";
@@ -129,7 +129,7 @@ function isHonest(spec: SettingSpec, text: string): boolean {
     return false;
   }
   return text === text.trim() && !text.includes("\n") && !("problem" in parsed) &&
-    verdictOn(spec, parsed.value).status !== "refused";
+    refusalOf(spec, parsed.value) === undefined;
 }
 
 function textFor(spec: SettingSpec): fc.Arbitrary<string> {
