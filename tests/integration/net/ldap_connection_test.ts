@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { ldapConnector } from "../../../src/net/ldap_connection.ts";
-import { eventTurn } from "../../support/event_turn.ts";
+import { passBothWays, saysItIsOver } from "../../support/connection_end.ts";
+import { eventTurns } from "../../support/event_turn.ts";
 import { eventually } from "../../support/eventually.ts";
 import { isMissing } from "../../support/requirements.ts";
 import { makeCertificates } from "../../support/slapd.ts";
@@ -51,22 +52,26 @@ class StartTlsServer implements AsyncDisposable {
     await client.read(bytes);
     await client.write(Uint8Array.of(...answerTo(bytes[ID_AT]!, 0x78), ...behind));
     using inner = await Deno.connect({ hostname: "127.0.0.1", port: this.#secured.addr.port });
-    const quietly = () => {};
-    await Promise.all([
-      client.readable.pipeTo(inner.writable).catch(quietly),
-      inner.readable.pipeTo(client.writable).catch(quietly),
-    ]);
+    await passBothWays(client, inner);
   }
 
   async #answer(last: (id: number) => readonly number[]): Promise<void> {
     using secured = await this.#secured.accept();
     const bytes = new Uint8Array(1_000);
-    for (;;) {
-      const count = await secured.read(bytes).catch(() => null);
-      if (count === null) return;
+    while (await hasMore(secured.read(bytes))) {
       this.bindCount += 1;
       await secured.write(Uint8Array.from(last(bytes[ID_AT]!)));
     }
+  }
+}
+
+/** Whether a read has brought something; a client leaves without a word within TLS, if at all. */
+async function hasMore(reading: Promise<number | null>): Promise<boolean> {
+  try {
+    return await reading !== null;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.UnexpectedEof) && !saysItIsOver(error)) throw error;
+    return false;
   }
 }
 
@@ -104,7 +109,7 @@ async function bindOutcome(
   const bound = connection.bind("cn=ada", "x").then(() => "bound", () => "failed");
   await eventually("the bind has been answered", () => server.bindCount > 0);
   if (isAnswered) await bound;
-  for (let i = 0; i < TURNS; i += 1) await eventTurn();
+  await eventTurns(TURNS);
   abort.abort();
   return await bound;
 }

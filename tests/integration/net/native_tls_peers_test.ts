@@ -52,14 +52,9 @@ class OpenSslProgram implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#process.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await this.#stdin.close().catch(() => {});
+    await this.#process[Symbol.asyncDispose]();
+    await this.#stdin.close();
     await this.#reading;
-    await this.#process.status;
   }
 }
 
