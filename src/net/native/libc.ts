@@ -119,6 +119,11 @@ export function openLibrary<Symbols extends Deno.ForeignLibraryInterface>(
   }
 }
 
+/** For C: bytes with a zero behind them. */
+export function cText(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
 /** A call of the C library that failed for a reason worth telling. */
 export class LibcError extends Error {
   override readonly name = "LibcError";

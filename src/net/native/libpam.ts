@@ -4,7 +4,8 @@
  * Source: pam(3), pam_conv(3), pam_fail_delay(3); PostgreSQL's way to answer prompts.
  */
 
-import { openGlibc } from "./libc.ts";
+import { errorText } from "../../base/error_text.ts";
+import { cText, openGlibc } from "./libc.ts";
 
 const PAM_SUCCESS = 0;
 const PAM_BUF_ERR = 5;
@@ -93,7 +94,7 @@ export class Libpam implements Disposable {
       return new Libpam(Deno.dlopen("libpam.so.0", SYMBOLS), libc);
     } catch (error) {
       libc.close();
-      throw new PamError(`There is no libpam.so.0: ${error instanceof Error ? error.message : ""}`);
+      throw new PamError(`There is no libpam.so.0: ${errorText(error)}`);
     }
   }
 
@@ -108,14 +109,14 @@ export class Libpam implements Disposable {
     resources.defer(() => onDelay.close());
     const struct = BigUint64Array.of(BigInt(Deno.UnsafePointer.value(conversation.pointer)), 0n);
     const handleAt = new BigUint64Array(1);
-    const began = pam_start(cstring(service), cstring(user), bytesOf(struct), bytesOf(handleAt));
+    const began = pam_start(cText(service), cText(user), bytesOf(struct), bytesOf(handleAt));
     const handle = Deno.UnsafePointer.create(handleAt[0]!);
     if (began !== PAM_SUCCESS || handle === null) throw new PamError(`pam_start: ${began}`);
     let result = PAM_SUCCESS;
     try {
       // Who asks keeps the answer back; to sleep here would hold up others.
       pam_set_item(handle, PAM_FAIL_DELAY, onDelay.pointer);
-      if (host !== undefined) pam_set_item(handle, PAM_RHOST, Deno.UnsafePointer.of(cstring(host)));
+      if (host !== undefined) pam_set_item(handle, PAM_RHOST, Deno.UnsafePointer.of(cText(host)));
       result = this.#run(handle);
       const refusal = result === PAM_SUCCESS ? undefined : this.#textOf(handle, result);
       return { refusal, delayMs: refusal === undefined ? 0 : Math.ceil(delayUs / 1_000) };
@@ -153,7 +154,7 @@ export class Libpam implements Disposable {
       const fields = memoryAt(responses, count * STRUCT_BYTES);
       for (const [i, style] of styles.entries()) {
         const answer = style === PAM_PROMPT_ECHO_OFF ? password : "";
-        const text = Deno.UnsafePointer.value(strdup(cstring(answer)));
+        const text = Deno.UnsafePointer.value(strdup(cText(answer)));
         fields.setBigUint64(i * STRUCT_BYTES, BigInt(text), true);
       }
       memoryAt(responsesAt, 8).setBigUint64(0, BigInt(Deno.UnsafePointer.value(responses)), true);
@@ -181,8 +182,4 @@ function memoryAt(pointer: Deno.PointerObject, length: number): DataView {
 
 function bytesOf(words: BigUint64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer);
-}
-
-function cstring(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(`${text}\0`);
 }

@@ -391,11 +391,6 @@ export class LibSsl implements Disposable {
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** For C: bytes with a zero behind them. */
-export function cText(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(`${text}\0`);
-}
-
 /** What OpenSSL answers when it has memory; without, nothing here can go on. */
 export function present(handle: Deno.PointerValue): Handle {
   assert(handle !== null, "OpenSSL has memory");

@@ -20,8 +20,8 @@ import {
   TlsSetupError,
   type TlsVersion,
 } from "../tls.ts";
-import type { LibcCalls } from "./libc.ts";
-import { cText, type Handle, type LibSsl, present } from "./libssl.ts";
+import { cText, type LibcCalls } from "./libc.ts";
+import { type Handle, type LibSsl, present } from "./libssl.ts";
 import { type TlsBuffers, TlsChannel } from "./tls_channel.ts";
 
 /** SSL_CTX_ctrl, SSL_ctrl. */
