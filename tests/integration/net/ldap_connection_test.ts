@@ -3,16 +3,17 @@
 import assert from "node:assert/strict";
 import { ldapConnector } from "../../../src/net/ldap_connection.ts";
 import { passBothWays, saysItIsOver } from "../../support/connection_end.ts";
+import { type Der, integer, octets, sequence, tagged } from "../../support/der.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { eventually } from "../../support/eventually.ts";
+import { join, utf8 } from "../../support/messages.ts";
 import { isMissing } from "../../support/requirements.ts";
 import { makeCertificates } from "../../support/slapd.ts";
 
 /** An answer of success, as BER: to an extended request, or to a bind. */
-function answerTo(id: number, tag: 0x78 | 0x61, diagnostic = ""): number[] {
-  const { length } = diagnostic;
-  const fields = [0x0a, 1, 0, 4, 0, 4, length, ...new TextEncoder().encode(diagnostic)];
-  return [0x30, 12 + length, 2, 1, id, tag, 7 + length, ...fields];
+function answerTo(id: number, tag: 0x78 | 0x61, diagnostic = ""): Der {
+  const fields = [tagged(0x0a, Uint8Array.of(0)), octets(), octets(utf8(diagnostic))];
+  return sequence(integer(id), tagged(tag, ...fields));
 }
 
 /** Where a short request has its number. */
@@ -30,7 +31,7 @@ class StartTlsServer implements AsyncDisposable {
 
   constructor(
     tls: { readonly cert: string; readonly key: string },
-    { behind, last }: { behind: readonly number[]; last: (id: number) => readonly number[] },
+    { behind, last }: { behind: Uint8Array; last: (id: number) => Uint8Array },
   ) {
     this.#secured = Deno.listenTls({ hostname: "127.0.0.1", port: 0, ...tls });
     this.#served = Promise.all([this.#passOn(behind), this.#answer(last)]);
@@ -46,21 +47,21 @@ class StartTlsServer implements AsyncDisposable {
     this.#secured.close();
   }
 
-  async #passOn(behind: readonly number[]): Promise<void> {
+  async #passOn(behind: Uint8Array): Promise<void> {
     using client = await this.#plain.accept();
     const bytes = new Uint8Array(1_000);
     await client.read(bytes);
-    await client.write(Uint8Array.of(...answerTo(bytes[ID_AT]!, 0x78), ...behind));
+    await client.write(join(answerTo(bytes[ID_AT]!, 0x78), behind));
     using inner = await Deno.connect({ hostname: "127.0.0.1", port: this.#secured.addr.port });
     await passBothWays(client, inner);
   }
 
-  async #answer(last: (id: number) => readonly number[]): Promise<void> {
+  async #answer(last: (id: number) => Uint8Array): Promise<void> {
     using secured = await this.#secured.accept();
     const bytes = new Uint8Array(1_000);
     while (await hasMore(secured.read(bytes))) {
       this.bindCount += 1;
-      await secured.write(Uint8Array.from(last(bytes[ID_AT]!)));
+      await secured.write(last(bytes[ID_AT]!));
     }
   }
 }
@@ -124,7 +125,7 @@ Deno.test({
   ignore,
   async fn() {
     const last = (id: number) => answerTo(id, 0x61);
-    assert.deepEqual(await bindOutcomes([{ behind: [], last }]), ["bound"]);
+    assert.deepEqual(await bindOutcomes([{ behind: utf8(""), last }]), ["bound"]);
   },
 });
 
@@ -133,10 +134,10 @@ Deno.test({
   ignore,
   async fn() {
     // The byte that is missing is the first that the server says.
-    const last = () => [0x30];
+    const last = () => Uint8Array.of(0x30);
     const ids = [1, 2, 3, 4, 5];
     const parts = ids.map((id) => answerTo(id, 0x61, "0").slice(0, -1));
-    const wholes = ids.flatMap((id) => answerTo(id, 0x61));
+    const wholes = join(...ids.map((id) => answerTo(id, 0x61)));
     const outcomes = await bindOutcomes([...parts, wholes].map((behind) => ({ behind, last })));
     assert.deepEqual(outcomes, outcomes.map(() => "failed"));
   },

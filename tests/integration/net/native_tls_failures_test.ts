@@ -8,7 +8,7 @@ import {
   TlsHandshakeError,
   TlsSetupError,
 } from "../../../src/net/tls.ts";
-import { bundle, encryptedKey } from "../../support/certificates.ts";
+import { bundle, encryptedKey, pem } from "../../support/certificates.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
@@ -103,11 +103,8 @@ async function converse(near: ByteStream, far: ByteStream): Promise<void> {
 function forged(): Uint8Array<ArrayBuffer> {
   const der = client.der.slice();
   der[der.length - 1]! ^= 1;
-  const base64 = btoa(String.fromCharCode(...der)).replace(/.{64}/g, "$&\n");
-  return utf8(`-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`) as Bytes;
+  return pem("CERTIFICATE", der);
 }
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 const BELIEVED = { authorities: authority.certificate, verification: "authority" } as const;
 
@@ -295,7 +292,7 @@ function wordTests(): void {
 
 /** What cannot be set up, and what is said of it. */
 function unusable(): readonly (readonly [TlsContextOptions, RegExp])[] {
-  const nonsense = utf8("nonsense") as Bytes;
+  const nonsense = utf8("nonsense");
   return [
     [toClients(server, { key: client.key }), /^The key is not that .*key values mismatch/],
     [toClients(server, { key: nonsense }), /^The key cannot be read/],

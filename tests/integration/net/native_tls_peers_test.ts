@@ -11,6 +11,7 @@ import {
   TlsHandshakeError,
   type TlsVersion,
 } from "../../../src/net/tls.ts";
+import { bundle } from "../../support/certificates.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
@@ -232,7 +233,7 @@ async function dialProgram(
   { args = [], changes = {} }: { args?: readonly string[]; changes?: Partial<ServerTlsOptions> },
 ) {
   const folder = await Deno.makeTempDir();
-  await Deno.writeFile(`${folder}/pem`, join(MATERIAL.server.certificate, MATERIAL.server.key));
+  await Deno.writeFile(`${folder}/pem`, bundle(MATERIAL.server.certificate, MATERIAL.server.key));
   const pem = `${folder}/pem`;
   const program = new OpenSslProgram([
     ...["s_server", "-accept", "127.0.0.1:0", "-cert", pem, "-key", pem, ...args],
@@ -254,10 +255,6 @@ async function dialProgram(
       await Deno.remove(folder, { recursive: true });
     },
   };
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap((part) => [...part]));
 }
 
 function withOpenSslServers(): void {
