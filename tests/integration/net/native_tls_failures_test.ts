@@ -13,7 +13,7 @@ import { eventTurns } from "../../support/event_turn.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
 import type { BothEnds } from "../../unit/net/tls_pair.ts";
-import { Acceptor, connect, NativeUnderTest } from "./native_engine.ts";
+import { Acceptor, connect, type NativeUnderTest, withEngine } from "./native_engine.ts";
 
 const MATERIAL = makeTlsMaterial();
 const { authority, client, expiredServer, otherAuthority, server } = MATERIAL;
@@ -37,15 +37,11 @@ function test(title: string, run: (given: Given) => Promise<void>): void {
   Deno.test({
     name: `native TLS: ${title}`,
     ignore: Deno.build.os !== "linux",
-    async fn() {
-      await using engine = await NativeUnderTest.open();
-      const before = engine.libc.open.size;
-      {
+    fn: () =>
+      withEngine(async (engine) => {
         await using acceptor = await Acceptor.open(engine);
         await run({ engine, acceptor });
-      }
-      assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-    },
+      }),
   });
 }
 

@@ -15,7 +15,7 @@ import { bundle } from "../../support/certificates.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
-import { Acceptor, NativeUnderTest, STREAM_OPTIONS } from "./native_engine.ts";
+import { Acceptor, type NativeUnderTest, STREAM_OPTIONS, withEngine } from "./native_engine.ts";
 
 const MATERIAL = makeTlsMaterial();
 
@@ -122,12 +122,7 @@ function test(title: string, run: (engine: NativeUnderTest) => Promise<void>): v
   Deno.test({
     name: `native TLS: ${title}`,
     ignore: Deno.build.os !== "linux",
-    async fn() {
-      await using engine = await NativeUnderTest.open();
-      const before = engine.libc.open.size;
-      await run(engine);
-      assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-    },
+    fn: () => withEngine(run),
   });
 }
 
