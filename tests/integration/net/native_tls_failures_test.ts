@@ -10,6 +10,7 @@ import {
 } from "../../../src/net/tls.ts";
 import { bundle, encryptedKey, pem } from "../../support/certificates.ts";
 import { eventTurns } from "../../support/event_turn.ts";
+import { everySecond, FAULT, takesLittle } from "../../support/faulty_libc.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
 import type { BothEnds } from "../../unit/net/tls_pair.ts";
@@ -230,6 +231,22 @@ function wordTests(): void {
     const streams = await connect(given.engine, given.acceptor);
     const reasons = await reasonsOf(given, { near: BELIEVED, far: { certificateChain } }, streams);
     assert.deepEqual(reasons, ["verified", "not verified"]);
+  });
+
+  test("a chain that is longer than what may wait fails, where the kernel takes little", async (given) => {
+    const { libc } = given.engine;
+    const certificateChain = bundle(
+      client.certificate,
+      ...Array.from({ length: 500 }, () => authority.certificate),
+    );
+    const streams = await connect(given.engine, given.acceptor);
+    libc.faults = { takes: takesLittle, ...everySecond(["send"], FAULT.again) };
+    const both = {
+      near: { certificateChain, key: client.key.slice() },
+      far: { authorities: authority.certificate, verification: "required" },
+    } as const;
+    const [near] = await reasonsOf(given, both, streams);
+    assert.equal(near, "the peer takes nothing");
   });
 
   test("a failed handshake harms no other, of which there are many at once", async (given) => {
