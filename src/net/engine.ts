@@ -50,8 +50,7 @@ export class EngineError extends Error {
 export async function openEngine(choice: EngineChoice, options: EngineOptions): Promise<Engine> {
   const libc = tryLibc();
   if (choice === "portable") return portableEngine(options, libc, undefined);
-  const reason = libc instanceof Libc ? await whyNotNative(libc, options) : libc.message;
-  const native = reason ?? await tryNativeEngine(options, libc as Libc);
+  const native = libc instanceof Libc ? await tryNativeEngine(options, libc) : libc.message;
   if (typeof native !== "string") return native;
   if (choice === "auto") return portableEngine(options, libc, native);
   if (libc instanceof Libc) libc[Symbol.dispose]();
@@ -61,13 +60,14 @@ export async function openEngine(choice: EngineChoice, options: EngineOptions): 
 /** The engine that would be used here, and why not the native one; leaves nothing open. */
 export async function probeEngine(
   choice: EngineChoice,
-  options: Pick<EngineOptions, "needsTls" | "random">,
+  { needsTls = false, random }: Pick<EngineOptions, "needsTls" | "random">,
 ): Promise<{ name: EngineName; reason: string | undefined }> {
   if (choice === "portable") return { name: "portable", reason: undefined };
   const libc = tryLibc();
   if (!(libc instanceof Libc)) return { name: "portable", reason: libc.message };
   using _libc = libc;
-  const reason = await whyNotNative(libc, options);
+  using tls = needsTls ? NativeTls.open() : undefined;
+  const reason = await whyNotNative(libc, { random, tls });
   return { name: reason === undefined ? "native" : "portable", reason };
 }
 
@@ -82,23 +82,13 @@ function tryLibc(): Libc | NoLibcError {
 
 /**
  * Tries on a listener of its own what the engine lives on, that its descriptor can be found; and
- * whether there is TLS, if need be.
+ * whether there is TLS, if that is given as what is needed.
  */
 async function whyNotNative(
   libc: Libc,
-  { needsTls = false, random }: Pick<EngineOptions, "needsTls" | "random">,
+  { random, tls }: { readonly random: Random; readonly tls: NativeTls | NoTls | undefined },
 ): Promise<string | undefined> {
-  return (needsTls ? whyNoTls() : undefined) ?? await whyNoDescriptor(libc, random);
-}
-
-function whyNoTls(): string | undefined {
-  const tls = NativeTls.open();
   if (tls instanceof NoTls) return tls.reason;
-  tls[Symbol.dispose]();
-  return undefined;
-}
-
-async function whyNoDescriptor(libc: Libc, random: Random): Promise<string | undefined> {
   // A name of its own: others may be probing at this moment.
   const path = `\0sluice-probe-${random.bytes(16).join("-")}`;
   const open = () => Promise.resolve(Deno.listen({ transport: "unix", path }));
@@ -113,22 +103,25 @@ async function whyNoDescriptor(libc: Libc, random: Random): Promise<string | und
 
 /** The engine, or why it cannot be had; then the library is still open. */
 async function tryNativeEngine(options: EngineOptions, libc: Libc): Promise<Engine | string> {
-  const tls = NativeTls.open();
-  const closeTls = () => tls instanceof NativeTls && tls[Symbol.dispose]();
+  const { needsTls = false, random } = options;
+  using opened = new DisposableStack();
+  const tls = opened.use(NativeTls.open());
+  const reason = await whyNotNative(libc, { random, tls: needsTls ? tls : undefined });
+  if (reason !== undefined) return reason;
   try {
     const network = await NativeNetwork.open({ ...options, libc, tls });
+    const owned = opened.move();
     return {
       name: "native",
       network,
       reason: undefined,
       async [Symbol.asyncDispose]() {
         await network[Symbol.asyncDispose]();
-        closeTls();
+        owned.dispose();
         libc[Symbol.dispose]();
       },
     };
   } catch (error) {
-    closeTls();
     return errorText(error);
   }
 }

@@ -3,7 +3,7 @@
 import { type TlsContext, type TlsEngine, TlsSetupError } from "./tls.ts";
 
 /** Refuses to be set up, and says why. */
-export class NoTls implements TlsEngine {
+export class NoTls implements TlsEngine, Disposable {
   readonly name = "none";
   readonly reason: string;
 
@@ -14,4 +14,7 @@ export class NoTls implements TlsEngine {
   makeContext(): TlsContext {
     throw new TlsSetupError(this.reason);
   }
+
+  /** There is nothing to give back. */
+  [Symbol.dispose](): void {}
 }

@@ -3,7 +3,7 @@
  * Source: resolv.conf(5). What else may be in it (`sortlist`, most options) is passed over, as there.
  */
 
-import { isIP } from "node:net";
+import { peerIp } from "../base/ip_address.ts";
 
 /** What such a file says. */
 export interface ResolvConf {
@@ -40,7 +40,7 @@ export function readResolvConf(text: string): ResolvConf {
     const [word = "", ...rest] = line.trim().split(/\s+/);
     switch (word) {
       case "nameserver":
-        if (isIP((rest[0] ?? "").replace(/%.*/, "")) !== 0) nameServers.push(rest[0]!);
+        if (peerIp(rest[0] ?? "") !== undefined) nameServers.push(rest[0]!);
         break;
       case "domain":
         search = rest.slice(0, 1);

@@ -3,9 +3,9 @@
  * after the other. Engines themselves know addresses only.
  */
 
-import { isIP } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import { Deferred } from "../base/deferred.ts";
+import { peerIp } from "../base/ip_address.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { dialWithin } from "./dial_limit.ts";
 import type { DnsCache } from "./dns_cache.ts";
@@ -49,7 +49,7 @@ export class ResolvingNetwork implements Network {
   }
 
   dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {
-    if (address.kind === "unix" || isAddress(address.host)) {
+    if (address.kind === "unix" || peerIp(address.host) !== undefined) {
       return this.#engine.dial(address, options);
     }
     const { host, port } = address;
@@ -82,9 +82,4 @@ export class ResolvingNetwork implements Network {
       signal.removeEventListener("abort", abort);
     }
   }
-}
-
-/** An address may name its zone: `fe80::1%eth0`. */
-function isAddress(host: string): boolean {
-  return isIP(host.replace(/%.*/, "")) !== 0;
 }

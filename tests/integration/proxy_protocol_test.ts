@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/postgres_fixture.ts";
 import { TaskGroup } from "../../src/base/task_group.ts";
-import { saysItIsOver } from "../support/connection_end.ts";
+import { passBothWays } from "../support/connection_end.ts";
 import { frontend } from "../support/messages.ts";
 import { psql } from "../support/commands.ts";
 import { proxied, proxyLine, proxyLocal } from "../support/proxy_headers.ts";
@@ -57,13 +57,7 @@ async function relay(
   const writer = onward.writable.getWriter();
   await writer.write(header);
   writer.releaseLock();
-  const ways = await Promise.allSettled([
-    conn.readable.pipeTo(onward.writable),
-    onward.readable.pipeTo(conn.writable),
-  ]);
-  for (const way of ways) {
-    if (way.status === "rejected" && !saysItIsOver(way.reason)) throw way.reason;
-  }
+  await passBothWays(conn, onward);
 }
 
 const SEEN = "select application_name from pg_stat_activity where pid = pg_backend_pid()";

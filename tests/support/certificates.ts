@@ -20,6 +20,7 @@ import {
   utcTime,
   utf8String,
 } from "./der.ts";
+import { utf8 } from "./messages.ts";
 
 const OIDS = {
   commonName: "2.5.4.3",
@@ -230,11 +231,8 @@ function extension(id: string, value: Der, isCritical = false): Der {
   return sequence(objectId(id), ...(isCritical ? [truth()] : []), octets(value));
 }
 
-function pem(label: string, der: Der): Uint8Array<ArrayBuffer> {
+/** PEM of what is in DER. */
+export function pem(label: string, der: Uint8Array): Uint8Array<ArrayBuffer> {
   const lines = Buffer.from(der).toString("base64").replace(/.{64}(?=.)/g, "$&\n");
   return utf8(`-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`);
-}
-
-function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text);
 }

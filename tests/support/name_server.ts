@@ -5,7 +5,7 @@
 
 import { Buffer } from "node:buffer";
 import { createSocket, type Socket } from "node:dgram";
-import { isIPv6 } from "node:net";
+import { parseIp } from "../../src/base/ip_address.ts";
 
 /** What is known of one name. */
 export interface NameRecords {
@@ -88,11 +88,12 @@ function answersOf(
 ): Buffer[] {
   if (type === TYPE.soa) return serial === undefined ? [] : [record(type, 60, soaData(serial))];
   return addresses
-    .filter((address) => type === (isIPv6(address) ? TYPE.aaaa : TYPE.a))
-    .map((address) => record(type, ttlSeconds, addressData(address)));
+    .map((address) => parseIp(address)!)
+    .filter(({ length }) => type === (length === 4 ? TYPE.a : TYPE.aaaa))
+    .map((bytes) => record(type, ttlSeconds, bytes));
 }
 
-function record(type: number, ttlSeconds: number, data: Buffer): Buffer {
+function record(type: number, ttlSeconds: number, data: Uint8Array): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(NAME_POINTER, 0);
   head.writeUInt16BE(type, 2);
@@ -107,14 +108,4 @@ function soaData(serial: number): Buffer {
   const numbers = Buffer.alloc(20, 1);
   numbers.writeUInt32BE(serial, 0);
   return Buffer.concat([Buffer.from("\x01a\0\x01b\0", "latin1"), numbers]);
-}
-
-function addressData(address: string): Buffer {
-  if (!isIPv6(address)) return Buffer.from(address.split(".").map(Number));
-  const [head = "", tail = ""] = address.split("::");
-  const groups = (text: string) =>
-    text === "" ? [] : text.split(":").map((hex) => parseInt(hex, 16));
-  const missing = 8 - groups(head).length - groups(tail).length;
-  const all = [...groups(head), ...Array<number>(missing).fill(0), ...groups(tail)];
-  return Buffer.from(all.flatMap((group) => [group >> 8, group & 255]));
 }

@@ -297,7 +297,13 @@ export class Reactor implements AsyncDisposable {
     const readers = this.#readers;
     if (readers.length === 0) return;
     const end = Math.min(readers.length, this.#readCount + MAX_READERS);
-    while (this.#readCount < end) readers[this.#readCount++]!.onRead();
+    while (this.#readCount < end) {
+      try {
+        readers[this.#readCount++]!.onRead();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
     // A storm may go on for long: what was served is not kept until its end.
     if (this.#readCount < readers.length && this.#readCount < MAX_SERVED_READERS) return;
     readers.splice(0, this.#readCount);

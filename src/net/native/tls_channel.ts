@@ -195,10 +195,13 @@ export class TlsChannel implements Channel {
     if (connection === undefined) return -ERRNO.brokenPipe;
     const result = this.#libssl.handshake(connection);
     this.#barrenCount = 0;
-    if (result === 1) return this.#settled(1);
-    if (result === OUTCOME.wait) return this.#settled(-ERRNO.again);
-    this.#failure = this.#libssl.handshakeReason(connection);
-    return this.#fail();
+    if (result !== 1 && result !== OUTCOME.wait) {
+      this.#failure = this.#libssl.handshakeReason(connection);
+      return this.#fail();
+    }
+    const settled = this.#settled(result === 1 ? 1 : -ERRNO.again);
+    // Our own part may be more than may wait: then it has failed, whatever libssl says.
+    return this.#connection === undefined ? -ERRNO.brokenPipe : settled;
   }
 
   /** Lets nothing through any more. */

@@ -98,6 +98,14 @@ export class NativeUnderTest implements AsyncDisposable {
   }
 }
 
+/** Runs with an engine of its own, which has given back every descriptor when that is over. */
+export async function withEngine(run: (engine: NativeUnderTest) => Promise<void>): Promise<void> {
+  await using engine = await NativeUnderTest.open();
+  const before = engine.libc.open.size;
+  await run(engine);
+  assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
+}
+
 interface Parts {
   readonly library: Libc;
   readonly libc: FaultyLibc;

@@ -30,7 +30,7 @@ export async function openNative(clock: Clock): Promise<EngineUnderTest> {
     network,
     async [Symbol.asyncDispose]() {
       await network[Symbol.asyncDispose]();
-      if (tls instanceof NativeTls) tls[Symbol.dispose]();
+      tls[Symbol.dispose]();
       libc[Symbol.dispose]();
     },
   };

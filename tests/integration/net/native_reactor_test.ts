@@ -347,6 +347,30 @@ test("a handler that throws stops nobody else, and onError is told", async (worl
   assert.equal(a.told.length, 2);
 });
 
+test("a reader that throws stops nobody else, and onError is told", async (world) => {
+  const a = world.add(5);
+  const mistake = new Error("read");
+  let readCount = 0;
+  const fail = () => {
+    throw mistake;
+  };
+  const readTwice = () => {
+    world.reactor.letRead({ onRead: fail });
+    world.reactor.letRead({ onRead: () => readCount += 1 });
+  };
+  a.onEventsDo = readTwice;
+  await world.wake(world.event(5));
+  assert.deepEqual([world.errors, readCount], [[mistake], 1]);
+  // And the reactor goes on, at rest too.
+  await world.rest();
+  readTwice();
+  world.turn.take();
+  await settle();
+  assert.deepEqual([world.errors, readCount], [[mistake, mistake], 2]);
+  await world.wake(world.event(5));
+  assert.deepEqual([world.errors.length, readCount], [3, 3]);
+});
+
 test("the clock is held while events and turns are handed out, and by no round for longer", async (world) => {
   const a = world.add(5);
   const seen: boolean[] = [];

@@ -14,7 +14,7 @@ import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { FAULT } from "../../support/faulty_libc.ts";
 import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
-import { Acceptor, connect, NativeUnderTest, STREAM_OPTIONS } from "./native_engine.ts";
+import { Acceptor, connect, NativeUnderTest, STREAM_OPTIONS, withEngine } from "./native_engine.ts";
 
 /** More than the buffers of a kernel hold between two ends on one machine. */
 const FLOOD_BYTES = 48 * 1024 * 1024;
@@ -50,19 +50,15 @@ function register(
   run: (pair: Pair) => Promise<void>,
   prepare: (pair: Pair) => Promise<void>,
 ): void {
-  Deno.test(title, async () => {
-    await using engine = await NativeUnderTest.open();
-    const before = engine.libc.open.size;
-    {
+  Deno.test(title, () =>
+    withEngine(async (engine) => {
       await using acceptor = await Acceptor.open(engine);
       const [near, far] = await connect(engine, acceptor);
       await prepare({ engine, near, far });
       await run({ engine, near, far });
       near.close();
       far.close();
-    }
-    assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-  });
+    }));
 }
 
 /** How a peer leaves. */
@@ -455,23 +451,21 @@ function manyTests(): void {
     assert.equal(engine.socketCount, socketsBefore);
   });
 
-  Deno.test("a loop over connections() that is left early keeps no connection that was not taken", async () => {
-    await using engine = await NativeUnderTest.open();
-    const before = engine.libc.open.size;
-    const acceptor = await Acceptor.open(engine);
-    const options = { ...STREAM_OPTIONS, timeoutMs: 0 };
-    const dialed: ByteStream[] = [];
-    for (let i = 0; i < 3; i++) {
-      dialed.push(await engine.network.dial(acceptor.listener.address, options));
-    }
-    for await (const far of acceptor.accepted) {
-      far.close();
-      break;
-    }
-    acceptor.listener.close();
-    for (const near of dialed) near.close();
-    assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-  });
+  Deno.test("a loop over connections() that is left early keeps no connection that was not taken", () =>
+    withEngine(async (engine) => {
+      const acceptor = await Acceptor.open(engine);
+      const options = { ...STREAM_OPTIONS, timeoutMs: 0 };
+      const dialed: ByteStream[] = [];
+      for (let i = 0; i < 3; i++) {
+        dialed.push(await engine.network.dial(acceptor.listener.address, options));
+      }
+      for await (const far of acceptor.accepted) {
+        far.close();
+        break;
+      }
+      acceptor.listener.close();
+      for (const near of dialed) near.close();
+    }));
 }
 
 if (Deno.build.os === "linux") {

@@ -8,12 +8,13 @@ import {
   TlsHandshakeError,
   TlsSetupError,
 } from "../../../src/net/tls.ts";
-import { bundle, encryptedKey } from "../../support/certificates.ts";
+import { bundle, encryptedKey, pem } from "../../support/certificates.ts";
 import { eventTurns } from "../../support/event_turn.ts";
+import { everySecond, FAULT, takesLittle } from "../../support/faulty_libc.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { identity, makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
 import type { BothEnds } from "../../unit/net/tls_pair.ts";
-import { Acceptor, connect, NativeUnderTest } from "./native_engine.ts";
+import { Acceptor, connect, type NativeUnderTest, withEngine } from "./native_engine.ts";
 
 const MATERIAL = makeTlsMaterial();
 const { authority, client, expiredServer, otherAuthority, server } = MATERIAL;
@@ -37,15 +38,11 @@ function test(title: string, run: (given: Given) => Promise<void>): void {
   Deno.test({
     name: `native TLS: ${title}`,
     ignore: Deno.build.os !== "linux",
-    async fn() {
-      await using engine = await NativeUnderTest.open();
-      const before = engine.libc.open.size;
-      {
+    fn: () =>
+      withEngine(async (engine) => {
         await using acceptor = await Acceptor.open(engine);
         await run({ engine, acceptor });
-      }
-      assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-    },
+      }),
   });
 }
 
@@ -103,11 +100,8 @@ async function converse(near: ByteStream, far: ByteStream): Promise<void> {
 function forged(): Uint8Array<ArrayBuffer> {
   const der = client.der.slice();
   der[der.length - 1]! ^= 1;
-  const base64 = btoa(String.fromCharCode(...der)).replace(/.{64}/g, "$&\n");
-  return utf8(`-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`) as Bytes;
+  return pem("CERTIFICATE", der);
 }
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 const BELIEVED = { authorities: authority.certificate, verification: "authority" } as const;
 
@@ -239,6 +233,22 @@ function wordTests(): void {
     assert.deepEqual(reasons, ["verified", "not verified"]);
   });
 
+  test("a chain that is longer than what may wait fails, where the kernel takes little", async (given) => {
+    const { libc } = given.engine;
+    const certificateChain = bundle(
+      client.certificate,
+      ...Array.from({ length: 500 }, () => authority.certificate),
+    );
+    const streams = await connect(given.engine, given.acceptor);
+    libc.faults = { takes: takesLittle, ...everySecond(["send"], FAULT.again) };
+    const both = {
+      near: { certificateChain, key: client.key.slice() },
+      far: { authorities: authority.certificate, verification: "required" },
+    } as const;
+    const [near] = await reasonsOf(given, both, streams);
+    assert.equal(near, "the peer takes nothing");
+  });
+
   test("a failed handshake harms no other, of which there are many at once", async (given) => {
     const expected = Object.values(FAILURES).map(([, near, far]) => [near, far]);
     const pairs = [];
@@ -295,7 +305,7 @@ function wordTests(): void {
 
 /** What cannot be set up, and what is said of it. */
 function unusable(): readonly (readonly [TlsContextOptions, RegExp])[] {
-  const nonsense = utf8("nonsense") as Bytes;
+  const nonsense = utf8("nonsense");
   return [
     [toClients(server, { key: client.key }), /^The key is not that .*key values mismatch/],
     [toClients(server, { key: nonsense }), /^The key cannot be read/],

@@ -11,10 +11,11 @@ import {
   TlsHandshakeError,
   type TlsVersion,
 } from "../../../src/net/tls.ts";
+import { bundle } from "../../support/certificates.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { textOf, utf8 } from "../../support/messages.ts";
 import { makeTlsMaterial, toClients, toServers } from "../../support/tls_material.ts";
-import { Acceptor, NativeUnderTest, STREAM_OPTIONS } from "./native_engine.ts";
+import { Acceptor, type NativeUnderTest, STREAM_OPTIONS, withEngine } from "./native_engine.ts";
 
 const MATERIAL = makeTlsMaterial();
 
@@ -52,14 +53,9 @@ class OpenSslProgram implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#process.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await this.#stdin.close().catch(() => {});
+    await this.#process[Symbol.asyncDispose]();
+    await this.#stdin.close();
     await this.#reading;
-    await this.#process.status;
   }
 }
 
@@ -126,12 +122,7 @@ function test(title: string, run: (engine: NativeUnderTest) => Promise<void>): v
   Deno.test({
     name: `native TLS: ${title}`,
     ignore: Deno.build.os !== "linux",
-    async fn() {
-      await using engine = await NativeUnderTest.open();
-      const before = engine.libc.open.size;
-      await run(engine);
-      assert.equal(engine.libc.open.size, before, "Every descriptor was given back");
-    },
+    fn: () => withEngine(run),
   });
 }
 
@@ -237,7 +228,7 @@ async function dialProgram(
   { args = [], changes = {} }: { args?: readonly string[]; changes?: Partial<ServerTlsOptions> },
 ) {
   const folder = await Deno.makeTempDir();
-  await Deno.writeFile(`${folder}/pem`, join(MATERIAL.server.certificate, MATERIAL.server.key));
+  await Deno.writeFile(`${folder}/pem`, bundle(MATERIAL.server.certificate, MATERIAL.server.key));
   const pem = `${folder}/pem`;
   const program = new OpenSslProgram([
     ...["s_server", "-accept", "127.0.0.1:0", "-cert", pem, "-key", pem, ...args],
@@ -259,10 +250,6 @@ async function dialProgram(
       await Deno.remove(folder, { recursive: true });
     },
   };
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap((part) => [...part]));
 }
 
 function withOpenSslServers(): void {

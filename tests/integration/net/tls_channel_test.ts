@@ -5,6 +5,7 @@ import { ERRNO, type LibcCalls } from "../../../src/net/native/libc.ts";
 import { type Handle, LibSsl, TAKE_BYTES } from "../../../src/net/native/libssl.ts";
 import { TlsBuffers, TlsChannel } from "../../../src/net/native/tls_channel.ts";
 import { NativeTlsContext } from "../../../src/net/native/tls_context.ts";
+import { join } from "../../support/messages.ts";
 import { makeTlsMaterial, toClients } from "../../support/tls_material.ts";
 
 const MATERIAL = makeTlsMaterial();
@@ -72,7 +73,7 @@ class Peer implements Disposable {
   #collect(): void {
     const bytes = new Uint8Array(TAKE_BYTES);
     const count = this.#libssl.take(bytes);
-    this.#toChannel = joined(this.#toChannel, bytes.subarray(0, Math.max(count, 0)));
+    this.#toChannel = join(this.#toChannel, bytes.subarray(0, Math.max(count, 0)));
   }
 
   #libc(): LibcCalls {
@@ -84,20 +85,13 @@ class Peer implements Disposable {
         return bytes.length === 0 ? -ERRNO.again : bytes.length;
       },
       send: (_descriptor, buffer, start, end) => {
-        this.#toPeer = joined(this.#toPeer, buffer.subarray(start, end));
+        this.#toPeer = join(this.#toPeer, buffer.subarray(start, end));
         return end - start;
       },
       close: () => 0,
     };
     return calls as LibcCalls;
   }
-}
-
-function joined(before: Uint8Array, after: Uint8Array): Uint8Array {
-  const all = new Uint8Array(before.length + after.length);
-  all.set(before);
-  all.set(after, before.length);
-  return all;
 }
 
 function test(title: string, run: (peer: Peer) => void): void {
