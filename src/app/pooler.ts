@@ -334,7 +334,7 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
-      { intervalMs: () => 0, run: () => this.names.refresh(this.pools.usesName) },
+      { intervalMs: () => 0, run: () => this.names.refresh((name) => this.pools.usesName(name)) },
       { intervalMs: () => 0, run: () => this.pools.caps.look() },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
       { intervalMs: () => 0, run: () => this.#noteExpiryDaily() },

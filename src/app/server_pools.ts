@@ -135,12 +135,6 @@ export class ServerPools {
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
 
-  /** Whether a server was opened by a name. */
-  readonly usesName = (name: string): boolean => {
-    for (const server of this.#serversBy(name)) if (server !== undefined) return true;
-    return false;
-  };
-
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
     const { clock, live } = options;
@@ -445,6 +439,11 @@ export class ServerPools {
     if (isPrivate || stream === undefined || address.kind !== "tcp") return;
     const { names } = this.#options;
     if (!names.isCurrent(address.host, stream.remote.host)) server.tag("obsolete connection");
+  }
+
+  /** Whether a server was opened by a name. */
+  usesName(name: string): boolean {
+    return this.#serversBy(name).some(() => true);
   }
 
   *#serversBy(name: string): Generator<ServerSession, void, void> {
