@@ -12,7 +12,7 @@ Deno.test("a statement follows its client to a server that does not know it", as
   await other.query("begin");
   const first = pooler.postgres.live.find(({ status }) => status === "T")!;
   assert.equal(await run(client, "s", "elsewhere"), "2DCZ elsewhere");
-  assert.equal(first.statementNames.length, 1, "it was prepared on the server that is taken now");
+  assert.equal(first.statements.names.length, 1, "it was prepared on the server that is taken now");
   assert.deepEqual(namesOf(pooler), ["PGBOUNCER_1", "PGBOUNCER_1"]);
   for (const each of [client, other]) each.close();
 });

@@ -10,12 +10,12 @@ for (
   const [what, spoil, told] of [
     [
       "whose result has changed",
-      (backend: FakeBackend) => backend.outdated = "PGBOUNCER_1",
+      (backend: FakeBackend) => backend.statements.outdated = "PGBOUNCER_1",
       "0A000 cached plan must not change result type",
     ],
     [
       "that the server has lost",
-      (backend: FakeBackend) => backend.forget("PGBOUNCER_1"),
+      (backend: FakeBackend) => backend.statements.forget("PGBOUNCER_1"),
       '26000 prepared statement "PGBOUNCER_1" does not exist',
     ],
   ] as const
@@ -78,7 +78,7 @@ Deno.test("who goes on before the ReadyForQuery of what is sent again is served 
   const client = await pooler.login();
   await prepare(client, "s", "select $1");
   const [backend] = pooler.postgres.live;
-  backend!.outdated = "PGBOUNCER_1";
+  backend!.statements.outdated = "PGBOUNCER_1";
   backend!.pausesBeforeReady = true;
   const bind = frontend.bind({ statement: "s", values: ["first"] });
   await client.send(bind, frontend.execute(), frontend.sync());
@@ -95,7 +95,7 @@ Deno.test("statements are described anew too when their result has changed", asy
   await using pooler = await world(1);
   const client = await pooler.login();
   await prepare(client, "s", "select $1");
-  pooler.postgres.live[0]!.outdated = "PGBOUNCER_1";
+  pooler.postgres.live[0]!.statements.outdated = "PGBOUNCER_1";
   await client.send(frontend.describe("S", "s"), frontend.sync());
   assert.equal((await client.result()).types, "tTZ");
   client.close();

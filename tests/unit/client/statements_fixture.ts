@@ -35,7 +35,5 @@ export function parseCount({ postgres }: PoolerWorld): number {
 
 /** The named statements of all backends. */
 export function namesOf({ postgres }: PoolerWorld): string[] {
-  return postgres.live.flatMap(({ statementNames }) =>
-    statementNames.filter((each) => each !== "")
-  );
+  return postgres.live.flatMap(({ statements }) => statements.names.filter((each) => each !== ""));
 }
