@@ -46,7 +46,7 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { askerOf, type AskPam, type LdapConnectors } from "./ask_outside.ts";
 import { AuthLookUp } from "./auth_lookup.ts";
-import { expiryWarnings } from "./certificate_expiry.ts";
+import { ExpiryWatch } from "./certificate_expiry.ts";
 import { dutiesOf } from "./duties.ts";
 import { listenAddresses } from "./listen_addresses.ts";
 import { DatabaseOperations } from "./database_operations.ts";
@@ -81,9 +81,6 @@ const LOGIN_REPORT_INTERVAL_MS = 10_000;
 
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
-
-/** How often it is looked whether certificates are about to expire. */
-const DAY_MS = 86_400_000;
 
 /** What a pooler is made of. */
 export interface PoolerOptions {
@@ -144,6 +141,7 @@ export class Pooler {
   readonly #options: PoolerOptions;
   readonly #reception: Reception;
   readonly #reloader: Reloader;
+  readonly #expiry: ExpiryWatch;
   readonly #cancels: CancelDesk;
   readonly #logins: LoginLimit;
   readonly #clientTasks: TaskGroup;
@@ -157,7 +155,6 @@ export class Pooler {
   #isStopping = false;
   #streamOptions: StreamOptions | undefined;
   #streamOptionsOf: Config | undefined;
-  #expiryNotedWallMs = 0;
   readonly #stopped = new Deferred<void>();
 
   constructor(options: PoolerOptions) {
@@ -173,6 +170,8 @@ export class Pooler {
       read: options.readTlsFile ?? (() => Promise.reject(new Error("No such file"))),
       serverSettingsOf: allServerTls,
     });
+    const certificates = () => this.tls.certificates;
+    this.#expiry = new ExpiryWatch({ clock, log, certificates });
     this.names = new DnsCache({
       clock,
       resolver,
@@ -236,7 +235,7 @@ export class Pooler {
       onReloadEnded: options.onReloadEnded,
       onReloaded: options.onReloaded,
       onTakenOver: ({ isReload }) => {
-        if (isReload) this.#noteExpiry();
+        if (isReload) this.#expiry.warn();
         this.operations.forgetRemoved();
         authLookUp.onTakenOver();
         this.pools.caps.refresh();
@@ -334,10 +333,10 @@ export class Pooler {
         pools: this.pools,
         stats: this.stats,
       }),
-      { intervalMs: () => 0, run: () => this.names.refresh(this.pools.usesName) },
+      { intervalMs: () => 0, run: () => this.names.refresh((name) => this.pools.usesName(name)) },
       { intervalMs: () => 0, run: () => this.pools.caps.look() },
       { intervalMs: () => 0, run: (nowMs) => authLookUp.expire(nowMs) },
-      { intervalMs: () => 0, run: () => this.#noteExpiryDaily() },
+      { intervalMs: () => 0, run: () => this.#expiry.warnDaily() },
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
@@ -364,7 +363,7 @@ export class Pooler {
     using prepared = await this.tls.prepare(this.live.config);
     prepared.putInForce();
     this.#noteTls();
-    this.#noteExpiry();
+    this.#expiry.warn();
     try {
       for (const address of listenOn ?? listenAddresses(this.live.settings)) {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
@@ -457,18 +456,6 @@ export class Pooler {
         stream.close();
       }
     }
-  }
-
-  #noteExpiry(): void {
-    const { clock, log } = this.#options;
-    this.#expiryNotedWallMs = clock.wallMs();
-    for (const line of expiryWarnings(this.tls.certificates, clock.wallMs())) log.warning(line);
-  }
-
-  /** By the calendar: a certificate grows old also while nothing runs. */
-  #noteExpiryDaily(): void {
-    const passedMs = this.#options.clock.wallMs() - this.#expiryNotedWallMs;
-    if (passedMs >= DAY_MS) this.#noteExpiry();
   }
 
   /** The same object for all, until the configuration changes. */

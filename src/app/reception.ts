@@ -51,8 +51,9 @@ import type { DatabaseOperations } from "./database_operations.ts";
 import type { LiveConfig } from "./live_config.ts";
 import type { LoginRules } from "./login_rules.ts";
 import type { OutsideLogins } from "./outside_logins.ts";
+import type { ServerSecrets } from "./pool_secrets.ts";
 import { replicationRefusal } from "./replication_limits.ts";
-import type { ServerPools, ServerSecrets } from "./server_pools.ts";
+import type { ServerPools } from "./server_pools.ts";
 import type { TlsContexts } from "./tls_contexts.ts";
 import { TrustedProxies } from "./trusted_proxies.ts";
 
@@ -296,10 +297,7 @@ export class Reception implements LoginDesk, SessionDesk {
     const { database, replication, stream: { tls }, user } = client;
     const protection = tls === undefined ? "no" : tlsText(tls);
     const purpose = replication === "none" ? "" : ` replication=${replication}`;
-    log.log(
-      `${
-        clientLabel(client)
-      } login attempt: db=${database} user=${user} tls=${protection}${purpose}`,
-    );
+    const attempt = `db=${database} user=${user} tls=${protection}${purpose}`;
+    log.log(`${clientLabel(client)} login attempt: ${attempt}`);
   }
 }

@@ -1,6 +1,6 @@
 /** The pools of one pooler, and how a server for one of them is opened. */
 
-import { UserCredential } from "../auth/credential.ts";
+import type { UserCredential } from "../auth/credential.ts";
 import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { ServerAuthentication } from "../auth/server_authentication.ts";
 import { assert, unreachable } from "../base/assert.ts";
@@ -34,6 +34,7 @@ import { NEWEST_MINOR } from "../wire/protocol_version.ts";
 import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
+import { PoolSecrets, type ServerSecrets } from "./pool_secrets.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 import type { TlsContexts } from "./tls_contexts.ts";
 
@@ -91,26 +92,11 @@ export interface ServerPoolsOptions {
   readonly onServerGone: () => void;
 }
 
-/** What a client has proved who it is by, for the servers that are opened in its name. */
-export interface ServerSecrets {
-  /** What it was shown to know, if that was looked up. */
-  readonly lookedUp?: UserCredential | undefined;
-  /** A password that somebody else has taken from it; it goes before all that is stored. */
-  readonly typed?: UserCredential | undefined;
-}
-
 /** How a server is opened for one client alone. */
 export interface PrivateServer extends ServerSecrets {
   readonly replication: Exclude<Replication, "none">;
   /** The client's, besides user and database; they go before those of the configuration. */
   readonly startupParameters: ReadonlyMap<string, string>;
-}
-
-/** A password that was typed. */
-interface TypedSecret {
-  readonly credential: UserCredential;
-  /** What was stored for the user at that time: anything newer goes before it. */
-  readonly stored: UserCredential | undefined;
 }
 
 /** What is other in a pool that clients do not share. */
@@ -128,22 +114,14 @@ export class ServerPools {
   readonly caps: ConnectionCaps;
   /** Those that no client uses; they are in the registry's listing too. */
   readonly #lookUps = new PoolRegistry<ServerPool>();
-  /** What was looked up of a pool's user, for as long as there is the pool. */
-  readonly #lookedUp = new WeakMap<ServerPool, UserCredential>();
-  /** The last one that was right, likewise. */
-  readonly #typed = new WeakMap<ServerPool, TypedSecret>();
+  readonly #secrets: PoolSecrets;
   readonly #options: ServerPoolsOptions;
   readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
-
-  /** Whether a server was opened by a name. */
-  readonly usesName = (name: string): boolean => {
-    for (const server of this.#serversBy(name)) if (server !== undefined) return true;
-    return false;
-  };
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
     const { clock, live } = options;
+    this.#secrets = new PoolSecrets(live);
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
       limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
@@ -167,7 +145,7 @@ export class ServerPools {
       serverUser,
       () => this.#makePool(serverUser, database),
     );
-    this.#note(pool, secrets);
+    this.#secrets.note(pool, secrets);
     return pool;
   }
 
@@ -205,7 +183,7 @@ export class ServerPools {
       ...own,
       rules: RULES_FOR_ONE,
     });
-    this.#note(pool, own);
+    this.#secrets.note(pool, own);
     return pool;
   }
 
@@ -278,25 +256,6 @@ export class ServerPools {
       throw new PgError(SQLSTATE.internalError, "bouncer config error");
     }
     return config.user ?? user;
-  }
-
-  /** A forced user's servers log in by what the configuration says of that user, and nothing else. */
-  #note(pool: ServerPool, { lookedUp, typed }: ServerSecrets): void {
-    const { live } = this.#options;
-    if (live.databaseConfig(pool.database)?.user !== undefined) return;
-    if (lookedUp !== undefined) this.#noteLookedUp(pool, lookedUp);
-    if (typed === undefined) return;
-    const before = this.#typed.get(pool)?.credential;
-    // It has keys that were derived for servers.
-    const credential = before?.isSameAs(typed) === true ? before : typed;
-    this.#typed.set(pool, { credential, stored: live.credentials.get(pool.user) });
-  }
-
-  #noteLookedUp(pool: ServerPool, credential: UserCredential): void {
-    const before = this.#lookedUp.get(pool);
-    // By trust or peer nobody shows keys: those that another login of the user has shown still count.
-    if (before?.scramKeys !== undefined && before.isSameAs(credential)) return;
-    this.#lookedUp.set(pool, credential);
   }
 
   #makePool(user: string, database: string, own?: OwnPool): ServerPool {
@@ -414,21 +373,13 @@ export class ServerPools {
     };
   }
 
-  /** `config` says whether the user is forced. */
   #serverCredential(
     pool: ServerPool,
     config: DatabaseConfig | undefined,
   ): UserCredential | undefined {
-    const listed = this.#options.live.credentials.get(pool.user);
     // Who looks up is no client: a password for the forced user is not its own.
-    if (this.isForLookUps(pool)) return listed;
-    if (config?.user === undefined) {
-      const typed = this.#typed.get(pool);
-      if (typed !== undefined && typed.stored === listed) return typed.credential;
-      return listed ?? this.#lookedUp.get(pool);
-    }
-    // A reload may have forced the very user whose clients were looked up: that does not count.
-    return config.password === undefined ? listed : new UserCredential(pool.user, config.password);
+    if (this.isForLookUps(pool)) return this.#options.live.credentials.get(pool.user);
+    return this.#secrets.credentialFor(pool, config);
   }
 
   /**
@@ -445,6 +396,11 @@ export class ServerPools {
     if (isPrivate || stream === undefined || address.kind !== "tcp") return;
     const { names } = this.#options;
     if (!names.isCurrent(address.host, stream.remote.host)) server.tag("obsolete connection");
+  }
+
+  /** Whether a server was opened by a name. */
+  usesName(name: string): boolean {
+    return this.#serversBy(name).some(() => true);
   }
 
   *#serversBy(name: string): Generator<ServerSession, void, void> {

@@ -89,8 +89,8 @@ export class TlsContexts implements Disposable {
   }
 
   /**
-   * For TLS with servers by these settings; undefined: there is none, or none is spoken here. Settings that were not part of
-   * the configuration when it was taken over have none.
+   * For TLS with servers by these settings; undefined: there is none, or none is spoken here.
+   * Settings that were not part of the configuration when it was taken over have none.
    */
   serverFor(settings: ServerTlsSettings): TlsSetup | undefined {
     return this.#setups.servers.get(serverKey(settings));
@@ -99,9 +99,10 @@ export class TlsContexts implements Disposable {
   /** Keeps a setup good for new connections, though it is in force no longer, until disposed of. */
   hold(setup: TlsSetup): Disposable {
     this.#holds.set(setup, (this.#holds.get(setup) ?? 0) + 1);
-    using once = new DisposableStack();
-    once.defer(() => this.#letGo(setup));
-    return once.move();
+    // Of a stack, since that lets go once, however often it is disposed of.
+    const hold = new DisposableStack();
+    hold.defer(() => this.#letGo(setup));
+    return hold;
   }
 
   #letGo(setup: TlsSetup): void {

@@ -10,8 +10,8 @@ interface Suspect {
 }
 
 /**
- * The setting, with its value or its file, of options that the engine refuses: the one without which it would take
- * them; else, certificate and key.
+ * The setting, with its value or its file, of options that the engine refuses: the one without
+ * which it would take them; else, certificate and key.
  */
 export function culpritOf(
   engine: TlsEngine,

@@ -30,7 +30,10 @@ export interface RuleTexts {
   readonly identTexts: readonly string[];
 }
 
-/** All differences: settings, then databases, users, servers and entries of `auth_file`, each by name; rules. */
+/**
+ * All differences: settings, then databases, users, servers and entries of `auth_file`, each by
+ * name; rules.
+ */
 export function reloadChanges(before: FileContents, after: FileContents): ReloadChange[] {
   return [
     ...settingChanges(before.config, after.config),
@@ -134,7 +137,7 @@ function ruleChanges(
 }
 
 /** A file of TLS, as it was read. */
-export interface ReadTlsFile {
+export interface TlsFileDigest {
   readonly setting: string;
   readonly path: string;
   /** Tells one content from another. */
@@ -143,8 +146,8 @@ export interface ReadTlsFile {
 
 /** Files that hold something else than they did; that others are named, the settings tell. */
 export function tlsFileChanges(
-  before: readonly ReadTlsFile[],
-  after: readonly ReadTlsFile[],
+  before: readonly TlsFileDigest[],
+  after: readonly TlsFileDigest[],
 ): ReloadChange[] {
   const changes = new Map<string, ReloadChange>();
   for (const { digest, path, setting } of after) {

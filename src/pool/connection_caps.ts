@@ -103,6 +103,7 @@ interface IdleServer {
 export class ConnectionCaps {
   readonly #options: ConnectionCapsOptions;
   readonly #groups = new Map<string, CapGroup>();
+  readonly #shares = new Set<CapShare>();
   readonly #held = new Set<CapShare>();
   /** Those that have more than their limit, since that was lowered. */
   readonly #overfull = new Set<CapGroup>();
@@ -131,6 +132,7 @@ export class ConnectionCaps {
       turn: 0,
       bookedAtMs: undefined,
     };
+    this.#shares.add(share);
     for (const group of groups) enlist(share, group);
     this.#findHosts(share);
     return share;
@@ -139,6 +141,7 @@ export class ConnectionCaps {
   /** Forgets a pool that has no server any more. */
   leave(share: CapShare): void {
     this.#letGo(share);
+    this.#shares.delete(share);
     for (const group of share.memberships) {
       group.members.delete(share);
       if (group.members.size === 0) this.#groups.delete(keyOf(group.kind, group.name));
@@ -156,13 +159,16 @@ export class ConnectionCaps {
     return this.#groups.get(keyOf(kind, name))?.count ?? 0;
   }
 
-  /** Reads all limits anew, and where the pools' servers are: what is idle beyond them goes at once, what is busy when it is free. */
+  /**
+   * Reads all limits anew, and where the pools' servers are: what is idle beyond them goes at once,
+   * what is busy when it is free.
+   */
   refresh(): void {
+    for (const share of this.#shares) this.#findHosts(share);
     this.#overfull.clear();
     for (const group of this.#groups.values()) {
       group.limit = this.#options.limitOf(group.kind, group.name);
       if (isOver(group)) this.#overfull.add(group);
-      for (const share of group.members) this.#findHosts(share);
     }
     this.look();
   }

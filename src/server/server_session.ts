@@ -153,7 +153,7 @@ export class ServerSession {
     this.#options = options;
     this.id = options.id;
     this.address = options.address;
-    this.#log = new ServerLog(options, options);
+    this.#log = new ServerLog(this, options);
     this.addressKey = addressKeyOf(options.address);
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
@@ -635,6 +635,7 @@ export class ServerSession {
       throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
     }
     this.#state = next;
+    // Asked here as well: else the function would be made each time.
     if (this.#options.log.isNoisy) this.#log.noise(() => `${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
   }

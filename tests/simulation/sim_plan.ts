@@ -3,11 +3,10 @@
 import type { FakePostgresTls } from "../support/fake_postgres.ts";
 import type { WorldOptions } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
+import type { SimClientTls } from "./sim_client_tls.ts";
 
 /** Keeps what is drawn for limits apart, so that what else a seed stands for stays as it was. */
 const CAPS_SEED = 7_000_003;
-
-import type { SimClientTls } from "./sim_client_tls.ts";
 
 /** One run. */
 export interface SimPlan {

@@ -13,7 +13,7 @@ const SEED_OFFSET = 2_000_003;
 const TLS: FakePostgresTls = { context: new SimTls().makeContext(toClients(SIM_CERTIFICATE)) };
 
 /** The same run; in some of them servers speak TLS, and in some they are only asked whether. */
-export function withServerTls<Plan extends SimPlan>(plan: Plan, seed: number): Plan {
+export function withServerTls(plan: SimPlan, seed: number): SimPlan {
   const random = new SeededRandom(seed + SEED_OFFSET);
   const hasTls = random.chance(0.3);
   const modes = hasTls ? ["allow", "prefer", "prefer", "require"] : ["disable", "prefer"];

@@ -139,16 +139,19 @@ function checkFree(server: ServerSession, postgres: FakePostgres): void {
 }
 
 /** What is shared is where it is thought to be, and nothing of it is anywhere else. */
-function checkStatements({ statements }: ServerSession, { statementNames }: FakeBackend): void {
+function checkStatements(
+  { statements }: ServerSession,
+  { statements: { names } }: FakeBackend,
+): void {
   const known = new Set<string>();
   for (const { presence, statement } of statements.all()) {
     assert.ok(presence === "present" || presence === "doubtful", "Nothing is on its way");
     if (presence === "present") {
-      assert.ok(statementNames.includes(statement.name), `${statement.name} is prepared`);
+      assert.ok(names.includes(statement.name), `${statement.name} is prepared`);
     }
     known.add(statement.name);
   }
-  for (const name of statementNames) {
+  for (const name of names) {
     assert.ok(!name.startsWith("PGBOUNCER_") || known.has(name), `${name} is known to be there`);
   }
 }

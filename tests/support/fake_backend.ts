@@ -1,12 +1,12 @@
 /**
  * One backend of the fake PostgreSQL: reads messages, runs what `fake_sql.ts` knows, keeps the state
- * that a real backend keeps (transaction, session parameters, prepared statements, portals), and can
- * be made to break the rules.
+ * that a real backend keeps, and can be made to break the rules.
  */
 
 import type { ByteStream } from "../../src/net/byte_stream.ts";
-import { type Command, commentOf, readCommand, splitStatements } from "./fake_sql.ts";
+import { columnsOf, type Command, commentOf, readCommand, splitStatements } from "./fake_sql.ts";
 import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
+import { FakeStatements, type Portal, StatementError } from "./fake_statements.ts";
 import {
   backend as say,
   join,
@@ -50,24 +50,6 @@ export interface RunStatement {
 /** Found when a statement is parsed; other errors when it runs. */
 const SYNTAX_ERROR = "42601";
 
-/** What a statement is answered with whose result has changed. */
-const OUTDATED = "0A000";
-
-interface Portal {
-  readonly sql: string;
-  readonly values: readonly (string | null)[];
-}
-
-/** An error that ends a statement. */
-class StatementError extends Error {
-  readonly sqlstate: string;
-
-  constructor(sqlstate: string, message: string) {
-    super(message);
-    this.sqlstate = sqlstate;
-  }
-}
-
 /** The backend ends here and now. */
 class BackendEnd extends Error {}
 
@@ -79,6 +61,7 @@ export class FakeBackend {
   readonly database: string;
   readonly stream: ByteStream;
   readonly parameters: FakeSessionParameters;
+  readonly statements = new FakeStatements();
   /** What its StartupMessage asked for. */
   readonly asked: ReadonlyMap<string, string>;
   /** Every statement run, in order. */
@@ -99,16 +82,12 @@ export class FakeBackend {
   postscript: Uint8Array | undefined;
   /** Whether the next ReadyForQuery waits, once, until it is woken; what is before it is sent. */
   pausesBeforeReady = false;
-  /** The statement whose result has changed; it has to be closed and parsed anew. */
-  outdated: string | undefined;
   /** Whether the client said goodbye. */
   isTerminated = false;
 
   readonly #secrets: SecretRows;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter: MessageSplitter;
-  readonly #statements = new Map<string, string>();
-  readonly #portals = new Map<string, Portal>();
   #out: Uint8Array[] = [];
   #isSkippingToSync = false;
   /** After a FATAL error nothing is served or said any more. */
@@ -139,16 +118,6 @@ export class FakeBackend {
   /** Who sent the statement that runs now, by its comment. */
   get sender(): string | undefined {
     return this.#sender;
-  }
-
-  /** Prepared statements by name. */
-  get statementNames(): readonly string[] {
-    return [...this.#statements.keys()];
-  }
-
-  /** Loses a prepared statement, as by a DEALLOCATE inside a function. */
-  forget(name: string): void {
-    this.#statements.delete(name);
   }
 
   /** Serves until the client leaves. */
@@ -236,7 +205,7 @@ export class FakeBackend {
   }
 
   async #simple(sql: string): Promise<void> {
-    this.#statements.delete("");
+    this.statements.forget("");
     const statements = splitStatements(sql);
     if (statements.length === 0) this.#put(say.empty());
     try {
@@ -252,7 +221,7 @@ export class FakeBackend {
   async #sync(): Promise<void> {
     this.#isSkippingToSync = false;
     if (this.status === "I") {
-      this.#portals.clear();
+      this.statements.closePortals();
       this.parameters.settle(true);
     }
     await this.#ready();
@@ -269,10 +238,8 @@ export class FakeBackend {
       case "E":
         return await this.#execute(body);
       case "C": {
-        const names = String.fromCharCode(body[0]!) === "S" ? this.#statements : this.#portals;
-        const name = readCstrings(body.subarray(1))[0] ?? "";
-        names.delete(name);
-        if (name === this.outdated) this.outdated = undefined;
+        const { isStatement, name } = readTarget(body);
+        this.statements.close(isStatement ? "statement" : "portal", name);
         return this.#put(say.closeComplete());
       }
       case "F":
@@ -287,60 +254,40 @@ export class FakeBackend {
 
   #parse(body: Uint8Array): void {
     const [name = "", sql = ""] = readCstrings(body);
-    if (name === "") this.#statements.delete("");
+    if (name === "") this.statements.forget("");
     this.#noteOwner(commentOf(sql));
-    this.#refuseInFailedTransaction(readCommand(sql));
     const command = readCommand(sql);
+    this.#refuseInFailedTransaction(command);
     if (command.kind === "error" && command.sqlstate === SYNTAX_ERROR) {
       throw new StatementError(command.sqlstate, command.text);
     }
-    if (name !== "" && this.#statements.has(name)) {
-      throw new StatementError("42P05", `prepared statement "${name}" already exists`);
-    }
-    this.#statements.set(name, sql);
+    this.statements.prepare(name, sql);
     this.#put(say.parseComplete());
   }
 
   #bind(body: Uint8Array): void {
     const [portal = "", name = ""] = readCstrings(body);
-    const sql = this.#statement(name);
+    const sql = this.statements.sql(name);
     const rest = body.subarray(portal.length + name.length + 2);
     const formats = rest[0]! << 8 | rest[1]!;
-    this.#portals.set(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
+    this.statements.bind(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
     this.#put(say.bindComplete());
   }
 
   #describe(body: Uint8Array): void {
-    const name = readCstrings(body.subarray(1))[0] ?? "";
-    const isStatement = String.fromCharCode(body[0]!) === "S";
-    const sql = isStatement ? this.#statement(name) : this.#portal(name).sql;
+    const { isStatement, name } = readTarget(body);
+    const sql = isStatement ? this.statements.sql(name) : this.statements.portal(name).sql;
     if (isStatement) this.#put(say.parameterDescription());
     const columns = columnsOf(readCommand(sql));
     this.#put(columns === undefined ? say.noData() : say.rowDescription(columns));
   }
 
   async #execute(body: Uint8Array): Promise<void> {
-    const { sql, values } = this.#portal(readCstrings(body)[0] ?? "");
+    const { sql, values } = this.statements.portal(readCstrings(body)[0] ?? "");
     const [statement] = splitStatements(sql);
     if (statement === undefined) return this.#put(say.empty());
     if (this.status === "I") this.parameters.save();
     await this.#run(statement, { values, isDescribed: true });
-  }
-
-  #statement(name: string): string {
-    const sql = this.#statements.get(name);
-    if (sql === undefined) {
-      const which = name === "" ? "unnamed prepared statement" : `prepared statement "${name}"`;
-      throw new StatementError("26000", `${which} does not exist`);
-    }
-    if (name === this.outdated) throw new StatementError(OUTDATED, "cached plan");
-    return sql;
-  }
-
-  #portal(name: string): Portal {
-    const portal = this.#portals.get(name);
-    if (portal === undefined) throw new StatementError("34000", `portal "${name}" does not exist`);
-    return portal;
   }
 
   async #run(
@@ -442,8 +389,7 @@ export class FakeBackend {
       throw new StatementError("25001", "DISCARD ALL cannot run inside a transaction block");
     }
     this.parameters.resetAll();
-    this.#statements.clear();
-    this.#portals.clear();
+    this.statements.clear();
     this.#put(say.complete("DISCARD ALL"));
   }
 
@@ -456,11 +402,10 @@ export class FakeBackend {
 
   #deallocate(name: string | undefined): void {
     if (name === undefined) {
-      for (const each of this.statementNames) if (each !== "") this.#statements.delete(each);
+      this.statements.deallocateAll();
       return this.#put(say.complete("DEALLOCATE ALL"));
     }
-    this.#statement(name);
-    this.#statements.delete(name);
+    this.statements.deallocate(name);
     this.#put(say.complete("DEALLOCATE"));
   }
 
@@ -576,7 +521,7 @@ export class FakeBackend {
     if (!isKnown) throw error;
     if (this.status === "I") this.parameters.settle(false);
     else this.status = "E";
-    const isOutdated = error instanceof StatementError && error.sqlstate === OUTDATED;
+    const isOutdated = error instanceof StatementError && error.isOutdated;
     this.#put(isOutdated ? say.outdated() : say.error(error.sqlstate, error.message));
   }
 
@@ -614,21 +559,8 @@ export class FakeBackend {
   }
 }
 
-/** The columns of a statement's rows; undefined where there are none. */
-function columnsOf(command: Command): readonly string[] | undefined {
-  switch (command.kind) {
-    case "echo":
-    case "rows":
-    case "show":
-    case "sleep":
-      return ["text"];
-    case "session_id":
-      return ["backend", "client"];
-    case "look_up":
-      return ["name", "secret"];
-    case "set":
-      return command.rows ? ["set_config"] : undefined;
-    default:
-      return undefined;
-  }
+/** What a Describe or a Close is about. */
+function readTarget(body: Uint8Array): { isStatement: boolean; name: string } {
+  const isStatement = String.fromCharCode(body[0]!) === "S";
+  return { isStatement, name: readCstrings(body.subarray(1))[0] ?? "" };
 }

@@ -127,6 +127,25 @@ export function readCommand(statement: string): Command {
   return { kind: "error", sqlstate: "42601", text: `syntax error: ${sql}` };
 }
 
+/** The columns of a statement's rows; undefined where there are none. */
+export function columnsOf(command: Command): readonly string[] | undefined {
+  switch (command.kind) {
+    case "echo":
+    case "rows":
+    case "show":
+    case "sleep":
+      return ["text"];
+    case "session_id":
+      return ["backend", "client"];
+    case "look_up":
+      return ["name", "secret"];
+    case "set":
+      return command.rows ? ["set_config"] : undefined;
+    default:
+      return undefined;
+  }
+}
+
 /** Cuts the text of a Query into its statements; empty ones are left out. */
 export function splitStatements(sql: string): string[] {
   const statements: string[] = [];

@@ -1,11 +1,11 @@
 /** A whole pooler in memory whose clients may have TLS. */
 
+import { errorText } from "../../src/base/error_text.ts";
 import type { TlsContext } from "../../src/net/tls.ts";
-import type { TestCertificate } from "./certificates.ts";
-import { bundle } from "./certificates.ts";
+import { bundle, type TestCertificate } from "./certificates.ts";
 import { PoolerWorld, type WorldOptions } from "./pooler_world.ts";
 import { SimTls } from "./sim_tls_context.ts";
-import { type LoginOptions, LoginRefused, type TestClient } from "./test_client.ts";
+import type { LoginOptions, TestClient } from "./test_client.ts";
 import { identity, type TlsMaterial, toServers } from "./tls_material.ts";
 
 /** What a world has beside the usual. */
@@ -84,7 +84,7 @@ export async function connectByTls(
   return client;
 }
 
-/** How a login over TLS goes: "in", the error it is refused with, or that it got no answer. */
+/** As `TestClient.outcome()`, over TLS; or why there was no answer. */
 export async function outcomeByTls(
   world: PoolerWorld,
   login: LoginOptions,
@@ -92,12 +92,11 @@ export async function outcomeByTls(
 ): Promise<string> {
   const client = await connectByTls(world, options);
   try {
-    await client.login(login);
-    return "in";
+    return await client.outcome(login);
   } catch (error) {
-    return error instanceof LoginRefused ? error.message : (error as Error).message;
+    // Whom the handshake does not let in may learn that only now.
+    return errorText(error);
   } finally {
-    client.close();
     await world.settle();
   }
 }

@@ -1,21 +1,14 @@
 /** TLS with servers while they live: cancel requests, reloads, and the pools of those who are no clients. */
 
 import assert from "node:assert/strict";
-import { TlsContexts } from "../../../src/app/tls_contexts.ts";
-import type { Config } from "../../../src/config/config.ts";
-import { allServerTls, serverTlsOf } from "../../../src/config/effective_settings.ts";
-import { NoTls } from "../../../src/net/no_tls.ts";
-import type { TlsContextOptions } from "../../../src/net/tls.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
 import { bundle } from "../../support/certificates.ts";
 import { eventTurn } from "../../support/event_turn.ts";
-import { FakeTls } from "../../support/fake_tls.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
 import { SimTls } from "../../support/sim_tls_context.ts";
 import type { TestClient } from "../../support/test_client.ts";
 import { makeTlsMaterial, toClients } from "../../support/tls_material.ts";
-import { loadToml } from "../config/memory_files.ts";
 
 const MATERIAL = makeTlsMaterial();
 
@@ -210,67 +203,6 @@ Deno.test("a reload with a bad file changes nothing", async () => {
   assert.equal(await world.reload({ ...OPTIONS, pooler: LINES }), false);
   assert.equal(world.postgres.live.length, 1);
 });
-
-Deno.test("databases that say the same of TLS share a context", async () => {
-  const made: TlsContextOptions[] = [];
-  const config = await loadedWith(`[databases.b]\nhost = "b"\n${OWN}[databases.c]\nhost = "c"`);
-  const contexts = new TlsContexts({
-    engine: {
-      name: "counting",
-      makeContext: (options) => {
-        made.push(options);
-        return new SimTls().makeContext(options);
-      },
-    },
-    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
-    serverSettingsOf: allServerTls,
-  });
-  using prepared = await contexts.prepare(config);
-  assert.equal(made.length, 2);
-  const of = (name: string) => prepared.serverFor(serverTlsOf(config, name));
-  assert.equal(of("b"), of("c"));
-  assert.notEqual(of("b"), of("own"));
-});
-
-Deno.test("where no TLS is spoken, those do without who may, and the others are refused", async () => {
-  const contexts = new TlsContexts({
-    engine: new NoTls("no library"),
-    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
-    serverSettingsOf: allServerTls,
-  });
-  const own = (mode: string) =>
-    `server_tls_sslmode = "disable"\n[databases.a]\nhost = "a"\nserver_tls_sslmode = "${mode}"`;
-  for (const mode of ["disable", "allow", "prefer"]) {
-    using prepared = await contexts.prepare(await loadToml(`[pooler]\n${own(mode)}`));
-    assert.equal(prepared.client, undefined);
-  }
-  const config = await loadToml(`[pooler]\n${own("require")}`);
-  await assert.rejects(contexts.prepare(config), /TlsSetupError: .*no library/);
-});
-
-Deno.test("a context that is held is good until it is let go, though another is in force", async () => {
-  const config = await loadedWith("");
-  const engine = new FakeTls();
-  const contexts = new TlsContexts({
-    engine,
-    read: () => Promise.resolve(new Uint8Array(AUTHORITY)),
-    serverSettingsOf: allServerTls,
-  });
-  using prepared = await contexts.prepare(config);
-  prepared.putInForce();
-  const setup = contexts.serverFor(serverTlsOf(config, "app"))!;
-  const [one, two] = [contexts.hold(setup), contexts.hold(setup)];
-  contexts[Symbol.dispose]();
-  one[Symbol.dispose]();
-  one[Symbol.dispose]();
-  assert.equal(engine.live.length, 1);
-  two[Symbol.dispose]();
-  assert.equal(engine.live.length, 0);
-});
-
-function loadedWith(sections: string): Promise<Config> {
-  return loadToml(`[pooler]\n${LINES}${SECTIONS}${sections}`);
-}
 
 Deno.test("a server that is given up at any moment leaves no connection behind", async () => {
   for (let count = 0;; count++) {

@@ -3,12 +3,15 @@
 import assert from "node:assert/strict";
 import { TlsContexts } from "../../../src/app/tls_contexts.ts";
 import type { Config } from "../../../src/config/config.ts";
+import { allServerTls, serverTlsOf } from "../../../src/config/effective_settings.ts";
 import type { Settings } from "../../../src/config/settings.ts";
 import { defaultSettings } from "../../../src/config/validate.ts";
 import { tlsServerEndPoint } from "../../../src/auth/channel_binding.ts";
-import type { ClientTlsOptions, ServerTlsOptions } from "../../../src/net/tls.ts";
+import { NoTls } from "../../../src/net/no_tls.ts";
+import type { ClientTlsOptions, ServerTlsOptions, TlsEngine } from "../../../src/net/tls.ts";
 import { bundle, encryptedKey, TestAuthority } from "../../support/certificates.ts";
 import { FakeTls } from "../../support/fake_tls.ts";
+import { loadToml } from "../config/memory_files.ts";
 
 const AUTHORITY = new TestAuthority("Authority");
 const OWN = AUTHORITY.issue({ commonName: "sluice" });
@@ -206,4 +209,67 @@ Deno.test("TlsContexts has one context for all databases with the same settings 
   assert.equal(verification(own), "name");
   assert.equal(verification(config.settings), "none");
   assert.equal(contexts.serverFor(defaultSettings()), undefined);
+});
+
+/** Contexts as a pooler has them. */
+function contextsOfDatabases(engine: TlsEngine): TlsContexts {
+  return new TlsContexts({
+    engine,
+    read: () => Promise.resolve(new Uint8Array(AUTHORITY.certificate)),
+    serverSettingsOf: allServerTls,
+  });
+}
+
+const ALL_ALIKE = `[pooler]
+server_tls_sslmode = "verify-full"
+server_tls_ca_file = "ca"
+[databases."*"]
+host = "db.example"
+`;
+
+const WITH_OTHERS = `${ALL_ALIKE}[databases.own]
+host = "db.example"
+server_tls_ca_file = "other"
+[databases.b]
+host = "b"
+[databases.c]
+host = "c"
+`;
+
+Deno.test("databases that say the same of TLS share a context", async () => {
+  const engine = new FakeTls();
+  const config = await loadToml(WITH_OTHERS);
+  using prepared = await contextsOfDatabases(engine).prepare(config);
+  assert.equal(engine.made.length, 2);
+  const of = (name: string) => prepared.serverFor(serverTlsOf(config, name));
+  assert.equal(of("b"), of("c"));
+  assert.notEqual(of("b"), of("own"));
+});
+
+Deno.test("where no TLS is spoken, those do without who may, and the others are refused", async () => {
+  const contexts = contextsOfDatabases(new NoTls("no library"));
+  const own = (mode: string) =>
+    `server_tls_sslmode = "disable"\n[databases.a]\nhost = "a"\nserver_tls_sslmode = "${mode}"`;
+  for (const mode of ["disable", "allow", "prefer"]) {
+    using prepared = await contexts.prepare(await loadToml(`[pooler]\n${own(mode)}`));
+    assert.equal(prepared.client, undefined);
+  }
+  const config = await loadToml(`[pooler]\n${own("require")}`);
+  await assert.rejects(contexts.prepare(config), /TlsSetupError: .*no library/);
+});
+
+Deno.test("a context that is held is good until it is let go, though another is in force", async () => {
+  const engine = new FakeTls();
+  const config = await loadToml(ALL_ALIKE);
+  const contexts = contextsOfDatabases(engine);
+  using prepared = await contexts.prepare(config);
+  prepared.putInForce();
+  const setup = contexts.serverFor(serverTlsOf(config, "app"))!;
+  const [one, two] = [contexts.hold(setup), contexts.hold(setup)];
+  contexts[Symbol.dispose]();
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  assert.equal(engine.live.length, 1);
+  two[Symbol.dispose]();
+  assert.equal(engine.live.length, 0);
 });

@@ -2,74 +2,25 @@
 
 import assert from "node:assert/strict";
 import { RECOVERY_LIMIT_MS } from "../../../src/maintenance/server_expiry.ts";
-import type { ServerSession } from "../../../src/server/server_session.ts";
-import { backend as say, frontend, textOf } from "../../support/messages.ts";
+import { backend as say, frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
-import { readResult, type TestClient } from "../../support/test_client.ts";
-import { never, pause, suspend, watch } from "../app/operations_fixture.ts";
-
-const CHECK = /^SELECT '[0-9a-f]{32}'$/;
+import type { TestClient } from "../../support/test_client.ts";
+import {
+  assertServedByFirst,
+  BEGIN,
+  loginAndSend,
+  oneServer,
+  recovering,
+  SLEEP,
+  statements,
+  theServer,
+  WHO,
+} from "./client_loss_fixture.ts";
 
 /** More than the longest recovery, with the rounds of the janitor. */
 const TOO_LONG_MS = RECOVERY_LIMIT_MS + 1_000;
 
-const SLEEP = frontend.query("select pg_sleep(1)");
-
 const SELECT = frontend.query("select 1");
-
-const BEGIN = frontend.query("begin");
-
-/** Asks for the number of the backend that answers. */
-const WHO = frontend.query("select session id");
-
-/** A world with one server for all. */
-function oneServer(lines = "", mode = "transaction"): Promise<PoolerWorld> {
-  return PoolerWorld.open({ pooler: `pool_mode = "${mode}"\ndefault_pool_size = 1\n${lines}` });
-}
-
-/** The statements run so far; those of the check are called that. */
-function statements(world: PoolerWorld): string[] {
-  return world.postgres.ran.map(({ sql }) => CHECK.test(sql) ? "check" : sql);
-}
-
-/** A client that has sent this and got what there is to get. */
-async function loginAndSend(
-  world: PoolerWorld,
-  ...messages: readonly Uint8Array[]
-): Promise<TestClient> {
-  const client = await world.login();
-  await client.send(...messages);
-  await world.settle();
-  return client;
-}
-
-/** The only server of the pool. */
-function theServer(world: PoolerWorld): ServerSession {
-  const [server, ...others] = world.pool().servers.all();
-  assert.ok(server !== undefined && others.length === 0);
-  return server;
-}
-
-/** The server of a client that says goodbye behind these; it recovers until sleepers are woken. */
-async function recovering(
-  world: PoolerWorld,
-  ...messages: readonly Uint8Array[]
-): Promise<ServerSession> {
-  const client = await loginAndSend(world, ...messages, frontend.terminate());
-  client.close();
-  const server = theServer(world);
-  assert.equal(server.state.kind, "recovering");
-  return server;
-}
-
-/** Asserts that a newcomer is served by the first backend, with nothing of anybody else's. */
-async function assertServedByFirst(world: PoolerWorld): Promise<void> {
-  const next = await world.login();
-  const result = await next.query("select session id");
-  assert.deepEqual([result.types, result.rows[0]?.[0], result.status], ["TDCZ", "1001", "I"]);
-  next.close();
-  await world.settle();
-}
 
 /** What a client may have sent before it leaves, and what is run in the end. */
 const LOSSES: readonly (readonly [string, readonly Uint8Array[], readonly string[]])[] = [
@@ -175,110 +126,6 @@ Deno.test("the rest of a row that the client had in part does not reach the next
   await sending;
   await world.settle();
   await assertServedByFirst(world);
-});
-
-Deno.test("what is being run for a client that vanishes is cancelled, and nothing else", async () => {
-  await using world = await oneServer();
-  const client = await loginAndSend(world, BEGIN, SLEEP);
-  client.close();
-  await world.settle();
-  assert.equal(world.postgres.canceled.length, 1);
-  assert.deepEqual(statements(world), ["begin", "select pg_sleep(1)", "ROLLBACK", "check"]);
-  await assertServedByFirst(world);
-  const idle = await loginAndSend(world, BEGIN);
-  idle.close();
-  await world.settle();
-  assert.equal(world.postgres.cancelRequestCount, 1, "there was nothing to cancel");
-});
-
-Deno.test("nothing is asked of a server while a cancel request is on its way to it", async () => {
-  await using world = await oneServer();
-  world.postgres.holdsCancels = true;
-  const client = await loginAndSend(world, SLEEP);
-  client.close();
-  const next = await loginAndSend(world, WHO);
-  world.check();
-  assert.deepEqual(statements(world), ["select pg_sleep(1)"]);
-  assert.deepEqual([theServer(world).state.kind, world.pool().waiting.size], ["recovering", 1]);
-  world.postgres.releaseCancels();
-  assert.equal((await next.result()).rows[0]?.[0], "1001");
-  assert.deepEqual(statements(world).slice(1), ["check", "select session id"]);
-  next.close();
-});
-
-Deno.test("a server is closed when the cancel request for a lost client was not answered", async () => {
-  await using world = await oneServer("cancel_wait_timeout = 1");
-  world.postgres.holdsCancels = true;
-  const client = await loginAndSend(world, BEGIN, SLEEP);
-  client.close();
-  await world.advance(1_500);
-  assert.equal(world.pool().servers.count, 0);
-  assert.ok(world.hasLogged("cancel request was not answered"));
-  assert.ok(!statements(world).includes("ROLLBACK"), "its end is the end of the transaction");
-});
-
-Deno.test("no cancel request is sent once the query of a lost client has ended by itself", async () => {
-  await using world = await oneServer();
-  const client = await loginAndSend(world, SLEEP);
-  world.network.obstruct(world.postgres.address, "black hole");
-  client.close();
-  await world.settle();
-  assert.equal(world.network.dialCount, 1);
-  world.postgres.wakeAll();
-  await world.settle();
-  assert.equal(theServer(world).state.kind, "idle", "a request without a connection holds nobody");
-  const next = await loginAndSend(world, SLEEP);
-  world.network.obstruct(world.postgres.address, undefined);
-  await world.settle();
-  assert.equal(world.postgres.cancelRequestCount, 0);
-  world.postgres.wakeAll();
-  assert.equal((await next.result()).types, "TDCZ");
-  next.close();
-});
-
-Deno.test("a cancel request for a lost client does not reach what a later one lets run to its end", async () => {
-  await using world = await oneServer();
-  const client = await loginAndSend(world, SLEEP);
-  world.network.obstruct(world.postgres.address, "black hole");
-  client.close();
-  await world.settle();
-  world.postgres.wakeAll();
-  await world.settle();
-  await recovering(world, SLEEP);
-  world.network.obstruct(world.postgres.address, undefined);
-  await world.settle();
-  assert.equal(world.postgres.cancelRequestCount, 0);
-  world.postgres.wakeAll();
-  await world.settle();
-  await assertServedByFirst(world);
-});
-
-Deno.test("a cancel request goes out for a server that was closed before it had recovered", async () => {
-  await using world = await oneServer();
-  const client = await loginAndSend(world, SLEEP);
-  world.network.obstruct(world.postgres.address, "black hole");
-  client.close();
-  await world.settle();
-  theServer(world).discard("test");
-  world.network.obstruct(world.postgres.address, undefined);
-  await world.settle();
-  assert.equal(world.postgres.cancelRequestCount, 1);
-});
-
-Deno.test("a signal that is late hits what Sluice asks, and not the next client", async () => {
-  for (const begin of [[], [BEGIN]]) {
-    await using world = await oneServer();
-    const client = await loginAndSend(world, ...begin, SLEEP);
-    world.network.obstruct(world.postgres.address, "black hole");
-    client.close();
-    await world.settle();
-    world.postgres.backends[0]!.isSignalDue = true;
-    world.postgres.wakeAll();
-    await world.settle();
-    assert.equal(world.postgres.backends[0]!.isSignalDue, false);
-    await assertServedByFirst(world);
-    world.network.obstruct(world.postgres.address, undefined);
-  }
 });
 
 Deno.test("the query of a client that says goodbye is run to its end, for a time", async () => {
@@ -451,21 +298,6 @@ for (
   });
 }
 
-Deno.test("a reload says anew whether servers are recovered", async () => {
-  await using world = await oneServer();
-  await world.reload({ pooler: 'default_pool_size = 1\non_client_loss = "close"' });
-  const client = await loginAndSend(world, BEGIN);
-  client.close();
-  await world.settle();
-  assert.equal(world.pool().servers.count, 0);
-  assert.ok(world.hasLogged("client disconnect while server was not ready (age="));
-  await world.reload({ pooler: "default_pool_size = 1" });
-  const other = await loginAndSend(world, BEGIN);
-  other.close();
-  await world.settle();
-  assert.equal(theServer(world).state.kind, "idle");
-});
-
 Deno.test("a server that dies while it recovers is closed, and the next client gets another", async () => {
   await using world = await oneServer();
   await recovering(world, SLEEP);
@@ -486,45 +318,6 @@ Deno.test("a server that speaks on behind the last answer is closed", async () =
   assert.ok(world.hasLogged("not ready: answers out of step with requests"));
 });
 
-Deno.test("a reply that is held back while all is suspended costs the server", async () => {
-  await using world = await oneServer();
-  const client = await loginAndSend(world, SLEEP);
-  const { operations } = world.pooler;
-  const suspending = suspend(operations);
-  world.postgres.wakeAll();
-  await world.settle();
-  client.close();
-  await world.settle();
-  assert.ok(world.hasLogged("not ready: its reply was held back"));
-  assert.equal(suspending.outcome, "done");
-  operations.resume(undefined);
-});
-
-Deno.test("a reply of which only the end of a row is passed on while all is suspended costs the server", async () => {
-  await using world = await PoolerWorld.open({
-    pooler: "default_pool_size = 1",
-    writeAnswers: "later",
-  });
-  const client = await loginAndSend(world, SLEEP);
-  const [session] = world.clients;
-  const [backend] = world.postgres.backends;
-  const row = say.dataRow(["x".repeat(2_000)]);
-  void backend!.speak(row.subarray(0, 1_000));
-  await world.settle();
-  const suspending = suspend(world.pooler.operations);
-  void backend!.speak(row.subarray(1_000), say.complete("SELECT 1"), say.ready());
-  while (session!.relay!.isMidReply) {
-    world.network.step();
-    await Promise.resolve();
-  }
-  session!.end("client unexpected eof");
-  await world.settle();
-  assert.ok(world.hasLogged("not ready: its reply was held back"));
-  assert.equal(suspending.outcome, "done");
-  world.pooler.operations.resume(undefined);
-  client.close();
-});
-
 Deno.test("a session's server that has once spoken out of turn is closed", async () => {
   await using world = await oneServer("", "session");
   const client = await loginAndSend(world, frontend.query("misbehave second_ready"));
@@ -532,80 +325,4 @@ Deno.test("a session's server that has once spoken out of turn is closed", async
   await world.settle();
   assert.equal(world.pool().servers.count, 0);
   assert.ok(world.hasLogged("not ready: answers out of step with requests"));
-});
-
-// --- amid what operators do ---
-
-Deno.test("RECONNECT closes a server that recovers once nothing runs on it, and WAIT_CLOSE waits", async () => {
-  await using world = await oneServer();
-  const server = await recovering(world, BEGIN, SLEEP);
-  const { operations } = world.pooler;
-  operations.reconnect(undefined);
-  const closing = watch(operations.waitClose(undefined, never()));
-  await world.settle();
-  assert.deepEqual([server.state.kind, closing.outcome], ["recovering", "waiting"]);
-  world.postgres.wakeAll();
-  await world.settle();
-  assert.deepEqual([server.state.kind, closing.outcome], ["closed", "done"]);
-  assert.ok(!statements(world).includes("ROLLBACK"));
-});
-
-Deno.test("PAUSE waits for a server that recovers, and closes it then", async () => {
-  await using world = await oneServer();
-  const server = await recovering(world, BEGIN, SLEEP);
-  const { operations } = world.pooler;
-  const pausing = pause(operations);
-  await world.settle();
-  assert.equal(pausing.outcome, "waiting");
-  world.postgres.wakeAll();
-  await world.settle();
-  assert.deepEqual([server.state.kind, pausing.outcome], ["closed", "done"]);
-  assert.ok(statements(world).includes("ROLLBACK"));
-  operations.resume(undefined);
-});
-
-Deno.test("KILL closes a server that recovers at once", async () => {
-  await using world = await oneServer();
-  const server = await recovering(world, BEGIN, SLEEP);
-  world.pooler.operations.kill(undefined);
-  assert.equal(server.state.kind, "closed");
-  world.pooler.operations.resume(undefined);
-});
-
-Deno.test("SHUTDOWN WAIT_FOR_SERVERS waits for a server that recovers", async () => {
-  await using world = await oneServer();
-  await recovering(world, BEGIN, SLEEP);
-  let hasStopped = false;
-  void world.pooler.stopped.then(() => hasStopped = true);
-  world.pooler.shutdown("wait_for_servers");
-  await world.advance(1_000);
-  assert.equal(hasStopped, false);
-  world.postgres.wakeAll();
-  await world.advance(1_000);
-  assert.equal(hasStopped, true);
-});
-
-Deno.test("server_lifetime holds for a server that has recovered", async () => {
-  await using world = await oneServer("server_lifetime = 0");
-  const client = await loginAndSend(world, BEGIN);
-  client.close();
-  await world.settle();
-  assert.equal(world.pool().servers.count, 0);
-  assert.ok(world.hasLogged("server lifetime over"));
-});
-
-Deno.test("the console counts a server that recovers among the tested", async () => {
-  await using world = await oneServer('admin_users = "ada"');
-  await recovering(world, BEGIN, SLEEP);
-  const console_ = await world.login({ database: "pgbouncer" });
-  await console_.send(frontend.query("show pools where database = 'app'"));
-  const messages = await console_.receiveUntilReady();
-  const titles = [...textOf(messages[0]!.body).matchAll(/([a-z_]+)\0/g)].map(([, name]) => name);
-  const testedCounts = readResult(messages).rows.map((row) => row[titles.indexOf("sv_tested")]);
-  assert.deepEqual(testedCounts, ["1"]);
-  const servers = await console_.query("show servers");
-  assert.equal(servers.rows[0]?.[4], "tested");
-  const sockets = await console_.query("show sockets");
-  assert.ok(sockets.rows.some((row) => row[4] === "sv_tested"));
-  console_.close();
 });

@@ -70,7 +70,7 @@ Deno.test("a second Parse of a name never takes the place of a statement that th
   for (const each of [client, other]) {
     assert.equal(await alone(each, frontend.parse("select 'first'", "s")), "1Z");
   }
-  pooler.postgres.live[0]!.forget("PGBOUNCER_1");
+  pooler.postgres.live[0]!.statements.forget("PGBOUNCER_1");
   assert.equal(await alone(client, frontend.parse("select 'second'", "s")), "EZ 42P05");
   assert.equal(await alone(other, ...running("s")), "2DCZ first");
   for (const each of [client, other]) each.close();
@@ -351,7 +351,7 @@ Deno.test("who breaks the protocol behind what is sent again is ended, and what 
   const client = await pooler.login();
   await alone(client, frontend.parse("select 's'", "s"));
   const [backend] = pooler.postgres.live;
-  backend!.outdated = "PGBOUNCER_1";
+  backend!.statements.outdated = "PGBOUNCER_1";
   backend!.pausesBeforeReady = true;
   backend!.postscript = say.parameterStatus("TimeZone", "Mars");
   await client.send(...running("s"), frontend.sync());
