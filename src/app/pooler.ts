@@ -29,7 +29,8 @@ import type { Logger } from "../log/logger.ts";
 import { Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
-import { systemLdapConnector } from "../net/system_ldap.ts";
+import { DnsCache } from "../net/dns_cache.ts";
+import type { NameResolver } from "../net/name_resolver.ts";
 import {
   formatAddress,
   type ListenAddress,
@@ -37,10 +38,9 @@ import {
   type Network,
   type StreamOptions,
 } from "../net/network.ts";
-import { DnsCache } from "../net/dns_cache.ts";
-import type { NameResolver } from "../net/name_resolver.ts";
 import { NoTls } from "../net/no_tls.ts";
 import { ResolvingNetwork } from "../net/resolving_network.ts";
+import { systemLdapConnector } from "../net/system_ldap.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
