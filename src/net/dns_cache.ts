@@ -147,7 +147,7 @@ export class DnsCache {
         entry.refreshAtMs = nowMs + LEAST_REFRESH_MS;
       }
     }
-    void this.#checkZones(nowMs);
+    if (this.#isZoneCheckDue(nowMs)) void this.#checkZones();
   }
 
   #add(name: string): Entry {
@@ -210,16 +210,16 @@ export class DnsCache {
     if (isLost) this.#options.onMove(entry.name, addresses);
   }
 
+  #isZoneCheckDue(nowMs: number): boolean {
+    const periodMs = this.#options.zoneCheckMs();
+    return periodMs > 0 && !this.#isCheckingZones && nowMs - this.#zonesCheckedAtMs >= periodMs;
+  }
+
   /** Asks all zones whether anything in them is new; names of those that say so are over. */
-  async #checkZones(nowMs: number): Promise<void> {
-    const { clock, zoneCheckMs } = this.#options;
-    const periodMs = zoneCheckMs();
-    if (periodMs === 0 || this.#isCheckingZones || nowMs - this.#zonesCheckedAtMs < periodMs) {
-      return;
-    }
+  async #checkZones(): Promise<void> {
     this.#isCheckingZones = true;
     await Promise.all([...this.#zones.values()].map((zone) => this.#checkZone(zone)));
-    this.#zonesCheckedAtMs = clock.nowMs();
+    this.#zonesCheckedAtMs = this.#options.clock.nowMs();
     this.#isCheckingZones = false;
   }
 

@@ -175,6 +175,8 @@ export class ConnectionCaps {
 
   /** Opens what there is room for by now, in the order in which pools have a right to it. */
   look(): void {
+    // So it is nearly always, and each server that goes asks.
+    if (!this.isTight) return;
     // What is opened and closed below asks for it again.
     this.#looksAgain = true;
     if (this.#isLooking) return;
