@@ -253,6 +253,7 @@ export class Pooler {
     const consoleContext = {
       clients: this.clients,
       pools: this.pools.registry,
+      caps: this.pools.caps,
       stats: this.stats,
       names: this.names,
       cancels,

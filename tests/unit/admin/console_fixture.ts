@@ -217,7 +217,12 @@ export class ConsoleFixture implements ConsoleContext {
   readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
-  readonly caps = new ConnectionCaps({ nowMs: () => this.clock.nowMs(), limitOf: () => 0 });
+  /** Limits over several pools, as "database shop" or "server db.example:5432". */
+  readonly limits: Record<string, number> = {};
+  readonly caps = new ConnectionCaps({
+    nowMs: () => this.clock.nowMs(),
+    limitOf: (kind, name) => this.limits[`${kind} ${name}`] ?? 0,
+  });
   readonly engine = "portable";
   readonly names = new DnsCache({
     clock: this.clock,
