@@ -9,6 +9,7 @@ import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
 import type { ConnectionCaps } from "../pool/connection_caps.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
+import type { LoopLag } from "../stats/loop_lag.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 
 /**
@@ -81,6 +82,7 @@ export interface ConsoleContext {
   readonly caps: ConnectionCaps;
   readonly names: DnsCache;
   readonly stats: StatsBook;
+  readonly loopLag: LoopLag;
   readonly cancels: CancelDesk;
   readonly clock: Clock;
   /** Name of the I/O engine in use. */
