@@ -258,6 +258,7 @@ export class Pooler {
     const consoleContext = {
       clients: this.clients,
       pools: this.pools.registry,
+      caps: this.pools.caps,
       stats: this.stats,
       loopLag: this.loopLag,
       names: this.names,
