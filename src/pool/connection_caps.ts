@@ -57,7 +57,7 @@ export interface CappedPool {
   /** The same of those at one address. */
   longestIdleAt(addressKey: string): PooledServer<unknown> | undefined;
   /** Opens the server that it wants. */
-  openServer(): void;
+  openServer(): unknown;
 }
 
 /** What the limits are made of. */
