@@ -31,6 +31,7 @@ import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
 import { TlsSetupError } from "../net/tls.ts";
+import { LoopLag } from "../stats/loop_lag.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, readTlsFile, USER_LIST_FILE, UserListError } from "./config_files.ts";
@@ -324,11 +325,13 @@ async function startPooler(
 ): Promise<RunningPooler> {
   const clock = new HeldClock(new AwakeClock(systemClock()));
   const random = systemRandom();
+  const loopLag = new LoopLag(systemClock());
   await using started = new AsyncDisposableStack();
   const engine = started.use(
     await openEngine(choice, {
       clock,
       random,
+      loopLag,
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
       onError: (error) => log.error(`internal error: ${errorStack(error)}`),
@@ -340,6 +343,7 @@ async function startPooler(
     clock,
     random,
     log,
+    loopLag,
     network: engine.network,
     resolver: await openResolver(loaded.config.settings),
     engine: engine.name,

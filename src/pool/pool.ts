@@ -171,6 +171,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return this.servers.count;
   }
 
+  get waitingCount(): number {
+    return this.waiting.size + this.loggingIn.size;
+  }
+
   get minServerCount(): number {
     return this.rules.minPoolSize;
   }
@@ -205,6 +209,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const { idle, used } = this.servers;
     const isThere = (server: S) => server.addressKey === addressKey;
     return idleLonger(idle.find(isThere), used.find(isThere));
+  }
+
+  serverCountAt(addressKey: string): number {
+    let count = 0;
+    for (const server of this.servers.all()) if (server.addressKey === addressKey) count += 1;
+    return count;
   }
 
   /** What one client has for itself is never free. */
