@@ -61,7 +61,7 @@ export interface CappedPool {
   /** How many of its servers are at one address. */
   serverCountAt(addressKey: string): number;
   /** Opens the server that it wants. */
-  openServer(): void;
+  openServer(): unknown;
 }
 
 /** What the limits are made of. */

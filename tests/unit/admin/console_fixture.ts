@@ -466,6 +466,7 @@ export class ConsoleFixture implements ConsoleContext {
         isLifetimeOver: false,
         resetsAlways: false,
       }),
+      isTrial: false,
       onUnreachable: () => false,
       onReached: () => {},
       logsConnections: false,
