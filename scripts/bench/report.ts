@@ -154,7 +154,7 @@ ${markdownTable(rows)}
   cycle: connect, log in, select, leave; there pgbench's own part of SCRAM (4,096 rounds of hashing for each
   login) limits the throughput, since both poolers are given PostgreSQL's verifier and hash little.
 - **Prepared** statements run in session pooling first, where all have them. In transaction pooling, shared by more
-  clients than there are servers, Debian's PgBouncer 1.18 has none: beside Sluice's it runs the extended protocol.
+  clients than there are servers, PgBouncer has none before 1.21: beside Sluice's it runs the extended protocol.
 - **TLS** is between clients and pooler only, TLS 1.3 with a certificate of ECDSA P-256; each new connection makes
   a whole handshake. Sluice speaks it by OpenSSL on the native engine and by the runtime on the portable one.
 - **A storm of logins**: a process beside it logs 50 clients in at a time, which leave at once, while 10 clients go on

@@ -20,6 +20,8 @@ export const SHOW_THINGS = [
   "clients",
   "servers",
   "users",
+  "limits",
+  "shares",
   "version",
   "state",
   "lists",

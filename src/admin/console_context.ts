@@ -7,7 +7,9 @@ import type { ServerPool } from "../client/relay.ts";
 import type { Config } from "../config/config.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
+import type { ConnectionCaps } from "../pool/connection_caps.ts";
 import type { PoolRegistry } from "../pool/pool_registry.ts";
+import type { LoopLag } from "../stats/loop_lag.ts";
 import type { StatsBook } from "../stats/stats_book.ts";
 
 /**
@@ -76,8 +78,11 @@ export interface ShownCertificate {
 export interface ConsoleContext {
   readonly clients: ClientRegistry;
   readonly pools: PoolRegistry<ServerPool>;
+  /** Limits over several pools. */
+  readonly caps: ConnectionCaps;
   readonly names: DnsCache;
   readonly stats: StatsBook;
+  readonly loopLag: LoopLag;
   readonly cancels: CancelDesk;
   readonly clock: Clock;
   /** Name of the I/O engine in use. */

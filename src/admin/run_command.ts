@@ -15,6 +15,7 @@ import { usage } from "./show_help.ts";
 import { showParameter } from "./show_parameter.ts";
 import { showDnsHosts, showDnsZones } from "./show_dns.ts";
 import { showHistograms } from "./show_histograms.ts";
+import { showLimits, showShares } from "./show_limits.ts";
 import { showLists } from "./show_lists.ts";
 import { showMem } from "./show_mem.ts";
 import { showPeerPools, showPeers } from "./show_peers.ts";
@@ -68,6 +69,8 @@ const TABLES: Readonly<
   clients: showClients,
   servers: showServers,
   users: showUsers,
+  limits: showLimits,
+  shares: showShares,
   version: showVersion,
   state: showState,
   lists: showLists,

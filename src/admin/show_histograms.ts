@@ -1,6 +1,7 @@
 /**
- * SHOW HISTOGRAMS: how long clients of each pool waited, and their transactions and queries took;
- * without those who replicate, whose pools are their own.
+ * SHOW HISTOGRAMS: how late turns of the event loop came, which belongs to no pool; and how long
+ * clients of each pool waited, and their transactions and queries took, without those who replicate,
+ * whose pools are their own.
  */
 
 import type { ServerPool } from "../client/relay.ts";
@@ -10,14 +11,14 @@ import { poolsInOrder } from "./pools_in_order.ts";
 import { int8, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 
 interface HistogramRow {
-  readonly pool: ServerPool;
+  readonly pool: ServerPool | undefined;
   readonly name: string;
   readonly histogram: Histogram;
 }
 
 const COLUMNS: readonly ShowColumn<HistogramRow>[] = [
-  text("database", ({ pool }) => pool.database),
-  text("user", ({ pool }) => pool.user),
+  text("database", ({ pool }) => pool?.database),
+  text("user", ({ pool }) => pool?.user),
   text("histogram", ({ name }) => name),
   int8("count", ({ histogram }) => histogram.count),
   int8("p50_us", ({ histogram }) => histogram.percentileUs(0.5)),
@@ -27,11 +28,16 @@ const COLUMNS: readonly ShowColumn<HistogramRow>[] = [
 ];
 
 /** Answers SHOW HISTOGRAMS. */
-export function showHistograms({ pools }: ConsoleContext): ShownTable {
-  return table(COLUMNS, rows(poolsInOrder(pools).filter(({ isPrivate }) => !isPrivate)));
+export function showHistograms({ loopLag, pools }: ConsoleContext): ShownTable {
+  const shared = poolsInOrder(pools).filter(({ isPrivate }) => !isPrivate);
+  return table(COLUMNS, rows(loopLag.histogram, shared));
 }
 
-function* rows(pools: readonly ServerPool[]): Generator<HistogramRow, void, void> {
+function* rows(
+  loopLag: Histogram,
+  pools: readonly ServerPool[],
+): Generator<HistogramRow, void, void> {
+  yield { pool: undefined, name: "event_loop_lag", histogram: loopLag };
   for (const pool of pools) {
     const { query, wait, xact } = pool.histograms;
     yield { pool, name: "wait", histogram: wait };

@@ -41,6 +41,7 @@ import {
 import { NoTls } from "../net/no_tls.ts";
 import { ResolvingNetwork } from "../net/resolving_network.ts";
 import { systemLdapConnector } from "../net/system_ldap.ts";
+import { LoopLag } from "../stats/loop_lag.ts";
 import { StatsBook } from "../stats/stats_book.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
@@ -102,6 +103,8 @@ export interface PoolerOptions {
   readonly userListFile?: UserListFile;
   /** Reads certificates and the like; without it there are none. */
   readonly readTlsFile?: ReadTlsFile;
+  /** What the engine notes its lag in; unless given, there is only that of the janitor. */
+  readonly loopLag?: LoopLag;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
   /** User ID of this process, where there is such a thing. */
@@ -133,6 +136,7 @@ export class Pooler {
   readonly pools: ServerPools;
   readonly operations: DatabaseOperations;
   readonly stats: StatsBook;
+  readonly loopLag: LoopLag;
   readonly names: DnsCache;
   /** The prepared statements that clients share. */
   readonly statements = new StatementBook();
@@ -182,6 +186,7 @@ export class Pooler {
     });
     const network = new ResolvingNetwork({ engine: options.network, names: this.names, clock });
     this.stats = new StatsBook(clock.nowMs());
+    this.loopLag = options.loopLag ?? new LoopLag(clock);
     // The console has a row of its own, as PgBouncer's, in which nothing is counted.
     this.stats.open(CONSOLE_DATABASE);
     const tracked = new TrackedParameters(this.live.settings.trackExtraParameters);
@@ -253,7 +258,9 @@ export class Pooler {
     const consoleContext = {
       clients: this.clients,
       pools: this.pools.registry,
+      caps: this.pools.caps,
       stats: this.stats,
+      loopLag: this.loopLag,
       names: this.names,
       cancels,
       clock,
@@ -345,7 +352,7 @@ export class Pooler {
         intervalMs: () => USER_LIST_INTERVAL_MS,
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
-    ], { clock, onError });
+    ], { clock, loopLag: this.loopLag, onError });
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */

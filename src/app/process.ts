@@ -9,12 +9,14 @@ import type { Config } from "../config/config.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
 import { ConfigErrors } from "../config/load.ts";
+import type { Settings } from "../config/settings.ts";
 import { needsTls, usesTls } from "../config/tls_needs.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
   type EngineChoice,
   EngineError,
+  type EngineName,
   openEngine,
   probeEngine,
 } from "../net/engine.ts";
@@ -31,6 +33,7 @@ import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
 import { type ListenAddress, ListenError } from "../net/network.ts";
 import { TlsSetupError } from "../net/tls.ts";
+import { LoopLag } from "../stats/loop_lag.ts";
 import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, readTlsFile, USER_LIST_FILE, UserListError } from "./config_files.ts";
@@ -51,7 +54,8 @@ import { ReadinessFileError } from "./readiness_file.ts";
 import { openResolver, ResolvConfError } from "./server_names.ts";
 import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
-import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
+import { socketWarnings } from "./socket_warnings.ts";
+import { streamOptionsOf } from "./stream_options.ts";
 import { SyslogSwitch } from "./syslog_switch.ts";
 import { tlsReport } from "./tls_report.ts";
 
@@ -97,7 +101,13 @@ async function check(path: string): Promise<number> {
   const engine = reason === undefined ? name : `${name} (${reason})`;
   const options = rules?.ldap?.options;
   const ldap = options === undefined ? [] : [`auth_ldap_options: ${ldapText(options)}`];
-  const lines = [...checkReport(config, engine), ...ldap, ...await checkTls(config, name)];
+  const sockets = socketWarnings(settings, { engine: name, maxBacklog: maxBacklog() });
+  const lines = [
+    ...checkReport(config, engine),
+    ...sockets.map((warning) => `warning: ${warning}`),
+    ...ldap,
+    ...await checkTls(config, name),
+  ];
   return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
@@ -324,22 +334,28 @@ async function startPooler(
 ): Promise<RunningPooler> {
   const clock = new HeldClock(new AwakeClock(systemClock()));
   const random = systemRandom();
+  const loopLag = new LoopLag(systemClock());
   await using started = new AsyncDisposableStack();
   const engine = started.use(
     await openEngine(choice, {
       clock,
       random,
+      loopLag,
       groupIdOf,
       onAcceptError: (error) => log.error(`accept failed, pausing: ${errorText(error)}`),
       onError: (error) => log.error(`internal error: ${errorStack(error)}`),
       needsTls: needsTls(loaded.config),
     }),
   );
-  noteEngine(log, engine, loaded);
+  const { name, reason } = engine;
+  if (reason !== undefined) log.log(`I/O engine: portable, not native: ${reason}`);
+  const noteSockets = socketNotes(log, name);
+  noteSockets(loaded.config.settings);
   const pooler = new Pooler({
     clock,
     random,
     log,
+    loopLag,
     network: engine.network,
     resolver: await openResolver(loaded.config.settings),
     engine: engine.name,
@@ -362,6 +378,7 @@ async function startPooler(
       sink.reopen(now.config.settings.logfile);
       log.verbosity = verbosityOf(invocation, now);
       syslog.follow(now.config.settings);
+      noteSockets(now.config.settings);
     },
   });
   await pooler.start();
@@ -369,12 +386,24 @@ async function startPooler(
   return { pooler, engine, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
-/** Says why the engine is not the one that was hoped for, and what it cannot do. */
-function noteEngine(log: Logger, { name, reason }: Engine, { config }: LoadedConfig): void {
-  if (reason !== undefined) log.log(`I/O engine: portable, not native: ${reason}`);
-  if (name === "native") return;
-  for (const setting of nativeOnlySettings(config.settings)) {
-    log.warning(`${setting} has no effect: only the native I/O engine can set it`);
+/** Says once of each setting of sockets that it is not in force, at the start and by a reload. */
+function socketNotes(log: Logger, engine: EngineName): (settings: Settings) => void {
+  const surroundings = { engine, maxBacklog: maxBacklog() };
+  const told = new Set<string>();
+  return (settings) => {
+    for (const warning of socketWarnings(settings, surroundings)) {
+      if (!told.has(warning)) log.warning(warning);
+      told.add(warning);
+    }
+  };
+}
+
+/** Undefined where the kernel does not tell. */
+function maxBacklog(): number | undefined {
+  try {
+    return Number(Deno.readTextFileSync("/proc/sys/net/core/somaxconn"));
+  } catch {
+    return undefined;
   }
 }
 

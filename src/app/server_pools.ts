@@ -283,6 +283,7 @@ export class ServerPools {
       },
       openServer: () => this.#openServer(pool, own),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
+      isHostWorthTrying: () => this.#isHostWorthTrying(database),
       onServerGone: this.#options.onServerGone,
     });
     this.#options.onNewPool(pool);
@@ -297,7 +298,7 @@ export class ServerPools {
     const config = live.databaseConfig(database);
     const hosts = this.#hostsOf(database, config);
     const { settings } = live;
-    const address = hosts.next((each) => this.caps.hasRoomAt(addressKeyOf(each)));
+    const { address, isTrial } = hosts.next({ mayTrial: hasRoomForTrial(pool) });
     const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
     const tls = this.#tlsWith(database, address);
     let upkeep: ServerUpkeep | undefined;
@@ -336,9 +337,10 @@ export class ServerPools {
       // With physical replication a server takes no SQL.
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
+      isTrial,
       onUnreachable: (address) => hosts.noteFailure(address),
-      onReached: () => {
-        hosts.noteSuccess();
+      onReached: (address) => {
+        hosts.noteSuccess(address);
         this.#leaveIfMoved(server);
       },
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
@@ -417,6 +419,11 @@ export class ServerPools {
     return config === undefined ? [] : this.#hostsOf(database, config).addresses.map(addressKeyOf);
   }
 
+  #isHostWorthTrying(database: string): boolean {
+    const config = this.#options.live.databaseConfig(database);
+    return config !== undefined && this.#hostsOf(database, config).isOneWorthTrying;
+  }
+
   /** The hosts of a database; where its turn stood is kept as long as they are the same. */
   #hostsOf(database: string, config: DatabaseConfig | undefined): ServerHosts {
     const known = this.#hosts.get(database);
@@ -426,10 +433,14 @@ export class ServerPools {
     }
     const addresses = JSON.stringify([config.hosts, config.port, config.loadBalanceHosts]);
     if (known?.addresses === addresses) return known.hosts;
+    const { clock, live } = this.#options;
     const hosts = new ServerHosts(config.hosts, {
       port: config.port,
       policy: config.loadBalanceHosts,
-      socketDirectory: this.#options.live.settings.unixSocketDir || FALLBACK_SOCKET_DIRECTORY,
+      socketDirectory: live.settings.unixSocketDir || FALLBACK_SOCKET_DIRECTORY,
+      nowMs: () => clock.nowMs(),
+      retryMs: () => live.settings.serverLoginRetryMs,
+      hasRoomAt: (address) => this.caps.hasRoomAt(addressKeyOf(address)),
     });
     this.#hosts.set(database, { addresses, hosts });
     return hosts;
@@ -477,6 +488,12 @@ class LiveUpkeep implements ServerUpkeep {
     // Last, since a turn to be closed is taken by asking.
     return isOld && this.#pool.takeLifetimeTurn(lifetimeMs);
   }
+}
+
+/** Whether a login that fails would leave room for another that is waited for. */
+function hasRoomForTrial({ loggingIn, rules, servers, waiting }: ServerPool): boolean {
+  const isWaitedFor = waiting.size > 0 || loggingIn.size > 0;
+  return servers.count + (isWaitedFor ? 2 : 1) <= rules.poolSize;
 }
 
 function poolRules(live: LiveConfig, user: string, database: string): PoolRules {

@@ -97,6 +97,10 @@ function ipRangeProblem(item: string): string | undefined {
   return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
 }
 
+/** What Linux takes of keepalive; it refuses a socket that is told more. Source: linux/tcp.h. */
+const MAX_PROBES = 127;
+const MAX_PROBE_SECONDS = 32_767;
+
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
   list("admin_users", "", "Users who may run every console command."),
@@ -209,7 +213,9 @@ export const POOLER_TABLE = [
     aliases: ["service_name"],
   })),
   restart(list("listen_addr", "", "Addresses to listen on; * = all, empty = unix socket only.")),
-  restart(integer("listen_backlog", 128, "How many connections the kernel queues for accepting.")),
+  restart(
+    integer("listen_backlog", 128, "How many connections the kernel queues for accepting, by TCP."),
+  ),
   restart(integer("listen_port", 6432, "Port to listen on; it also ends the unix socket's name.", {
     max: 65535,
   })),
@@ -380,9 +386,17 @@ export const POOLER_TABLE = [
     "tcp_keepcnt",
     0,
     "Keepalive probes before a peer is dead; 0 = as the system; native engine.",
+    { max: MAX_PROBES },
   ),
-  seconds("tcp_keepidle", 0, "Idle time before the first probe; 0 = as the system; native engine."),
-  seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system; native engine."),
+  seconds(
+    "tcp_keepidle",
+    0,
+    "Idle time before the first probe; 0 = as the system; native engine.",
+    { max: MAX_PROBE_SECONDS },
+  ),
+  seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system; native engine.", {
+    max: MAX_PROBE_SECONDS,
+  }),
   bytes("tcp_socket_buffer", 0, "Size of the kernel's buffers; 0 = as the system; native engine."),
   milliseconds(
     "tcp_user_timeout",

@@ -1,6 +1,7 @@
 /** The schedule of everything periodic. What a duty decides is its own affair. */
 
 import type { Clock } from "../base/clock.ts";
+import type { LoopLag } from "../stats/loop_lag.ts";
 
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
@@ -23,16 +24,25 @@ export class Janitor {
   readonly #clock: Clock;
   readonly #duties: readonly Duty[];
   readonly #onError: (error: unknown) => void;
+  readonly #loopLag: LoopLag;
   readonly #lastRunMs: number[];
 
-  /** `onError` is told of a duty that failed; it and the others go on in the next round. */
+  /**
+   * `onError` is told of a duty that failed; it and the others go on in the next round. `loopLag` is
+   * told how late each round comes.
+   */
   constructor(
     duties: readonly Duty[],
-    { clock, onError }: { clock: Clock; onError: (error: unknown) => void },
+    { clock, loopLag, onError }: {
+      clock: Clock;
+      loopLag: LoopLag;
+      onError: (error: unknown) => void;
+    },
   ) {
     this.#clock = clock;
     this.#duties = duties;
     this.#onError = onError;
+    this.#loopLag = loopLag;
     this.#lastRunMs = duties.map(() => clock.nowMs());
   }
 
@@ -41,7 +51,9 @@ export class Janitor {
     while (!signal.aborted) {
       this.sweep();
       const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
+      const lagDueMs = this.#loopLag.nowMs() + SWEEP_INTERVAL_MS;
       await sleep(this.#clock, SWEEP_INTERVAL_MS, signal);
+      if (!signal.aborted) this.#loopLag.note(lagDueMs);
       const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
       if (isLate) await sleep(this.#clock, CATCH_UP_MS, signal);
     }

@@ -3,6 +3,7 @@
 import type { HeldClock } from "../base/clock.ts";
 import { errorText } from "../base/error_text.ts";
 import type { Random } from "../base/random.ts";
+import type { LoopLag } from "../stats/loop_lag.ts";
 import { Libc, NoLibcError } from "./native/libc.ts";
 import { openWithDescriptor } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
@@ -22,6 +23,8 @@ export type EngineName = "native" | "portable";
 export interface EngineOptions {
   readonly clock: HeldClock;
   readonly random: Random;
+  /** Told how late turns come, by an engine that knows. */
+  readonly loopLag?: LoopLag | undefined;
   readonly onAcceptError: (error: unknown) => void;
   /** Told of our own mistakes that were met while handing out events. */
   readonly onError: (error: unknown) => void;

@@ -42,6 +42,8 @@ export interface CappedPool {
   readonly user: string;
   /** How many servers it has, in whatever state. */
   readonly serverCount: number;
+  /** How many wait, logins included. */
+  readonly waitingCount: number;
   /** Servers it is to keep before others get more than that. */
   readonly minServerCount: number;
   /** Its part beside others, at least 1. */
@@ -56,8 +58,10 @@ export interface CappedPool {
   readonly longestIdle: PooledServer<unknown> | undefined;
   /** The same of those at one address. */
   longestIdleAt(addressKey: string): PooledServer<unknown> | undefined;
+  /** How many of its servers are at one address. */
+  serverCountAt(addressKey: string): number;
   /** Opens the server that it wants. */
-  openServer(): void;
+  openServer(): unknown;
 }
 
 /** What the limits are made of. */
@@ -72,7 +76,9 @@ export interface CapGroup {
   readonly kind: CapKind;
   readonly name: string;
   readonly members: Set<CapShare>;
+  /** 0 = none. */
   limit: number;
+  /** The servers that count for it. */
   count: number;
 }
 
@@ -152,6 +158,11 @@ export class ConnectionCaps {
   hasRoomAt(addressKey: string): boolean {
     const group = this.#groups.get(keyOf("server", addressKey));
     return group === undefined || !isFull(group);
+  }
+
+  /** All there is a limit for, or may come to be one, with the pools under it; to look at only. */
+  groups(): Iterable<CapGroup> {
+    return this.#groups.values();
   }
 
   /** The servers that count for a limit. */
@@ -457,7 +468,8 @@ function isLimited({ limit }: CapGroup): boolean {
   return limit > 0;
 }
 
-function isFull({ count, limit }: CapGroup): boolean {
+/** Whether there is no room for one more. */
+export function isFull({ count, limit }: CapGroup): boolean {
   return limit > 0 && count >= limit;
 }
 

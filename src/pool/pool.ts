@@ -3,9 +3,9 @@
  * a `PooledServer`, an error an opaque `E`.
  *
  * Invariants: nobody waits while a server is idle; waiters are served oldest first; at most one
- * server is logging in, so a storm of clients does not become a storm of logins; every path on
- * which a server comes free or goes away ends in `#serveNext()`. While paused a pool gives nothing
- * away, has no free server, and opens none.
+ * server is logging in, besides those on trial, so a storm of clients does not become a storm of
+ * logins; every path on which a server comes free or goes away ends in `#serveNext()`. While paused
+ * a pool gives nothing away, has no free server, and opens none.
  *
  * All of it is synchronous: there is no moment between deciding and doing.
  */
@@ -96,6 +96,11 @@ export interface PoolOptions<S, E> {
   readonly openServer: () => S;
   /** Whether an error of the server only asks for patience (57P03): then everybody waits. */
   readonly isTemporary: (error: E) => boolean;
+  /**
+   * Whether there is a host to try already, though the pause after a failed login is not over: others
+   * may have found that it works again.
+   */
+  readonly isHostWorthTrying?: () => boolean;
   /** Told of each server that was closed, when the pool has done what follows from it. */
   readonly onServerGone?: () => void;
 }
@@ -123,6 +128,8 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   readonly #caps: ConnectionCaps;
   readonly #share: CapShare;
   #failure: StandingFailure<E> | undefined;
+  /** Whether that was for want of a host, rather than a host's answer. */
+  #isHostMissing = false;
   /** When a server was last closed for its age. */
   #lifetimeTurnAtMs = -Infinity;
   #stance: "serving" | "held" | "paused" = "serving";
@@ -164,6 +171,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return this.servers.count;
   }
 
+  get waitingCount(): number {
+    return this.waiting.size + this.loggingIn.size;
+  }
+
   get minServerCount(): number {
     return this.rules.minPoolSize;
   }
@@ -198,6 +209,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const { idle, used } = this.servers;
     const isThere = (server: S) => server.addressKey === addressKey;
     return idleLonger(idle.find(isThere), used.find(isThere));
+  }
+
+  serverCountAt(addressKey: string): number {
+    let count = 0;
+    for (const server of this.servers.all()) if (server.addressKey === addressKey) count += 1;
+    return count;
   }
 
   /** What one client has for itself is never free. */
@@ -409,6 +426,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   #loginFailed(end: PooledServerEnd<E>): void {
     const atMs = this.#options.nowMs();
     this.#failure = new StandingFailure("login_failed", { error: end.error, atMs });
+    this.#isHostMissing = end.kind === "unreachable";
     const isFinal = end.kind === "refused" && !this.#options.isTemporary(end.error);
     if (isFinal && this.servers.usableCount === 0) this.#refuseAll(end.error);
   }
@@ -443,27 +461,38 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const { poolSize, reservePoolSize } = this.rules;
     // Most often so under load: there is no need to look closer.
     if (this.servers.count >= poolSize + reservePoolSize) return;
-    if (this.#share.isHeld || !this.wantsServer) return;
-    if (this.#caps.ask(this.#share)) this.openServer();
+    while (!this.#share.isHeld && this.wantsServer) {
+      if (!this.#caps.ask(this.#share)) return;
+      // Beside one on trial, another is opened; else one is enough.
+      if (this.openServer()?.isTrial !== true) return;
+    }
   }
 
-  openServer(): void {
-    if (this.#closure !== undefined || this.isPaused) return;
+  openServer(): S | undefined {
+    if (this.#closure !== undefined || this.isPaused) return undefined;
     const server = this.#options.openServer();
     this.servers.add(server);
     this.#caps.noteOpened(this.#share, server);
+    return server;
   }
 
   #mayTry(): boolean {
     if (this.#failure === undefined) return true;
-    return this.#options.nowMs() - this.#failure.atMs >= this.rules.loginRetryMs;
+    if (this.#options.nowMs() - this.#failure.atMs >= this.rules.loginRetryMs) return true;
+    return this.#isHostMissing && this.#options.isHostWorthTrying?.() === true;
+  }
+
+  get #awaitedLoginCount(): number {
+    let count = 0;
+    for (const { isTrial } of this.servers.login) if (!isTrial) count += 1;
+    return count;
   }
 
   #situation(): PoolSituation {
     const oldest = this.waiting.oldest;
     return {
       serverCount: this.servers.count,
-      loginCount: this.servers.login.size,
+      loginCount: this.#awaitedLoginCount,
       waitingCount: this.waiting.size + this.loggingIn.size,
       oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
     };

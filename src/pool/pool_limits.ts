@@ -13,6 +13,7 @@ export interface PoolSizes {
 /** What the decision depends on. */
 export interface PoolSituation {
   readonly serverCount: number;
+  /** Logins under way that are waited for. */
   readonly loginCount: number;
   readonly waitingCount: number;
   /** How long the oldest waiter has waited. */

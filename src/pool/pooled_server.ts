@@ -31,6 +31,8 @@ export interface PooledServer<E> {
   /** Where it stands in the list of its state; the pool's own note. */
   place: number;
   readonly createdAtMs: number;
+  /** Whether its login is on trial: nobody is to wait for it, so that it holds up no other login. */
+  readonly isTrial: boolean;
   /** Where it is connected to: the same for all of one host and port. */
   readonly addressKey: string;
   /** All that the server reported at login. */

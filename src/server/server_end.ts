@@ -10,8 +10,9 @@ export interface ServerEnd {
   /** What a client that depended on the server is told. */
   readonly error: PgError;
   /**
-   * `refused`: the server said no; `unreachable`: it could not be asked; `elsewhere`: nor could it,
-   * but another of its database's hosts has not been tried yet; else it had served.
+   * `refused`: the server said no; `unreachable`: it could not be asked, or is not ready;
+   * `elsewhere`: likewise, but another of its database's hosts has not been tried yet; else it had
+   * served.
    */
   readonly kind: "refused" | "unreachable" | "elsewhere" | "served";
 }

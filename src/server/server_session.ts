@@ -93,10 +93,12 @@ export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOpt
   readonly replication: Replication;
   readonly connectQuery: string | undefined;
   readonly upkeep: (createdAtMs: number) => ServerUpkeep;
-  /** Told when no connection came about; returns whether the next one will be tried elsewhere. */
+  /** Whether its host has failed before, so that nobody is to wait for the login. */
+  readonly isTrial: boolean;
+  /** Told when the host is of no use now; returns whether the next one will be tried elsewhere. */
   readonly onUnreachable: (address: ServerAddress) => boolean;
   /** Told when a login succeeded. */
-  readonly onReached: () => void;
+  readonly onReached: (address: ServerAddress) => void;
   /** Told when the server took 3.0 after it had refused what was asked for. */
   readonly onOldProtocol: (address: ServerAddress) => void;
 }
@@ -112,6 +114,7 @@ export class ServerSession {
   readonly id: number;
   readonly address: ServerAddress;
   readonly createdAtMs: number;
+  readonly isTrial: boolean;
   readonly addressKey: string;
   /** Wall clock, for SHOW SERVERS. */
   readonly createdWallMs: number;
@@ -154,6 +157,7 @@ export class ServerSession {
     this.id = options.id;
     this.address = options.address;
     this.#log = new ServerLog(this, options);
+    this.isTrial = options.isTrial;
     this.addressKey = addressKeyOf(options.address);
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
@@ -396,7 +400,7 @@ export class ServerSession {
     this.requestedAtMs = this.#nowMs();
     await this.#sink(login.rest, login.rest.length);
     if (this.#isClosed()) return undefined;
-    this.#options.onReached();
+    this.#options.onReached(this.address);
     this.#afterLogin();
     return this.#stream;
   }
@@ -569,6 +573,9 @@ export class ServerSession {
   /** Sorts what ended `run()` early into what the owner is told; throws what is no peer's fault. */
   #failed(error: unknown): void {
     if (error instanceof ServerRefusal) {
+      // As libpq: of several hosts, another may be ready.
+      const isNotReady = error.error.sqlstate === SQLSTATE.cannotConnectNow;
+      if (isNotReady) return this.#endUnreached(error.message, error.error);
       return this.#end({ reason: error.message, error: error.error, kind: "refused" });
     }
     if (error instanceof ServerTlsError) return this.#endUnreached(error.message, error.error);
@@ -588,8 +595,8 @@ export class ServerSession {
 
   /** Ends without anybody's wish. Who never came to be free does not count as having served. */
   #lose(reason: string, error: PgError = serverCrashed()): void {
-    const kind = this.#state.kind === "login" ? "unreachable" : "served";
-    this.#end({ reason, error, kind });
+    if (this.#state.kind === "login") this.#endUnreached(reason, error);
+    else this.#end({ reason, error, kind: "served" });
   }
 
   #endUnreached(reason: string, error: PgError): void {

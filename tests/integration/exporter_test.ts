@@ -106,7 +106,10 @@ Deno.test("the memory of the process is shown as it is", async () => {
 
 Deno.test("queries and transactions of a pool are in its histograms", async () => {
   await using sluice = await startLoaded();
-  const rows = await show(sluice, "histograms");
+  const [lag, ...rows] = await show(sluice, "histograms");
+  assert.equal(lag!["histogram"], "event_loop_lag");
+  // Each slice of the reactor, or each round of the janitor, is one.
+  assert.ok(Number(lag!["count"]) > 0);
   assert.deepEqual(
     rows.map(({ count, histogram }) => [histogram, Number(count)]),
     [["wait", QUERIES], ["transaction", QUERIES], ["query", QUERIES]],

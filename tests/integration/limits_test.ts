@@ -68,6 +68,68 @@ Deno.test("one client is served soon beside many of another user that never leav
   await endAll([...many, one]);
 });
 
+Deno.test("max_connections of a physical server counts every database and user, evicts what idles there longest", async () => {
+  const { host, port } = shared.get();
+  const users = Object.fromEntries(USERS.map((user) => [user, { password: "x" }]));
+  await using sluice = await startSluice({
+    config: `${
+      configFor(shared.get(), { pooler: { pool_mode: "transaction" }, users })
+    }\n[servers.main]\nhost = "${host}"\nport = ${port}\nmax_connections = 2\n`,
+  });
+  const clients = [
+    await logIn(target(sluice, "ann")),
+    await logIn({ ...target(sluice, "bob"), database: "template1" }),
+    await logIn({ ...target(sluice, "eve"), database: "template1" }),
+  ];
+  const [ann, bob, eve] = clients;
+  const pools = async () => {
+    const servers = await show(sluice, "servers");
+    return servers.map(({ database, user }) => `${database}/${user}`).sort().join(" ");
+  };
+  await ann!.query("select 1");
+  await bob!.query("select 1");
+  assert.equal(await pools(), "postgres/ann template1/bob");
+  await eve!.query("select 1");
+  assert.equal(await pools(), "template1/bob template1/eve", "ann's has idled for longest");
+  await sluice.waitForLog(/S-0x\S+: postgres\/ann@\S+ closing because: evicted/);
+  await bob!.query("begin");
+  await eve!.query("begin");
+  const waiting = ann!.query("select 'served' as text");
+  await eventually("she waits", async () => {
+    return (await show(sluice, "pools")).some(({ cl_waiting: count }) => count === 1);
+  });
+  assert.equal(await pools(), "template1/bob template1/eve", "no third one, and none is taken");
+  await eve!.query("commit");
+  assert.equal((await waiting).rows[0].text, "served");
+  assert.equal(await pools(), "postgres/ann template1/bob");
+  await endAll(clients);
+});
+
+Deno.test("max_user_connections of a user goes before that for all, over every database", async () => {
+  const own = { bob: { password: "x", max_user_connections: 2 }, ann: { password: "x" } };
+  await using sluice = await startSluice({
+    config: configFor(shared.get(), {
+      pooler: { pool_mode: "transaction", max_user_connections: 1 },
+      users: own,
+    }),
+  });
+  const clients: Client[] = [];
+  for (const user of ["ann", "bob"]) {
+    for (const database of ["postgres", "template1"]) {
+      const client = await logIn({ ...target(sluice, user), database });
+      await client.query("select 1");
+      clients.push(client);
+    }
+  }
+  const servers = await show(sluice, "servers");
+  assert.deepEqual(
+    servers.map(({ database, user }) => `${database}/${user}`).sort(),
+    ["postgres/bob", "template1/ann", "template1/bob"],
+  );
+  await sluice.waitForLog(/S-0x\S+: postgres\/ann@\S+ closing because: evicted/);
+  await endAll(clients);
+});
+
 Deno.test("limits of clients refuse with a reason, and the console stays in reach", async () => {
   await using sluice = await start({
     max_client_conn: 3,

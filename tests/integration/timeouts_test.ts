@@ -1,12 +1,14 @@
 /** The limits of time: who is ended by them, what is told, and what becomes of the server. */
 
 import assert from "node:assert/strict";
+import { show } from "../support/console.ts";
 import { eventually, within } from "../support/eventually.ts";
 import { logIn, outcome } from "../support/logins.ts";
 import { frontend, utf8 } from "../support/messages.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
-import { leftovers, target } from "../support/pooler_trouble.ts";
+import { leftovers, startBefore, target } from "../support/pooler_trouble.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
+import { TcpBackend } from "../support/tcp_backend.ts";
 import { TestClient } from "../support/test_client.ts";
 import { configFor, type ConfigSection, serverOf } from "../support/toml_config.ts";
 
@@ -264,4 +266,84 @@ Deno.test("a client that does not read its answer is ended by query_timeout like
     return rows.length === 0 && (await leftovers(sluice))["clients"] === 0;
   });
   slow.close();
+});
+
+Deno.test("a cancel request that is not answered is given up after cancel_wait_timeout, and its server goes", async () => {
+  await using server = new TcpBackend(async (conn, index) => {
+    if (index === 0) await conn.logIn();
+    // The first is the server and the second the request; neither hears an answer to anything.
+    await conn.untilGone();
+  });
+  await using sluice = await startBefore(server.port, {
+    pool_mode: "transaction",
+    cancel_wait_timeout: 0.3,
+    server_protocol: "3.0",
+  });
+  const connect = () => TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  const [asking, canceling] = [await connect(), await connect()];
+  await asking.login({ user: "postgres", database: "postgres" });
+  await asking.send(frontend.query("select pg_sleep(30)"));
+  await eventually("the query is under way", async () => {
+    return (await show(sluice, "pools")).some(({ sv_active: count }) => count === 1);
+  });
+  const startedAtMs = performance.now();
+  await canceling.send(frontend.cancelRequest(asking.cancelKey!));
+  await canceling.receiveUntilEnd();
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs >= 295 && tookMs < 800, `given up after ${tookMs} ms`);
+  asking.close();
+  await sluice.waitForLog(/S-0x.* closing because: cancel request was not answered/);
+  canceling.close();
+});
+
+Deno.test("SUSPEND waits for suspend_timeout, and drops who still owes a part of a message", async () => {
+  await using sluice = await startWithLimits({ suspend_timeout: 0.3 }, { ann: {} });
+  const owing = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
+  await owing.login({ user: "ann", database: "app" });
+  const other = await logIn({ ...target(sluice, "ann"), database: "app" });
+  await owing.send(frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 5_000));
+  await eventually("the part has come", async () => {
+    return (await show(sluice, "pools")).some(({ sv_active: count }) => count === 1);
+  });
+  const console = await logIn({ ...target(sluice), database: "pgbouncer" });
+  const startedAtMs = performance.now();
+  await console.query("suspend");
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs >= 295 && tookMs < 800, `suspended after ${tookMs} ms`);
+  assert.equal(await owing.lastWords(), "FATAL 57P01 suspend_timeout");
+  await sluice.waitForLog(/app\/ann@\S+ closing because: suspend_timeout/);
+  await console.query("resume");
+  assert.equal((await other.query("select 1")).rowCount, 1);
+  for (const client of [console, other]) await client.end();
+  owing.close();
+});
+
+Deno.test("empty pools are forgotten after pool_idle_timeout, those of * after autodb_idle_timeout", async () => {
+  for (const [setting, other] of [["pool", "autodb"], ["autodb", "pool"]]) {
+    await using sluice = await startSluice({
+      config: configFor(shared.get(), {
+        pooler: {
+          pool_mode: "transaction",
+          server_lifetime: 0,
+          [`${setting}_idle_timeout`]: 0.3,
+          [`${other}_idle_timeout`]: 0,
+        },
+        databases: {
+          postgres: serverOf(shared.get()),
+          "*": serverOf(shared.get()),
+        },
+      }),
+    });
+    const databases = async () =>
+      (await show(sluice, "pools")).map(({ database }) => database).filter((name) =>
+        name !== "pgbouncer"
+      ).sort();
+    for (const database of ["postgres", "template1"]) {
+      assert.equal(await outcome({ ...target(sluice), database }), "in");
+    }
+    const left = setting === "pool" ? [] : ["postgres"];
+    await eventually(`only ${left} is left`, async () => {
+      return (await databases()).join() === left.join();
+    });
+  }
 });

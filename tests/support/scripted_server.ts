@@ -37,6 +37,8 @@ export interface ScriptedServerOptions {
   readonly nowMs: () => number;
   /** Where it is connected to. */
   readonly addressKey?: string;
+  /** Whether its login is on trial. */
+  readonly isTrial?: boolean;
   /** What it reports at login. */
   readonly reported?: ReadonlyMap<string, string>;
   /** Whether `check()` has to run a query, or brings the server back at once. */
@@ -49,6 +51,7 @@ export class ScriptedServer implements PooledServer<TestError> {
   place = 0;
   readonly createdAtMs: number;
   readonly addressKey: string;
+  readonly isTrial: boolean;
   readonly reported: ReadonlyMap<string, string>;
   /** Why it will be closed once it is free. */
   doubt: string | undefined;
@@ -65,6 +68,7 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.name = options.name;
     this.createdAtMs = options.nowMs();
     this.addressKey = options.addressKey ?? "";
+    this.isTrial = options.isTrial === true;
     this.reported = options.reported ?? new Map([["server_name", options.name]]);
     this.#state = { kind: "login", sinceMs: this.createdAtMs };
   }

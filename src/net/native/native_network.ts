@@ -3,6 +3,7 @@
 import type { HeldClock } from "../../base/clock.ts";
 import { errorText } from "../../base/error_text.ts";
 import type { Random } from "../../base/random.ts";
+import type { LoopLag } from "../../stats/loop_lag.ts";
 import type { ByteStream } from "../byte_stream.ts";
 import {
   type DialOptions,
@@ -32,6 +33,8 @@ export interface NativeNetworkOptions {
   /** The one that the pooler goes by: it is held while events are handed out. */
   readonly clock: HeldClock;
   readonly random: Random;
+  /** Told how late turns come. */
+  readonly loopLag?: LoopLag | undefined;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
   /** Told of our own mistakes that were met while handing out events. */
@@ -55,11 +58,11 @@ export class NativeNetwork implements Network {
   readonly #reactor: Reactor;
 
   private constructor(options: NativeNetworkOptions, turn: RuntimeTurn) {
-    const { clock, libc, onError } = options;
+    const { clock, libc, loopLag, onError } = options;
     this.tls = options.tls;
     this.#options = options;
     this.#turn = turn;
-    this.#reactor = new Reactor({ libc, clock, turn, onError });
+    this.#reactor = new Reactor({ libc, clock, turn, loopLag, onError });
   }
 
   /**

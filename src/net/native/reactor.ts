@@ -16,6 +16,7 @@
 
 import { assert } from "../../base/assert.ts";
 import type { HeldClock } from "../../base/clock.ts";
+import type { LoopLag } from "../../stats/loop_lag.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { EVENT, EventList, type LibcCalls } from "./libc.ts";
 
@@ -79,6 +80,8 @@ export interface ReactorOptions {
   readonly libc: LibcCalls;
   readonly clock: HeldClock;
   readonly turn: ThreadLoan;
+  /** Told of each slice how late it comes; nobody is if left out. */
+  readonly loopLag?: LoopLag | undefined;
   /** Told what a handler threw: our mistake, which must not stop the others. */
   readonly onError: (error: unknown) => void;
 }
@@ -89,6 +92,7 @@ export class Reactor implements AsyncDisposable {
   readonly #libc: LibcCalls;
   readonly #clock: HeldClock;
   readonly #turn: ThreadLoan;
+  readonly #loopLag: LoopLag | undefined;
   readonly #onError: (error: unknown) => void;
   readonly #epoll: number;
   /** Wakes the thread that waits. */
@@ -108,15 +112,18 @@ export class Reactor implements AsyncDisposable {
   /** How many sinks hold a chunk: their promises may settle unseen. */
   #heldCount = 0;
   #sliceEndMs = 0;
+  /** On the clock of the lag: when the next slice is due. */
+  #sliceDueMs = 0;
   #lastEventMs = 0;
   #apart: Promise<void> | undefined;
 
   /** @throws {LibcError} If the system refuses. */
-  constructor({ clock, libc, onError, turn }: ReactorOptions) {
+  constructor({ clock, libc, loopLag, onError, turn }: ReactorOptions) {
     this.#libc = libc;
     this.#onError = onError;
     this.#clock = clock;
     this.#turn = turn;
+    this.#loopLag = loopLag;
     this.#epoll = this.#checked(libc.epoll());
     this.#wake = libc.counter();
     const result = this.#wake < 0
@@ -250,6 +257,9 @@ export class Reactor implements AsyncDisposable {
 
   readonly #beginSlice = (): void => {
     this.#sliceEndMs = this.#clock.nowMs() + SLICE_MS;
+    const lag = this.#loopLag;
+    // As long as the one before it was to be, and the runtime's turn of no length.
+    if (lag !== undefined) this.#sliceDueMs = lag.note(this.#sliceDueMs) + SLICE_MS;
     this.#run();
   };
 
@@ -262,6 +272,7 @@ export class Reactor implements AsyncDisposable {
     this.#apart = undefined;
     if (this.#state === "closed") return;
     this.#state = "busy";
+    if (this.#loopLag !== undefined) this.#sliceDueMs = this.#loopLag.nowMs();
     this.#round(count);
     // Promises that were settled just now come first.
     this.#turn.settle(this.#beginSlice);

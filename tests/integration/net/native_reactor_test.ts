@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { HeldClock } from "../../../src/base/clock.ts";
 import { EVENT, type EventList, type Interest, type Libc } from "../../../src/net/native/libc.ts";
 import { Reactor, type ReactorHandler, type ThreadLoan } from "../../../src/net/native/reactor.ts";
+import { LoopLag } from "../../../src/stats/loop_lag.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
 
 /** One event as epoll tells it. */
@@ -155,10 +156,12 @@ class World implements AsyncDisposable {
   readonly libc = new ScriptedLibc(this.base);
   readonly turn = new ScriptedTurn();
   readonly errors: unknown[] = [];
+  readonly loopLag = new LoopLag(this.base);
   readonly reactor = new Reactor({
     libc: this.libc as unknown as Libc,
     clock: this.clock,
     turn: this.turn,
+    loopLag: this.loopLag,
     onError: (error) => this.errors.push(error),
   });
 
@@ -495,6 +498,26 @@ test("a slice ends in time though events never do", async (world) => {
   assert.ok(a.told.length > before);
   a.onEventsDo = () => {};
   await world.rest();
+});
+
+test("each slice is noted with how late it comes, whoever had the thread", async (world) => {
+  world.add(5).onEventsDo = () => world.base.advance(12);
+  await world.wake(world.event(5));
+  world.turn.take();
+  await settle();
+  const { histogram } = world.loopLag;
+  assert.deepEqual([histogram.count, histogram.maxUs], [1, 12_000], "a handler");
+  // The slice has ended 0.5 ms after its time, since waits last a millisecond.
+  world.base.advance(20);
+  world.turn.take();
+  await settle();
+  assert.deepEqual([histogram.count, histogram.maxUs], [2, 20_500], "the runtime");
+  await world.rest();
+  assert.equal(histogram.maxUs, 20_500);
+  world.base.advance(60_000);
+  await world.wake();
+  await world.rest();
+  assert.equal(histogram.maxUs, 20_500, "Rest is not lag");
 });
 
 test("needTurn() lets promises go on, those that follow too, before the thread is blocked again", async (world) => {

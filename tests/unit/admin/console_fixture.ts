@@ -36,6 +36,7 @@ import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
 import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
 import { ServerSession } from "../../../src/server/server_session.ts";
+import { LoopLag } from "../../../src/stats/loop_lag.ts";
 import { StatsBook } from "../../../src/stats/stats_book.ts";
 import { rowDescription } from "../../../src/wire/backend_messages.ts";
 import type { PgError } from "../../../src/wire/pg_error.ts";
@@ -217,6 +218,7 @@ export class ConsoleFixture implements ConsoleContext {
   readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
   readonly stats = new StatsBook(this.clock.nowMs());
+  readonly loopLag = new LoopLag(this.clock);
   readonly caps = new ConnectionCaps({ nowMs: () => this.clock.nowMs(), limitOf: () => 0 });
   readonly engine = "portable";
   readonly names = new DnsCache({
@@ -464,6 +466,7 @@ export class ConsoleFixture implements ConsoleContext {
         isLifetimeOver: false,
         resetsAlways: false,
       }),
+      isTrial: false,
       onUnreachable: () => false,
       onReached: () => {},
       logsConnections: false,

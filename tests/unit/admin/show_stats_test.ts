@@ -77,17 +77,19 @@ Deno.test("SHOW STATS_TOTALS, STATS_AVERAGES and TOTALS name the same figures ot
   assert.equal(rows[22]?.["value"], String(11 * 11));
 });
 
-Deno.test("SHOW HISTOGRAMS has three distributions of each pool", async () => {
+Deno.test("SHOW HISTOGRAMS has the lag of the event loop, and three distributions of each pool", async () => {
   const fixture = await ConsoleFixture.from(SHOWN_TOML);
   const { histograms } = fixture.addPool({ database: "shop", user: "anna" });
   for (let us = 1; us <= 100; us++) histograms.query.record(us);
   histograms.xact.record(5_000_000_000);
+  fixture.loopLag.note(fixture.clock.nowMs() - 7.5);
   const { columns: shown, rows } = readResult(showHistograms(fixture));
   assert.deepEqual(
     shown,
     columns("text database user histogram", "int8 count p50_us p95_us p99_us max_us"),
   );
   assert.deepEqual(rows.map((row) => Object.values(row)), [
+    [null, null, "event_loop_lag", "1", "7500", "7500", "7500", "7500"],
     ["shop", "anna", "wait", "0", "0", "0", "0", "0"],
     ["shop", "anna", "transaction", "1", "5000000000", "5000000000", "5000000000", "5000000000"],
     ["shop", "anna", "query", "100", "51", "95", "99", "100"],

@@ -194,3 +194,14 @@ Deno.test("max_waiting_clients does not count while an operator makes all wait",
   for (const client of clients) assert.equal((await client.result()).types, "TDCZ");
   close(...clients);
 });
+
+Deno.test("max_client_conn = 0 lets nobody in but to the console", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'max_client_conn = 0\nadmin_users = "ada"',
+  });
+  assert.equal(
+    await world.outcome(),
+    "FATAL 53300: no more connections allowed (max_client_conn)",
+  );
+  assert.equal(await world.outcome({ database: "pgbouncer" }), "in");
+});

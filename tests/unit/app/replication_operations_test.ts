@@ -166,6 +166,7 @@ function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
   return {
     clients: pooler.clients,
     pools: pooler.pools.registry,
+    loopLag: pooler.loopLag,
     names: pooler.names,
     clock,
     cancels,
@@ -212,7 +213,7 @@ Deno.test("SHOW LISTS and SHOW HISTOGRAMS know pools by name, not one for each t
   const lists = readShown(showLists(context)).rows;
   const counts = new Map(lists.map(({ items, list }) => [list, items]));
   assert.deepEqual([counts.get("pools"), counts.get("used_servers")], ["2", "3"]);
-  assert.equal(readShown(showHistograms(context)).rows.length, 3);
+  assert.equal(readShown(showHistograms(context)).rows.length, 4);
   for (const client of clients) client.close();
 });
 

@@ -255,3 +255,35 @@ Deno.test("SHOW DATABASES and SHOW USERS tell limits and counts", async () => {
   assert.deepEqual(await shown("SHOW USERS", { name: "bob", at: 4 }), ["3", "0"]);
   for (const client of [ada, console]) client.close();
 });
+
+Deno.test("SHOW LIMITS and SHOW SHARES tell the use of each limit, who is held, and what is due to whom", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'max_db_connections = 7\nadmin_users = "ada"',
+    sections: `${BOTH.replace("[users.ada]\n", "[users.ada]\nweight = 3\n")}${ONE_SERVER}1\n` +
+      '[servers.unused]\nhost = "10.9.9.9"\nport = 6543\n',
+  });
+  const console = await world.login({ database: "pgbouncer" });
+  const shown = async (what: string) =>
+    (await console.query(`show ${what}`)).rows.map((row) => row.join(" "));
+  const [ada, bob] = [await world.login(), await world.login({ user: "bob", database: "other" })];
+  await ada.query("begin");
+  await bob.send(frontend.query("select 'served'"));
+  await world.advance(2_500);
+  assert.deepEqual(await shown("limits"), [
+    "max_connections main 127.0.0.1 5432 1 1 2 1 1 2 500000",
+    "max_connections unused 10.9.9.9 6543 0 0 0 0 0 0 0",
+    "max_db_connections app   7 1 1 0 0 0 0",
+    "max_db_connections other   7 0 0 0 0 0 0",
+  ]);
+  assert.deepEqual(await shown("shares"), [
+    "max_connections main app ada 3 75 1 0 0 0 0",
+    "max_connections main other bob 1 25 0 1 1 2 500000",
+    "max_db_connections app app ada 3 100 1 0 0 0 0",
+  ]);
+  await ada.query("commit");
+  assert.deepEqual((await bob.result()).rows, [["served"]]);
+  assert.deepEqual(await shown("shares where setting = 'max_connections'"), [
+    "max_connections main other bob 1 100 1 0 0 0 0",
+  ]);
+  for (const client of [ada, bob, console]) client.close();
+});

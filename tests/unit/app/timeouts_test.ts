@@ -184,6 +184,23 @@ for (const { arrange, isCanceled = false, serverReason, setting, told, when } of
     assert.ok(!scene.session.isOpen, "late");
     close(scene);
   });
+
+  Deno.test(`${setting}, when ${when}: what it is set to meanwhile counts from the beginning`, async () => {
+    await using world = await open(setting);
+    const set = (ms: number) => world.pooler.operations.set(setting, String(ms / 1_000));
+    const scene = await arrange(world);
+    await world.advance(LIMIT_MS - 1);
+    set(2 * LIMIT_MS);
+    await world.advance(3_000);
+    assert.ok(scene.session.isOpen, "early");
+    set(0);
+    await world.advance(2 * LIMIT_MS);
+    assert.ok(scene.session.isOpen, "0 is no limit");
+    set(LIMIT_MS);
+    await world.advance(LATEST_MS);
+    assert.ok(!scene.session.isOpen, "late");
+    close(scene);
+  });
 }
 
 Deno.test("an answer that came while the process did not run is seen before anything is judged", async () => {
@@ -319,4 +336,40 @@ Deno.test("pool_idle_timeout and autodb_idle_timeout forget a pool, neither earl
     await world.advance(1 + 333 + LATEST_MS);
     assert.equal(pools(), 0, `${setting}: late`);
   }
+});
+
+Deno.test("cancel_wait_timeout gives a request up, neither early nor late, and not for a time we did not run", async () => {
+  await using world = await open("cancel_wait_timeout");
+  world.postgres.holdsCancels = true;
+  const client = await world.login();
+  await client.send(SLEEP);
+  await world.settle();
+  const canceling = world.cancel(client.cancelKey!);
+  assert.equal((await client.result()).errors[0]?.sqlstate, "57014");
+  await world.advance(2_000);
+  world.clock.stall(STALL_MS);
+  await world.advance(LIMIT_MS - 4_000);
+  assert.equal(world.pool().servers.beingCanceled.size, 1, "early");
+  await world.advance(2_000 + LATEST_MS);
+  assert.equal(world.pool().servers.count, 0, "late");
+  await canceling;
+  client.close();
+});
+
+Deno.test("suspend_timeout drops who owes something, neither early nor late, and not for a time we did not run", async () => {
+  await using world = await open("suspend_timeout");
+  const client = await world.login();
+  await client.send(frontend.query(`select '${"x".repeat(9_000)}'`).subarray(0, 5_000));
+  await world.settle();
+  const session = sessionOf(world);
+  const suspended = world.pooler.operations.suspend(new AbortController().signal);
+  await world.advance(2_000);
+  world.clock.stall(STALL_MS);
+  await world.advance(LIMIT_MS - 4_000);
+  assert.ok(session.isOpen, "early");
+  await world.advance(2_000 + LATEST_MS);
+  assert.ok(!session.isOpen, "late");
+  await suspended;
+  assert.equal(await client.lastWords(), "FATAL 57P01 suspend_timeout");
+  client.close();
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { LoopLag } from "../../../src/stats/loop_lag.ts";
 import { type Duty, Janitor, SWEEP_INTERVAL_MS } from "../../../src/maintenance/janitor.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
@@ -12,9 +13,12 @@ function recorder(clock: FakeClock, intervalMs = 0) {
 
 function janitor(clock: FakeClock, ...duties: readonly Duty[]) {
   const errors: unknown[] = [];
+  const loopLag = new LoopLag(clock);
+  const onError = (error: unknown) => errors.push(error);
   return {
     errors,
-    janitor: new Janitor(duties, { clock, onError: (error) => errors.push(error) }),
+    lag: loopLag.histogram,
+    janitor: new Janitor(duties, { clock, loopLag, onError }),
   };
 }
 
@@ -46,6 +50,21 @@ Deno.test("Janitor.run() lets what has come be seen before a round that is late"
   assert.deepEqual(runs, [0, 433, 5_453]);
   stop.abort();
   await running;
+});
+
+Deno.test("Janitor.run() notes how late each round comes, and not the end as one", async () => {
+  const clock = new FakeClock();
+  const { janitor: one, lag } = janitor(clock);
+  const stop = new AbortController();
+  const running = one.run(stop.signal);
+  await clock.advanceAsync(333);
+  assert.deepEqual([lag.count, lag.maxUs], [1, 0]);
+  clock.stall(5_333);
+  await clock.advanceAsync(0);
+  assert.deepEqual([lag.count, lag.maxUs], [2, 5_000_000]);
+  stop.abort();
+  await running;
+  assert.equal(lag.count, 2);
 });
 
 Deno.test("Janitor.run() ends at once with the signal and leaves no timer", async () => {

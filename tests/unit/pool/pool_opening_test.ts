@@ -144,6 +144,32 @@ Deno.test("a host that cannot be reached is no failure while there are others: t
   world.check();
 });
 
+Deno.test("a login on trial holds up no other, and a place in the pool it takes", () => {
+  const world = new PoolWorld({ poolSize: 2 });
+  world.isTrial = true;
+  const client = world.ask();
+  assert.deepEqual(world.counts(), { login: 2 }, "no more than pool_size, were they all on trial");
+  world.newest.loggedIn();
+  assert.equal(client.outcome, "served");
+  world.ask();
+  assert.equal(world.servers.length, 2);
+  world.check();
+});
+
+Deno.test("the pause for want of a host is over as soon as there is one to try; after a refusal it is not", () => {
+  const world = new PoolWorld();
+  const client = world.ask();
+  world.newest.failToConnect("connection refused");
+  world.isHostWorthTrying = true;
+  world.pool.maintain(false);
+  assert.equal(world.servers.length, 2);
+  world.newest.refuseLogin("password authentication failed");
+  assert.equal(client.outcome, "refused");
+  world.pool.maintain(true);
+  assert.equal(world.ask().outcome, "turned away");
+  assert.equal(world.servers.length, 2);
+});
+
 Deno.test("the pause after a failed login holds also while other servers come and go", () => {
   const world = new PoolWorld({ poolSize: 3, loginRetryMs: 1_000 });
   const holder = world.ask();

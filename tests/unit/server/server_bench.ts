@@ -183,6 +183,7 @@ export class ServerBench implements AsyncDisposable {
       authentication: () => authentication(),
       protocolMinor: 0,
       connectQuery: undefined,
+      isTrial: false,
       onUnreachable: (address) => {
         this.unreachable.push(address);
         return false;

@@ -1,83 +1,169 @@
+/** Which host of a database is next, and what failures do to that. */
+
 import assert from "node:assert/strict";
 import type { ServerAddress } from "../../../src/net/network.ts";
-import { addressKeyOf, addressOf, ServerHosts } from "../../../src/server/server_hosts.ts";
+import {
+  addressKeyOf,
+  addressOf,
+  ServerHosts,
+  type ServerHostsOptions,
+} from "../../../src/server/server_hosts.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
-function hosts(names: readonly string[], policy: "round-robin" | "disable" = "round-robin") {
-  return new ServerHosts(names, { port: 5432, policy, socketDirectory: "/run/postgresql" });
+const RETRY_MS = 15_000;
+
+/** Hosts, the clock they go by, and those where there is no room. */
+class HostsRig {
+  readonly clock = new FakeClock();
+  readonly full = new Set<string>();
+  readonly hosts: ServerHosts;
+
+  constructor(names: readonly string[], others: Partial<ServerHostsOptions> = {}) {
+    this.hosts = new ServerHosts(names, {
+      port: 5432,
+      policy: "round-robin",
+      socketDirectory: "/run/postgresql",
+      nowMs: () => this.clock.nowMs(),
+      retryMs: () => RETRY_MS,
+      hasRoomAt: (address) => !this.full.has(nameOf(address)),
+      ...others,
+    });
+  }
+
+  /** The hosts of the next connections; `?` behind those that are on trial. */
+  next(count = 1, mayTrial = true): string {
+    return Array.from({ length: count }, () => {
+      const { address, isTrial } = this.hosts.next({ mayTrial });
+      return `${nameOf(address)}${isTrial ? "?" : ""}`;
+    }).join(" ");
+  }
+
+  at(name: string): ServerAddress {
+    const address = this.hosts.addresses.find((each) => nameOf(each) === name);
+    assert.ok(address !== undefined);
+    return address;
+  }
+
+  /** Whether another host is left to try. */
+  fail(name: string): boolean {
+    return this.hosts.noteFailure(this.at(name));
+  }
+
+  reach(name: string): void {
+    this.hosts.noteSuccess(this.at(name));
+  }
 }
 
-function tcp(host: string) {
-  return { kind: "tcp", host, port: 5432 };
+function nameOf(address: ServerAddress): string {
+  return address.kind === "tcp" ? address.host : address.path;
 }
 
 Deno.test("ServerHosts takes the hosts in turn", () => {
-  const three = hosts(["a", "b", "c"]);
-  const taken = Array.from({ length: 4 }, () => three.next());
-  assert.deepEqual(taken, [tcp("a"), tcp("b"), tcp("c"), tcp("a")]);
+  assert.equal(new HostsRig(["a", "b", "c"]).next(4), "a b c a");
 });
 
 Deno.test("ServerHosts stays with the first host that works when balancing is off", () => {
-  const three = hosts(["a", "b", "c"], "disable");
-  const first = three.next();
-  assert.deepEqual(three.next(), first);
-  three.noteFailure(first);
-  assert.deepEqual(three.next(), tcp("b"));
-  assert.deepEqual(three.next(), tcp("b"));
-});
-
-Deno.test("ServerHosts passes over a host once, though several connections to it failed", () => {
-  const three = hosts(["a", "b", "c"], "disable");
-  const first = three.next();
-  three.noteFailure(first);
-  three.noteFailure(first);
-  assert.deepEqual(three.next(), tcp("b"));
+  const three = new HostsRig(["a", "b", "c"], { policy: "disable" });
+  assert.equal(three.next(2), "a a");
+  three.fail("a");
+  three.fail("a");
+  assert.equal(three.next(2), "b b", "though several connections failed, one host is passed over");
+  three.reach("b");
+  three.clock.advance(RETRY_MS);
+  assert.equal(three.next(2), "b b", "it does not go back as long as that one works");
 });
 
 Deno.test("ServerHosts comes back to the first host after the last", () => {
-  const two = hosts(["a", "b"], "disable");
-  two.noteFailure(two.next());
-  two.noteFailure(two.next());
-  assert.deepEqual(two.next(), tcp("a"));
+  const two = new HostsRig(["a", "b"], { policy: "disable" });
+  two.fail("a");
+  two.fail("b");
+  assert.equal(two.next(), "a");
 });
 
-Deno.test("ServerHosts knows a failure of a host in turn without changing the turn", () => {
-  const two = hosts(["a", "b"]);
-  two.noteFailure(two.next());
-  assert.deepEqual(two.next(), tcp("b"));
+Deno.test("a host that failed is passed over until server_login_retry is over, then tried in its turn", () => {
+  const three = new HostsRig(["a", "b", "c"]);
+  assert.equal(three.next(), "a");
+  three.fail("a");
+  assert.equal(three.next(4), "b c b c");
+  three.clock.advance(RETRY_MS - 1);
+  assert.equal(three.next(2), "b c");
+  three.clock.advance(1);
+  assert.equal(three.next(4), "a? b c b", "once: nobody else need try it meanwhile");
+  three.reach("a");
+  assert.equal(three.next(3), "c a b");
+});
+
+Deno.test("where nobody may be kept waiting, a host that failed is left alone as long as another works", () => {
+  const two = new HostsRig(["a", "b"]);
+  two.fail("a");
+  two.clock.advance(RETRY_MS);
+  assert.equal(two.next(2, false), "b b");
+  two.fail("b");
+  assert.equal(two.next(1, false), "a", "and then it is no trial");
+});
+
+Deno.test("hosts that have all failed are worth trying once server_login_retry is over for one", () => {
+  const two = new HostsRig(["a", "b"]);
+  two.fail("a");
+  two.clock.advance(5_000);
+  assert.equal(two.hosts.isOneWorthTrying, true);
+  two.fail("b");
+  assert.equal(two.hosts.isOneWorthTrying, false);
+  two.clock.advance(RETRY_MS - 5_000);
+  assert.equal(two.hosts.isOneWorthTrying, true);
+  assert.equal(two.next(), "a");
+});
+
+Deno.test("a failure tells whether another host is left that was not tried since one was reached", () => {
+  const three = new HostsRig(["a", "b", "c"], { retryMs: () => 0 });
+  assert.deepEqual(["a", "b", "c"].map((name) => three.fail(name)), [true, true, false]);
+  assert.deepEqual(["a", "b"].map((name) => three.fail(name)), [true, true]);
+  three.reach("a");
+  assert.deepEqual(["b", "c", "a"].map((name) => three.fail(name)), [true, true, false]);
+});
+
+Deno.test("a host where there is no room is not left to try", () => {
+  const two = new HostsRig(["a", "b"]);
+  two.full.add("b");
+  assert.equal(two.fail("a"), false);
 });
 
 Deno.test("ServerHosts reads a path and an abstract name as unix sockets", () => {
   const path = "/tmp/.s.PGSQL.5432";
-  assert.deepEqual(hosts(["/tmp"]).next(), { kind: "unix", path, port: 5432 });
-  assert.deepEqual(hosts(["@x"]).next(), { kind: "unix", path: "@x/.s.PGSQL.5432", port: 5432 });
+  assert.deepEqual(new HostsRig(["/tmp"]).hosts.addresses, [{ kind: "unix", path, port: 5432 }]);
+  const abstract = { kind: "unix", path: "@x/.s.PGSQL.5432", port: 5432 };
+  assert.deepEqual(new HostsRig(["@x"]).hosts.addresses, [abstract]);
 });
 
 Deno.test("ServerHosts looks for PostgreSQL's socket when no host is named", () => {
-  const path = "/run/postgresql/.s.PGSQL.5432";
-  assert.deepEqual(hosts([]).next(), { kind: "unix", path, port: 5432 });
+  assert.equal(new HostsRig([]).next(), "/run/postgresql/.s.PGSQL.5432");
 });
 
 Deno.test("ServerHosts remembers which host speaks no new protocol, until that host fails", () => {
-  const two = hosts(["a", "b"]);
-  const [a, b] = [two.next(), two.next()];
-  two.noteOldProtocol(a);
-  assert.deepEqual([two.isOldProtocol(a), two.isOldProtocol(b)], [true, false]);
-  two.noteFailure(b);
-  two.noteSuccess();
-  assert.equal(two.isOldProtocol(two.next()), true, "a is the next in turn");
-  two.noteFailure(a);
-  assert.equal(two.isOldProtocol(a), false);
+  const two = new HostsRig(["a", "b"]);
+  two.hosts.noteOldProtocol(two.at("a"));
+  const areOld = () => ["a", "b"].map((name) => two.hosts.isOldProtocol(two.at(name)));
+  assert.deepEqual(areOld(), [true, false]);
+  two.fail("b");
+  two.reach("a");
+  assert.deepEqual(areOld(), [true, false]);
+  two.fail("a");
+  assert.deepEqual(areOld(), [false, false]);
 });
 
 Deno.test("ServerHosts passes over a host where there is no room, and takes its turn if there is none anywhere", () => {
-  const hasRoom = (names: readonly string[]) => (address: ServerAddress) =>
-    address.kind === "tcp" && names.includes(address.host);
-  const three = hosts(["a", "b", "c"]);
-  const taken = [["b", "c"], ["a", "c"], ["b"], []].map((free) => three.next(hasRoom(free)));
-  assert.deepEqual(taken, [tcp("b"), tcp("c"), tcp("b"), tcp("c")]);
-  const fixed = hosts(["a", "b"], "disable");
-  assert.deepEqual(fixed.next(hasRoom(["b"])), tcp("b"));
-  assert.deepEqual(fixed.next(), tcp("a"), "it stays the first");
+  const three = new HostsRig(["a", "b", "c"]);
+  const taken = [["a"], ["b"], ["a", "c"], ["a", "b", "c"]].map((full) => {
+    three.full.clear();
+    for (const name of full) three.full.add(name);
+    return three.next();
+  });
+  assert.deepEqual(taken, ["b", "c", "b", "c"]);
+  const fixed = new HostsRig(["a", "b"], { policy: "disable" });
+  fixed.full.add("a");
+  assert.equal(fixed.next(), "b");
+  fixed.full.clear();
+  assert.equal(fixed.next(), "a", "it stays the first");
 });
 
 Deno.test("addressKeyOf() is the same for the same host and port, however it is written", () => {

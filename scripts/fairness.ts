@@ -1,0 +1,120 @@
+/**
+ * Measures how pools share a limit: one user with many clients beside another with one, all at it
+ * without a pause, under `max_connections` of one physical server. `deno task fairness`; see USAGE.
+ * The figures of docs/limits.md are from here.
+ */
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import { parseArgs } from "@std/flags";
+import { percentile } from "./percentiles.ts";
+import { type Postgres, startPostgres } from "./postgres_fixture.ts";
+import { type SluiceProcess, startSluice } from "./sluice_process.ts";
+
+const USAGE = `Usage: deno task fairness [options]
+
+  --many=N     clients of the one user (100); the other has one
+  --servers=N  what max_connections is set to (4)
+  --weight=N   weight of the pool that has one client (1)
+  --seconds=N  length of the measurement (5)`;
+
+/** A query takes so long at the server. */
+const QUERY_MS = 10;
+
+/** What is measured. */
+interface Plan {
+  readonly many: number;
+  readonly servers: number;
+  readonly weight: number;
+  readonly seconds: number;
+}
+
+/** One user's clients. */
+interface Group {
+  readonly user: string;
+  readonly clients: readonly pg.Client[];
+  /** How long each query took, waiting included. */
+  readonly tookMs: number[];
+}
+
+function configOf({ host, port }: Postgres, { servers, weight }: Plan): string {
+  return `[pooler]
+listen_addr = "127.0.0.1"
+listen_port = 0
+unix_socket_dir = ""
+auth_type = "trust"
+pool_mode = "transaction"
+max_client_conn = 10000
+server_tls_sslmode = "disable"
+[databases."*"]
+host = "${host}"
+port = ${port}
+[servers.main]
+host = "${host}"
+port = ${port}
+max_connections = ${servers}
+[users.many]
+password = "x"
+[users.one]
+password = "x"
+weight = ${weight}
+`;
+}
+
+async function logIn({ port }: SluiceProcess, user: string, count: number): Promise<Group> {
+  const clients: pg.Client[] = [];
+  for (let i = 0; i < count; i++) {
+    const client = new pg.Client({ host: "127.0.0.1", port, user, database: "postgres" });
+    await client.connect();
+    clients.push(client);
+  }
+  return { user, clients, tookMs: [] };
+}
+
+/** Has every client ask again and again until the time is over. */
+async function work({ clients, tookMs }: Group, endMs: number): Promise<void> {
+  await Promise.all(clients.map(async (client) => {
+    for (let atMs = performance.now(); atMs < endMs;) {
+      await client.query(`select pg_sleep(${QUERY_MS / 1000})`);
+      const nowMs = performance.now();
+      tookMs.push(nowMs - atMs);
+      atMs = nowMs;
+    }
+  }));
+}
+
+function rowOf({ clients, tookMs, user }: Group, seconds: number): string {
+  const sorted = Float64Array.from(tookMs).sort();
+  const figures = [0.5, 0.99, 1].map((part) => percentile(sorted, part).toFixed(0));
+  const rate = (tookMs.length / seconds).toFixed(0);
+  return [user, String(clients.length), rate, ...figures].map((text) => text.padStart(9)).join(" ");
+}
+
+async function measure(plan: Plan): Promise<void> {
+  await using postgres = await startPostgres();
+  for (const user of ["many", "one"]) {
+    await postgres.sql(`create role ${user} login password 'x'`);
+  }
+  await using sluice = await startSluice({ config: configOf(postgres, plan) });
+  const groups = [await logIn(sluice, "many", plan.many), await logIn(sluice, "one", 1)];
+  const endMs = performance.now() + plan.seconds * 1000;
+  await Promise.all(groups.map((group) => work(group, endMs)));
+  const titles = ["user", "clients", "queries/s", "p50 ms", "p99 ms", "longest"];
+  console.log(titles.map((title) => title.padStart(9)).join(" "));
+  for (const group of groups) console.log(rowOf(group, plan.seconds));
+  await Promise.all(groups.flatMap(({ clients }) => clients.map((client) => client.end())));
+}
+
+function readPlan(): Plan {
+  const names = ["many", "servers", "weight", "seconds"] as const;
+  const usual = { many: "100", servers: "4", weight: "1", seconds: "5" };
+  const args = parseArgs(Deno.args, { string: [...names], default: usual });
+  const [many, servers, weight, seconds] = names.map((name) => {
+    const value = Number(args[name]);
+    if (Number.isInteger(value) && value > 0) return value;
+    throw new TypeError(`--${name} takes a positive whole number\n\n${USAGE}`);
+  });
+  return { many: many!, servers: servers!, weight: weight!, seconds: seconds! };
+}
+
+if (import.meta.main) await measure(readPlan());

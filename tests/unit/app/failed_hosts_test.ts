@@ -1,0 +1,74 @@
+/** A host that failed is passed over for a while, and holds up nobody when it is tried again. */
+
+import assert from "node:assert/strict";
+import { frontend } from "../../support/messages.ts";
+import { PoolerWorld } from "../../support/pooler_world.ts";
+import type { TestClient } from "../../support/test_client.ts";
+
+const DEAD = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
+
+const POOLER = "default_pool_size = 5\nserver_login_retry = 5\nserver_connect_timeout = 5";
+
+const SECTIONS = `[databases.app]
+host = "127.0.0.9,127.0.0.1"
+[users.ada]
+password = "secret"
+[users.bob]
+password = "secret"
+`;
+
+/** Logs in and holds a server. */
+async function holder(world: PoolerWorld): Promise<TestClient> {
+  const client = await world.login();
+  await client.query("begin");
+  return client;
+}
+
+function failures(world: PoolerWorld): number {
+  return world.log.filter((line) => line.includes("127.0.0.9:5432 closing because")).length;
+}
+
+Deno.test("a host that failed is dialed no more until server_login_retry is over", async () => {
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections: SECTIONS });
+  const clients = [await holder(world), await holder(world), await holder(world)];
+  assert.equal(failures(world), 1);
+  await world.advance(5_000);
+  clients.push(await holder(world));
+  assert.equal(failures(world), 2, "and then in its turn");
+  assert.equal(world.pool().servers.count, 4);
+  for (const client of clients) client.close();
+});
+
+Deno.test("a host that swallows all that is sent to it holds nobody up once it is known", async () => {
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections: SECTIONS });
+  world.network.obstruct(DEAD, "black hole");
+  const first = await world.connect();
+  await first.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.advance(5_400);
+  await first.receiveUntilReady();
+  await first.query("begin");
+  await world.advance(5_000);
+  const others = [await holder(world), await holder(world)];
+  const { active, login } = world.pool().servers;
+  assert.deepEqual([active.size, login.size], [3, 1], "no time has passed, and the trial goes on");
+  for (const client of [first, ...others]) client.close();
+});
+
+Deno.test("a pool whose pause is not over yet profits from what another has found", async () => {
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections: SECTIONS });
+  world.network.obstruct(world.postgres.address, "refused");
+  const ada = await world.connect();
+  await ada.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.advance(4_000);
+  const bob = await world.connect();
+  await bob.send(frontend.startup({ user: "bob", database: "app" }));
+  await world.settle();
+  world.network.obstruct(world.postgres.address, undefined);
+  await world.advance(1_700);
+  // Each of the two was paced by itself before.
+  for (const client of [ada, bob]) {
+    assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
+  }
+  ada.close();
+  bob.close();
+});
