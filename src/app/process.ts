@@ -11,6 +11,7 @@ import { convertIni } from "../config/convert.ts";
 import { ConfigErrors } from "../config/load.ts";
 import type { Settings } from "../config/settings.ts";
 import { needsTls, usesTls } from "../config/tls_needs.ts";
+import { jsonLine, type LineOf, pgBouncerLine } from "../log/log_line.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
@@ -234,6 +235,7 @@ async function serve(
     sink,
     verbosity: verbosityOf(invocation, loaded),
   });
+  setFormat({ log, sink }, loaded.config.settings);
   using syslog = new SyslogSwitch({ sink, log, path: Deno.env.get(SYSLOG_VARIABLE) });
   syslog.follow(loaded.config.settings);
   try {
@@ -245,6 +247,16 @@ async function serve(
   }
   log.log("process down");
   return EXIT.ok;
+}
+
+/** Gives lines the form that is set. */
+function setFormat({ log, sink }: { log: Logger; sink: ProcessLog }, settings: Settings): void {
+  log.lineOf = sink.lineOf = lineOf(settings);
+}
+
+function lineOf({ jobName, logFormat }: Settings): LineOf {
+  const processId = Deno.pid;
+  return logFormat === "json" ? jsonLine({ job: jobName, processId }) : pgBouncerLine(processId);
 }
 
 function verbosityOf(invocation: RunInvocation, { config }: LoadedConfig): number {
@@ -377,6 +389,7 @@ async function startPooler(
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
       log.verbosity = verbosityOf(invocation, now);
+      setFormat({ log, sink }, now.config.settings);
       syslog.follow(now.config.settings);
       noteSockets(now.config.settings);
     },

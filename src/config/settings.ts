@@ -208,10 +208,14 @@ export const POOLER_TABLE = [
     "auto",
     "What moves the bytes: the native engine of Linux, the portable one, or the best there is.",
   )),
-  later(restart({
-    ...text("job_name", "pgbouncer", "Name of the process in logs."),
+  restart({
+    ...text(
+      "job_name",
+      "pgbouncer",
+      "Name of the process in log lines, which those of log_format = json have; see syslog_ident.",
+    ),
     aliases: ["service_name"],
-  })),
+  }),
   restart(list("listen_addr", "", "Addresses to listen on; * = all, empty = unix socket only.")),
   restart(
     integer("listen_backlog", 128, "How many connections the kernel queues for accepting, by TCP."),
@@ -221,12 +225,12 @@ export const POOLER_TABLE = [
   })),
   boolean("log_connections", true, "Log each login."),
   boolean("log_disconnections", true, "Log each close with its reason."),
-  later(choice(
+  choice(
     "log_format",
     ["pgbouncer", "json"],
     "pgbouncer",
-    "Log lines as PgBouncer writes them, or one JSON object a line.",
-  )),
+    "Log lines as PgBouncer writes them, or one JSON object a line; Sluice's own.",
+  ),
   boolean("log_pooler_errors", true, "Log the errors that clients are told."),
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),

@@ -23,6 +23,9 @@ import {
 /** Name of the console's database. */
 const RESERVED_DATABASE = "pgbouncer";
 
+/** What the default of job_name is. */
+const DEFAULT_JOB_NAME = POOLER_TABLE.find(({ name }) => name === "job_name")?.default;
+
 /** Highest peer id: it has 14 bits in the cancel keys. */
 const MAX_PEER_ID = 16383;
 
@@ -55,6 +58,7 @@ export function validate(path: string, raw: RawConfig): Validated {
   };
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
+  validator.checkLog(path, settings);
   validator.checkTls(path, settings);
   validator.checkServerTls(config);
   return { config, errors: validator.errors };
@@ -181,6 +185,11 @@ class Validator {
     this.warnings.push(
       `${path}: "proxy_protocol" believes nobody's header as long as "proxy_trusted" is empty`,
     );
+  }
+
+  checkLog(path: string, { jobName, logFormat }: Settings): void {
+    if (logFormat === "json" || jobName === DEFAULT_JOB_NAME) return;
+    this.warnings.push(`${path}: "job_name" is shown with log_format = "json" only`);
   }
 
   #readSection<const Table extends readonly SettingSpec[]>(

@@ -282,16 +282,23 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
 so_reuseport = true
-log_format = "json"
 peer_id = 1
 [peers.1]
 host = "x"
 `);
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "so_reuseport" has no effect yet',
-    'config.toml:3: Setting "log_format" has no effect yet',
-    'config.toml:4: Setting "peer_id" has no effect yet',
-    'config.toml:6: Setting "host" of peer "1" has no effect yet',
+    'config.toml:3: Setting "peer_id" has no effect yet',
+    'config.toml:5: Setting "host" of peer "1" has no effect yet',
+  ]);
+});
+
+Deno.test("loadConfig() warns that a job_name is not shown but in JSON", async () => {
+  assert.deepEqual((await loadToml('[pooler]\njob_name = "pgbouncer"')).warnings, []);
+  const json = '[pooler]\njob_name = "sluice-1"\nlog_format = "json"';
+  assert.deepEqual((await loadToml(json)).warnings, []);
+  assert.deepEqual((await loadToml('[pooler]\njob_name = "sluice-1"')).warnings, [
+    'config.toml: "job_name" is shown with log_format = "json" only',
   ]);
 });
 
