@@ -18,8 +18,9 @@ import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
+import { PeerDesk } from "../client/peer_desk.ts";
 import type { Config } from "../config/config.ts";
-import { allServerTls } from "../config/effective_settings.ts";
+import { allServerTls, peerOf } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { isOptional } from "../config/tls_needs.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
@@ -246,14 +247,23 @@ export class Pooler {
         this.pools.caps.refresh();
       },
     });
-    const cancels = this.#cancels = new CancelDesk({
-      clients: this.clients,
+    const cancelLimits = {
       network,
       clock,
-      log,
       streamOptions: () => this.pools.streamOptions(),
       waitTimeoutMs: () => this.live.settings.cancelWaitTimeoutMs,
       connectTimeoutMs: () => this.live.settings.serverConnectTimeoutMs,
+    };
+    const peers = new PeerDesk({
+      ...cancelLimits,
+      ownId: () => this.live.settings.peerId,
+      peer: (id) => peerOf(this.live.config, id),
+    });
+    const cancels = this.#cancels = new CancelDesk({
+      ...cancelLimits,
+      log,
+      clients: this.clients,
+      peers,
     });
     const consoleContext = {
       clients: this.clients,
@@ -263,6 +273,7 @@ export class Pooler {
       loopLag: this.loopLag,
       names: this.names,
       cancels,
+      peers,
       clock,
       engine: options.engine,
       operations: this.operations,

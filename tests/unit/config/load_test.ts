@@ -316,14 +316,9 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
 so_reuseport = true
-peer_id = 1
-[peers.1]
-host = "x"
 `);
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "so_reuseport" has no effect yet',
-    'config.toml:3: Setting "peer_id" has no effect yet',
-    'config.toml:5: Setting "host" of peer "1" has no effect yet',
   ]);
 });
 
@@ -334,6 +329,13 @@ Deno.test("loadConfig() warns that a job_name is not shown but in JSON", async (
   assert.deepEqual((await loadToml('[pooler]\njob_name = "sluice-1"')).warnings, [
     'config.toml: "job_name" is shown with log_format = "json" only',
   ]);
+});
+
+Deno.test("loadConfig() warns of peers that this process, having no number, passes nothing on to", async () => {
+  const peer = '[peers.1]\nhost = "x"\n';
+  const { warnings } = await loadToml(peer);
+  assert.deepEqual(warnings, ['config.toml: [peers] has no effect as long as "peer_id" is 0']);
+  assert.deepEqual((await loadToml(`[pooler]\npeer_id = 2\n${peer}`)).warnings, []);
 });
 
 Deno.test("loadConfig() does not warn of values that change nothing", async () => {
