@@ -1,5 +1,5 @@
 /**
- * Compares Sluice with Debian's PgBouncer on this machine: the same load, the same PostgreSQL, in turn.
+ * Compares Sluice with PgBouncer on this machine: the same load, the same PostgreSQL, in turn.
  * Prints a table; a whole run also writes `docs/benchmarks.md`. Needs Linux, pgbench, psql and PgBouncer.
  */
 
@@ -11,7 +11,14 @@ import { startPostgres } from "./postgres_fixture.ts";
 import { projectDir } from "./staging.ts";
 import { makeCertificate } from "./bench/certificate.ts";
 import { createTables } from "./bench/pgbench.ts";
-import { PASSWORD, POOLERS, USER, versionOf } from "./bench/pooler.ts";
+import {
+  DEBIAN_PGBOUNCER,
+  PASSWORD,
+  pgBouncerAt,
+  POOLERS,
+  sluiceVersion,
+  USER,
+} from "./bench/pooler.ts";
 import type { PoolerKind } from "./bench/pooler.ts";
 import { benchmarkDocument, reportRows, terminalTable } from "./bench/report.ts";
 import type { ScenarioRuns } from "./bench/report.ts";
@@ -25,6 +32,7 @@ const USAGE = `Usage: deno task bench [options]
   --seconds=N         length of each load (10)
   --scenario=NAME,…   only these: ${SCENARIOS.map(({ name }) => name).join(", ")}
   --only=POOLER,…     only these: sluice, portable, pgbouncer
+  --pgbouncer=PATH    the PgBouncer to compare with (${DEBIAN_PGBOUNCER}, Debian's)
   --postgres=FLAVOUR  debian (PostgreSQL 15, if it is installed) or embedded (PostgreSQL 18)`;
 
 /** pgbench's scale: 500,000 rows, all in memory. */
@@ -35,6 +43,8 @@ interface BenchOptions {
   readonly rounds: number;
   readonly flavour: Flavour;
   readonly poolers: readonly PoolerKind[];
+  /** Path of the PgBouncer to compare with. */
+  readonly pgBouncer: string;
   readonly scenarios: readonly Scenario[];
   /** Whether the result is one to be kept. */
   readonly isWhole: boolean;
@@ -51,6 +61,7 @@ function readOptions(args: readonly string[]): BenchOptions {
       seconds: { type: "string" },
       scenario: { type: "string" },
       only: { type: "string" },
+      pgbouncer: { type: "string", default: DEBIAN_PGBOUNCER },
       postgres: { type: "string", default: hasDebianPostgres() ? "debian" : "embedded" },
     },
   });
@@ -62,6 +73,7 @@ function readOptions(args: readonly string[]): BenchOptions {
     poolers: only === undefined
       ? POOLERS
       : only.split(",").map((name) => oneOf("only", name, POOLERS)),
+    pgBouncer: values.pgbouncer,
     scenarios: scenario === undefined ? SCENARIOS : scenario.split(",").map(scenarioOf),
     isWhole: !quick && scenario === undefined && only === undefined,
     context: {
@@ -118,12 +130,6 @@ function figuresText(measurement: Measurement): string {
   );
 }
 
-/** The versions of all that takes part. */
-async function versions(options: BenchOptions, server: string): Promise<string[]> {
-  const poolers = new Set(await Promise.all(options.poolers.map(versionOf)));
-  return [...poolers, server, `Deno ${Deno.version.deno}`];
-}
-
 async function runBench(options: BenchOptions): Promise<void> {
   await using postgres = await startPostgres({ flavour: options.flavour, auth: "trust" });
   await postgres.sql(`create role ${USER} superuser login password '${PASSWORD}'`);
@@ -132,13 +138,23 @@ async function runBench(options: BenchOptions): Promise<void> {
   );
   await createTables(postgres.port, SCALE);
   const [row] = await postgres.sql("show server_version");
-  const server = { serverPort: postgres.port, verifier: String(secret?.["rolpassword"]) };
+  const pgBouncer = await pgBouncerAt(options.pgBouncer);
+  const server = {
+    serverPort: postgres.port,
+    verifier: String(secret?.["rolpassword"]),
+    pgBouncer,
+  };
   await using certificate = await makeCertificate();
   const context = { ...options.context, server, tls: certificate.files };
   const rows = reportRows(await runAll(options, context));
   const facts = {
     date: new Date().toISOString().slice(0, 10),
-    versions: await versions(options, `PostgreSQL ${String(row?.["server_version"])}`),
+    versions: [
+      await sluiceVersion(),
+      pgBouncer.version,
+      `PostgreSQL ${String(row?.["server_version"])}`,
+      `Deno ${Deno.version.deno}`,
+    ],
     cpuCount: navigator.hardwareConcurrency,
     rounds: options.rounds,
     seconds: context.seconds,

@@ -42,7 +42,7 @@ export async function startSluice(options: SluiceOptions): Promise<SluiceProcess
   const { dir, ids, command, args, env } = await prepare(options);
   try {
     const child = await GuardedProcess.start({ command, args, dir, ids, env, logName: LOG_NAME });
-    const isUp = () => child.hasEnded || / process up: /.test(child.log());
+    const isUp = () => child.hasEnded || /[ "]process up: /.test(child.log());
     if (await waitUntil(isUp, timeoutMs) && !child.hasEnded) {
       return new SluiceProcess(dir, child, configPathIn(dir, options));
     }

@@ -29,6 +29,7 @@ export interface PoolerSettings {
   readonly poolSize: number;
   /** What the poolers know of the user's password: PostgreSQL's own SCRAM verifier. */
   readonly verifier: string;
+  readonly pgBouncer: PgBouncerProgram;
   /** Files for TLS with clients, which then is demanded; undefined = there is none. */
   readonly tls?: TlsFiles | undefined;
 }
@@ -46,8 +47,17 @@ export interface RunningPooler extends AsyncDisposable {
   readonly startedAtMs: number;
 }
 
+/** The PgBouncer to compare with. */
+export interface PgBouncerProgram {
+  readonly path: string;
+  /** As it says itself: "PgBouncer 1.18.0". */
+  readonly version: string;
+  /** Whether clients in transaction pooling can have prepared statements, as from 1.21. */
+  readonly hasPrepared: boolean;
+}
+
 /** Where Debian's package puts the program; the folder is not in every user's PATH. */
-const PGBOUNCER = "/usr/sbin/pgbouncer";
+export const DEBIAN_PGBOUNCER = "/usr/sbin/pgbouncer";
 
 const MAX_CLIENTS = 6000;
 
@@ -83,14 +93,18 @@ async function accepts(port: number): Promise<boolean> {
   }
 }
 
-/** A pooler's name and version; Sluice names the PgBouncer that it takes after, too, and first. */
-export async function versionOf(kind: PoolerKind): Promise<string> {
-  if (kind !== "pgbouncer") {
-    const { stdout } = await runSluice({ args: ["--version"] });
-    return /Sluice [\d.]+/.exec(stdout)?.[0] ?? stdout.trim();
-  }
-  const { stdout } = await new Deno.Command(PGBOUNCER, { args: ["--version"] }).output();
-  return new TextDecoder().decode(stdout).split("\n")[0] ?? "";
+/** Sluice's name and version; it names the PgBouncer that it takes after, too, and first. */
+export async function sluiceVersion(): Promise<string> {
+  const { stdout } = await runSluice({ args: ["--version"] });
+  return /Sluice [\d.]+/.exec(stdout)?.[0] ?? stdout.trim();
+}
+
+/** Asks a PgBouncer for its version. @throws {Deno.errors.NotFound} If there is none. */
+export async function pgBouncerAt(path: string): Promise<PgBouncerProgram> {
+  const { stdout } = await new Deno.Command(path, { args: ["--version"] }).output();
+  const version = new TextDecoder().decode(stdout).split("\n")[0] ?? "";
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(version) ?? [];
+  return { path, version, hasPrepared: Number(major) > 1 || Number(minor) >= 21 };
 }
 
 /** Sluice's configuration, on the engine that the kind stands for. */
@@ -159,7 +173,7 @@ async function startPgBouncer(settings: PoolerSettings, port: number): Promise<R
   const command = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
   const child = await GuardedProcess.start({
     command: "/bin/sh",
-    args: ["-c", command, "sh", PGBOUNCER, configPath],
+    args: ["-c", command, "sh", settings.pgBouncer.path, configPath],
     dir,
     ids,
   });

@@ -11,8 +11,8 @@ import type { PoolerKind, PoolerSettings, TlsFiles } from "./pooler.ts";
 
 /** What all scenarios of one run share. */
 export interface BenchContext {
-  /** Where PostgreSQL is, and what both poolers know of the user's password. */
-  readonly server: Pick<PoolerSettings, "serverPort" | "verifier">;
+  /** Where PostgreSQL is, what both poolers know of the user's password, and which PgBouncer it is. */
+  readonly server: Pick<PoolerSettings, "pgBouncer" | "serverPort" | "verifier">;
   /** What clients are shown where TLS is demanded. */
   readonly tls: TlsFiles;
   /** How long each load lasts. */
@@ -140,12 +140,13 @@ const prepared: Scenario = {
 
 const sharedStatements: Scenario = {
   name: "shared-statements",
-  title: "select-only, 100 clients, 5 servers; Sluice prepared, PgBouncer extended protocol",
+  title: "select-only, prepared, 100 clients, 5 servers",
   figures: loadFigures({ cpu: atMost(1.15) }),
   async measure(kind, { server, seconds, warmUpSeconds }) {
     const settings = { ...settingsFor(server, "transaction", "trust"), poolSize: 5 };
-    // Debian's PgBouncer has no prepared statements here: it is the price of those that is asked.
-    const protocol = kind === "pgbouncer" ? "extended" : "prepared";
+    // Where PgBouncer has no prepared statements here, it is the price of those that is asked.
+    const hasPrepared = kind !== "pgbouncer" || server.pgBouncer.hasPrepared;
+    const protocol = hasPrepared ? "prepared" : "extended";
     return await measureLoad(kind, settings, { clients: 100, seconds, protocol, warmUpSeconds });
   },
 };

@@ -1,7 +1,7 @@
 /** Moments and durations as the console prints them. Pure. */
 
 import type { Clock } from "../base/clock.ts";
-import { formatLogTime } from "../log/logger.ts";
+import { formatLogTime } from "../log/log_line.ts";
 
 const SECONDS_LENGTH = "2026-11-22 10:35:55".length;
 

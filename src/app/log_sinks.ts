@@ -1,7 +1,8 @@
 /** Where log lines go: the standard error output, a file and syslog. */
 
 import { errorText } from "../base/error_text.ts";
-import type { LogEntry, LogSink } from "../log/logger.ts";
+import type { LineOf, LogEntry } from "../log/log_line.ts";
+import type { LogSink } from "../log/logger.ts";
 import type { Syslog } from "./syslog.ts";
 
 /** The log file cannot be opened. */
@@ -18,6 +19,8 @@ export class ProcessLog implements LogSink, Disposable {
   readonly #isQuiet: boolean;
   readonly #console = new LogTarget(Deno.stderr);
   #path: string;
+  /** The form of the lines that it has to say itself; without one they are bare text. */
+  lineOf: LineOf | undefined;
   /** There while lines go to it as well. */
   syslog: Syslog | undefined;
   #file: LogTarget<Deno.FsFile> | undefined;
@@ -31,9 +34,16 @@ export class ProcessLog implements LogSink, Disposable {
 
   /** Syslog has the entry, in its own form, and not the line. */
   write(line: string, entry?: LogEntry): void {
-    if (!this.#isQuiet) this.#console.write(line);
-    this.#file?.write(line);
+    const lossOf = (count: number) => this.#lossOf(count, entry);
+    if (!this.#isQuiet) this.#console.write(line, lossOf);
+    this.#file?.write(line, lossOf);
     if (entry !== undefined) this.syslog?.write(entry);
+  }
+
+  #lossOf(count: number, entry: LogEntry | undefined): string {
+    const message = `${count} log lines were lost`;
+    if (entry === undefined || this.lineOf === undefined) return `${message}\n`;
+    return this.lineOf({ ...entry, level: "WARNING", message });
   }
 
   /**
@@ -84,8 +94,9 @@ class LogTarget<W extends SyncWriter> {
     this.stream = stream;
   }
 
-  write(line: string): void {
-    if (this.#lostCount > 0 && this.#tryToWrite(`${this.#lostCount} log lines were lost\n`)) {
+  /** `lossOf` makes the line that tells how many were lost. */
+  write(line: string, lossOf: (count: number) => string): void {
+    if (this.#lostCount > 0 && this.#tryToWrite(lossOf(this.#lostCount))) {
       this.#lostCount = 0;
     }
     if (!this.#tryToWrite(line)) this.#lostCount += 1;

@@ -9,12 +9,15 @@ import type { Config } from "../config/config.ts";
 import { checkReport } from "../config/check_report.ts";
 import { convertIni } from "../config/convert.ts";
 import { ConfigErrors } from "../config/load.ts";
+import type { Settings } from "../config/settings.ts";
 import { needsTls, usesTls } from "../config/tls_needs.ts";
+import { jsonLine, type LineOf, pgBouncerLine } from "../log/log_line.ts";
 import { Logger } from "../log/logger.ts";
 import {
   type Engine,
   type EngineChoice,
   EngineError,
+  type EngineName,
   openEngine,
   probeEngine,
 } from "../net/engine.ts";
@@ -26,6 +29,7 @@ import {
   planActivation,
   takeActivated,
 } from "../net/native/activated_sockets.ts";
+import type { Duty } from "../maintenance/janitor.ts";
 import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
@@ -36,12 +40,14 @@ import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, readTlsFile, USER_LIST_FILE, UserListError } from "./config_files.ts";
 import { ConsoleError } from "./console_client.ts";
+import { consoleCommand } from "./console_command.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { hbaNotes, type HbaQuestion, hbaReport } from "./hba_report.ts";
 import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { ldapText } from "./login_rules.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
+import { MemoryTrimmer } from "./memory_trimmer.ts";
 import { ownNetworks } from "./own_networks.ts";
 import { runPamHelper } from "./pam_helper.ts";
 import { PAM_HELPER_ARGUMENT, PamHelpers } from "./pam_helpers.ts";
@@ -52,12 +58,16 @@ import { ReadinessFileError } from "./readiness_file.ts";
 import { openResolver, ResolvConfError } from "./server_names.ts";
 import { ServiceState } from "./service_state.ts";
 import { handleSignals } from "./signals.ts";
-import { nativeOnlySettings, streamOptionsOf } from "./stream_options.ts";
+import { socketWarnings } from "./socket_warnings.ts";
+import { streamOptionsOf } from "./stream_options.ts";
 import { SyslogSwitch } from "./syslog_switch.ts";
 import { tlsReport } from "./tls_report.ts";
 
 /** Names the socket of the log daemon where it is not the usual one. */
 const SYSLOG_VARIABLE = "SLUICE_SYSLOG_SOCKET";
+
+/** How long a running Sluice may take to say what a reload would change. */
+const DIFF_LIMIT_MS = 10_000;
 
 /** Exit statuses. */
 const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
@@ -77,6 +87,8 @@ export async function runProcess(args: readonly string[]): Promise<number> {
       return await reportingErrors(() =>
         invocation.isDiff ? diff(invocation.path) : check(invocation.path)
       );
+    case "console":
+      return await reportingErrors(() => askConsole(invocation.path, invocation.command));
     case "convert":
       return await reportingErrors(async () => {
         return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
@@ -98,7 +110,13 @@ async function check(path: string): Promise<number> {
   const engine = reason === undefined ? name : `${name} (${reason})`;
   const options = rules?.ldap?.options;
   const ldap = options === undefined ? [] : [`auth_ldap_options: ${ldapText(options)}`];
-  const lines = [...checkReport(config, engine), ...ldap, ...await checkTls(config, name)];
+  const sockets = socketWarnings(settings, { engine: name, maxBacklog: maxBacklog() });
+  const lines = [
+    ...checkReport(config, engine),
+    ...sockets.map((warning) => `warning: ${warning}`),
+    ...ldap,
+    ...await checkTls(config, name),
+  ];
   return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
@@ -131,24 +149,39 @@ async function checkTls(config: Config, choice: EngineChoice): Promise<string[]>
 /** What a reload would change in the Sluice that runs with the configuration. */
 async function diff(path: string): Promise<number> {
   const { config: { settings } } = await loadFiles(path);
-  const clock = systemClock();
+  await using engine = await openAskingEngine();
+  const lines = await checkDiff({
+    path,
+    ...askingOptions(engine, settings),
+    limitMs: DIFF_LIMIT_MS,
+    isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
+  });
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** Has the Sluice that runs with the configuration carry out a command, however long that takes. */
+async function askConsole(path: string, command: string): Promise<number> {
+  const { config: { settings } } = await loadFiles(path);
+  await using engine = await openAskingEngine();
+  const lines = await consoleCommand({ ...askingOptions(engine, settings), command, limitMs: 0 });
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** An engine for one connection to another Sluice. */
+function openAskingEngine(): Promise<Engine> {
   const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
-  await using engine = await openEngine("portable", {
-    clock: new HeldClock(clock),
+  return openEngine("portable", {
+    clock: new HeldClock(systemClock()),
     random: systemRandom(),
     groupIdOf,
     onAcceptError: onError,
     onError,
   });
-  const lines = await checkDiff({
-    path,
-    settings,
-    network: engine.network,
-    clock,
-    streamOptions: streamOptionsOf(settings, settings.pktBufBytes),
-    isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
-  });
-  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+function askingOptions({ network }: Engine, settings: Settings) {
+  const streamOptions = streamOptionsOf(settings, settings.pktBufBytes);
+  return { settings, network, clock: systemClock(), streamOptions };
 }
 
 /** Of a path that leads nowhere, the path itself. */
@@ -225,6 +258,7 @@ async function serve(
     sink,
     verbosity: verbosityOf(invocation, loaded),
   });
+  setFormat({ log, sink }, loaded.config.settings);
   using syslog = new SyslogSwitch({ sink, log, path: Deno.env.get(SYSLOG_VARIABLE) });
   syslog.follow(loaded.config.settings);
   try {
@@ -236,6 +270,16 @@ async function serve(
   }
   log.log("process down");
   return EXIT.ok;
+}
+
+/** Gives lines the form that is set. */
+function setFormat({ log, sink }: { log: Logger; sink: ProcessLog }, settings: Settings): void {
+  log.lineOf = sink.lineOf = lineOf(settings);
+}
+
+function lineOf({ jobName, logFormat }: Settings): LineOf {
+  const processId = Deno.pid;
+  return logFormat === "json" ? jsonLine({ job: jobName, processId }) : pgBouncerLine(processId);
 }
 
 function verbosityOf(invocation: RunInvocation, { config }: LoadedConfig): number {
@@ -338,7 +382,10 @@ async function startPooler(
       needsTls: needsTls(loaded.config),
     }),
   );
-  noteEngine(log, engine, loaded);
+  const { name, reason } = engine;
+  if (reason !== undefined) log.log(`I/O engine: portable, not native: ${reason}`);
+  const noteSockets = socketNotes(log, name);
+  noteSockets(loaded.config.settings);
   const pooler = new Pooler({
     clock,
     random,
@@ -358,6 +405,7 @@ async function startPooler(
     askPam: started.use(new PamHelpers({ clock, random })).ask,
     hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
+    duties: memoryDuties(started),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),
     onShuttingDown: () => state.stopping(),
@@ -365,7 +413,9 @@ async function startPooler(
       // First, since it may fail: then nothing is to have changed.
       sink.reopen(now.config.settings.logfile);
       log.verbosity = verbosityOf(invocation, now);
+      setFormat({ log, sink }, now.config.settings);
       syslog.follow(now.config.settings);
+      noteSockets(now.config.settings);
     },
   });
   await pooler.start();
@@ -373,12 +423,36 @@ async function startPooler(
   return { pooler, engine, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
-/** Says why the engine is not the one that was hoped for, and what it cannot do. */
-function noteEngine(log: Logger, { name, reason }: Engine, { config }: LoadedConfig): void {
-  if (reason !== undefined) log.log(`I/O engine: portable, not native: ${reason}`);
-  if (name === "native") return;
-  for (const setting of nativeOnlySettings(config.settings)) {
-    log.warning(`${setting} has no effect: only the native I/O engine can set it`);
+/** Keeps memory small where the C library can be asked to; it keeps less elsewhere, or cannot. */
+function memoryDuties(resources: AsyncDisposableStack): readonly Duty[] {
+  try {
+    const libc = resources.use(ProcessLibc.open());
+    const residentBytes = () => Deno.memoryUsage().rss;
+    return [new MemoryTrimmer({ residentBytes, trim: () => libc.trimMemory() })];
+  } catch (error) {
+    if (error instanceof NoLibcError) return [];
+    throw error;
+  }
+}
+
+/** Says once of each setting of sockets that it is not in force, at the start and by a reload. */
+function socketNotes(log: Logger, engine: EngineName): (settings: Settings) => void {
+  const surroundings = { engine, maxBacklog: maxBacklog() };
+  const told = new Set<string>();
+  return (settings) => {
+    for (const warning of socketWarnings(settings, surroundings)) {
+      if (!told.has(warning)) log.warning(warning);
+      told.add(warning);
+    }
+  };
+}
+
+/** Undefined where the kernel does not tell. */
+function maxBacklog(): number | undefined {
+  try {
+    return Number(Deno.readTextFileSync("/proc/sys/net/core/somaxconn"));
+  } catch {
+    return undefined;
   }
 }
 

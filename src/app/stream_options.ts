@@ -19,15 +19,3 @@ export function streamOptionsOf(settings: Settings, receiveBytes: number): Strea
     },
   };
 }
-
-/** Settings that are in force only on the native engine, and are not as they are by default. */
-export function nativeOnlySettings(settings: Settings): string[] {
-  const given = {
-    tcp_keepcnt: settings.tcpKeepcnt,
-    tcp_keepidle: settings.tcpKeepidleMs,
-    tcp_keepintvl: settings.tcpKeepintvlMs,
-    tcp_socket_buffer: settings.tcpSocketBufferBytes,
-    tcp_user_timeout: settings.tcpUserTimeoutMs,
-  };
-  return Object.entries(given).filter(([, value]) => value > 0).map(([name]) => name);
-}

@@ -3,7 +3,7 @@
  * Source: RFC 3164; syslog(3), whose lines these are.
  */
 
-import type { LogEntry, LogLevel } from "../log/logger.ts";
+import type { LogEntry, LogLevel } from "../log/log_line.ts";
 import type { Settings } from "../config/settings.ts";
 
 /** Where the system's log daemon listens. */

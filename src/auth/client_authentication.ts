@@ -39,7 +39,6 @@ import {
   encodeBase64,
   equalBytes,
   equalSecrets,
-  hmac,
   MAX_SCRAM_ITERATIONS,
   recoverClientKey,
   SCRAM_MECHANISM,
@@ -60,6 +59,7 @@ import {
   parseClientFirst,
   type ServerFirst,
 } from "./scram_messages.ts";
+import { hmac } from "./sha256.ts";
 
 /**
  * What is demanded of a client; of "peer" and "cert", its part is done, and only the user must exist.

@@ -8,7 +8,8 @@
  * It is keyed by what the machine alone has; where there is no such thing, by random bytes.
  */
 
-import { decodeBase64, encodeBase64, hmac, type ScramVerifier } from "./scram.ts";
+import { decodeBase64, encodeBase64, type ScramVerifier } from "./scram.ts";
+import { hmac } from "./sha256.ts";
 
 /** Bytes of the key. */
 export const MOCK_SECRET_BYTES = 32;

@@ -9,8 +9,9 @@
  */
 
 import { Buffer } from "node:buffer";
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { KEY_BYTES } from "./key_derivation.ts";
+import { hmac, sha256 } from "./sha256.ts";
 
 /** The mechanism that is always there. */
 export const SCRAM_MECHANISM = "SCRAM-SHA-256";
@@ -102,12 +103,6 @@ export function serverSignature(
   return hmac(keys.serverKey, authMessage);
 }
 
-/** HMAC-SHA-256; a string stands for the bytes of its characters. */
-export function hmac(key: Uint8Array, data: string | Uint8Array): Uint8Array<ArrayBuffer> {
-  const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
-  return new Uint8Array(createHmac("sha256", key).update(bytes).digest());
-}
-
 /**
  * Compares in a time that tells nothing about where, or in what length, they differ: the digests
  * are compared.
@@ -130,10 +125,6 @@ export function encodeBase64(bytes: Uint8Array): string {
 export function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   const bytes = Buffer.from(text, "base64");
   return bytes.toString("base64") === text ? new Uint8Array(bytes) : undefined;
-}
-
-function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(createHash("sha256").update(bytes).digest());
 }
 
 /** A loop, since `Uint8Array.from()` takes as long as a hash does. */

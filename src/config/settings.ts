@@ -97,6 +97,10 @@ function ipRangeProblem(item: string): string | undefined {
   return `expected addresses or ranges of them, like "10.0.0.0/8", found ${JSON.stringify(item)}`;
 }
 
+/** What Linux takes of keepalive; it refuses a socket that is told more. Source: linux/tcp.h. */
+const MAX_PROBES = 127;
+const MAX_PROBE_SECONDS = 32_767;
+
 /** The table itself, with the literal types from which `Settings` is derived. */
 export const POOLER_TABLE = [
   list("admin_users", "", "Users who may run every console command."),
@@ -204,23 +208,29 @@ export const POOLER_TABLE = [
     "auto",
     "What moves the bytes: the native engine of Linux, the portable one, or the best there is.",
   )),
-  later(restart({
-    ...text("job_name", "pgbouncer", "Name of the process in logs."),
+  restart({
+    ...text(
+      "job_name",
+      "pgbouncer",
+      "Name of the process in log lines, which those of log_format = json have; see syslog_ident.",
+    ),
     aliases: ["service_name"],
-  })),
+  }),
   restart(list("listen_addr", "", "Addresses to listen on; * = all, empty = unix socket only.")),
-  restart(integer("listen_backlog", 128, "How many connections the kernel queues for accepting.")),
+  restart(
+    integer("listen_backlog", 128, "How many connections the kernel queues for accepting, by TCP."),
+  ),
   restart(integer("listen_port", 6432, "Port to listen on; it also ends the unix socket's name.", {
     max: 65535,
   })),
   boolean("log_connections", true, "Log each login."),
   boolean("log_disconnections", true, "Log each close with its reason."),
-  later(choice(
+  choice(
     "log_format",
     ["pgbouncer", "json"],
     "pgbouncer",
-    "Log lines as PgBouncer writes them, or one JSON object a line.",
-  )),
+    "Log lines as PgBouncer writes them, or one JSON object a line; Sluice's own.",
+  ),
   boolean("log_pooler_errors", true, "Log the errors that clients are told."),
   boolean("log_stats", true, "Log a line of averages every stats_period."),
   text("logfile", "", "File to log into, besides standard error; needed to run as a daemon."),
@@ -269,9 +279,9 @@ export const POOLER_TABLE = [
     "recover",
     "What becomes of the server of a client that leaves amid a transaction or a reply.",
   ),
-  later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
+  integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
     max: 16383,
-  })),
+  }),
   restart(text("pidfile", "", "File that holds the process id.")),
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
@@ -385,9 +395,17 @@ export const POOLER_TABLE = [
     "tcp_keepcnt",
     0,
     "Keepalive probes before a peer is dead; 0 = as the system; native engine.",
+    { max: MAX_PROBES },
   ),
-  seconds("tcp_keepidle", 0, "Idle time before the first probe; 0 = as the system; native engine."),
-  seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system; native engine."),
+  seconds(
+    "tcp_keepidle",
+    0,
+    "Idle time before the first probe; 0 = as the system; native engine.",
+    { max: MAX_PROBE_SECONDS },
+  ),
+  seconds("tcp_keepintvl", 0, "Time between probes; 0 = as the system; native engine.", {
+    max: MAX_PROBE_SECONDS,
+  }),
   bytes("tcp_socket_buffer", 0, "Size of the kernel's buffers; 0 = as the system; native engine."),
   milliseconds(
     "tcp_user_timeout",
@@ -583,9 +601,9 @@ export const USER_SETTINGS = [
 
 /** The keys of `[peers.ID]`. */
 export const PEER_SETTINGS = [
-  later(optionalText("host", "Address or socket directory of the peer; required.")),
-  later(integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 })),
-  later(optionalInteger("pool_size", "Connections to the peer for passing on cancel requests.")),
+  optionalText("host", "Address or socket directory of the peer; required."),
+  integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 }),
+  optionalInteger("pool_size", "Connections to the peer for passing on cancel requests."),
 ] as const;
 
 /** The keys of `[servers.NAME]`, which is Sluice's own. */

@@ -23,6 +23,9 @@ import {
 /** Name of the console's database. */
 const RESERVED_DATABASE = "pgbouncer";
 
+/** What the default of job_name is. */
+const DEFAULT_JOB_NAME = POOLER_TABLE.find(({ name }) => name === "job_name")?.default;
+
 /** Highest peer id: it has 14 bits in the cancel keys. */
 const MAX_PEER_ID = 16383;
 
@@ -53,8 +56,10 @@ export function validate(path: string, raw: RawConfig): Validated {
     warnings: validator.warnings,
     files: raw.files,
   };
+  validator.checkPeers(path, settings);
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
+  validator.checkLog(path, settings);
   validator.checkTls(path, settings);
   validator.checkServerTls(config);
   return { config, errors: validator.errors };
@@ -143,6 +148,11 @@ class Validator {
     return peers;
   }
 
+  checkPeers(path: string, { peerId }: Settings): void {
+    if (peerId > 0 || this.#raw.peers.length === 0) return;
+    this.warnings.push(`${path}: [peers] has no effect as long as "peer_id" is 0`);
+  }
+
   checkListeners(path: string, settings: Settings): void {
     if (settings.listenAddr.length > 0 || settings.unixSocketDir !== "") return;
     const message = 'Nothing to listen on: "listen_addr" and "unix_socket_dir" are both empty';
@@ -181,6 +191,11 @@ class Validator {
     this.warnings.push(
       `${path}: "proxy_protocol" believes nobody's header as long as "proxy_trusted" is empty`,
     );
+  }
+
+  checkLog(path: string, { jobName, logFormat }: Settings): void {
+    if (logFormat === "json" || jobName === DEFAULT_JOB_NAME) return;
+    this.warnings.push(`${path}: "job_name" is shown with log_format = "json" only`);
   }
 
   #readSection<const Table extends readonly SettingSpec[]>(

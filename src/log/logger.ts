@@ -1,22 +1,7 @@
-/**
- * The log, in PgBouncer's line format, so that the tools people have go on reading it:
- * `2026-11-22 10:35:55.034 UTC [4711] LOG C-0x…: db/user@127.0.0.1:53412 login attempt: …`.
- * Where lines go is the caller's choice; nothing here does I/O.
- */
+/** The log. Where lines go, and in which form, is the caller's choice; nothing here does I/O. */
 
 import type { Clock } from "../base/clock.ts";
-
-/** How much a line matters; PgBouncer's names. */
-export type LogLevel = "FATAL" | "ERROR" | "WARNING" | "LOG" | "DEBUG" | "NOISE";
-
-/** What a line says, for a place that has a form of its own. */
-export interface LogEntry {
-  readonly level: LogLevel;
-  /** One line, without a newline. */
-  readonly message: string;
-  /** Milliseconds since 1970 in UTC. */
-  readonly wallMs: number;
-}
+import { type LineOf, type LogEntry, type LogLevel, pgBouncerLine } from "./log_line.ts";
 
 /** Takes finished lines, newline included. */
 export interface LogSink {
@@ -36,10 +21,13 @@ export interface LoggerOptions {
 export class Logger {
   /** May be changed while running (`verbose`). */
   verbosity: number;
+  /** The form of lines, PgBouncer's at first; may be changed while running (`log_format`). */
+  lineOf: LineOf;
   readonly #options: LoggerOptions;
 
   constructor(options: LoggerOptions) {
     this.#options = options;
+    this.lineOf = pgBouncerLine(options.processId);
     this.verbosity = options.verbosity;
   }
 
@@ -79,21 +67,11 @@ export class Logger {
   }
 
   #write(level: LogLevel, message: string): void {
-    const { clock, processId, sink } = this.#options;
-    const wallMs = clock.wallMs();
-    const at = formatLogTime(wallMs);
+    const { clock, sink } = this.#options;
     // Nothing from a peer may forge a line of its own, or steer the reader's terminal.
     // deno-lint-ignore no-control-regex -- they are what is looked for
     const oneLine = message.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, " ");
-    sink.write(`${at} UTC [${processId}] ${level} ${oneLine}\n`, {
-      level,
-      message: oneLine,
-      wallMs,
-    });
+    const entry = { level, message: oneLine, wallMs: clock.wallMs() };
+    sink.write(this.lineOf(entry), entry);
   }
-}
-
-/** `2026-11-22 10:35:55.034`, in UTC. */
-export function formatLogTime(wallMs: number): string {
-  return new Date(wallMs).toISOString().replace("T", " ").slice(0, 23);
 }

@@ -1,6 +1,6 @@
 /** The schedule of everything periodic. What a duty decides is its own affair. */
 
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
@@ -48,14 +48,15 @@ export class Janitor {
 
   /** Sweeps until the signal comes. */
   async run(signal: AbortSignal): Promise<void> {
+    using sleeper = new Sleeper(this.#clock, signal);
     while (!signal.aborted) {
       this.sweep();
       const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
       const lagDueMs = this.#loopLag.nowMs() + SWEEP_INTERVAL_MS;
-      await sleep(this.#clock, SWEEP_INTERVAL_MS, signal);
+      await sleeper.sleep(SWEEP_INTERVAL_MS);
       if (!signal.aborted) this.#loopLag.note(lagDueMs);
       const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
-      if (isLate) await sleep(this.#clock, CATCH_UP_MS, signal);
+      if (isLate) await sleeper.sleep(CATCH_UP_MS);
     }
   }
 
@@ -79,15 +80,36 @@ export class Janitor {
   }
 }
 
-/** Resolves after the time, or as soon as the signal comes. */
-function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      timer.cancel();
-      signal.removeEventListener("abort", wake);
-      resolve();
-    };
-    const timer = clock.startTimer(delayMs, wake);
-    signal.addEventListener("abort", wake);
-  });
+/**
+ * Sleeps that a signal ends. It is listened to once and not for each sleep: while all are idle, the
+ * janitor's timer is most of what the process costs.
+ */
+class Sleeper implements Disposable {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #onAbort = () => {
+    this.#timer?.cancel();
+    this.#wake();
+  };
+  #timer: Timer | undefined;
+  #wake = () => {};
+
+  constructor(clock: Clock, signal: AbortSignal) {
+    this.#clock = clock;
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Resolves after the time, or as soon as the signal comes. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#signal.aborted) return resolve();
+      this.#wake = resolve;
+      this.#timer = this.#clock.startTimer(delayMs, resolve);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+  }
 }

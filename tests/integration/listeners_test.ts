@@ -235,3 +235,55 @@ Deno.test("when descriptors run out, those who are in are served, and later othe
   assert.doesNotMatch(folder.read("printed"), /internal error|Uncaught/);
   await early.end();
 });
+
+/** What `ss` tells of the TCP sockets of a process that match, with timers and memory. */
+async function socketsOf(args: readonly string[], pid: number): Promise<string[]> {
+  const { stdout } = await new Deno.Command("ss", { args: ["-tnoOHmp", ...args] }).output();
+  return new TextDecoder().decode(stdout).split("\n").filter((line) =>
+    line.includes(`pid=${pid},`)
+  );
+}
+
+Deno.test({
+  name:
+    "sockets of clients and servers have what is set, as the kernel tells; elsewhere it is said",
+  ignore: isMissing("ss"),
+  async fn() {
+    await using sluice = await startSluice({
+      config: configWith({ tcp_keepidle: 4321, tcp_socket_buffer: 50_000, listen_backlog: 77 }),
+    });
+    const client = await logIn({ port: sluice.port, user: "postgres" });
+    await client.query("select 1");
+    const { port } = shared.get();
+    const listening = await socketsOf(["-l", `( sport = :${sluice.port} )`], sluice.pid);
+    assert.match(listening.join(), /^LISTEN +\d+ +77 /);
+    const isNative = !sluice.log().includes("tcp_keepidle has no effect");
+    for (const where of [`( sport = :${sluice.port} )`, `( dport = :${port} )`]) {
+      let lines: string[] = [];
+      await eventually("only the timer of keepalive runs", async () => {
+        lines = await socketsOf([where], sluice.pid);
+        return lines[0]?.includes("timer:(keepalive,") === true;
+      });
+      const [line = "", ...others] = lines;
+      assert.deepEqual(others, []);
+      assert.equal(/keepalive,7[12]min/.test(line), isNative, line);
+      assert.equal(/rb100000,.*tb100000,/.test(line), isNative, line);
+    }
+    if (!isNative) {
+      assert.match(sluice.log(), / WARNING tcp_socket_buffer has no effect: only the native/);
+    }
+    await client.end();
+  },
+});
+
+Deno.test("a reload that sets what the portable engine cannot set says so, once", async () => {
+  const config = (more: ConfigSection) => configWith({ io_engine: "portable", ...more });
+  await using sluice = await startSluice({ config: config({}) });
+  assert.doesNotMatch(sluice.log(), /has no effect/);
+  for (const count of [3, 4]) {
+    await sluice.rewriteConfig(config({ tcp_keepcnt: count }));
+    sluice.signal("SIGHUP");
+    await sluice.waitForLog(new RegExp(`(configuration reloaded[^]*){${count - 2}}`));
+  }
+  assert.equal([...sluice.log().matchAll(/WARNING tcp_keepcnt has no effect/g)].length, 1);
+});

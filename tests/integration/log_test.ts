@@ -304,3 +304,21 @@ Deno.test("the log file is there at once, and has each line as soon as it is wri
   const { mode } = await Deno.stat(`${sluice.dir}/file.log`);
   assert.equal((mode ?? 0) & 0o022, 0, "nobody else may write it");
 });
+
+Deno.test("with log_format = json every line is an object of the same fields, and a reload changes the form", async () => {
+  await using sluice = await start({ log_format: "json", job_name: "east-1", stats_period: 0.3 });
+  assert.equal(await outcome(target(sluice)), "in");
+  await sluice.waitForLog(/ stats: |"stats: /);
+  await sluice.rewriteConfig(configFor(shared.get(), { pooler: { job_name: "west" } }));
+  sluice.signal("SIGHUP");
+  await sluice.waitForLog(/UTC \[\d+\] LOG configuration reloaded/);
+  const written = lines(sluice.log());
+  const plainAt = written.findIndex((line) => LINE.test(line));
+  assert.ok(plainAt > 3);
+  for (const line of written.slice(0, plainAt)) {
+    const entry = JSON.parse(line) as Record<string, unknown>;
+    assert.deepEqual(Object.keys(entry), ["time", "level", "job", "pid", "message"], line);
+    assert.deepEqual([entry["job"], entry["pid"]], ["east-1", sluice.pid]);
+  }
+  assert.ok(written.slice(plainAt).every((line) => LINE.test(line)));
+});

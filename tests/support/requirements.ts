@@ -12,7 +12,7 @@ import { SLAPD } from "./slapd.ts";
  * A program found by PATH, Debian's PostgreSQL 15 server or LDAP server, or `/etc/pam.d` to put services
  * for PAM into.
  */
-export type Need = "psql" | "pgbench" | "openssl" | "postgresql-15" | "slapd" | "pam.d";
+export type Need = "psql" | "pgbench" | "openssl" | "ss" | "postgresql-15" | "slapd" | "pam.d";
 
 /** Whether a test that needs all of these has to be ignored here. */
 export function isMissing(...needs: readonly Need[]): boolean {

@@ -141,3 +141,16 @@ Deno.test("ProcessLog that cannot have its file says which and why", () => {
     message: `Cannot open the log file ${path}: No such file or directory`,
   });
 });
+
+Deno.test("the count of lost lines is told in the form of all lines", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: false });
+  log.lineOf = ({ level, message, wallMs }) => `<${level} ${message} ${wallMs}>\n`;
+  const entry = { level: "LOG", message: "x", wallMs: 5 } as const;
+  outputs.isDiskFull = true;
+  for (const line of ["one\n", "two\n"]) log.write(line, entry);
+  outputs.isDiskFull = false;
+  log.write("three\n", entry);
+  assert.equal(folder.read(), "<WARNING 2 log lines were lost 5>\nthree\n");
+});

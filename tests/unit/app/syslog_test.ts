@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { formatSyslog, Syslog } from "../../../src/app/syslog.ts";
-import type { LogLevel } from "../../../src/log/logger.ts";
+import type { LogLevel } from "../../../src/log/log_line.ts";
 
 const AT_MS = new Date(2026, 10, 2, 9, 5, 7).getTime();
 

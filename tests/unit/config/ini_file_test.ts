@@ -124,7 +124,9 @@ Deno.test("Sluice's own settings are taken in an INI too, and refused ones refus
   const config = await loadIni("[pgbouncer]\nio_engine = portable\nservice_name = x\n");
   assert.equal(config.settings.ioEngine, "portable");
   assert.equal(config.settings.jobName, "x");
-  assert.deepEqual(config.warnings, ['pgbouncer.ini:3: Setting "job_name" has no effect yet']);
+  assert.deepEqual(config.warnings, [
+    'pgbouncer.ini: "job_name" is shown with log_format = "json" only',
+  ]);
   const errors = await errorsOf(loadIni("[pgbouncer]\nauth_dbname = pgbouncer"));
   assert.match(errors[0] ?? "", /^pgbouncer.ini:2: Cannot set "auth_dbname" to "pgbouncer": /);
 });

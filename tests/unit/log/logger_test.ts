@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { formatLogTime, Logger } from "../../../src/log/logger.ts";
+import { formatLogTime, jsonLine } from "../../../src/log/log_line.ts";
+import { Logger } from "../../../src/log/logger.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 function loggerAt(verbosity: number): { log: Logger; lines: string[] } {
@@ -58,4 +59,26 @@ Deno.test("a message is one line: a peer cannot forge a line of its own", () => 
 Deno.test("formatLogTime() shows milliseconds with three digits", () => {
   assert.equal(formatLogTime(0), "1970-01-01 00:00:00.000");
   assert.equal(formatLogTime(Date.UTC(2026, 0, 2, 3, 4, 5, 6)), "2026-01-02 03:04:05.006");
+});
+
+Deno.test("Logger writes JSON of always the same fields once its lines are to be that, and back", () => {
+  const { log, lines } = loggerAt(0);
+  const before = log.lineOf;
+  log.lineOf = jsonLine({ job: "sluice-1", processId: 4711 });
+  log.log('C-0x1: "db"/üser\\@127.0.0.1:53412 closing because: …\n\x1b');
+  log.fatal("");
+  log.lineOf = before;
+  log.log("back");
+  assert.deepEqual(lines.slice(0, 2).map((line) => JSON.parse(line)), [
+    {
+      time: "2026-11-22T10:35:55.034Z",
+      level: "LOG",
+      job: "sluice-1",
+      pid: 4711,
+      message: 'C-0x1: "db"/üser\\@127.0.0.1:53412 closing because: … ',
+    },
+    { time: "2026-11-22T10:35:55.034Z", level: "FATAL", job: "sluice-1", pid: 4711, message: "" },
+  ]);
+  assert.ok(lines.every((line) => line.indexOf("\n") === line.length - 1));
+  assert.equal(lines[2], "2026-11-22 10:35:55.034 UTC [4711] LOG back\n");
 });
