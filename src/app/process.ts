@@ -29,6 +29,7 @@ import {
   planActivation,
   takeActivated,
 } from "../net/native/activated_sockets.ts";
+import type { Duty } from "../maintenance/janitor.ts";
 import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
@@ -46,6 +47,7 @@ import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { ldapText } from "./login_rules.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
+import { MemoryTrimmer } from "./memory_trimmer.ts";
 import { ownNetworks } from "./own_networks.ts";
 import { runPamHelper } from "./pam_helper.ts";
 import { PAM_HELPER_ARGUMENT, PamHelpers } from "./pam_helpers.ts";
@@ -403,6 +405,7 @@ async function startPooler(
     askPam: started.use(new PamHelpers({ clock, random })).ask,
     hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
+    duties: memoryDuties(started),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),
     onShuttingDown: () => state.stopping(),
@@ -418,6 +421,18 @@ async function startPooler(
   await pooler.start();
   const resources = started.move();
   return { pooler, engine, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+/** Keeps memory small where the C library can be asked to; it keeps less elsewhere, or cannot. */
+function memoryDuties(resources: AsyncDisposableStack): readonly Duty[] {
+  try {
+    const libc = resources.use(ProcessLibc.open());
+    const residentBytes = () => Deno.memoryUsage().rss;
+    return [new MemoryTrimmer({ residentBytes, trim: () => libc.trimMemory() })];
+  } catch (error) {
+    if (error instanceof NoLibcError) return [];
+    throw error;
+  }
 }
 
 /** Says once of each setting of sockets that it is not in force, at the start and by a reload. */
