@@ -27,7 +27,7 @@ import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
-import { Janitor } from "../maintenance/janitor.ts";
+import { type Duty, Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DnsCache } from "../net/dns_cache.ts";
@@ -108,6 +108,8 @@ export interface PoolerOptions {
   readonly loopLag?: LoopLag;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
+  /** What else is to be done from time to time. */
+  readonly duties?: readonly Duty[];
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   /** Names the users of the system, for `peer`; without it nobody gets in by that. */
@@ -363,6 +365,7 @@ export class Pooler {
         intervalMs: () => USER_LIST_INTERVAL_MS,
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
+      ...(options.duties ?? []),
     ], { clock, loopLag: this.loopLag, onError });
   }
 

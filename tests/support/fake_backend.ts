@@ -32,6 +32,8 @@ export interface FakeBackendOptions {
   readonly asked: ReadonlyMap<string, string>;
   /** What a look-up answers, by name. */
   readonly secrets: SecretRows;
+  /** Whether it can say whether it is a standby. */
+  readonly knowsRole: boolean;
 }
 
 /** Rows of name and secret, by the name that is asked for. */
@@ -86,6 +88,7 @@ export class FakeBackend {
   isTerminated = false;
 
   readonly #secrets: SecretRows;
+  readonly #knowsRole: boolean;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter: MessageSplitter;
   #out: Uint8Array[] = [];
@@ -106,6 +109,7 @@ export class FakeBackend {
     this.parameters = options.parameters;
     this.asked = options.asked;
     this.#secrets = options.secrets;
+    this.#knowsRole = options.knowsRole;
     this.#chunks = options.chunks;
     this.#splitter = options.splitter;
   }
@@ -337,6 +341,9 @@ export class FakeBackend {
         return this.#rows(Array.from({ length: command.count }, () => [command.text]));
       case "show":
         return this.#rows([[this.parameters.get(command.name)]], "SHOW");
+      case "role":
+        if (!this.#knowsRole) throw new StatementError("42883", "no such function");
+        return this.#rows(Array.from({ length: this.parameters.roleRowCount }, () => ["1"]));
       case "set":
         this.parameters.set(command.name, command.value);
         return command.rows ? this.#rows([[command.value]]) : this.#put(say.complete("SET"));

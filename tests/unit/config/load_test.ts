@@ -150,6 +150,40 @@ password.file = "/run/c"
   assert.equal(config.databases.get("c")?.password?.reveal(), "c");
 });
 
+Deno.test("loadConfig() fetches any value from the environment or a file, where it is bare text", async () => {
+  const text = `[pooler]
+max_client_conn = { env = "CLIENTS" }
+query_timeout = { file = "limit" }
+log_stats = { env = "OFF" }
+listen_addr = { env = "ADDRESSES" }
+pool_mode = { env = "MODE" }
+[databases.c]
+host.env = "HOST"
+port = { env = "PORT" }
+`;
+  const env = { CLIENTS: "12", OFF: "0", ADDRESSES: "a, b", MODE: "statement", HOST: "h" };
+  const load = (port: string) =>
+    loadConfig(
+      "config.toml",
+      memoryIo({ "config.toml": text, limit: "1.5\n" }, { ...env, PORT: port }),
+    );
+  const { databases, settings } = await load("5433");
+  assert.deepEqual(
+    [settings.maxClientConn, settings.queryTimeoutMs, settings.logStats, settings.poolMode],
+    [12, 1_500, false, "statement"],
+  );
+  assert.deepEqual(settings.listenAddr, ["a", "b"]);
+  assert.deepEqual([databases.get("c")?.hosts, databases.get("c")?.port], [["h"], 5433]);
+  assert.match(
+    (await errorsOf(load("many")))[0]!,
+    /^config.toml:9: "port" of database "c": expected a whole number/,
+  );
+  assert.deepEqual(await errorsOf(loadToml('[pooler]\npeer_id = { env = "ID" }\nuser = {}')), [
+    'config.toml:2: "peer_id": the environment has no variable "ID"',
+    'config.toml:3: "user": expected a text in quotes, found a table',
+  ]);
+});
+
 Deno.test("loadConfig() reports secrets that are missing, empty or written in another way", async () => {
   const cases: [string, RegExp][] = [
     ['{ env = "NO" }', /2: "password": the environment has no variable "NO"/],
