@@ -30,10 +30,6 @@ const MD5_SALT = Uint8Array.of(9, 8, 7, 6);
 const WRONG_TYPE = "server login failed: wrong password type";
 const BAD_SIGNATURE = "server login failed: invalid server signature";
 
-function bytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
 async function tell(exchange: ServerAuthentication, message: Uint8Array): Promise<ServerAuthStep> {
   return await exchange.receive(bodyOf(message));
 }
