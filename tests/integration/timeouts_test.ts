@@ -76,25 +76,51 @@ Deno.test("clients are closed at the limits of time that are set for all", async
   for (const [expected, words] of await Promise.all(ends)) assert.equal(words, expected);
 });
 
-Deno.test("a user's own limits of time go before those for all", async () => {
-  await using sluice = await startWithLimits({
+/** Half a second, in which everything has ended that is due, and as much again for a busy machine. */
+const LATEST_MS = 1_000;
+
+/** Answers what ends a client as `lastWords()` does, and throws if it is early, or late by too much. */
+async function timely(limitMs: number, ending: () => Promise<string>): Promise<string> {
+  const startedAtMs = performance.now();
+  const words = await ending();
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs >= limitMs && tookMs < limitMs + LATEST_MS, `${words} after ${tookMs} ms`);
+  return words;
+}
+
+Deno.test("a user's own limits of time go before those for all, and are neither early nor late", async () => {
+  const limits = {
     client_idle_timeout: 60,
     idle_transaction_timeout: 60,
     query_timeout: 60,
+    query_wait_timeout: 60,
     transaction_timeout: 60,
-  }, {
-    idle: { client_idle_timeout: 0.2 },
-    idle_tx: { idle_transaction_timeout: 0.2 },
-    tx: { transaction_timeout: 0.2 },
-    query: { query_timeout: 0.2 },
+  };
+  await using sluice = await startWithLimits({ ...limits, default_pool_size: 4 }, {
+    idle: { client_idle_timeout: 0.6 },
+    idle_tx: { idle_transaction_timeout: 0.6 },
+    tx: { transaction_timeout: 0.6 },
+    query: { query_timeout: 0.6 },
+    wait: { query_wait_timeout: 0.6 },
+    ann: {},
   });
+  const first = await logIn({ ...target(sluice, "ann"), database: "app" });
+  const last = (user: string, queries: string[]) =>
+    timely(600, () => lastWords(sluice, user, queries));
   const words = await Promise.all([
-    lastWords(sluice, "idle", ["select 1"]),
-    lastWords(sluice, "idle_tx", ["begin"]),
-    lastWords(sluice, "tx", ["begin"]),
-    lastWords(sluice, "query", ["select pg_sleep(30)"]),
+    last("idle", ["select 1"]),
+    last("idle_tx", ["begin"]),
+    last("tx", ["begin"]),
+    last("query", ["select pg_sleep(30)"]),
   ]);
   assert.deepEqual(words, [IDLE, IDLE_TRANSACTION, TRANSACTION, QUERY]);
+  const holders = [first];
+  for (let i = 1; i < 4; i++) {
+    holders.push(await logIn({ ...target(sluice, "ann"), database: "app" }));
+  }
+  for (const holder of holders) await holder.query("begin");
+  assert.equal(await last("wait", ["select 1"]), "FATAL 53300 query_wait_timeout");
+  for (const holder of holders) await holder.end();
 });
 
 Deno.test("a user's own 0 frees from the limits of time that others have", async () => {
