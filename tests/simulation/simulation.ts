@@ -4,12 +4,14 @@
  */
 
 import assert from "node:assert/strict";
+import type { ServerAddress } from "../../src/net/network.ts";
 import { eventTurn } from "../support/event_turn.ts";
 import { backend as say } from "../support/messages.ts";
 import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimConnection, SimStream } from "../support/sim_net.ts";
 import { SimClient } from "./sim_client.ts";
+import { SimHosts, withHosts } from "./sim_hosts.ts";
 import { SimOperator } from "./sim_operator.ts";
 import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
@@ -83,6 +85,7 @@ class SimRun implements SimStage {
   #newest: SimConnection | undefined;
   readonly #clients: SimClient[];
   readonly #operator: SimOperator;
+  readonly #hosts: SimHosts;
   #unfinished = 0;
   #failure: unknown;
   #stepCount = 0;
@@ -103,6 +106,7 @@ class SimRun implements SimStage {
     this.#random = parts.random;
     this.#trace = parts.trace;
     this.#operator = new SimOperator(this, this.#random.fork());
+    this.#hosts = new SimHosts(this.world, { plan: this.plan, seed: this.#seed });
     this.#clients = Array.from(
       { length: this.plan.clientCount },
       (_, at) => new SimClient(`c${at + 1}`, this, this.#random.fork()),
@@ -111,18 +115,20 @@ class SimRun implements SimStage {
 
   static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
     const random = new SeededRandom(seed);
-    const plan = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
+    const drawn = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
+    const plan = withHosts(drawn, seed);
     const world = await PoolerWorld.open(plan.world);
     world.postgres.tls = plan.serverTls;
     return new SimRun({ seed, plan, world, random, trace });
   }
 
   get transcript(): string {
-    const { clientCount, isCalm, mode, serverTls, world } = this.plan;
+    const { clientCount, hosts, isCalm, mode, serverTls, world } = this.plan;
     const { bufferBytes, chunking, pooler, writeAnswers } = world;
     const plan = JSON.stringify({
       ...{ isCalm, mode, clientCount, chunking, bufferBytes, writeAnswers },
       hasServerTls: serverTls !== undefined,
+      hosts,
     });
     return [`plan: ${plan}`, pooler, ...this.#lines].join("\n");
   }
@@ -178,6 +184,8 @@ class SimRun implements SimStage {
     const random = this.#random;
     const { network, postgres } = this.world;
     const isTroubled = !this.plan.isCalm && !this.isEnding;
+    const change = isTroubled ? this.#hosts.step() : undefined;
+    if (change !== undefined) this.note(change);
     if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
     const stepsPerOrder = this.#operator.holdsBack ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
     if (!this.isEnding && random.below(stepsPerOrder) === 0) return this.#operator.giveOrder();
@@ -273,10 +281,10 @@ class SimRun implements SimStage {
         return random.pick([acceptor, dialer]).reset();
       }
       case 7:
-        return network.obstruct(postgres.address, random.pick(["refused", "black hole"]));
+        return network.obstruct(this.#anyHost(), random.pick(["refused", "black hole"]));
       case 8:
       case 9:
-        network.obstruct(postgres.address, undefined);
+        network.obstruct(this.#anyHost(), undefined);
         postgres.refusal = undefined;
         postgres.garbage = undefined;
         return;
@@ -301,6 +309,12 @@ class SimRun implements SimStage {
     }
   }
 
+  /** Without a draw where there is one, so that old seeds stand for what they stood for. */
+  #anyHost(): ServerAddress {
+    const { addresses } = this.#hosts;
+    return addresses.length === 1 ? addresses[0]! : this.#random.pick(addresses);
+  }
+
   #onBackend(act: (backend: PoolerWorld["postgres"]["backends"][number]) => void): void {
     const { live } = this.world.postgres;
     if (live.length > 0) act(this.#random.pick(live));
@@ -310,6 +324,7 @@ class SimRun implements SimStage {
     if (this.#failure !== undefined) throw this.#failure;
     assert.ok(this.#stepCount < MAX_STEPS, `No end after ${MAX_STEPS} steps: ${this.#describe()}`);
     this.world.check();
+    this.#hosts.check();
     for (const { mixUps } of this.world.postgres.backends) assert.deepEqual(mixUps, []);
     this.#checkCancels();
     this.#heal();
@@ -336,7 +351,8 @@ class SimRun implements SimStage {
     this.note("healed");
     this.#operator.release();
     const { network, postgres } = this.world;
-    network.obstruct(postgres.address, undefined);
+    for (const address of this.#hosts.addresses) network.obstruct(address, undefined);
+    this.#hosts.heal();
     postgres.refusal = undefined;
     postgres.garbage = undefined;
     for (const { acceptor, dialer } of network.connections) {
