@@ -13,7 +13,7 @@ import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
 import type { ListenAddress, Listener, Network, ServerAddress } from "../../src/net/network.ts";
 import { type TlsContext, TlsHandshakeError } from "../../src/net/tls.ts";
-import { FakeBackend, type RunStatement } from "./fake_backend.ts";
+import { type BackendWatch, FakeBackend, type RunStatement } from "./fake_backend.ts";
 import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
 import {
   backend as say,
@@ -100,6 +100,8 @@ export class FakePostgres {
   readonly secrets = new Map<string, readonly (readonly (string | null)[])[]>();
   /** Backends that a cancel request hit while they ran something, with the statement's sender. */
   readonly canceled: { readonly processId: number; readonly sender: string | undefined }[] = [];
+  /** What is wanted of all backends; may be changed. */
+  readonly watch: BackendWatch = { marksReplies: false };
   /** While set, logins are answered with it. */
   refusal: ReportFields | undefined;
   /** While set, bytes that logins are answered with instead of anything sensible. */
@@ -390,7 +392,7 @@ export class FakePostgres {
     const { chunks, splitter, stream } = arrival;
     const backend = new FakeBackend({
       ...{ chunks, splitter, stream, processId, secret },
-      ...{ user, database, parameters, asked, secrets: this.secrets },
+      ...{ user, database, parameters, asked, secrets: this.secrets, watch: this.watch },
       knowsRole: this.#options.knowsRole ?? true,
       roleAtLogin: ROLE_KINDS[parameters.roleRowCount]!,
     });

@@ -43,12 +43,13 @@ export type Misbehaviour =
   | "fatal"
   | "garbage"
   | "cut"
+  | "huge"
   | "second_ready"
   | "silence"
   | "bad_ready";
 
 const MISBEHAVIOURS: readonly string[] = [
-  ...["close", "reset", "fatal", "garbage", "cut", "second_ready", "silence", "bad_ready"],
+  ...["close", "reset", "fatal", "garbage", "cut", "huge", "second_ready", "silence", "bad_ready"],
 ];
 
 type Reader = (match: RegExpExecArray) => Command;

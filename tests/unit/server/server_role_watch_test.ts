@@ -115,6 +115,7 @@ for (const replication of ["none", "physical"] as const) {
     await using bench = await ServerBench.open({ role, replication });
     const peer = await bench.connect();
     await report(peer, false);
+    await bench.settle();
     await peer.send(say.parameterStatus("in_hot_standby", "on"));
     await bench.settle();
     assert.equal(bench.server.state.kind, isKept ? "idle" : "closed");
