@@ -151,7 +151,7 @@ export class ServerSession {
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
   #isObsolete = false;
-  /** What the server said of its end, in parentheses; empty as long as it said nothing. */
+  /** What the server, or TLS, said of its end, in parentheses; empty as long as it was nothing. */
   #lastWords = "";
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
@@ -248,6 +248,7 @@ export class ServerSession {
       const stream = await this.#connect();
       if (stream === undefined) return;
       await stream.pump(this.#sink);
+      if (stream.tlsFailure !== undefined) this.#lastWords ||= ` (TLS: ${stream.tlsFailure})`;
       this.#lose(`server conn crashed?${this.#lastWords}`);
     } catch (error) {
       this.#failed(error);
