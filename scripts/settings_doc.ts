@@ -129,7 +129,7 @@ const TOML_HEAD = `# Sluice's configuration: every setting, as a comment where i
 # Times are seconds, fractions allowed, or texts with a unit: "250ms", "15s", "5min", "1h", "1d".
 # Sizes are bytes, or texts with a unit: "64kB", "1MB".
 # Yes and no are true and false, or 1 and 0. Lists are texts with commas, or arrays of texts.
-# A password is a text, { env = "NAME" } or { file = "path" }.
+# A password is a text, { env = "NAME" } or { file = "path" }, and so may be any other value.
 # "Restart": taken over only at start, not by a reload.
 # "Not yet": checked, but without effect so far.
 # Other files, relative to this one, would be included here:
@@ -198,7 +198,8 @@ PgBouncer's. Sluice's own are those that say so, and \`count_session_features\`,
 - A **yes/no** is \`true\` or \`false\`, or 1 or 0.
 - A **list** is a text with commas or an array of texts.
 - A **secret** is a text, \`{ env = "NAME" }\` or \`{ file = "path" }\`. A path is relative to the file
-  it stands in; one line end at the end of the secret's file is not part of the secret.
+  it stands in; one line end at the end of the secret's file is not part of the secret. Every other
+  setting may be written so, too: what is found there is the value without quotes around it.
 - \`include = ["other.toml"]\` at the top of a file reads other files, relative to it.
 - **Applies**: at a reload, or only at a restart.
 - **Today**: blank where Sluice does what the setting says. _Not yet_ settings are checked, and

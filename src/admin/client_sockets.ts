@@ -36,7 +36,7 @@ function clientRow(
 ): SocketRow {
   const { cancels, clock } = context;
   // Who asks to cancel says no name; the request is listed under its pool.
-  const canceled = cancels.pendingOf(client)?.pool;
+  const canceled = cancels.pendingOf(client);
   return {
     type: "C",
     user: client.user ?? canceled?.user ?? "",

@@ -3,6 +3,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { CancelDesk } from "../client/cancel_request.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
+import type { PeerDesk } from "../client/peer_desk.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config } from "../config/config.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
@@ -84,6 +85,7 @@ export interface ConsoleContext {
   readonly stats: StatsBook;
   readonly loopLag: LoopLag;
   readonly cancels: CancelDesk;
+  readonly peers: PeerDesk;
   readonly clock: Clock;
   /** Name of the I/O engine in use. */
   readonly engine: string;

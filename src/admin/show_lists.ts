@@ -4,6 +4,7 @@ import type { ConsoleContext } from "./console_context.ts";
 import { poolsByName } from "./pools_in_order.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { shownDatabaseNames } from "./show_databases.ts";
+import { peersOfOthers } from "./show_peers.ts";
 import { shownUserNames } from "./show_users.ts";
 import { shownClientState } from "./shown_client.ts";
 
@@ -29,8 +30,7 @@ export function showLists(context: ConsoleContext): ShownTable {
     ["peers", context.config().peers.size],
     // The console's own counts, as it does in SHOW POOLS.
     ["pools", poolsByName(pools).length + 1],
-    // No cancel request is passed on.
-    ["peer_pools", 0],
+    ["peer_pools", peersOfOthers(context).length],
     // What is not in use is not kept: there are no lists of free clients and servers.
     ["free_clients", 0],
     ["used_clients", usedCount],

@@ -1,7 +1,7 @@
 /** SHOW POOLS: clients and servers of each pool, counted by state. */
 
 import { databaseConfigOf, poolModeOf } from "../config/effective_settings.ts";
-import type { CancelCounts } from "../client/cancel_request.ts";
+import type { CancelCounts } from "../client/cancel_places.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";

@@ -1,4 +1,4 @@
-/** The command line: PgBouncer's options, and the commands `check`, `convert` and `hba`. Pure. */
+/** The command line: PgBouncer's options, and the commands `check`, `console`, `convert` and `hba`. Pure. */
 
 // @ts-types="../std_flags.d.ts"
 import { parseArgs } from "@std/flags";
@@ -15,6 +15,8 @@ export type Invocation =
     readonly isDiff: boolean;
   }
   | { readonly kind: "convert"; readonly path: string }
+  /** Have the Sluice that runs carry out a command of its console. */
+  | { readonly kind: "console"; readonly path: string; readonly command: string }
   | { readonly kind: "hba"; readonly path: string; readonly question: HbaQuestion }
   | { readonly kind: "usage_error"; readonly message: string }
   | RunInvocation;
@@ -33,6 +35,7 @@ export interface RunInvocation {
 /** What `--help` prints. */
 export const USAGE = `Usage: sluice [OPTION]... CONFIG
        sluice check [--diff] CONFIG
+       sluice console CONFIG COMMAND
        sluice convert FILE.ini
        sluice hba CONFIG --user=USER --database=NAME [--address=IP] [--tls] [--replication]
 
@@ -47,6 +50,9 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
 
   check CONFIG         say what is wrong with CONFIG, or what Sluice would do with it
   check --diff CONFIG  say what RELOAD would change in the Sluice that runs with CONFIG
+  console CONFIG COMMAND
+                       run COMMAND in the console of the Sluice that runs with CONFIG, over its unix
+                       socket, as the user that it runs as; words may be quoted or not
   convert FILE.ini     print FILE.ini as TOML
   hba CONFIG ...       say which line of auth_hba_file decides about a connection, and why those
                        before it do not match; without --address, one over the unix socket. Status
@@ -101,6 +107,12 @@ export function readArguments(args: readonly string[]): Invocation {
     if (words.length !== 2) return usageError(`${first} takes one file`);
     const path = second!;
     return first === "check" ? { kind: first, path, isDiff } : { kind: first, path };
+  }
+  if (first === "console") {
+    if (second === undefined || words.length < 3) {
+      return usageError("console takes a configuration file and a command");
+    }
+    return { kind: "console", path: second, command: words.slice(2).join(" ") };
   }
   if (words.length !== 1) return usageError("One configuration file is needed");
   return {

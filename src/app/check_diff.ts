@@ -1,11 +1,10 @@
 /** What a running Sluice would change if it were reloaded now: `sluice check --diff`. */
 
 import type { Settings } from "../config/settings.ts";
-import { unixSocketPath } from "../net/network.ts";
 import {
+  consoleAddress,
   ConsoleClient,
   type ConsoleClientOptions,
-  ConsoleError,
   type ConsoleRow,
 } from "./console_client.ts";
 
@@ -25,12 +24,7 @@ export interface CheckDiffOptions extends ConsoleClientOptions {
  */
 export async function checkDiff(options: CheckDiffOptions): Promise<string[]> {
   const { isSameFile, path, settings } = options;
-  const { listenPort: port, unixSocketDir } = settings;
-  if (unixSocketDir === "") {
-    throw new ConsoleError("unix_socket_dir is empty: there is no socket to ask at");
-  }
-  const address = { kind: "unix", path: unixSocketPath(unixSocketDir, port), port } as const;
-  using client = await ConsoleClient.connect(address, options);
+  using client = await ConsoleClient.connect(consoleAddress(settings), options);
   const shown = await client.rows("SHOW CONFIG");
   const changes = await client.rows("RELOAD DRY");
   const conffile = shown.find(({ key }) => key === "conffile")?.["value"] ?? "";

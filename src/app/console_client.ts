@@ -3,8 +3,9 @@
  * a password: whoever runs as the same user of the system.
  */
 
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
+import type { Settings } from "../config/settings.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import {
   DialError,
@@ -12,6 +13,7 @@ import {
   type Network,
   type ServerAddress,
   type StreamOptions,
+  unixSocketPath,
 } from "../net/network.ts";
 import { BodyReader, decodeText } from "../wire/body_reader.ts";
 import { readAuthentication } from "../wire/authentication_messages.ts";
@@ -22,8 +24,8 @@ import { Backend } from "../wire/message_type.ts";
 import { ProtocolError } from "../wire/pg_error.ts";
 import { startupMessage } from "../wire/startup_packet.ts";
 
-/** Longest time for a connection, and then for everything that is asked. */
-const LIMIT_MS = 10_000;
+/** Longest time for a connection. */
+const CONNECT_LIMIT_MS = 10_000;
 
 /** More than any row of the console. */
 const MAX_MESSAGE_BYTES = 1_048_576;
@@ -41,24 +43,37 @@ export interface ConsoleClientOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly streamOptions: StreamOptions;
+  /** Longest time for everything that is asked; 0 for no limit. */
+  readonly limitMs: number;
+}
+
+/**
+ * Where the Sluice of a configuration can be asked.
+ * @throws {ConsoleError} If it has no unix socket.
+ */
+export function consoleAddress({ listenPort: port, unixSocketDir }: Settings): ServerAddress {
+  if (unixSocketDir === "") {
+    throw new ConsoleError("unix_socket_dir is empty: there is no socket to ask at");
+  }
+  return { kind: "unix", path: unixSocketPath(unixSocketDir, port), port };
 }
 
 /** A connection to a console. */
 export class ConsoleClient implements Disposable {
   readonly #stream: ByteStream;
   readonly #messages: AsyncGenerator<MessageCursor, void, void>;
-  readonly #timer: Disposable;
+  readonly #timer: Timer | undefined;
   #isLate = false;
 
   /** Use `connect()`. */
-  constructor(stream: ByteStream, clock: Clock) {
+  constructor(stream: ByteStream, { clock, limitMs }: { clock: Clock; limitMs: number }) {
     this.#stream = stream;
     this.#messages = messagesOf(stream);
-    const timer = clock.startTimer(LIMIT_MS, () => {
+    if (limitMs === 0) return;
+    this.#timer = clock.startTimer(limitMs, () => {
       this.#isLate = true;
       stream.close();
     });
-    this.#timer = { [Symbol.dispose]: () => timer.cancel() };
   }
 
   /**
@@ -67,14 +82,14 @@ export class ConsoleClient implements Disposable {
    */
   static async connect(
     address: ServerAddress,
-    { clock, network, streamOptions }: ConsoleClientOptions,
+    { clock, limitMs, network, streamOptions }: ConsoleClientOptions,
   ): Promise<ConsoleClient> {
-    const stream = await network.dial(address, { ...streamOptions, timeoutMs: LIMIT_MS })
+    const stream = await network.dial(address, { ...streamOptions, timeoutMs: CONNECT_LIMIT_MS })
       .catch((error: unknown) => {
         if (!(error instanceof DialError)) throw error;
         throw new ConsoleError(`no Sluice at ${formatAddress(address)}: ${error.message}`);
       });
-    const client = new ConsoleClient(stream, clock);
+    const client = new ConsoleClient(stream, { clock, limitMs });
     try {
       await client.#logIn();
       return client;
@@ -101,7 +116,7 @@ export class ConsoleClient implements Disposable {
 
   /** Says goodbye and hangs up. */
   [Symbol.dispose](): void {
-    this.#timer[Symbol.dispose]();
+    this.#timer?.cancel();
     const message = terminate();
     void this.#stream.write(message, 0, message.length);
     this.#stream.close();

@@ -18,15 +18,16 @@ import { ClientRegistry } from "../client/client_registry.ts";
 import { ClientSession } from "../client/client_session.ts";
 import { LoginBrake } from "../client/login_brake.ts";
 import { LoginLimit } from "../client/login_limit.ts";
+import { PeerDesk } from "../client/peer_desk.ts";
 import type { Config } from "../config/config.ts";
-import { allServerTls } from "../config/effective_settings.ts";
+import { allServerTls, peerOf } from "../config/effective_settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { isOptional } from "../config/tls_needs.ts";
 import { TrackedParameters } from "../link/parameter_cache.ts";
 import { StatementBook } from "../link/statement_book.ts";
 import { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
-import { Janitor } from "../maintenance/janitor.ts";
+import { type Duty, Janitor } from "../maintenance/janitor.ts";
 import type { ReloadChange } from "../maintenance/reload_plan.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { DnsCache } from "../net/dns_cache.ts";
@@ -107,6 +108,8 @@ export interface PoolerOptions {
   readonly loopLag?: LoopLag;
   /** What the process uses, for SHOW MEM. */
   readonly memory: () => MemoryUse;
+  /** What else is to be done from time to time. */
+  readonly duties?: readonly Duty[];
   /** User ID of this process, where there is such a thing. */
   readonly ownUid: number | undefined;
   /** Names the users of the system, for `peer`; without it nobody gets in by that. */
@@ -246,14 +249,23 @@ export class Pooler {
         this.pools.caps.refresh();
       },
     });
-    const cancels = this.#cancels = new CancelDesk({
-      clients: this.clients,
+    const cancelLimits = {
       network,
       clock,
-      log,
       streamOptions: () => this.pools.streamOptions(),
       waitTimeoutMs: () => this.live.settings.cancelWaitTimeoutMs,
       connectTimeoutMs: () => this.live.settings.serverConnectTimeoutMs,
+    };
+    const peers = new PeerDesk({
+      ...cancelLimits,
+      ownId: () => this.live.settings.peerId,
+      peer: (id) => peerOf(this.live.config, id),
+    });
+    const cancels = this.#cancels = new CancelDesk({
+      ...cancelLimits,
+      log,
+      clients: this.clients,
+      peers,
     });
     const consoleContext = {
       clients: this.clients,
@@ -263,6 +275,7 @@ export class Pooler {
       loopLag: this.loopLag,
       names: this.names,
       cancels,
+      peers,
       clock,
       engine: options.engine,
       operations: this.operations,
@@ -352,6 +365,7 @@ export class Pooler {
         intervalMs: () => USER_LIST_INTERVAL_MS,
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
+      ...(options.duties ?? []),
     ], { clock, loopLag: this.loopLag, onError });
   }
 

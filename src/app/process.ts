@@ -29,6 +29,7 @@ import {
   planActivation,
   takeActivated,
 } from "../net/native/activated_sockets.ts";
+import type { Duty } from "../maintenance/janitor.ts";
 import { NoLibcError } from "../net/native/libc.ts";
 import { DescriptorError } from "../net/native/listening_descriptor.ts";
 import { ProcessLibc } from "../net/native/process_libc.ts";
@@ -39,12 +40,14 @@ import { readArguments, type RunInvocation, USAGE } from "./arguments.ts";
 import { checkDiff } from "./check_diff.ts";
 import { FILE_IO, loadFiles, readTlsFile, USER_LIST_FILE, UserListError } from "./config_files.ts";
 import { ConsoleError } from "./console_client.ts";
+import { consoleCommand } from "./console_command.ts";
 import { detach, isInBackground, reportReady } from "./daemon.ts";
 import { hbaNotes, type HbaQuestion, hbaReport } from "./hba_report.ts";
 import { readHostSecret } from "./host_secret.ts";
 import type { LoadedConfig } from "./live_config.ts";
 import { ldapText } from "./login_rules.ts";
 import { LogFileError, ProcessLog } from "./log_sinks.ts";
+import { MemoryTrimmer } from "./memory_trimmer.ts";
 import { ownNetworks } from "./own_networks.ts";
 import { runPamHelper } from "./pam_helper.ts";
 import { PAM_HELPER_ARGUMENT, PamHelpers } from "./pam_helpers.ts";
@@ -62,6 +65,9 @@ import { tlsReport } from "./tls_report.ts";
 
 /** Names the socket of the log daemon where it is not the usual one. */
 const SYSLOG_VARIABLE = "SLUICE_SYSLOG_SOCKET";
+
+/** How long a running Sluice may take to say what a reload would change. */
+const DIFF_LIMIT_MS = 10_000;
 
 /** Exit statuses. */
 const EXIT = { ok: 0, failed: 1, badConfiguration: 2 } as const;
@@ -81,6 +87,8 @@ export async function runProcess(args: readonly string[]): Promise<number> {
       return await reportingErrors(() =>
         invocation.isDiff ? diff(invocation.path) : check(invocation.path)
       );
+    case "console":
+      return await reportingErrors(() => askConsole(invocation.path, invocation.command));
     case "convert":
       return await reportingErrors(async () => {
         return print(await convertIni(invocation.path, FILE_IO), EXIT.ok);
@@ -141,24 +149,39 @@ async function checkTls(config: Config, choice: EngineChoice): Promise<string[]>
 /** What a reload would change in the Sluice that runs with the configuration. */
 async function diff(path: string): Promise<number> {
   const { config: { settings } } = await loadFiles(path);
-  const clock = systemClock();
+  await using engine = await openAskingEngine();
+  const lines = await checkDiff({
+    path,
+    ...askingOptions(engine, settings),
+    limitMs: DIFF_LIMIT_MS,
+    isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
+  });
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** Has the Sluice that runs with the configuration carry out a command, however long that takes. */
+async function askConsole(path: string, command: string): Promise<number> {
+  const { config: { settings } } = await loadFiles(path);
+  await using engine = await openAskingEngine();
+  const lines = await consoleCommand({ ...askingOptions(engine, settings), command, limitMs: 0 });
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+/** An engine for one connection to another Sluice. */
+function openAskingEngine(): Promise<Engine> {
   const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
-  await using engine = await openEngine("portable", {
-    clock: new HeldClock(clock),
+  return openEngine("portable", {
+    clock: new HeldClock(systemClock()),
     random: systemRandom(),
     groupIdOf,
     onAcceptError: onError,
     onError,
   });
-  const lines = await checkDiff({
-    path,
-    settings,
-    network: engine.network,
-    clock,
-    streamOptions: streamOptionsOf(settings, settings.pktBufBytes),
-    isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
-  });
-  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+}
+
+function askingOptions({ network }: Engine, settings: Settings) {
+  const streamOptions = streamOptionsOf(settings, settings.pktBufBytes);
+  return { settings, network, clock: systemClock(), streamOptions };
 }
 
 /** Of a path that leads nowhere, the path itself. */
@@ -382,6 +405,7 @@ async function startPooler(
     askPam: started.use(new PamHelpers({ clock, random })).ask,
     hostSecret: readHostSecret(),
     memory: () => Deno.memoryUsage(),
+    duties: memoryDuties(started),
     onReloading: () => state.reloading(),
     onReloadEnded: (isTaken) => state.reloaded(isTaken),
     onShuttingDown: () => state.stopping(),
@@ -397,6 +421,18 @@ async function startPooler(
   await pooler.start();
   const resources = started.move();
   return { pooler, engine, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+/** Keeps memory small where the C library can be asked to; it keeps less elsewhere, or cannot. */
+function memoryDuties(resources: AsyncDisposableStack): readonly Duty[] {
+  try {
+    const libc = resources.use(ProcessLibc.open());
+    const residentBytes = () => Deno.memoryUsage().rss;
+    return [new MemoryTrimmer({ residentBytes, trim: () => libc.trimMemory() })];
+  } catch (error) {
+    if (error instanceof NoLibcError) return [];
+    throw error;
+  }
 }
 
 /** Says once of each setting of sockets that it is not in force, at the start and by a reload. */

@@ -1,8 +1,9 @@
 /**
- * The key by which a client may cancel: random bytes of ours, never the server's. Laid out so that
- * several processes can tell whose a key is: sign bit clear, the process's number among its peers in
- * bytes 1 and 2, the forwards still allowed in the low bits of byte 7. A long key goes on with random
- * bytes, so that who passes a request on needs to know one layout.
+ * The key by which a client may cancel: random bytes of ours, never the server's. Where there are
+ * peers it is laid out as PgBouncer's, so that any of them can tell whose a key is: sign bit clear,
+ * the process's number among its peers in bytes 1 and 2, low one first, the forwards still allowed in
+ * the low bits of byte 7. A long key goes on with random bytes, so that who passes a request on needs
+ * to know one layout.
  */
 
 import type { Random } from "../base/random.ts";
@@ -29,10 +30,24 @@ export function makeCancelKey(
 ): Uint8Array<ArrayBuffer> {
   const key = random.bytes(isLong ? LONG_KEY_BYTES : SHORT_KEY_BYTES);
   key[0]! &= 0x7f;
+  if (peerId === 0) return key;
   key[1] = peerId & 0xff;
   key[2] = peerId >> 8;
   key[FORWARDS_AT]! |= MAX_FORWARDS;
   return key;
+}
+
+/** The number of the process that has given a key out, if it has any. */
+export function cancelKeyPeerId(key: Uint8Array): number {
+  return key[1]! | key[2]! << 8;
+}
+
+/** A key as the next process is to get it: with one forward less; undefined if none is left. */
+export function forwardedCancelKey(key: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  if ((key[FORWARDS_AT]! & MAX_FORWARDS) === 0) return undefined;
+  const forwarded = Uint8Array.from(key);
+  forwarded[FORWARDS_AT]! -= 1;
+  return forwarded;
 }
 
 /** What stands in a key where PostgreSQL has the process ID, which is no secret there either. */

@@ -1,12 +1,12 @@
 /**
- * Cancel requests: finds what a client's key stands for and cancels it.
+ * Cancel requests: finds what a client's key stands for and cancels it, or passes the request on to
+ * the process that has the client.
  *
  * A request must reach the server of that client and nobody else: it is sent only while the client
  * still has the server, and the server is kept from other clients until the request has ended.
  */
 
 import { errorText } from "../base/error_text.ts";
-import { Deferred } from "../base/deferred.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
@@ -15,14 +15,18 @@ import { openCancelConnection } from "../server/cancel_connection.ts";
 import type { Recovery } from "../server/recovery.ts";
 import { serverLabel } from "../server/server_log.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import { cancelRequest } from "../wire/startup_packet.ts";
+import { deliverCancel } from "./cancel_delivery.ts";
+import { type CancelCounts, CancelPlaces } from "./cancel_places.ts";
 import type { ClientRegistry } from "./client_registry.ts";
 import { clientLabel, type ClientSession } from "./client_session.ts";
+import type { PeerDesk } from "./peer_desk.ts";
 import type { Relay, ServerPool } from "./relay.ts";
 
 /** What cancelling needs. */
 export interface CancelDeskOptions {
   readonly clients: ClientRegistry;
+  /** Knows the other processes. */
+  readonly peers: PeerDesk;
   readonly network: Network;
   readonly clock: Clock;
   readonly log: Logger;
@@ -32,42 +36,31 @@ export interface CancelDeskOptions {
   readonly connectTimeoutMs: () => number;
 }
 
-/** The cancel connections of one pool. */
-export interface CancelCounts {
-  readonly activeCount: number;
-  readonly waitingCount: number;
-}
-
-/** A cancel request that has found the pool it is meant for. */
+/** A cancel request that has found the pool, or the other process, it is meant for. */
 export interface PendingCancel {
-  readonly pool: ServerPool;
+  /** Those of the pool; `peer_2` and no user for one that is passed on. */
+  readonly database: string;
+  readonly user: string;
   /** Whether it has no place yet. */
   readonly isWaiting: boolean;
 }
 
-interface PoolCancels {
-  activeCount: number;
-  readonly waiting: Set<Deferred<boolean>>;
-}
-
-const NO_CANCELS: CancelCounts = { activeCount: 0, waitingCount: 0 };
-
 /** Carries out cancel requests. */
 export class CancelDesk {
   readonly #options: CancelDeskOptions;
-  readonly #byPool = new Map<ServerPool, PoolCancels>();
+  /** A pool has as many cancel connections as servers. */
+  readonly #places: CancelPlaces<ServerPool>;
   readonly #byRequester = new Map<ClientSession, PendingCancel>();
   readonly #ended = new AbortController();
 
   constructor(options: CancelDeskOptions) {
     this.#options = options;
+    this.#places = new CancelPlaces(options);
   }
 
   /** For SHOW POOLS. */
   countsOf(pool: ServerPool): CancelCounts {
-    const cancels = this.#byPool.get(pool);
-    if (cancels === undefined) return NO_CANCELS;
-    return { activeCount: cancels.activeCount, waitingCount: cancels.waiting.size };
+    return this.#places.countsOf(pool);
   }
 
   /** For SHOW CLIENTS: the request of this connection, if it is under way. */
@@ -78,17 +71,19 @@ export class CancelDesk {
   /** Gives up all that is under way, and whatever is still asked for. */
   end(): void {
     this.#ended.abort();
-    for (const { waiting } of this.#byPool.values()) {
-      for (const turn of waiting) turn.resolve(false);
-      waiting.clear();
-    }
+    this.#places.end();
+    this.#options.peers.end();
   }
 
   /** Cancels what the client with this key is waiting for; resolves when that has been tried. */
   async cancel(key: Uint8Array, requester: ClientSession): Promise<void> {
-    const { clients } = this.#options;
+    const { clients, peers } = this.#options;
     const client = clients.findByCancelKey(key);
-    if (client === undefined) return this.#note(requester, "failed cancel request (unknown key)");
+    if (client === undefined) {
+      const owner = peers.ownerOf(key);
+      if (owner !== undefined) return await this.#passOn(key, { owner, requester });
+      return this.#note(requester, "failed cancel request (unknown key)");
+    }
     const { pool, relay } = client;
     if (relay === undefined || pool === undefined) {
       const wasWaiting = client.cancelService();
@@ -106,19 +101,34 @@ export class CancelDesk {
     }
   }
 
+  async #passOn(
+    key: Uint8Array,
+    { owner, requester }: { owner: number; requester: ClientSession },
+  ): Promise<void> {
+    const noteStage = (isWaiting: boolean) =>
+      this.#byRequester.set(requester, { database: `peer_${owner}`, user: "", isWaiting });
+    noteStage(true);
+    try {
+      this.#note(requester, await this.#options.peers.forward(key, () => noteStage(false)));
+    } finally {
+      this.#byRequester.delete(requester);
+    }
+  }
+
   async #forwardInTurn(
     relay: Relay,
     { pool, requester }: { pool: ServerPool; requester: ClientSession },
   ): Promise<void> {
     const { linkCount } = relay;
-    this.#byRequester.set(requester, { pool, isWaiting: true });
+    const { database, user } = pool;
+    this.#byRequester.set(requester, { database, user, isWaiting: true });
     const hasPlace = await this.#takePlace(pool);
     if (!hasPlace) return this.#note(requester, "cancel_wait_timeout");
-    this.#byRequester.set(requester, { pool, isWaiting: false });
+    this.#byRequester.set(requester, { database, user, isWaiting: false });
     try {
       await this.#forward(relay, { linkCount, requester });
     } finally {
-      this.#givePlace(pool);
+      this.#places.give(pool);
     }
   }
 
@@ -137,7 +147,7 @@ export class CancelDesk {
       const { log } = this.#options;
       log.warning(`${serverLabel(server)} its query was not canceled: ${errorText(error)}`);
     } finally {
-      this.#givePlace(pool);
+      this.#places.give(pool);
     }
   }
 
@@ -197,57 +207,23 @@ export class CancelDesk {
     { stream, key }: { stream: ByteStream; key: Uint8Array },
   ): Promise<void> {
     const { clock, waitTimeoutMs } = this.#options;
-    const limitMs = waitTimeoutMs();
-    const giveUp = () => {
-      // The request may still arrive: it must not meet anybody else there.
-      server.doom("cancel request was not answered");
-      stream.close();
-    };
-    const timer = limitMs > 0 ? clock.startTimer(limitMs, giveUp) : undefined;
-    this.#ended.signal.addEventListener("abort", giveUp);
     server.beginCancel();
     try {
-      const message = cancelRequest(key);
-      await stream.write(message, 0, message.length);
-      await stream.pump(() => {});
+      await deliverCancel(stream, {
+        clock,
+        key,
+        limitMs: waitTimeoutMs(),
+        signal: this.#ended.signal,
+        // The request may still arrive: it must not meet anybody else there.
+        onGivenUp: () => server.doom("cancel request was not answered"),
+      });
     } finally {
-      timer?.cancel();
-      this.#ended.signal.removeEventListener("abort", giveUp);
       server.endCancel();
     }
   }
 
-  /** A pool has as many cancel connections as servers; more wait. Returns false after too long. */
-  async #takePlace(pool: ServerPool): Promise<boolean> {
-    if (this.#ended.signal.aborted) return false;
-    const cancels = this.#byPool.get(pool) ?? { activeCount: 0, waiting: new Set() };
-    this.#byPool.set(pool, cancels);
-    if (cancels.activeCount < Math.max(1, pool.rules.poolSize)) {
-      cancels.activeCount += 1;
-      return true;
-    }
-    const turn = new Deferred<boolean>();
-    cancels.waiting.add(turn);
-    const limitMs = this.#options.waitTimeoutMs();
-    const expire = () => {
-      if (cancels.waiting.delete(turn)) turn.resolve(false);
-    };
-    const timer = limitMs > 0 ? this.#options.clock.startTimer(limitMs, expire) : undefined;
-    const hasTurn = await turn.promise;
-    timer?.cancel();
-    return hasTurn;
-  }
-
-  #givePlace(pool: ServerPool): void {
-    const cancels = this.#byPool.get(pool)!;
-    const [next] = cancels.waiting;
-    if (next === undefined) {
-      cancels.activeCount -= 1;
-      if (cancels.activeCount === 0) this.#byPool.delete(pool);
-    } else {
-      cancels.waiting.delete(next);
-      next.resolve(true);
-    }
+  #takePlace(pool: ServerPool): Promise<boolean> {
+    return this.#places.take(pool, pool.rules.poolSize);
   }
 
   #note(requester: ClientSession, what: string): void {

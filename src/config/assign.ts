@@ -41,7 +41,7 @@ export function assign(entries: readonly RawEntry[], options: AssignOptions): As
       errors.push(new ConfigError(entry, unknownSetting(entry, options)));
       continue;
     }
-    const parsed = parseValue(spec, entry.value, dialect);
+    const parsed = parseValue(spec, entry.value, entry.isFetched === true ? "ini" : dialect);
     if ("problem" in parsed) {
       errors.push(new ConfigError(entry, `"${entry.key}"${owner}: ${parsed.problem}`));
       continue;

@@ -1,6 +1,6 @@
 /** What holds for one database or one pool, once all places that may say it have been asked. Pure. */
 
-import type { Config, DatabaseConfig } from "./config.ts";
+import type { Config, DatabaseConfig, PeerConfig } from "./config.ts";
 import { propertyOf } from "./setting_spec.ts";
 import { type PoolMode, type ServerTlsSettings, SETTINGS, type Settings } from "./settings.ts";
 
@@ -74,6 +74,13 @@ export function maxDbClientConnectionsOf(config: Config, database: string): numb
 export function maxUserClientConnectionsOf(config: Config, user: string): number {
   return config.users.get(user)?.maxUserClientConnections ??
     config.settings.maxUserClientConnections;
+}
+
+/** Another process of the fleet, with what it leaves to the settings; undefined if there is none. */
+export function peerOf(config: Config, id: number): PeerConfig & { poolSize: number } | undefined {
+  const peer = config.peers.get(id);
+  if (peer === undefined) return undefined;
+  return { ...peer, poolSize: peer.poolSize ?? config.settings.defaultPoolSize };
 }
 
 /** The configuration that a reload puts in force: what needs a restart stays as it runs. */

@@ -10,8 +10,10 @@ import type { Dialect, RawValue } from "./values.ts";
 export interface RawEntry extends Place {
   /** As written. */
   readonly key: string;
-  /** As written; secrets are already fetched. */
+  /** As written; what stands elsewhere is already fetched. */
   readonly value: RawValue;
+  /** Whether it was fetched, and so is a text whatever it means. */
+  readonly isFetched?: boolean;
 }
 
 /** A database, user, server or peer. */

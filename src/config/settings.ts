@@ -279,9 +279,9 @@ export const POOLER_TABLE = [
     "recover",
     "What becomes of the server of a client that leaves amid a transaction or a reply.",
   ),
-  later(integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
+  integer("peer_id", 0, "This process's number among its peers; 0 = it has none.", {
     max: 16383,
-  })),
+  }),
   restart(text("pidfile", "", "File that holds the process id.")),
   restart(bytes("pkt_buf", 4096, "Size of a socket's buffer.", { min: 512, max: 1048576 })),
   choice("pool_mode", POOL_MODES, "session", "When a server goes back to its pool."),
@@ -577,9 +577,9 @@ export const USER_SETTINGS = [
 
 /** The keys of `[peers.ID]`. */
 export const PEER_SETTINGS = [
-  later(optionalText("host", "Address or socket directory of the peer; required.")),
-  later(integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 })),
-  later(optionalInteger("pool_size", "Connections to the peer for passing on cancel requests.")),
+  optionalText("host", "Address or socket directory of the peer; required."),
+  integer("port", 6432, "Port of the peer.", { min: 1, max: 65535 }),
+  optionalInteger("pool_size", "Connections to the peer for passing on cancel requests."),
 ] as const;
 
 /** The keys of `[servers.NAME]`, which is Sluice's own. */

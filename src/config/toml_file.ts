@@ -1,6 +1,6 @@
 /**
  * Reads a TOML configuration and the files it includes into a `RawConfig`. It knows the sections,
- * not the settings. Secrets that stand elsewhere (`{ env = … }`, `{ file = … }`) are fetched here.
+ * not the settings. Values that stand elsewhere (`{ env = … }`, `{ file = … }`) are fetched here.
  */
 
 import { errorText } from "../base/error_text.ts";
@@ -60,7 +60,7 @@ class TomlReader {
       Promise.all([...this.#named[name].values()].map((section) => this.#close(section)));
     const raw: RawConfig = {
       dialect: "toml",
-      pooler: [...this.#pooler.values()],
+      pooler: await this.#fetched(this.#pooler),
       databases: await part("databases"),
       users: await part("users"),
       servers: await part("servers"),
@@ -170,38 +170,44 @@ class TomlReader {
   }
 
   async #close(section: OpenSection): Promise<RawSection> {
-    const entries: RawEntry[] = [];
-    for (const entry of section.entries.values()) {
-      if (entry.key !== "password" || !isTable(entry.value)) {
-        entries.push(entry);
-        continue;
-      }
-      const secret = await this.#fetchSecret(entry.value, entry);
-      if (secret !== undefined) entries.push({ ...entry, value: secret });
-    }
-    return { ...section, entries };
+    return { ...section, entries: await this.#fetched(section.entries) };
   }
 
-  /** The secret that `{ env = … }` or `{ file = … }` points at. */
-  async #fetchSecret(table: RawTable, place: Place): Promise<string | undefined> {
-    const keys = Object.keys(table);
-    const name = table[keys[0] ?? ""];
-    if (keys.length !== 1 || typeof name !== "string" || !["env", "file"].includes(keys[0] ?? "")) {
-      this.#fail(place, '"password": expected a text, { env = "NAME" } or { file = "path" }');
+  /** The entries, with the values in place that stand elsewhere. */
+  async #fetched(entries: ReadonlyMap<string, OpenEntry>): Promise<RawEntry[]> {
+    const fetched: RawEntry[] = [];
+    for (const entry of entries.values()) {
+      const { value } = entry;
+      if (!isTable(value) || entry.key !== "password" && !isReference(value)) {
+        fetched.push(entry);
+        continue;
+      }
+      const text = await this.#fetch(value, entry);
+      if (text !== undefined) fetched.push({ ...entry, value: text, isFetched: true });
+    }
+    return fetched;
+  }
+
+  /** The text that `{ env = … }` or `{ file = … }` points at. */
+  async #fetch(table: RawTable, entry: OpenEntry): Promise<string | undefined> {
+    const key = JSON.stringify(entry.key);
+    if (!isReference(table)) {
+      this.#fail(entry, `${key}: expected a text, { env = "NAME" } or { file = "path" }`);
       return undefined;
     }
-    if (keys[0] === "env") {
-      const value = this.#io.env(name);
+    const { env, file } = table;
+    if (env !== undefined) {
+      const value = this.#io.env(env);
       if (value === undefined) {
-        this.#fail(place, `"password": the environment has no variable "${name}"`);
+        this.#fail(entry, `${key}: the environment has no variable "${env}"`);
       }
       return value;
     }
     try {
-      const text = await this.#io.readTextFile(resolvePath(place.file, name));
+      const text = await this.#io.readTextFile(resolvePath(entry.file, file));
       return text.replace(/\r?\n$/, "");
     } catch (error) {
-      this.#fail(place, `"password": cannot read the file "${name}": ${errorText(error)}`);
+      this.#fail(entry, `${key}: cannot read the file "${file}": ${errorText(error)}`);
       return undefined;
     }
   }
@@ -220,6 +226,16 @@ function unknownTop(top: string, statement: TomlStatement): string {
     return `Unknown section [${showTomlPath([top])}]${hint}`;
   }
   return `Unknown key "${top}" outside of a section: settings stand in [pooler]`;
+}
+
+/** Where a value stands that is not in the file itself. */
+type Reference =
+  | { readonly env: string; readonly file?: undefined }
+  | { readonly env?: undefined; readonly file: string };
+
+function isReference(table: RawTable): table is RawTable & Reference {
+  const [[key, name] = ["", undefined], ...others] = Object.entries(table);
+  return others.length === 0 && (key === "env" || key === "file") && typeof name === "string";
 }
 
 function isTable(value: unknown): value is RawTable {

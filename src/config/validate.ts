@@ -56,6 +56,7 @@ export function validate(path: string, raw: RawConfig): Validated {
     warnings: validator.warnings,
     files: raw.files,
   };
+  validator.checkPeers(path, settings);
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
   validator.checkLog(path, settings);
@@ -145,6 +146,11 @@ class Validator {
       }
     }
     return peers;
+  }
+
+  checkPeers(path: string, { peerId }: Settings): void {
+    if (peerId > 0 || this.#raw.peers.length === 0) return;
+    this.warnings.push(`${path}: [peers] has no effect as long as "peer_id" is 0`);
   }
 
   checkListeners(path: string, settings: Settings): void {

@@ -1,6 +1,6 @@
 /**
  * The calls of the C library that a process needs around its engine (Linux, glibc): datagrams on unix
- * sockets, the clock of systemd, and a look at the descriptors that it was started with.
+ * sockets, the clock of systemd, a look at the descriptors that it was started with, and its memory.
  *
  * Apart from `Libc`, since they come before the engine, outlive it, and are needed beside the portable
  * one too; and so that the engine's own calls stay the fast ones.
@@ -46,6 +46,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  malloc_trim: { parameters: ["usize"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -110,6 +111,11 @@ export class ProcessLibc implements Disposable {
     const time = new BigInt64Array(2);
     this.#library.symbols.clock_gettime(CLOCK_MONOTONIC, time);
     return time[0]! * 1_000_000n + time[1]! / 1_000n;
+  }
+
+  /** Gives the memory back to the system that was freed and is kept for later. */
+  trimMemory(): void {
+    this.#library.symbols.malloc_trim(0n);
   }
 
   /** The address that a descriptor listens on; undefined if it is no stream socket that listens. */

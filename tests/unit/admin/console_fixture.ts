@@ -17,6 +17,8 @@ import { openConsole } from "../../../src/admin/open_console.ts";
 import { type ShownTable, textRow } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
+import { PeerDesk } from "../../../src/client/peer_desk.ts";
+import { peerOf } from "../../../src/config/effective_settings.ts";
 import { ClientLogin, type LoginDesk } from "../../../src/client/client_login.ts";
 import { ClientRegistry } from "../../../src/client/client_registry.ts";
 import { ClientSession, type SessionDesk } from "../../../src/client/client_session.ts";
@@ -240,6 +242,7 @@ export class ConsoleFixture implements ConsoleContext {
   };
   readonly logLines: string[] = [];
   readonly cancels: CancelDesk;
+  readonly peers: PeerDesk;
   readonly servers: ServerSession[] = [];
   readonly serverStreams: StubStream[] = [];
   readonly clientStreams = new Map<ClientSession, StubStream>();
@@ -269,14 +272,23 @@ export class ConsoleFixture implements ConsoleContext {
       listen: () => Promise.reject(new Error("Nothing listens here")),
       dial: (address) => this.#dial(address),
     };
-    this.cancels = new CancelDesk({
-      clients: this.clients,
+    const limits = {
       network: this.#network,
       clock: this.clock,
-      log: this.#log,
       streamOptions: () => ({ receiveBytes: 1024, maxBusyReads: 0, tcp: SYSTEM_TCP }),
       waitTimeoutMs: () => 0,
       connectTimeoutMs: () => 0,
+    };
+    this.peers = new PeerDesk({
+      ...limits,
+      ownId: () => this.config().settings.peerId,
+      peer: (id) => peerOf(this.config(), id),
+    });
+    this.cancels = new CancelDesk({
+      ...limits,
+      clients: this.clients,
+      peers: this.peers,
+      log: this.#log,
     });
   }
 

@@ -255,13 +255,22 @@ Deno.test("SHOW PEERS lists those of the configuration by number", async () => {
   ]);
 });
 
+Deno.test("SHOW PEER_POOLS has a row for each peer but this process, and none where that has no number", async () => {
+  const peers = ["3", "1", "2"].map((id) => `[peers.${id}]\nhost = "a"\n`).join("");
+  const fixture = await ConsoleFixture.from(`[pooler]\npeer_id = 2\n${peers}`);
+  const { columns: shown, rows } = readResult(showPeerPools(fixture));
+  assert.deepEqual(
+    shown,
+    columns("int4 peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login"),
+  );
+  assert.deepEqual(rows.map((row) => Object.values(row).join()), ["1,0,0,0,0", "3,0,0,0,0"]);
+  const alone = await ConsoleFixture.from(`[pooler]\n${peers}`);
+  assert.deepEqual(readResult(showPeerPools(alone)).rows, []);
+});
+
 Deno.test("what has no rows yet has its columns", async () => {
   const fixture = await ConsoleFixture.from();
   const tables = [
-    [
-      showPeerPools,
-      "int4 peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login",
-    ],
     [showDnsHosts, "text hostname", "int8 ttl", "text addrs"],
     [showDnsZones, "text zonename", "int8 serial", "int4 count"],
     [showPrepared, "text database user", "int4 server_id", "text name statement", "int8 use_count"],

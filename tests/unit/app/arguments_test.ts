@@ -45,6 +45,12 @@ for (
     ["check --diff config.toml", { kind: "check", path: "config.toml", isDiff: true }],
     ["--diff check config.toml", { kind: "check", path: "config.toml", isDiff: true }],
     ["convert pgbouncer.ini", { kind: "convert", path: "pgbouncer.ini" }],
+    ["console c.toml RELOAD", { kind: "console", path: "c.toml", command: "RELOAD" }],
+    ["console c.toml SHUTDOWN WAIT_FOR_TRANSACTIONS 40", {
+      kind: "console",
+      path: "c.toml",
+      command: "SHUTDOWN WAIT_FOR_TRANSACTIONS 40",
+    }],
   ] as const
 ) {
   Deno.test(`readArguments() reads: ${args}`, () => {
@@ -57,6 +63,7 @@ for (
     ["", /^One configuration file is needed$/],
     ["a.toml b.toml", /^One configuration file is needed$/],
     ["check", /^check takes one file$/],
+    ["console c.toml", /^console takes a configuration file and a command$/],
     ["--diff a", /^--diff goes with check only$/],
     ["convert --diff a", /^--diff goes with check only$/],
     ["check --diff", /^check takes one file$/],

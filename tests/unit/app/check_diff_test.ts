@@ -92,6 +92,7 @@ class World {
       network: this.network,
       clock: this.clock,
       streamOptions: STREAM_OPTIONS,
+      limitMs: 10_000,
       isSameFile: (a, b) => Promise.resolve(a === b),
     });
   }

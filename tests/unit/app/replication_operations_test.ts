@@ -8,6 +8,7 @@ import { showPools } from "../../../src/admin/show_pools.ts";
 import { showServers } from "../../../src/admin/show_servers.ts";
 import type { ConsoleContext } from "../../../src/admin/console_context.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
+import { PeerDesk } from "../../../src/client/peer_desk.ts";
 import { backend as say, frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import { readResult as readShown } from "../admin/console_fixture.ts";
@@ -154,15 +155,15 @@ for (const mode of ["wait_for_servers", "wait_for_clients", "wait_for_transactio
 
 /** Asks of the console what these tests look at. */
 function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
-  const cancels = new CancelDesk({
-    clients: pooler.clients,
+  const limits = {
     network,
     clock,
-    log: undefined!,
     streamOptions: () => pooler.pools.streamOptions(),
     waitTimeoutMs: () => 0,
     connectTimeoutMs: () => 0,
-  });
+  };
+  const peers = new PeerDesk({ ...limits, ownId: () => 0, peer: () => undefined });
+  const cancels = new CancelDesk({ ...limits, clients: pooler.clients, peers, log: undefined! });
   return {
     clients: pooler.clients,
     pools: pooler.pools.registry,
@@ -170,6 +171,7 @@ function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
     names: pooler.names,
     clock,
     cancels,
+    peers,
     config: () => pooler.live.config,
     userNames: () => pooler.live.credentials.keys(),
   } as Partial<ConsoleContext> as ConsoleContext;

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import {
+  cancelKeyPeerId,
   cancelKeyProcessId,
+  forwardedCancelKey,
   isSameCancelKey,
   makeCancelKey,
 } from "../../../src/client/cancel_key.ts";
@@ -16,26 +18,43 @@ function keys(count: number, { isLong, peerId = 0 }: { isLong: boolean; peerId?:
 
 for (const { isLong, length } of KINDS) {
   Deno.test(`makeCancelKey() gives ${length} bytes with the sign bit clear and all forwards left`, () => {
-    for (const key of keys(100, { isLong })) {
+    for (const key of keys(100, { isLong, peerId: 1 })) {
       assert.equal(key.length, length);
       assert.equal(key[0]! & 0x80, 0);
       assert.equal(key[7]! & 3, 3);
     }
   });
 
-  Deno.test(`makeCancelKey() puts the peer's number into bytes 1 and 2 of ${length}`, () => {
-    const peerOf = (peerId: number) => [...keys(1, { isLong, peerId })[0]!.subarray(1, 3)];
-    assert.deepEqual(peerOf(0), [0, 0]);
-    assert.deepEqual(peerOf(0x2345), [0x45, 0x23]);
+  Deno.test(`makeCancelKey() puts the peer's number into bytes 1 and 2 of ${length}, low one first`, () => {
+    for (const peerId of [1, 0x2345, 16_383]) {
+      const [key] = keys(1, { isLong, peerId });
+      assert.deepEqual([...key!.subarray(1, 3)], [peerId & 0xff, peerId >> 8]);
+      assert.equal(cancelKeyPeerId(key!), peerId);
+    }
   });
 
-  Deno.test(`makeCancelKey() draws the rest of ${length} bytes at random`, () => {
-    const drawn = keys(1_000, { isLong });
-    assert.equal(new Set(drawn.map((key) => key.join())).size, 1_000);
-    for (let at = 0; at < length; at++) {
-      if (at === 1 || at === 2) continue;
-      assert.ok(new Set(drawn.slice(0, 200).map((key) => key[at])).size > 40, `byte ${at}`);
+  Deno.test(`makeCancelKey() draws all that means nothing of ${length} bytes at random`, () => {
+    for (const peerId of [0, 7]) {
+      const drawn = keys(1_000, { isLong, peerId });
+      assert.equal(new Set(drawn.map((key) => key.join())).size, 1_000);
+      for (let at = 0; at < length; at++) {
+        if (peerId > 0 && (at === 1 || at === 2)) continue;
+        assert.ok(new Set(drawn.slice(0, 200).map((key) => key[at])).size > 40, `byte ${at}`);
+      }
     }
+  });
+
+  Deno.test(`forwardedCancelKey() counts three forwards down in ${length} bytes, and touches nothing else`, () => {
+    const [key] = keys(1, { isLong, peerId: 16_383 });
+    const before = Uint8Array.from(key!);
+    let last: Uint8Array = key!;
+    for (const left of [2, 1, 0]) {
+      last = forwardedCancelKey(last)!;
+      assert.equal(last[7]! & 3, left);
+      assert.equal(isSameCancelKey(key!, last), true);
+    }
+    assert.equal(forwardedCancelKey(last), undefined);
+    assert.deepEqual(key, before);
   });
 
   Deno.test(`isSameCancelKey() does not mind how often a key of ${length} bytes was forwarded`, () => {

@@ -9,7 +9,7 @@ Deno.test("checkReport() says what would be listened on and connected to", async
 listen_addr = "127.0.0.1,::1,*"
 auth_type = "md5"
 auth_file = "/etc/users"
-peer_id = 1
+so_reuseport = true
 [databases.app]
 host = "db,fe80::1,/run/pg"
 dbname = "real"
@@ -33,7 +33,7 @@ password = "hunter2"
     "the database asked for, as the client's user; session pooling, 20 servers a pool",
     "users with a password: 1 here, and those in /etc/users; auth_type md5",
     "I/O engine: portable",
-    'warning: config.toml:5: Setting "peer_id" has no effect yet',
+    'warning: config.toml:5: Setting "so_reuseport" has no effect yet',
   ]);
 });
 

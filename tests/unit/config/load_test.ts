@@ -150,6 +150,40 @@ password.file = "/run/c"
   assert.equal(config.databases.get("c")?.password?.reveal(), "c");
 });
 
+Deno.test("loadConfig() fetches any value from the environment or a file, where it is bare text", async () => {
+  const text = `[pooler]
+max_client_conn = { env = "CLIENTS" }
+query_timeout = { file = "limit" }
+log_stats = { env = "OFF" }
+listen_addr = { env = "ADDRESSES" }
+pool_mode = { env = "MODE" }
+[databases.c]
+host.env = "HOST"
+port = { env = "PORT" }
+`;
+  const env = { CLIENTS: "12", OFF: "0", ADDRESSES: "a, b", MODE: "statement", HOST: "h" };
+  const load = (port: string) =>
+    loadConfig(
+      "config.toml",
+      memoryIo({ "config.toml": text, limit: "1.5\n" }, { ...env, PORT: port }),
+    );
+  const { databases, settings } = await load("5433");
+  assert.deepEqual(
+    [settings.maxClientConn, settings.queryTimeoutMs, settings.logStats, settings.poolMode],
+    [12, 1_500, false, "statement"],
+  );
+  assert.deepEqual(settings.listenAddr, ["a", "b"]);
+  assert.deepEqual([databases.get("c")?.hosts, databases.get("c")?.port], [["h"], 5433]);
+  assert.match(
+    (await errorsOf(load("many")))[0]!,
+    /^config.toml:9: "port" of database "c": expected a whole number/,
+  );
+  assert.deepEqual(await errorsOf(loadToml('[pooler]\npeer_id = { env = "ID" }\nuser = {}')), [
+    'config.toml:2: "peer_id": the environment has no variable "ID"',
+    'config.toml:3: "user": expected a text in quotes, found a table',
+  ]);
+});
+
 Deno.test("loadConfig() reports secrets that are missing, empty or written in another way", async () => {
   const cases: [string, RegExp][] = [
     ['{ env = "NO" }', /2: "password": the environment has no variable "NO"/],
@@ -282,14 +316,9 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
 Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
   const config = await loadToml(`[pooler]
 so_reuseport = true
-peer_id = 1
-[peers.1]
-host = "x"
 `);
   assert.deepEqual(config.warnings, [
     'config.toml:2: Setting "so_reuseport" has no effect yet',
-    'config.toml:3: Setting "peer_id" has no effect yet',
-    'config.toml:5: Setting "host" of peer "1" has no effect yet',
   ]);
 });
 
@@ -300,6 +329,13 @@ Deno.test("loadConfig() warns that a job_name is not shown but in JSON", async (
   assert.deepEqual((await loadToml('[pooler]\njob_name = "sluice-1"')).warnings, [
     'config.toml: "job_name" is shown with log_format = "json" only',
   ]);
+});
+
+Deno.test("loadConfig() warns of peers that this process, having no number, passes nothing on to", async () => {
+  const peer = '[peers.1]\nhost = "x"\n';
+  const { warnings } = await loadToml(peer);
+  assert.deepEqual(warnings, ['config.toml: [peers] has no effect as long as "peer_id" is 0']);
+  assert.deepEqual((await loadToml(`[pooler]\npeer_id = 2\n${peer}`)).warnings, []);
 });
 
 Deno.test("loadConfig() does not warn of values that change nothing", async () => {

@@ -26,7 +26,6 @@ Deno.test("withSetting() refuses names, values and moments that do not fit", asy
     ["pool_sise", "1", /^Unknown setting "pool_sise"/],
     ["pool_mode", "sometimes", /^"pool_mode": /],
     ["listen_port", "7000", /takes effect with a restart only$/],
-    ["peer_id", "5", /has no effect yet/],
     ["auth_dbname", "pgbouncer", /^Cannot set "auth_dbname" to "pgbouncer": that is the console/],
   ] as const;
   for (const [key, value, message] of cases) {

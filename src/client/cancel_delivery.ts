@@ -1,0 +1,42 @@
+/** Sending one cancel request over a connection opened for it. */
+
+import type { Clock } from "../base/clock.ts";
+import type { ByteStream } from "../net/byte_stream.ts";
+import { cancelRequest } from "../wire/startup_packet.ts";
+
+/** How a request is sent. */
+export interface CancelDeliveryOptions {
+  readonly clock: Clock;
+  readonly key: Uint8Array;
+  /** Longest wait for the answer; 0: none. */
+  readonly limitMs: number;
+  /** Ends the wait when aborted. */
+  readonly signal: AbortSignal;
+  /** Called when the wait is given up: the request may still arrive. */
+  readonly onGivenUp: () => void;
+}
+
+/**
+ * Sends the request and waits for its answer, which is the end of the connection: only then has it
+ * taken effect, and is over. The caller closes the stream.
+ */
+export async function deliverCancel(
+  stream: ByteStream,
+  { clock, key, limitMs, onGivenUp, signal }: CancelDeliveryOptions,
+): Promise<void> {
+  const giveUp = () => {
+    onGivenUp();
+    stream.close();
+  };
+  const timer = limitMs > 0 ? clock.startTimer(limitMs, giveUp) : undefined;
+  signal.addEventListener("abort", giveUp);
+  if (signal.aborted) giveUp();
+  try {
+    const message = cancelRequest(key);
+    await stream.write(message, 0, message.length);
+    await stream.pump(() => {});
+  } finally {
+    timer?.cancel();
+    signal.removeEventListener("abort", giveUp);
+  }
+}

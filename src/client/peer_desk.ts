@@ -1,0 +1,151 @@
+/**
+ * Cancel requests that are for clients of another process: passed on to that, which is found by the
+ * number in the key. Plain connections, as between PgBouncers: there is no word for TLS in `[peers]`.
+ *
+ * A key says how often it may still be passed on, so a circle of peers comes to an end.
+ */
+
+import type { Clock } from "../base/clock.ts";
+import { errorText } from "../base/error_text.ts";
+import type { Network, StreamOptions } from "../net/network.ts";
+import { addressOf } from "../server/server_hosts.ts";
+import { deliverCancel } from "./cancel_delivery.ts";
+import { cancelKeyPeerId, forwardedCancelKey } from "./cancel_key.ts";
+import { CancelPlaces } from "./cancel_places.ts";
+
+/** Another process: where it listens, and how many connections to it there may be at a time. */
+export interface Peer {
+  readonly id: number;
+  readonly host: string;
+  readonly port: number;
+  readonly poolSize: number;
+}
+
+/** What passing on needs. */
+export interface PeerDeskOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly streamOptions: () => StreamOptions;
+  /** The number of this process; 0 = it has no peers, and nothing is passed on. */
+  readonly ownId: () => number;
+  /** The others, as configured now. */
+  readonly peer: (id: number) => Peer | undefined;
+  /** Longest wait for a place, and then for the peer's answer (`cancel_wait_timeout`); 0: none. */
+  readonly waitTimeoutMs: () => number;
+  readonly connectTimeoutMs: () => number;
+}
+
+/** How many requests for one peer are under way. */
+export interface PeerCounts {
+  /** Those that have not been sent: they wait for a place, or for a connection. */
+  readonly waitingCount: number;
+  /** Of those, the ones for which a connection is being opened. */
+  readonly connectingCount: number;
+  readonly sentCount: number;
+}
+
+/** A request on its way. */
+interface Forwarding {
+  readonly peerId: number;
+  stage: "queued" | "connecting" | "sent";
+}
+
+/** Passes requests on. */
+export class PeerDesk {
+  readonly #options: PeerDeskOptions;
+  readonly #places: CancelPlaces<number>;
+  readonly #underWay = new Set<Forwarding>();
+  readonly #ended = new AbortController();
+
+  constructor(options: PeerDeskOptions) {
+    this.#options = options;
+    this.#places = new CancelPlaces(options);
+  }
+
+  /** For SHOW PEER_POOLS. */
+  countsOf(peerId: number): PeerCounts {
+    const stages = [...this.#underWay].filter((each) => each.peerId === peerId);
+    const countOf = (stage: Forwarding["stage"]) =>
+      stages.filter((each) => each.stage === stage).length;
+    const connectingCount = countOf("connecting");
+    return {
+      waitingCount: countOf("queued") + connectingCount,
+      connectingCount,
+      sentCount: countOf("sent"),
+    };
+  }
+
+  /** Gives up all that is under way, and whatever is still to be passed on. */
+  end(): void {
+    this.#ended.abort();
+    this.#places.end();
+  }
+
+  /** The process that a key is of, if that is another one. */
+  ownerOf(key: Uint8Array): number | undefined {
+    const ownId = this.#options.ownId();
+    const id = cancelKeyPeerId(key);
+    return ownId === 0 || id === ownId ? undefined : id;
+  }
+
+  /**
+   * Passes a request on to the process that its key is of; `onSent` is called when it has been sent.
+   * Resolves when the peer has dealt with it, with what came of it, for the log.
+   */
+  async forward(key: Uint8Array, onSent: () => void): Promise<string> {
+    const forwarded = forwardedCancelKey(key);
+    if (forwarded === undefined) {
+      return "failed to forward cancel request because its TTL was exhausted";
+    }
+    const peer = this.#options.peer(cancelKeyPeerId(key));
+    if (peer === undefined) return "could not find peer to forward request to";
+    const forwarding: Forwarding = { peerId: peer.id, stage: "queued" };
+    this.#underWay.add(forwarding);
+    try {
+      if (!await this.#places.take(peer.id, peer.poolSize)) return "cancel_wait_timeout";
+      try {
+        return await this.#send(peer, { key: forwarded, forwarding, onSent });
+      } finally {
+        this.#places.give(peer.id);
+      }
+    } finally {
+      this.#underWay.delete(forwarding);
+    }
+  }
+
+  async #send(
+    peer: Peer,
+    { forwarding, key, onSent }: { key: Uint8Array; forwarding: Forwarding; onSent: () => void },
+  ): Promise<string> {
+    const { clock, connectTimeoutMs, network, streamOptions, waitTimeoutMs } = this.#options;
+    const { signal } = this.#ended;
+    forwarding.stage = "connecting";
+    let stream;
+    try {
+      stream = await network.dial(addressOf(peer.host, peer.port), {
+        ...streamOptions(),
+        timeoutMs: connectTimeoutMs(),
+        signal,
+      });
+    } catch (error) {
+      return `failed to forward cancel request to peer ${peer.id}: ${errorText(error)}`;
+    }
+    forwarding.stage = "sent";
+    onSent();
+    let isAnswered = true;
+    try {
+      await deliverCancel(stream, {
+        clock,
+        key,
+        limitMs: waitTimeoutMs(),
+        signal,
+        onGivenUp: () => isAnswered = false,
+      });
+    } finally {
+      stream.close();
+    }
+    return isAnswered
+      ? `forwarded cancel request to peer ${peer.id}`
+      : `peer ${peer.id} did not answer a cancel request`;
+  }
+}
