@@ -31,6 +31,8 @@ export interface SluiceOptions {
   readonly netns?: string | undefined;
   /** Most descriptors that it may have open. */
   readonly maxDescriptors?: number | undefined;
+  /** Flags for the runtime, besides those it always has; not with `SLUICE_EXE`. */
+  readonly runtimeFlags?: readonly string[] | undefined;
 }
 
 /** What one run of Sluice to its end gave. */
@@ -97,7 +99,7 @@ interface Prepared {
 }
 
 async function prepare(options: SluiceOptions): Promise<Prepared> {
-  const launch = await prepareLaunch();
+  const launch = await prepareLaunch(options.runtimeFlags);
   const { uid } = options;
   const ids = uid === undefined ? launch.ids : { uid, gid: launch.ids?.gid ?? Deno.gid() ?? uid };
   const dir = await GuardedDir.make("sluice-", ids);
@@ -151,7 +153,7 @@ export class SluiceProcess implements AsyncDisposable {
     this.pid = process.pid;
     this.startedAtMs = process.startedAtMs;
     this.exited = process.exited;
-    this.port = Number(/listening on \S*:(\d+)/.exec(process.log())?.[1] ?? 0);
+    this.port = Number(/(?<!Debugger )listening on \S*:(\d+)/.exec(process.log())?.[1] ?? 0);
   }
 
   /** All it has printed so far. */

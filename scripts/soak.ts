@@ -29,6 +29,9 @@ const SAMPLES = 600;
 const CLOSEST_MS = 250;
 const FARTHEST_MS = 10_000;
 
+/** Collections of garbage wanted of a run: as many as a judgement of growth needs, and a few more. */
+const COLLECTIONS = 72;
+
 /** How long one answer may take. */
 const PATIENCE_MS = 60_000;
 
@@ -117,10 +120,12 @@ function pingConsole(world: ChaosWorld, sampler: SoakSampler): Disposable {
 
 async function sampleFor(durationMs: number, sampler: SoakSampler): Promise<void> {
   const everyMs = Math.min(FARTHEST_MS, Math.max(CLOSEST_MS, durationMs / SAMPLES));
+  const collectEvery = Math.max(1, Math.floor(durationMs / everyMs / COLLECTIONS));
   const beganAtMs = performance.now();
-  for (let due = everyMs; due <= durationMs; due += everyMs) {
-    await pause(Math.max(0, beganAtMs + due - performance.now()));
+  for (let n = 1; n * everyMs <= durationMs; n++) {
+    await pause(Math.max(0, beganAtMs + n * everyMs - performance.now()));
     await sampler.sample();
+    if (n % collectEvery === 0) await sampler.sampleKept();
   }
 }
 

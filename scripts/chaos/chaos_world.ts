@@ -6,8 +6,9 @@ import { logIn } from "../../tests/support/logins.ts";
 import { type ConfigSection, tomlConfig } from "../../tests/support/toml_config.ts";
 import { type MadeCertificate, makeCertificate } from "../bench/certificate.ts";
 import type { Flavour } from "../embedded_postgres.ts";
-import { type Postgres, startPostgres } from "../postgres_fixture.ts";
+import { freePort, type Postgres, startPostgres } from "../postgres_fixture.ts";
 import { type SluiceProcess, startSluice } from "../sluice_process.ts";
+import { collectGarbage } from "./garbage_collector.ts";
 import { type IdleState, readIdleState } from "./idle_state.ts";
 import { IDS_SQL, LEDGER_SCHEMA, type LedgerTables, SUMS_SQL } from "./ledger.ts";
 import type { LedgerTarget } from "./ledger_clients.ts";
@@ -49,17 +50,20 @@ export class ChaosWorld implements AsyncDisposable {
   /** The link to what is away. */
   readonly #namespace: NetworkNamespace | undefined;
   readonly #parts: AsyncDisposableStack;
+  readonly #inspectAddress: string | undefined;
   #hasSluiceEnded = false;
 
   private constructor(
     parts: AsyncDisposableStack,
-    { namespace, postgres, sluice, target }: {
+    { inspectAddress, namespace, postgres, sluice, target }: {
       postgres: Postgres;
       sluice: SluiceProcess;
       target: LedgerTarget;
       namespace: NetworkNamespace | undefined;
+      inspectAddress: string | undefined;
     },
   ) {
+    this.#inspectAddress = inspectAddress;
     this.postgres = postgres;
     this.sluice = sluice;
     this.target = target;
@@ -88,17 +92,21 @@ export class ChaosWorld implements AsyncDisposable {
     const certificate = parts.use(await makeCertificate());
     const isAway = options.away === "both";
     const host = isAway ? namespace?.address ?? "" : "127.0.0.1";
+    // An executable has its runtime in it, which takes no flags.
+    const hasFlags = (Deno.env.get("SLUICE_EXE") ?? "") === "";
+    const inspectAddress = hasFlags ? `${host}:${freePort()}` : undefined;
     const sluice = parts.use(
       await startSluice({
         config: sluiceConfig(options, { postgres, certificate, host }),
         maxDescriptors: options.maxDescriptors,
         netns: isAway ? namespace?.name : undefined,
+        runtimeFlags: inspectAddress === undefined ? [] : [`--inspect=${inspectAddress}`],
       }),
     );
     const pem = await Deno.readTextFile(certificate.files.certificate);
     const login = { user: LEDGER, password: LEDGER, database: LEDGER };
     const target = { host, port: sluice.port, ...login, certificate: pem };
-    return new ChaosWorld(parts.move(), { postgres, sluice, target, namespace });
+    return new ChaosWorld(parts.move(), { postgres, sluice, target, namespace, inspectAddress });
   }
 
   /** The link to what is away. @throws {Error} If nothing is. */
@@ -141,7 +149,12 @@ export class ChaosWorld implements AsyncDisposable {
     return { host, port, user: OPERATOR, password: OPERATOR };
   }
 
-  /** What Sluice holds now. */
+  /** Has Sluice collect its garbage, where that can be asked for. */
+  async collectGarbage(): Promise<void> {
+    if (this.#inspectAddress !== undefined) await collectGarbage(this.#inspectAddress);
+  }
+
+  /** What Sluice holds now, garbage included that it has not collected. */
   async idleState(): Promise<IdleState> {
     return await readIdleState(this.operator, this.sluice.pid);
   }

@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly warmUpMs?: number;
   /** The same after each time that something was broken. */
   readonly calmMs?: number;
+  /** How often things are broken at most, until memory no longer grows; with 1 it is not looked at. */
+  readonly mostRounds?: number;
 }
 
 /** What came of a scenario. */
@@ -59,7 +61,6 @@ const IDLE_LIMIT_MS = 20_000;
 
 const CALM_MS = 1_000;
 
-/** How often the same is lived through until memory no longer grows. */
 const MOST_ROUNDS = 4;
 
 const WARM_UP_MS = 3_000;
@@ -67,8 +68,10 @@ const WARM_UP_MS = 3_000;
 /** Runs a scenario in a world of its own. */
 export async function runScenario(
   scenario: ChaosScenario,
-  { engine, flavour, seconds, calmMs = CALM_MS, warmUpMs = WARM_UP_MS }: RunOptions,
+  options: RunOptions,
 ): Promise<ScenarioResult> {
+  const { engine, flavour, seconds } = options;
+  const { calmMs = CALM_MS, mostRounds = MOST_ROUNDS, warmUpMs = WARM_UP_MS } = options;
   using _tolerance = tolerateLateWrites();
   const pooler = { ...scenario.world?.pooler, ...scenario.poolerFor?.(engine) };
   await using world = await ChaosWorld.start({ ...scenario.world, pooler, engine, flavour });
@@ -82,14 +85,18 @@ export async function runScenario(
   // What is lived through for the first time costs memory once: code, and the room that it takes. What
   // leaks takes as much again each time.
   const rounds = [await disturbOnce(scenario, { world, book, calmMs, seconds: seconds / 2 })];
-  let lived = world.hasSluiceEnded ? before : await whenQuiet(world);
-  let settled: IdleState;
-  do {
-    settled = { ...before, memoryBytes: Math.max(before.memoryBytes, lived.memoryBytes) };
+  let settled: IdleState = { ...before, memoryBytes: Infinity };
+  let isSettled = false;
+  while (!isSettled && rounds.length < mostRounds && !world.hasSluiceEnded) {
+    const lived = await whenQuiet(world);
+    settled = {
+      ...before,
+      descriptors: Math.min(settled.descriptors, lived.descriptors),
+      memoryBytes: Math.max(before.memoryBytes, lived.memoryBytes),
+    };
     rounds.push(await disturbOnce(scenario, { world, book, calmMs, seconds }));
-    if (world.hasSluiceEnded) break;
-    lived = await whenQuiet(world);
-  } while (hasGrown(settled, lived) && rounds.length < MOST_ROUNDS);
+    isSettled = !world.hasSluiceEnded && !hasGrown(settled, await whenQuiet(world));
+  }
 
   const { counts, recoveredMs } = rounds.at(-1) ?? NO_ROUND;
   const faults = rounds.flatMap((round) => round.faults);
@@ -156,20 +163,22 @@ async function faultsOf(
 async function leftBehind(world: ChaosWorld, before: IdleState): Promise<string[]> {
   let faults: string[] = [];
   await waitUntil(async () => {
+    await world.collectGarbage();
     faults = idleFaults(before, await world.idleState());
     return faults.length === 0;
   }, IDLE_LIMIT_MS);
   return faults;
 }
 
-/** The state of a Sluice that has nobody to serve. */
+/** The state of a Sluice that has nobody to serve, and no garbage. */
 async function whenQuiet(world: ChaosWorld): Promise<IdleState> {
   let state = await world.idleState();
   await waitUntil(async () => {
     state = await world.idleState();
     return state.clients === 0 && state.busyServers === 0;
   }, IDLE_LIMIT_MS);
-  return state;
+  await world.collectGarbage();
+  return await world.idleState();
 }
 
 function startWorkload(

@@ -1,5 +1,6 @@
 /** Takes the samples of a soak. */
 
+import type { ShownRow } from "../../tests/support/console.ts";
 import { anonymousBytes, pssBytes } from "../bench/process_stats.ts";
 import type { ChaosWorld } from "../chaos/chaos_world.ts";
 import { percentile } from "../percentiles.ts";
@@ -16,9 +17,11 @@ export interface Series {
 
 /** Collects the samples. */
 export class SoakSampler {
-  readonly memory = series("memory that is no part of a file", "MB", { share: 0.05, least: 2 });
+  readonly memory = series("memory that is no part of a file", "MB");
+  readonly kept = series("the same after a collection of garbage", "MB", { share: 0.05, least: 2 });
   readonly pss = series("memory with its share of the program's pages (Pss)", "MB");
-  readonly heap = series("V8's heap in use", "MB", { share: 0.1, least: 2 });
+  readonly heap = series("V8's heap in use", "MB");
+  readonly keptHeap = series("the same after a collection", "MB", { share: 0.05, least: 0.5 });
   readonly descriptors = series("descriptors", "", { share: 0, least: 1 });
   readonly servers = series("connections to servers", "");
   readonly ping = series("answer of the console, median", "ms", { share: 1, least: 5 });
@@ -37,9 +40,11 @@ export class SoakSampler {
 
   /** All that is watched, in the order of the report. */
   get all(): readonly Series[] {
-    const { descriptors, heap, latency, loopLag, memory, ping, pss, servers, tail, worstPing } =
-      this;
-    return [memory, pss, heap, descriptors, servers, ping, worstPing, loopLag, latency, tail];
+    return [
+      ...[this.memory, this.kept, this.pss, this.heap, this.keptHeap],
+      ...[this.descriptors, this.servers, this.ping, this.worstPing, this.loopLag],
+      ...[this.latency, this.tail],
+    ];
   }
 
   /** Takes note of how long the console took. */
@@ -63,28 +68,43 @@ export class SoakSampler {
       this.#world.show("histograms"),
     ]);
     const lag = histograms.find(({ histogram }) => histogram === "event_loop_lag");
-    const heap = areas.find(({ name }) => name === "v8_heap");
-    const atMs = performance.now() - this.#beganAtMs;
-    const note = (to: Series, value: number) => {
-      if (Number.isFinite(value)) to.samples.push({ atMs, value });
-    };
-    note(this.memory, memory / 2 ** 20);
-    note(this.pss, pss / 2 ** 20);
-    note(this.heap, Number(heap?.["used"]) / 1024);
-    note(this.descriptors, [...Deno.readDirSync(`/proc/${pid}/fd`)].length);
-    note(this.servers, servers.length);
-    note(this.loopLag, Number(lag?.["p99_us"]) / 1000);
-    for (
-      const [times, middle, end, fraction] of [
-        [this.#pingsMs, this.ping, this.worstPing, 1],
-        [this.#transfersMs, this.latency, this.tail, 0.99],
-      ] as const
-    ) {
-      const sorted = times.splice(0).sort((a, b) => a - b);
-      note(middle, percentile(sorted, 0.5));
-      note(end, percentile(sorted, fraction));
-    }
+    this.#note(this.memory, memory / 2 ** 20);
+    this.#note(this.pss, pss / 2 ** 20);
+    this.#note(this.heap, heapMegabytes(areas));
+    this.#note(this.descriptors, [...Deno.readDirSync(`/proc/${pid}/fd`)].length);
+    this.#note(this.servers, servers.length);
+    this.#note(this.loopLag, Number(lag?.["p99_us"]) / 1000);
+    this.#noteTimes(this.#pingsMs, this.ping, { end: this.worstPing, fraction: 1 });
+    this.#noteTimes(this.#transfersMs, this.latency, { end: this.tail, fraction: 0.99 });
   }
+
+  /** Takes a sample of what is kept when garbage has been collected, which holds Sluice up for a moment. */
+  async sampleKept(): Promise<void> {
+    await this.#world.collectGarbage();
+    this.#note(this.keptHeap, heapMegabytes(await this.#world.show("mem")));
+    this.#note(this.kept, await anonymousBytes(this.#world.sluice.pid) / 2 ** 20);
+  }
+
+  /** A sample of the times since the last one, of which there may be none. */
+  #noteTimes(
+    timesMs: number[],
+    middle: Series,
+    { end, fraction }: { end: Series; fraction: number },
+  ): void {
+    const sorted = timesMs.splice(0).sort((a, b) => a - b);
+    if (sorted.length === 0) return;
+    this.#note(middle, percentile(sorted, 0.5));
+    this.#note(end, percentile(sorted, fraction));
+  }
+
+  #note({ samples }: Series, value: number): void {
+    samples.push({ atMs: performance.now() - this.#beganAtMs, value });
+  }
+}
+
+/** What SHOW MEM says of V8's heap. */
+function heapMegabytes(areas: readonly ShownRow[]): number {
+  return Number(areas.find(({ name }) => name === "v8_heap")?.["used"]) / 1024;
 }
 
 function series(title: string, unit: string, tolerance?: Tolerance): Series {

@@ -9,10 +9,11 @@ Deno.test("a ledger whose servers are killed has all that was seen committed, on
     engine: "native",
     flavour: "embedded",
     seconds: 1,
-    warmUpMs: 200,
-    calmMs: 0,
+    warmUpMs: 300,
+    calmMs: 300,
+    mostRounds: 1,
   });
   assert.deepEqual(result.faults, []);
-  assert.ok(result.committed > 100, `${result.committed} transfers`);
+  assert.ok(result.committed > 30, `${result.committed} transfers`);
   assert.ok(result.counts.lostConnections > 0, "somebody noticed");
 });

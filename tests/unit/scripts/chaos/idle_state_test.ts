@@ -27,6 +27,10 @@ Deno.test("idleFaults() takes a tenth more memory, or less, for the same", () =>
   assert.equal(fault, "memory: 100.0 MB before, 111.0 MB after");
 });
 
+Deno.test("idleFaults() takes fewer descriptors for the same", () => {
+  assert.deepEqual(idleFaults(BEFORE, { ...BEFORE, descriptors: 29 }), []);
+});
+
 Deno.test("idleFaults() names servers, clients and descriptors that are not as before", () => {
   const after = { freeServers: { "a/b": 4 }, busyServers: 1, clients: 2, descriptors: 31 };
   assert.deepEqual(idleFaults(BEFORE, { ...BEFORE, ...after }), [
