@@ -61,7 +61,32 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const password = crypto.randomUUID();
   try {
     await initCluster({ bin, dir: dir.path, ids, password, options });
-    return await Postgres.start({ bin, dir, ids, password, netns: options.netns });
+    const { address: host = LOOPBACK, name: netns } = options.netns ?? {};
+    return await Postgres.start({ bin, dir, ids, password, host, netns });
+  } catch (error) {
+    await dir[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * Makes a standby of a running server and starts it, at the same port of another address of the
+ * loopback network. Needs a flavour with `pg_basebackup`.
+ */
+export async function startStandby(primary: Postgres, host: string): Promise<Postgres> {
+  const { bin, ids, password } = primary.cluster;
+  const dir = await GuardedDir.make("sluice-pg-", ids);
+  try {
+    const data = join(dir.path, "data");
+    const source = `host=${primary.socketDir} port=${primary.port} user=${primary.superuser}`;
+    await run(join(bin, "pg_basebackup"), {
+      args: ["-D", data, "-R", "-d", source, "--checkpoint=fast", "--no-sync", "-X", "stream"],
+      dir: dir.path,
+      ids,
+    });
+    const own = `listen_addresses = '${host}'\nunix_socket_directories = '${dir.path}'\n`;
+    await Deno.writeTextFile(join(data, "postgresql.conf"), own, { append: true });
+    return await Postgres.start({ bin, dir, ids, password, host }, primary.port);
   } catch (error) {
     await dir[Symbol.asyncDispose]();
     throw error;
@@ -74,7 +99,9 @@ interface Cluster {
   readonly dir: GuardedDir;
   readonly ids: Ids | undefined;
   readonly password: string;
-  readonly netns: PostgresOptions["netns"];
+  readonly host: string;
+  /** The network namespace that it runs in. */
+  readonly netns?: string | undefined;
 }
 
 /** A running PostgreSQL. */
@@ -89,26 +116,28 @@ export class Postgres implements AsyncDisposable {
   readonly password: string;
   /** The folder of the unix socket; there no password is asked for. */
   readonly socketDir: string;
-  readonly #cluster: Cluster;
+  /** For those that are made from it. */
+  readonly cluster: Cluster;
   #process: GuardedProcess | undefined;
 
   private constructor(cluster: Cluster, port: number, process: GuardedProcess) {
-    this.#cluster = cluster;
+    this.cluster = cluster;
+    this.host = cluster.host;
     this.#process = process;
     this.port = port;
     this.password = cluster.password;
     this.socketDir = cluster.dir.path;
-    this.host = cluster.netns?.address ?? LOOPBACK;
   }
 
-  /** Starts a cluster on a free port; use `startPostgres()`. */
-  static async start(cluster: Cluster): Promise<Postgres> {
+  /** Starts a cluster, on a free port unless one is given; use `startPostgres()`. */
+  static async start(cluster: Cluster, wanted?: number): Promise<Postgres> {
     for (let attempt = 1;; attempt++) {
-      const port = freePort();
+      const port = wanted ?? freePort();
       const process = await spawnServer(cluster, port);
       if (await isReady(process, cluster, port)) return new Postgres(cluster, port, process);
       if (
-        attempt === PORT_ATTEMPTS || !/could not bind|Address already in use/.test(process.log())
+        attempt === PORT_ATTEMPTS || wanted !== undefined ||
+        !/could not bind|Address already in use/.test(process.log())
       ) {
         throw new Error(`PostgreSQL did not start:\n${process.log()}`);
       }
@@ -164,8 +193,8 @@ export class Postgres implements AsyncDisposable {
   /** Starts the server again, after stopping it if it runs, on the same port. */
   async restart(mode: StopMode = "fast"): Promise<void> {
     await this.stop(mode);
-    const process = await spawnServer(this.#cluster, this.port);
-    if (!(await isReady(process, this.#cluster, this.port))) {
+    const process = await spawnServer(this.cluster, this.port);
+    if (!(await isReady(process, this.cluster, this.port))) {
       throw new Error(`PostgreSQL did not start again:\n${process.log()}`);
     }
     this.#process = process;
@@ -176,7 +205,7 @@ export class Postgres implements AsyncDisposable {
     try {
       await this.stop("immediate");
     } finally {
-      await this.#cluster.dir[Symbol.asyncDispose]();
+      await this.cluster.dir[Symbol.asyncDispose]();
     }
   }
 }
@@ -195,23 +224,34 @@ async function initCluster({ bin, dir, ids, password, options }: InitOptions): P
   const passwordFile = join(dir, "pwfile");
   await Deno.writeTextFile(passwordFile, password, { mode: 0o600 });
   await giveTo(ids, passwordFile);
-  const { success, stdout, stderr } = await new Deno.Command(join(bin, "initdb"), {
-    args: [
-      ...["-D", join(dir, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"],
-      ...["--auth=trust", "--pwfile", passwordFile],
-    ],
+  const args = [
+    ...["-D", join(dir, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"],
+    ...["--auth=trust", "--pwfile", passwordFile],
+  ];
+  try {
+    await run(join(bin, "initdb"), { args, dir, ids });
+  } finally {
+    await Deno.remove(passwordFile);
+  }
+  await Deno.writeTextFile(join(dir, "data", "postgresql.conf"), conf(dir, options));
+  await Deno.writeTextFile(join(dir, "data", "pg_hba.conf"), hba(options));
+}
+
+/** Runs a program to its end. @throws {Error} With what it said, if it failed. */
+async function run(
+  program: string,
+  { args, dir, ids }: { args: readonly string[]; dir: string; ids: Ids | undefined },
+): Promise<void> {
+  const { success, stdout, stderr } = await new Deno.Command(program, {
+    args: [...args],
     cwd: dir,
     stdout: "piped",
     stderr: "piped",
     ...(ids ?? {}),
   }).output();
-  await Deno.remove(passwordFile);
-  if (!success) {
-    const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-    throw new Error(`initdb failed:\n${text}`);
-  }
-  await Deno.writeTextFile(join(dir, "data", "postgresql.conf"), conf(dir, options));
-  await Deno.writeTextFile(join(dir, "data", "pg_hba.conf"), hba(options));
+  if (success) return;
+  const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  throw new Error(`${program} failed:\n${text}`);
 }
 
 /** postgresql.conf: no waiting for the disk, the socket in our folder, messages in English. */
@@ -255,7 +295,7 @@ async function spawnServer(
     dir,
     ids,
     logName: "postgres.log",
-    netns: netns?.name,
+    netns,
   });
 }
 

@@ -44,6 +44,7 @@ const EXAMPLES: ReadonlyMap<string, string> = new Map([
   ["pool_mode", '"transaction"'],
   ["query_wait_timeout", '"30s"'],
   ["load_balance_hosts", '"round-robin"'],
+  ["target_session_attrs", '"read-write"'],
   ["max_db_connections", "50"],
   ["max_replication_connections", "5"],
   ["max_db_client_connections", "500"],

@@ -34,6 +34,7 @@ function overSocket(socket: Socket): ResettableStream {
     peerUid: undefined,
     isUnix: false,
     tls: undefined,
+    tlsFailure: undefined,
     startTls: noHandshake,
     resume: () => {},
     watch: () => {},

@@ -131,6 +131,7 @@ function sweepPools(options: DutiesOptions, nowMs: number): void {
       carryOut(verdict);
     }
     pool.maintain(pools.wantsSpares(pool));
+    pools.seekBetterHost(pool);
     freeIfUnused(options, { pool, nowMs });
   }
 }
@@ -141,8 +142,14 @@ function serverRules({ live }: DutiesOptions, pool: ServerPool) {
     connectTimeoutMs: settings.serverConnectTimeoutMs,
     idleTimeoutMs: settings.serverIdleTimeoutMs,
     lifetimeMs: pool.rules.serverLifetimeMs,
-    checkDelayMs: settings.serverCheckQuery === undefined ? 0 : settings.serverCheckDelayMs,
+    checkDelayMs: isChecked(live, pool) ? settings.serverCheckDelayMs : 0,
   };
+}
+
+/** Whether a server is asked anything before use that was idle for long: how it is, or its role. */
+function isChecked(live: LiveConfig, { database }: ServerPool): boolean {
+  const attrs = live.databaseConfig(database)?.targetSessionAttrs ?? "any";
+  return live.settings.serverCheckQuery !== undefined || attrs !== "any";
 }
 
 function carryOut(verdict: ServerVerdict): void {

@@ -84,10 +84,15 @@ interface SyncWriter {
   writeSync(bytes: Uint8Array): number;
 }
 
+/** Room for an ordinary line. */
+const LINE_BYTES = 512;
+
 /** One place where lines go. */
 class LogTarget<W extends SyncWriter> {
   readonly stream: W;
   readonly #encoder = new TextEncoder();
+  /** An ordinary line is encoded into it. */
+  readonly #buffer = new Uint8Array(LINE_BYTES);
   #lostCount = 0;
 
   constructor(stream: W) {
@@ -103,7 +108,7 @@ class LogTarget<W extends SyncWriter> {
   }
 
   #tryToWrite(text: string): boolean {
-    const bytes = this.#encoder.encode(text);
+    const bytes = this.#encode(text);
     try {
       for (let at = 0; at < bytes.length;) at += this.stream.writeSync(bytes.subarray(at));
       return true;
@@ -111,5 +116,10 @@ class LogTarget<W extends SyncWriter> {
       // Counted by the caller: there is no other place to tell it.
       return false;
     }
+  }
+
+  #encode(text: string): Uint8Array {
+    const { read, written } = this.#encoder.encodeInto(text, this.#buffer);
+    return read < text.length ? this.#encoder.encode(text) : this.#buffer.subarray(0, written);
   }
 }

@@ -20,8 +20,9 @@ export class ReadinessFile {
     this.#path = path;
     this.#attempt("remove", () => {
       const owner = readOwner(path);
-      // Another one that serves still, in a restart without a gap: its word holds until ours.
-      if (owner === undefined || owner === Deno.pid || isAlive(owner)) return;
+      // Another one that serves still, in a restart without a gap: its word holds until ours. One
+      // with our own number is gone, as in a container, where each is number 1.
+      if (owner === undefined || owner !== Deno.pid && isAlive(owner)) return;
       Deno.removeSync(path);
     });
   }

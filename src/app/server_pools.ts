@@ -24,7 +24,7 @@ import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
 import { type CapKind, ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
-import { addressKeyOf, addressOf, ServerHosts } from "../server/server_hosts.ts";
+import { addressKeyOf, addressOf } from "../server/server_hosts.ts";
 import { serverLabel } from "../server/server_log.ts";
 import { ServerSession, type ServerUpkeep } from "../server/server_session.ts";
 import type { ServerTls } from "../server/server_tls.ts";
@@ -33,13 +33,11 @@ import { PgError } from "../wire/pg_error.ts";
 import { NEWEST_MINOR } from "../wire/protocol_version.ts";
 import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { DatabaseHosts, endOf, hasRoomForTrial } from "./database_hosts.ts";
 import type { LiveConfig } from "./live_config.ts";
 import { PoolSecrets, type ServerSecrets } from "./pool_secrets.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 import type { TlsContexts } from "./tls_contexts.ts";
-
-/** Where PostgreSQL puts its socket when nothing else is said. */
-const FALLBACK_SOCKET_DIRECTORY = "/tmp";
 
 /** The name is of no use to the server, but it is by the name that the pooler finds the server. */
 const PHYSICAL_NEEDS_ENTRY =
@@ -116,15 +114,20 @@ export class ServerPools {
   readonly #lookUps = new PoolRegistry<ServerPool>();
   readonly #secrets: PoolSecrets;
   readonly #options: ServerPoolsOptions;
-  readonly #hosts = new Map<string, { addresses: string; hosts: ServerHosts }>();
+  readonly #hosts: DatabaseHosts;
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
-    const { clock, live } = options;
+    const { clock, live, names } = options;
     this.#secrets = new PoolSecrets(live);
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
       limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
+    });
+    this.#hosts = new DatabaseHosts({
+      ...{ clock, live, names },
+      hasRoomAt: (addressKey) => this.caps.hasRoomAt(addressKey),
+      poolsOf: (database) => this.registry.ofDatabase(database),
     });
   }
 
@@ -200,7 +203,7 @@ export class ServerPools {
     this.#lookUps.remove(pool);
     this.#options.stats.retire(pool.stats);
     pool.leaveCaps();
-    if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.delete(pool.database);
+    if (this.registry.ofDatabase(pool.database).length === 0) this.#hosts.forget(pool.database);
   }
 
   /** The user as whom a client's servers log in; undefined if there is no such database. */
@@ -272,7 +275,7 @@ export class ServerPools {
       isPrivate: own !== undefined,
       stats: stats.open(database),
       caps: this.caps,
-      addressKeys: () => this.#addressKeysOf(database),
+      addressKeys: () => this.#hosts.addressKeysOf(database),
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {
@@ -283,7 +286,7 @@ export class ServerPools {
       },
       openServer: () => this.#openServer(pool, own),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
-      isHostWorthTrying: () => this.#isHostWorthTrying(database),
+      isHostWorthTrying: () => this.#hosts.isOneWorthTrying(database),
       onServerGone: this.#options.onServerGone,
     });
     this.#options.onNewPool(pool);
@@ -296,7 +299,7 @@ export class ServerPools {
       this.#options;
     const { database, user } = pool;
     const config = live.databaseConfig(database);
-    const hosts = this.#hostsOf(database, config);
+    const hosts = this.#hosts.of(database);
     const { settings } = live;
     const { address, isTrial } = hosts.next({ mayTrial: hasRoomForTrial(pool) });
     const isOld = settings.serverProtocol === "3.0" || hosts.isOldProtocol(address);
@@ -338,9 +341,14 @@ export class ServerPools {
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       isTrial,
-      onUnreachable: (address) => hosts.noteFailure(address),
+      role: this.#hosts.roleDemand(database, { hosts, address }),
+      onUnreachable: (address, error) => {
+        const isUnfit = error.sqlstate === SQLSTATE.cannotConnectNow;
+        const failure = hosts.noteFailure(address, { isUnfit, why: error.message });
+        return endOf(failure, isUnfit ? error : hosts.unfitError ?? error);
+      },
       onReached: (address) => {
-        hosts.noteSuccess(address);
+        if (!hosts.isRoleAsked) hosts.noteSuccess(address);
         this.#leaveIfMoved(server);
       },
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
@@ -353,6 +361,11 @@ export class ServerPools {
       await server.run();
     });
     return server;
+  }
+
+  /** With `prefer-standby`, has a pool come back to a standby: see `DatabaseHosts`. */
+  seekBetterHost(pool: ServerPool): void {
+    this.#hosts.seekBetter(pool);
   }
 
   /** Undefined where a server is spoken to in plain text. */
@@ -412,39 +425,6 @@ export class ServerPools {
       }
     }
   }
-
-  /** Where the next server of a database may be; nowhere if that is no longer configured. */
-  #addressKeysOf(database: string): string[] {
-    const config = this.#options.live.databaseConfig(database);
-    return config === undefined ? [] : this.#hostsOf(database, config).addresses.map(addressKeyOf);
-  }
-
-  #isHostWorthTrying(database: string): boolean {
-    const config = this.#options.live.databaseConfig(database);
-    return config !== undefined && this.#hostsOf(database, config).isOneWorthTrying;
-  }
-
-  /** The hosts of a database; where its turn stood is kept as long as they are the same. */
-  #hostsOf(database: string, config: DatabaseConfig | undefined): ServerHosts {
-    const known = this.#hosts.get(database);
-    if (config === undefined) {
-      if (known !== undefined) return known.hosts;
-      throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`);
-    }
-    const addresses = JSON.stringify([config.hosts, config.port, config.loadBalanceHosts]);
-    if (known?.addresses === addresses) return known.hosts;
-    const { clock, live } = this.#options;
-    const hosts = new ServerHosts(config.hosts, {
-      port: config.port,
-      policy: config.loadBalanceHosts,
-      socketDirectory: live.settings.unixSocketDir || FALLBACK_SOCKET_DIRECTORY,
-      nowMs: () => clock.nowMs(),
-      retryMs: () => live.settings.serverLoginRetryMs,
-      hasRoomAt: (address) => this.caps.hasRoomAt(addressKeyOf(address)),
-    });
-    this.#hosts.set(database, { addresses, hosts });
-    return hosts;
-  }
 }
 
 /** How one server is kept up, as the configuration in force says; asked at every release. */
@@ -488,12 +468,6 @@ class LiveUpkeep implements ServerUpkeep {
     // Last, since a turn to be closed is taken by asking.
     return isOld && this.#pool.takeLifetimeTurn(lifetimeMs);
   }
-}
-
-/** Whether a login that fails would leave room for another that is waited for. */
-function hasRoomForTrial({ loggingIn, rules, servers, waiting }: ServerPool): boolean {
-  const isWaitedFor = waiting.size > 0 || loggingIn.size > 0;
-  return servers.count + (isWaitedFor ? 2 : 1) <= rules.poolSize;
 }
 
 function poolRules(live: LiveConfig, user: string, database: string): PoolRules {

@@ -50,7 +50,6 @@ import {
 import {
   buildServerFinal,
   buildServerFirst,
-  bytesOf,
   channelBindingOf,
   type ClientFinal,
   type ClientFirst,
@@ -354,7 +353,7 @@ export class ClientAuthentication {
     }
     if (data !== undefined) return this.#answerClientFirst(data, isPlus);
     // As SASL has it, a client that sent no data is asked for it by an empty challenge.
-    const ask = authenticationSaslContinue(new Uint8Array());
+    const ask = authenticationSaslContinue("");
     return this.#challenge({ kind: "saslFirst", isPlus }, ask);
   }
 
@@ -368,7 +367,7 @@ export class ClientAuthentication {
     const { salt, iterations } = this.#verifierFacts();
     const nonce = clientFirst.nonce + encodeBase64(this.#options.random.bytes(NONCE_BYTES));
     const first: ServerFirst = { nonce, salt, iterations };
-    const message = authenticationSaslContinue(bytesOf(buildServerFirst(first)));
+    const message = authenticationSaslContinue(buildServerFirst(first));
     return this.#challenge({ kind: "saslFinal", channelBinding, clientFirst, first }, message);
   }
 
@@ -406,7 +405,7 @@ export class ClientAuthentication {
     if (this.#credential?.kind === "scram") {
       this.#credential.learnScramKeys({ ...verifier, clientKey });
     }
-    return this.#accept(authenticationSaslFinal(bytesOf(buildServerFinal(signature))));
+    return this.#accept(authenticationSaslFinal(buildServerFinal(signature)));
   }
 
   #canDoScram(): boolean {

@@ -168,11 +168,6 @@ export function channelBindingOf(gs2Header: string, data?: Uint8Array): string {
   return (data === undefined ? header : Buffer.concat([header, data])).toString("base64");
 }
 
-/** Returns the bytes of a message. */
-export function bytesOf(message: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(Buffer.from(message, "latin1"));
-}
-
 /** Takes a message apart from left to right: `x=value` and a comma between two. */
 class Attributes {
   readonly #parts: readonly string[];

@@ -1,6 +1,7 @@
 /** Sending one cancel request over a connection opened for it. */
 
 import type { Clock } from "../base/clock.ts";
+import { startDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
 
@@ -28,7 +29,7 @@ export async function deliverCancel(
     onGivenUp();
     stream.close();
   };
-  const timer = limitMs > 0 ? clock.startTimer(limitMs, giveUp) : undefined;
+  const timer = limitMs > 0 ? startDeadline(clock, limitMs, giveUp) : undefined;
   signal.addEventListener("abort", giveUp);
   if (signal.aborted) giveUp();
   try {

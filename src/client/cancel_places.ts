@@ -1,6 +1,7 @@
 /** Places for cancel connections: each owner has so many at a time, further requests wait in turn. */
 
 import type { Clock } from "../base/clock.ts";
+import { startDeadline } from "../base/deadline.ts";
 import { Deferred } from "../base/deferred.ts";
 
 /** What places need. */
@@ -55,7 +56,7 @@ export class CancelPlaces<Owner> {
     const expire = () => {
       if (places.waiting.delete(turn)) turn.resolve(false);
     };
-    const timer = limitMs > 0 ? this.#options.clock.startTimer(limitMs, expire) : undefined;
+    const timer = limitMs > 0 ? startDeadline(this.#options.clock, limitMs, expire) : undefined;
     const hasTurn = await turn.promise;
     timer?.cancel();
     return hasTurn;

@@ -1,6 +1,6 @@
 /**
  * The receive loop of the login: whole packets, one at a time, as plain awaits. Not for a session
- * that is being served: it copies and allocates.
+ * that is being served: it allocates. What it gives is borrowed until it is asked for more.
  */
 
 import { BodyReader } from "../wire/body_reader.ts";
@@ -23,7 +23,9 @@ export interface LoginMessage {
 /** Reads packets from the chunks of a stream. */
 export class LoginInput {
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
+  /** The last chunk, borrowed, or what of several belongs together; read up to `#at`. */
   #held: Uint8Array = NO_BYTES;
+  #at = 0;
 
   constructor(chunks: AsyncIterator<Uint8Array, void, void>) {
     this.#chunks = chunks;
@@ -31,12 +33,12 @@ export class LoginInput {
 
   /** Bytes received and not yet read. */
   get heldCount(): number {
-    return this.#held.length;
+    return this.#held.length - this.#at;
   }
 
   /** The first byte to come, left where it is; undefined at the end of the stream. */
   async peek(): Promise<number | undefined> {
-    return await this.#hold(1) ? this.#held[0] : undefined;
+    return this.#has(1) || await this.#receive(1) ? this.#held[this.#at] : undefined;
   }
 
   /**
@@ -45,12 +47,12 @@ export class LoginInput {
    */
   async proxyHeader(): Promise<ProxyHeader | undefined> {
     for (;;) {
-      const header = readProxyHeader(this.#held);
+      const header = readProxyHeader(this.#held.subarray(this.#at));
       if (header !== undefined) {
-        this.#take(header.byteCount);
+        this.#at += header.byteCount;
         return header;
       }
-      if (!await this.#hold(this.#held.length + 1)) return undefined;
+      if (!await this.#receive(this.heldCount + 1)) return undefined;
     }
   }
 
@@ -59,9 +61,9 @@ export class LoginInput {
    * @throws {ProtocolError} If its length is impossible or over the limit.
    */
   async startupPacket(): Promise<Uint8Array | undefined> {
-    if (!await this.#hold(4)) return undefined;
-    const length = startupPacketBytes(this.#held)!;
-    return await this.#hold(length) ? this.#take(length) : undefined;
+    if (!this.#has(4) && !await this.#receive(4)) return undefined;
+    const length = startupPacketBytes(this.#held.subarray(this.#at))!;
+    return this.#has(length) || await this.#receive(length) ? this.#take(length) : undefined;
   }
 
   /**
@@ -69,41 +71,58 @@ export class LoginInput {
    * @throws {ProtocolError} If its length is impossible or over the limit.
    */
   async message(): Promise<LoginMessage | undefined> {
-    if (!await this.#hold(HEADER_BYTES)) return undefined;
-    const length = new BodyReader(this.#held, 1, HEADER_BYTES).int32();
+    if (!this.#has(HEADER_BYTES) && !await this.#receive(HEADER_BYTES)) return undefined;
+    const type = this.#held[this.#at]!;
+    const length = new BodyReader(this.#held, this.#at + 1, this.#at + HEADER_BYTES).int32();
     if (length < 4 || length > MAX_LOGIN_MESSAGE_BYTES) {
       throw new ProtocolError("bad packet header");
     }
-    if (!await this.#hold(length + 1)) return undefined;
-    const bytes = this.#take(length + 1);
-    return { type: bytes[0]!, body: bytes.subarray(HEADER_BYTES) };
+    if (!this.#has(length + 1) && !await this.#receive(length + 1)) return undefined;
+    this.#at += HEADER_BYTES;
+    return { type, body: this.#take(length + 1 - HEADER_BYTES) };
   }
 
   /** All that was received and not read yet: it belongs to somebody else. */
   takeHeld(): Uint8Array {
-    return this.#take(this.#held.length);
+    return this.#take(this.heldCount);
   }
 
   /** What was received beyond the login. It may be kept as long as the client: it keeps nothing else. */
   rest(): Uint8Array {
-    return this.#held.length === 0 ? NO_BYTES : this.#take(this.#held.length).slice();
+    return this.heldCount === 0 ? NO_BYTES : this.takeHeld().slice();
   }
 
-  async #hold(count: number): Promise<boolean> {
-    while (this.#held.length < count) {
+  #has(count: number): boolean {
+    return this.heldCount >= count;
+  }
+
+  /** Receives until there are so many bytes; returns whether there are. */
+  async #receive(count: number): Promise<boolean> {
+    while (!this.#has(count)) {
+      // The chunk that this is part of goes back when the next is asked for.
+      const before = this.rest();
+      this.#put(before);
       const next = await this.#chunks.next();
       if (next.done) return false;
-      const joined = new Uint8Array(this.#held.length + next.value.length);
-      joined.set(this.#held);
-      joined.set(next.value, this.#held.length);
-      this.#held = joined;
+      this.#put(before.length === 0 ? next.value : joined(before, next.value));
     }
     return true;
   }
 
-  #take(count: number): Uint8Array {
-    const taken = this.#held.subarray(0, count);
-    this.#held = this.#held.subarray(count);
-    return taken;
+  #put(bytes: Uint8Array): void {
+    this.#held = bytes;
+    this.#at = 0;
   }
+
+  #take(count: number): Uint8Array {
+    this.#at += count;
+    return this.#held.subarray(this.#at - count, this.#at);
+  }
+}
+
+function joined(before: Uint8Array, behind: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(before.length + behind.length);
+  bytes.set(before);
+  bytes.set(behind, before.length);
+  return bytes;
 }

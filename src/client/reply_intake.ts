@@ -166,6 +166,8 @@ export class ReplyIntake {
 
   #noteError(error: PgError): void {
     this.#requests.onError();
+    // It may have been made read-only since it was asked; or the transaction alone is.
+    if (error.sqlstate === SQLSTATE.readOnlySqlTransaction) this.#server.doubtWrites();
     if (this.#shared !== undefined) {
       this.#isWithheld = this.#shared.onError(this.#server, error);
     }

@@ -4,7 +4,7 @@
  */
 
 import type { Secret } from "../base/secret.ts";
-import type { PoolMode, ServerTlsSettings, Settings } from "./settings.ts";
+import type { PoolMode, ServerTlsSettings, Settings, TargetSessionAttrs } from "./settings.ts";
 
 /** A whole configuration. */
 export interface Config {
@@ -65,6 +65,8 @@ export interface DatabaseConfig extends OwnServerTls {
   readonly queryWaitTimeoutMs: number | undefined;
   /** Take the hosts in turn, or stay with the first that works. */
   readonly loadBalanceHosts: "round-robin" | "disable";
+  /** Which role the servers must have. */
+  readonly targetSessionAttrs: TargetSessionAttrs;
   /** Most servers of this database. */
   readonly maxDbConnections: number | undefined;
   /** Most clients of this database. */

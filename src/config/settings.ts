@@ -345,6 +345,11 @@ export const POOLER_TABLE = [
   ),
   text("server_reset_query", "DISCARD ALL", "Query run at release in session mode; empty = none."),
   boolean("server_reset_query_always", false, "Run it in transaction and statement mode too."),
+  seconds(
+    "server_role_retry",
+    1,
+    "How soon a host is asked again that lacks the role of target_session_attrs; Sluice's own.",
+  ),
   boolean("server_round_robin", false, "Take the server idle for longest, not the last used."),
   optionalText("server_tls13_ciphers", "TLS 1.3 cipher suites offered to servers."),
   text("server_tls_ca_file", "", "File of authorities that server certificates may be from."),
@@ -481,6 +486,19 @@ function shownValue(spec: SettingSpec, value: SettingValue): string | undefined 
 
 const LOAD_BALANCE = ["round-robin", "disable"] as const;
 
+/** As libpq has them. */
+export const TARGET_SESSION_ATTRS = [
+  "any",
+  "read-write",
+  "read-only",
+  "primary",
+  "standby",
+  "prefer-standby",
+] as const;
+
+/** Which role a server must have. */
+export type TargetSessionAttrs = (typeof TARGET_SESSION_ATTRS)[number];
+
 /** The keys of `[databases.NAME]`; `undefined` as default means: as in `[pooler]`, or none. */
 export const DATABASE_SETTINGS = [
   optionalText("dbname", "Name of the database on the server, if another."),
@@ -508,6 +526,12 @@ export const DATABASE_SETTINGS = [
     LOAD_BALANCE,
     "round-robin",
     "Take the hosts in turn, or stay with the first one that works.",
+  ),
+  choice(
+    "target_session_attrs",
+    TARGET_SESSION_ATTRS,
+    "any",
+    "Role that the servers must have, asked of each; as in libpq; Sluice's own.",
   ),
   optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit."),
   optionalInteger("max_db_client_connections", "Clients this database may have; 0 = no limit."),

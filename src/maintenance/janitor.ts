@@ -1,16 +1,11 @@
 /** The schedule of everything periodic. What a duty decides is its own affair. */
 
 import type { Clock, Timer } from "../base/clock.ts";
+import { CATCH_UP_MS, LATE_MS } from "../base/deadline.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
-
-/** A round later than this comes after something that held the thread up, or stopped the process. */
-const LATE_MS = 100;
-
-/** Time for what has come meanwhile to be seen, so that nobody is taken for late who was not. */
-const CATCH_UP_MS = 20;
 
 /** Something to be done again and again. */
 export interface Duty {

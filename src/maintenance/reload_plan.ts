@@ -57,7 +57,8 @@ export function planReload(
 /** Whether a server that was opened for `name` with one entry is of no use with the other. */
 export function leadsElsewhere(a: DatabaseConfig, b: DatabaseConfig, name: string): boolean {
   return (a.dbname ?? name) !== (b.dbname ?? name) || a.hosts.join() !== b.hosts.join() ||
-    a.port !== b.port || a.user !== b.user || !isSameLogin(a, b) ||
+    a.targetSessionAttrs !== b.targetSessionAttrs || a.port !== b.port || a.user !== b.user ||
+    !isSameLogin(a, b) ||
     a.connectQuery !== b.connectQuery || !isSameMap(a.startupParameters, b.startupParameters);
 }
 

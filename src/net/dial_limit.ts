@@ -1,6 +1,7 @@
 /** How long a dial may take. */
 
 import type { Clock } from "../base/clock.ts";
+import { startDeadline } from "../base/deadline.ts";
 import type { DialOptions } from "./network.ts";
 
 /** Runs a dial with a signal that is aborted when its time is over or nobody wants it any more. */
@@ -11,7 +12,7 @@ export async function dialWithin<T>(
 ): Promise<T> {
   const abort = new AbortController();
   const giveUp = () => abort.abort();
-  const timer = timeoutMs > 0 ? clock.startTimer(timeoutMs, giveUp) : undefined;
+  const timer = timeoutMs > 0 ? startDeadline(clock, timeoutMs, giveUp) : undefined;
   signal?.addEventListener("abort", giveUp);
   if (signal?.aborted) giveUp();
   try {

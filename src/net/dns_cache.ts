@@ -132,6 +132,11 @@ export class DnsCache {
     return addresses.some((each) => plainText(each) === wanted);
   }
 
+  /** How many addresses a name has, as far as is known; one if nothing is. */
+  addressCountOf(name: string): number {
+    return Math.max(1, this.#entries.get(name)?.addresses.length ?? 1);
+  }
+
   /** Looks up what is over of the names in use, and forgets those that nobody uses. */
   refresh(isInUse: (name: string) => boolean): void {
     const nowMs = this.#options.clock.nowMs();

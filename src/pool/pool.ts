@@ -314,9 +314,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    */
   maintain(wantsSpares: boolean): void {
     this.#serveNext();
-    if (!wantsSpares || !this.#mayTry()) return;
-    if (!mayOpenSpareServer(this.rules, this.#situation())) return;
-    if (this.#caps.mayOpenAhead(this.#share)) this.openServer();
+    if (wantsSpares && mayOpenSpareServer(this.rules, this.#situation())) this.openAhead();
+  }
+
+  /** Opens a server that nobody waits for, unless a limit or a pause is against it. */
+  openAhead(): void {
+    if (this.#mayTry() && this.#caps.mayOpenAhead(this.#share)) this.openServer();
   }
 
   /**

@@ -5,6 +5,7 @@
 
 import { peerIp } from "../base/ip_address.ts";
 import type { Clock } from "../base/clock.ts";
+import { startDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
 import type { ServerSession } from "./server_session.ts";
@@ -37,7 +38,7 @@ export async function openCancelConnection(
   if (tls === undefined) return stream;
   const giveUp = () => stream.close();
   const restMs = Math.max(1, timeoutMs - (clock.nowMs() - startedAtMs));
-  const timer = timeoutMs > 0 ? clock.startTimer(restMs, giveUp) : undefined;
+  const timer = timeoutMs > 0 ? startDeadline(clock, restMs, giveUp) : undefined;
   signal.addEventListener("abort", giveUp);
   try {
     if (signal.aborted) giveUp();

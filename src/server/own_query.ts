@@ -3,7 +3,11 @@
  * answer says, and nothing of it reaches a client. Pure.
  */
 
-import { type TransactionStatus, transactionStatusOf } from "../wire/backend_messages.ts";
+import {
+  readCommandTag,
+  type TransactionStatus,
+  transactionStatusOf,
+} from "../wire/backend_messages.ts";
 import { BodyReader } from "../wire/body_reader.ts";
 import { readErrorResponse } from "../wire/error_response.ts";
 import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
@@ -21,9 +25,16 @@ export interface OwnQueryResult {
 
 /** One query of ours that is under way. */
 export class OwnQuery {
+  /** Of the last statement that succeeded, where that is of interest. */
+  tag: string | undefined;
+  readonly #keepsTag: boolean;
   #error: PgError | undefined;
   /** Whether a statement has succeeded: without that or an error there is no ReadyForQuery. */
   #hasResult = false;
+
+  constructor({ keepsTag = false } = {}) {
+    this.#keepsTag = keepsTag;
+  }
 
   /**
    * Takes a message of the answer. Returns the result when it was the last one.
@@ -38,6 +49,9 @@ export class OwnQuery {
       case Backend.NotificationResponse:
         return undefined;
       case Backend.CommandComplete:
+        if (this.#keepsTag) this.tag = tagOf(cursor);
+        this.#hasResult = true;
+        return undefined;
       case Backend.EmptyQueryResponse:
         this.#hasResult = true;
         return undefined;
@@ -53,6 +67,11 @@ export class OwnQuery {
         throw new ProtocolError("unknown pkt from server");
     }
   }
+}
+
+function tagOf(cursor: MessageCursor): string | undefined {
+  if (!cursor.isWhole) return undefined;
+  return readCommandTag(cursor.buffer, cursor.start + HEADER_BYTES, cursor.end);
 }
 
 /** The error of an ErrorResponse; one too long to be held is still an error. */

@@ -32,8 +32,10 @@ import { connectToServer, type ServerConnectOptions } from "./server_connect.ts"
 import { databaseChanged, serverCrashed, type ServerEnd } from "./server_end.ts";
 import { addressKeyOf } from "./server_hosts.ts";
 import { ServerLog, type ServerLogOptions } from "./server_log.ts";
+import { type RoleDemand, RoleWatch } from "./role_watch.ts";
 import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
+import { ROLE_QUERY } from "./server_role.ts";
 import { NEXT_SERVER_STATES, type ServerState, type ServerStateKind } from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 import { type ServerTls, ServerTlsError } from "./server_tls.ts";
@@ -95,8 +97,10 @@ export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOpt
   readonly upkeep: (createdAtMs: number) => ServerUpkeep;
   /** Whether its host has failed before, so that nobody is to wait for the login. */
   readonly isTrial: boolean;
-  /** Told when the host is of no use now; returns whether the next one will be tried elsewhere. */
-  readonly onUnreachable: (address: ServerAddress) => boolean;
+  /** Which role it must have; undefined where any will do. */
+  readonly role: RoleDemand | undefined;
+  /** Told when the host is of no use now, and why; returns how that ends the server. */
+  readonly onUnreachable: (address: ServerAddress, error: PgError) => Omit<ServerEnd, "reason">;
   /** Told when a login succeeded. */
   readonly onReached: (address: ServerAddress) => void;
   /** Told when the server took 3.0 after it had refused what was asked for. */
@@ -138,6 +142,7 @@ export class ServerSession {
   readonly #reports: ServerReports;
   /** Ends a dial that nobody waits for any more. */
   readonly #ended = new AbortController();
+  readonly #role: RoleWatch | undefined;
   #stream: ByteStream | undefined;
   #tls: ServerTls | undefined;
   #state: ServerState;
@@ -146,7 +151,7 @@ export class ServerSession {
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
   #isObsolete = false;
-  /** What the server said of its end, in parentheses; empty as long as it said nothing. */
+  /** What the server, or TLS, said of its end, in parentheses; empty as long as it was nothing. */
   #lastWords = "";
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
@@ -162,6 +167,7 @@ export class ServerSession {
     this.createdAtMs = options.clock.nowMs();
     this.createdWallMs = options.clock.wallMs();
     this.requestedAtMs = this.createdAtMs;
+    this.#role = options.role && new RoleWatch(options.role);
     this.#reports = new ServerReports(options.tracked);
     this.parameters = this.#reports.parameters;
     this.reported = this.#reports.atLogin;
@@ -230,12 +236,19 @@ export class ServerSession {
     return this.#isObsolete;
   }
 
+  #ask(sql: string, pending: PendingQuery): void {
+    assert(this.#ownQuery === undefined, "One own query at a time");
+    this.#ownQuery = pending;
+    this.#send(query(sql));
+  }
+
   /** Runs the session to its end. Never rejects for what the server or the network did. */
   async run(): Promise<void> {
     try {
       const stream = await this.#connect();
       if (stream === undefined) return;
       await stream.pump(this.#sink);
+      if (stream.tlsFailure !== undefined) this.#lastWords ||= ` (TLS: ${stream.tlsFailure})`;
       this.#lose(`server conn crashed?${this.#lastWords}`);
     } catch (error) {
       this.#failed(error);
@@ -259,9 +272,7 @@ export class ServerSession {
    * @param onDone Not called when the server is lost: its taker hears of that.
    */
   runOwnQuery(sql: string, onDone: (result: OwnQueryResult) => void): void {
-    assert(this.#ownQuery === undefined, "One own query at a time");
-    this.#ownQuery = { answer: new OwnQuery(), onDone };
-    this.#send(query(sql));
+    this.#ask(sql, { answer: new OwnQuery(), onDone });
   }
 
   /**
@@ -342,8 +353,21 @@ export class ServerSession {
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
   check(): void {
     const { checkQuery } = this.#upkeep;
-    if (checkQuery === undefined) return this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+    this.#role?.doubt();
+    if (checkQuery === undefined) return this.#becomeFree();
     this.#test(checkQuery, { failure: "test query failed" });
+  }
+
+  /** Its role may have changed: it is asked before anybody gets it. */
+  doubtRole(): void {
+    if (this.#role === undefined) return;
+    this.#role.doubt();
+    if (this.#state.kind === "idle") this.retire();
+  }
+
+  /** The server has said that it does not write: it is asked for its role before the next client. */
+  doubtWrites(): void {
+    this.#role?.doubtWrites();
   }
 
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
@@ -382,6 +406,7 @@ export class ServerSession {
       this.parameters.get("client_encoding"),
     );
     this.#reports.note(parameter.name, parameter.value, state);
+    if (parameter.name === "in_hot_standby") this.#onHotStandby(parameter.value === "on");
     return parameter;
   }
 
@@ -422,7 +447,47 @@ export class ServerSession {
     onOldProtocol(this.address);
   }
 
+  #onHotStandby(isStandby: boolean): void {
+    const why = this.#role?.noteHotStandby(isStandby);
+    // What has begun to replicate can go on after a promotion.
+    if (why !== undefined && !this.isPrivate) this.tag(why);
+  }
+
   #afterLogin(): void {
+    const role = this.#role;
+    if (role === undefined || role.noteReports(this.reported)) return this.#admit();
+    // With physical replication a server takes no SQL.
+    if (this.replication === "physical") return this.#admit();
+    this.#askRole(role, {
+      onKnown: () => this.#admit(),
+      onError: (error) => {
+        this.#end({ reason: `role query failed: ${error.message}`, error, kind: "refused" });
+      },
+    });
+  }
+
+  /** Before anything else is done on a server, it must have the role that is asked for. */
+  #admit(): void {
+    const end = this.#role?.admit();
+    if (end !== undefined) return this.#end(end);
+    this.#runConnectQuery();
+  }
+
+  #askRole(
+    role: RoleWatch,
+    { onError, onKnown }: { onError: (error: PgError) => void; onKnown: () => void },
+  ): void {
+    const answer = new OwnQuery({ keepsTag: true });
+    this.#ask(ROLE_QUERY, {
+      answer,
+      onDone: ({ error }) => {
+        if (role.noteAnswer(answer.tag, this.#nowMs())) return onKnown();
+        onError(error ?? new PgError(SQLSTATE.internalError, "no sensible answer"));
+      },
+    });
+  }
+
+  #runConnectQuery(): void {
     const { connectQuery } = this.#options;
     if (connectQuery === undefined) return this.#becomeFree();
     this.runOwnQuery(connectQuery, (result) => {
@@ -567,7 +632,21 @@ export class ServerSession {
   #becomeFree(): void {
     if (this.#reports.takingBack !== "") this.#doubt ??= NOT_PUT_BACK;
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+    const nowMs = this.#nowMs();
+    if (this.#role?.isDue(nowMs) === true) return this.#recheckRole(this.#role);
+    this.#enter({ kind: "idle", sinceMs: nowMs });
+  }
+
+  #recheckRole(role: RoleWatch): void {
+    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    this.#askRole(role, {
+      onError: (error) => this.discard(`role query failed: ${error.message}`),
+      onKnown: () => {
+        const why = role.recheck();
+        if (why !== undefined) this.tag(why);
+        this.#becomeFree();
+      },
+    });
   }
 
   /** Sorts what ended `run()` early into what the owner is told; throws what is no peer's fault. */
@@ -601,8 +680,7 @@ export class ServerSession {
 
   #endUnreached(reason: string, error: PgError): void {
     if (this.#isClosed()) return;
-    const kind = this.#options.onUnreachable(this.address) ? "elsewhere" : "unreachable";
-    this.#end({ reason, error, kind });
+    this.#end({ reason, ...this.#options.onUnreachable(this.address, error) });
   }
 
   #end(end: ServerEnd): void {

@@ -8,6 +8,7 @@
  */
 
 import { BodyReader } from "./body_reader.ts";
+import { HEADER_BYTES } from "./message_cursor.ts";
 import { Backend } from "./message_type.ts";
 import { MessageWriter } from "./message_writer.ts";
 import { ProtocolError } from "./pg_error.ts";
@@ -21,46 +22,47 @@ const CODE = {
   saslFinal: 12,
 } as const;
 
+/** Room for the names of both mechanisms that there are. */
+const MECHANISMS_BYTES = 40;
+
 /** Bytes of the salt in AuthenticationMD5Password. */
 export const MD5_SALT_BYTES = 4;
 
 /** Builds AuthenticationOk, type byte included. */
 export function authenticationOk(): Uint8Array<ArrayBuffer> {
-  return authentication(CODE.ok);
+  return begin(CODE.ok, 0).end().take();
 }
 
 /** Builds AuthenticationCleartextPassword, type byte included. */
 export function authenticationCleartextPassword(): Uint8Array<ArrayBuffer> {
-  return authentication(CODE.cleartextPassword);
+  return begin(CODE.cleartextPassword, 0).end().take();
 }
 
 /** Builds AuthenticationMD5Password, type byte included. `salt` has `MD5_SALT_BYTES` bytes. */
 export function authenticationMd5Password(salt: Uint8Array): Uint8Array<ArrayBuffer> {
-  return authentication(CODE.md5Password, salt);
+  return begin(CODE.md5Password, salt.length).bytes(salt).end().take();
 }
 
 /** Builds AuthenticationSASL, type byte included; the mechanism liked best comes first. */
 export function authenticationSasl(mechanisms: readonly string[]): Uint8Array<ArrayBuffer> {
-  const list = mechanisms.map((name) => `${name}\0`).join("") + "\0";
-  return authentication(CODE.sasl, new TextEncoder().encode(list));
+  const writer = begin(CODE.sasl, MECHANISMS_BYTES);
+  for (const name of mechanisms) writer.cstring(name);
+  return writer.int8(0).end().take();
 }
 
-/** Builds AuthenticationSASLContinue, type byte included. */
-export function authenticationSaslContinue(data: Uint8Array): Uint8Array<ArrayBuffer> {
-  return authentication(CODE.saslContinue, data);
+/** Builds AuthenticationSASLContinue, type byte included, of what the mechanism says in ASCII. */
+export function authenticationSaslContinue(data: string): Uint8Array<ArrayBuffer> {
+  return begin(CODE.saslContinue, data.length).text(data).end().take();
 }
 
-/** Builds AuthenticationSASLFinal, type byte included. */
-export function authenticationSaslFinal(data: Uint8Array): Uint8Array<ArrayBuffer> {
-  return authentication(CODE.saslFinal, data);
+/** Builds AuthenticationSASLFinal, type byte included, of what the mechanism says in ASCII. */
+export function authenticationSaslFinal(data: string): Uint8Array<ArrayBuffer> {
+  return begin(CODE.saslFinal, data.length).text(data).end().take();
 }
 
-function authentication(
-  code: number,
-  data: Uint8Array = new Uint8Array(),
-): Uint8Array<ArrayBuffer> {
-  const writer = new MessageWriter(9 + data.length);
-  return writer.begin(Backend.Authentication).int32(code).bytes(data).end().take();
+/** Begins an authentication request with room for so many bytes behind its code. */
+function begin(code: number, dataBytes: number): MessageWriter {
+  return new MessageWriter(HEADER_BYTES + 4 + dataBytes).begin(Backend.Authentication).int32(code);
 }
 
 /** What a server demands or says, from the body of an 'R' message. */

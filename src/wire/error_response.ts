@@ -56,9 +56,12 @@ function withoutZeros(text: string): string {
   return text.replaceAll("\0", " ");
 }
 
+/** What drivers take for an SQLSTATE. */
+const SQLSTATE_FORM = /^[0-9A-Z]{5}$/;
+
 /**
  * Reads the body of an ErrorResponse or NoticeResponse. A field missing from a message of an old
- * or odd server gets a plain stand-in.
+ * or odd server gets a plain stand-in, and so does an SQLSTATE that is none: others are told it, too.
  * @throws {ProtocolError} If the body is not a list of fields.
  */
 export function readErrorResponse(reader: BodyReader): PgError {
@@ -70,8 +73,9 @@ export function readErrorResponse(reader: BodyReader): PgError {
   const detail = fields.get(FIELD.detail);
   const hint = fields.get(FIELD.hint);
   const routine = fields.get(FIELD.routine);
+  const sqlstate = fields.get(FIELD.sqlstate) ?? "";
   return new PgError(
-    fields.get(FIELD.sqlstate) ?? SQLSTATE.internalError,
+    SQLSTATE_FORM.test(sqlstate) ? sqlstate : SQLSTATE.internalError,
     fields.get(FIELD.message) ?? "error without a message",
     {
       severity: SEVERITIES.includes(severity ?? "") ? severity as Severity : "ERROR",

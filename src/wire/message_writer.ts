@@ -1,6 +1,7 @@
 /** Builds messages in one growing buffer. Pure. */
 
 import { assert } from "../base/assert.ts";
+import { copyBytes } from "../base/bytes.ts";
 
 /** Writes messages one after the other; numbers in network order. */
 export class MessageWriter {
@@ -67,7 +68,7 @@ export class MessageWriter {
   /** Adds the bytes of `value` from `start` to `end`. */
   range(value: Uint8Array, start: number, end: number): this {
     this.#reserve(end - start);
-    this.#bytes.set(value.subarray(start, end), this.#length);
+    copyBytes(value, start, end, this.#bytes, this.#length);
     this.#length += end - start;
     return this;
   }
@@ -106,7 +107,7 @@ export class MessageWriter {
     const needed = this.#length + count;
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-    grown.set(this.#bytes.subarray(0, this.#length));
+    copyBytes(this.#bytes, 0, this.#length, grown, 0);
     this.#bytes = grown;
   }
 }

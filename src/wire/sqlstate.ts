@@ -10,6 +10,7 @@ export const SQLSTATE = {
   characterNotInRepertoire: "22021",
   invalidParameterValue: "22023",
   untranslatableCharacter: "22P05",
+  readOnlySqlTransaction: "25006",
   idleInTransactionSessionTimeout: "25P03",
   transactionTimeout: "25P04",
   invalidAuthorizationSpecification: "28000",

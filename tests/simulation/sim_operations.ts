@@ -4,10 +4,11 @@
  */
 
 import assert from "node:assert/strict";
+import { DialError } from "../../src/net/network.ts";
 import { frontend } from "../support/messages.ts";
 import { type QueryResult, TestClient } from "../support/test_client.ts";
 import type { SimPlan } from "./sim_plan.ts";
-import { Gone, type SimSession } from "./sim_session.ts";
+import { Gone, type SimActor, type SimSession } from "./sim_session.ts";
 
 /** One thing to do; its name stands in the transcript. */
 export type Operation = (session: SimSession) => Promise<void>;
@@ -47,6 +48,34 @@ async function bigQuery(session: SimSession): Promise<void> {
   session.expect(await session.query(`select '${text}' /* ${token} */`), "TDCZ", {
     values: [text],
   });
+}
+
+/** Greater than any buffer on its way. */
+async function huge(session: SimSession): Promise<void> {
+  const { client, random } = session;
+  const token = client.token();
+  const { bufferBytes = 65_536 } = client.stage.plan.world;
+  const length = Math.min(200_000, bufferBytes * random.between(2, 8));
+  const text = `${token} ${"h".repeat(length)}`;
+  await session.send(
+    frontend.parse(`select $1 /* ${token} */`),
+    frontend.bind({ values: [text] }),
+    frontend.execute(),
+    frontend.sync(),
+  );
+  session.expect(await session.answer(), "12DCZ", { values: [text] });
+}
+
+/** Takes nothing of a long answer for a while. */
+async function readSlowly(session: SimSession): Promise<void> {
+  const { client, random } = session;
+  const token = client.token();
+  const count = random.between(20, 60);
+  client.stream!.stall();
+  await session.send(frontend.query(`rows ${count} '${token}${"s".repeat(400)}' /* ${token} */`));
+  for (let i = random.between(1, 8); i > 0; i--) await session.park();
+  client.stream?.unstall();
+  session.expect(await session.answer(), `T${"D".repeat(count)}CZ`);
 }
 
 async function severalAtOnce(session: SimSession): Promise<void> {
@@ -222,7 +251,7 @@ async function copyIn(session: SimSession): Promise<void> {
     await session.send(frontend.copyDone());
     const result = await session.answer();
     session.expect(result, "CZ");
-    assert.deepEqual(result.tags, [`COPY ${count}`]);
+    assert.match(result.tags[0]!, new RegExp(`^COPY ${count}\\b`));
   } else {
     await session.send(frontend.copyFail("changed my mind"));
     session.expect(await session.answer(), "EZ");
@@ -295,6 +324,8 @@ async function setInTransaction(session: SimSession): Promise<void> {
 
 /** Whom a client makes of itself it is to the end of its transaction, and nobody after it. */
 async function becomeAnother(session: SimSession): Promise<void> {
+  const user = session.parameters.get("session_authorization")!;
+  session.parameters.delete("session_authorization");
   await session.query(session.signed("begin"));
   await session.query(session.signed("set session authorization root"));
   await session.park();
@@ -303,8 +334,10 @@ async function becomeAnother(session: SimSession): Promise<void> {
     status: "T",
   });
   session.expect(await session.query(session.signed("commit")), "CZ");
-  if (session.client.stage.plan.mode !== "session") return;
-  session.expect(await session.query(session.signed("reset session authorization")), "CZ");
+  if (session.client.stage.plan.mode === "session") {
+    session.expect(await session.query(session.signed("reset session authorization")), "CZ");
+  }
+  session.parameters.set("session_authorization", user);
 }
 
 async function showParameters(session: SimSession): Promise<void> {
@@ -359,17 +392,25 @@ async function canceledLate(session: SimSession): Promise<void> {
 }
 
 async function cancel({ client, connection }: SimSession): Promise<void> {
-  const { stage } = client;
-  const canceler = new TestClient(await stage.world.dial());
-  await canceler.send(frontend.cancelRequest(connection.cancelKey!));
-  await canceler.receiveUntilEnd();
-  canceler.close();
+  await sendCancel(client, connection.cancelKey!);
 }
 
 async function wrongCancel({ client }: SimSession): Promise<void> {
-  const canceler = new TestClient(await client.stage.world.dial());
-  await canceler.send(frontend.cancelRequest(client.random.bytes(8)));
-  assert.deepEqual(await canceler.receiveUntilEnd(), []);
+  await sendCancel(client, client.random.bytes(8));
+}
+
+async function sendCancel({ stage }: SimActor, key: Uint8Array): Promise<void> {
+  let canceler;
+  try {
+    canceler = new TestClient(await stage.world.dial());
+  } catch (error) {
+    // Where nobody listens any more.
+    if (error instanceof DialError && stage.closing !== undefined) return;
+    throw error;
+  }
+  await canceler.send(frontend.cancelRequest(key));
+  const answer = await canceler.receiveUntilEnd();
+  assert.ok(answer.length === 0 || stage.closing !== undefined, "A cancel request has no answer");
   canceler.close();
 }
 
@@ -447,9 +488,11 @@ async function queryAndTerminate(session: SimSession): Promise<void> {
 
 async function garbage(session: SimSession): Promise<void> {
   session.client.hasBrokenOff = true;
-  const bytes = session.random.chance(0.5)
-    ? session.random.bytes(session.random.between(5, 60))
-    : frontend.parse("select 1").fill(0x21, 0, 1);
+  const bytes = session.random.pick([
+    session.random.bytes(session.random.between(5, 60)),
+    frontend.parse("select 1").fill(0x21, 0, 1),
+    ...[0, 1, 2, 3, 2 ** 31 - 1, 2 ** 32 - 1].map((length) => claiming(length)),
+  ]);
   await session.send(
     session.random.chance(0.5) ? bytes : frontend.query(session.echo().sql),
     bytes,
@@ -457,6 +500,13 @@ async function garbage(session: SimSession): Promise<void> {
   for (let i = session.random.below(4); i > 0; i--) await session.park();
   session.connection.close();
   throw new Gone(undefined);
+}
+
+/** The beginning of a message of a length that is none, or more than anybody sends. */
+function claiming(length: number): Uint8Array {
+  const message = frontend.query("select 1");
+  new DataView(message.buffer, message.byteOffset).setUint32(1, length);
+  return message;
 }
 
 /** A transaction where there may be none: the client is told so and closed. */
@@ -481,26 +531,42 @@ async function forbiddenTransaction(session: SimSession): Promise<void> {
  */
 async function sabotage(session: SimSession): Promise<void> {
   session.client.hasBrokenOff = true;
-  const how = session.random.pick(["close", "reset", "fatal", "garbage", "cut", "bad_ready"]);
+  const how = session.random.pick([
+    "close",
+    "reset",
+    "fatal",
+    "garbage",
+    "cut",
+    "huge",
+    "bad_ready",
+  ]);
   await session.query(session.signed(`misbehave ${how}`));
   assert.fail(`A client goes on after its server did this: ${how}`);
 }
 
-const ANYWHERE: readonly Operation[] = [
+/** After these what was counted is known. */
+const TIDY: readonly Operation[] = [
   ...[simple, simple, simple, twoStatements, empty, failing, manyRows, bigQuery, severalAtOnce],
-  ...[prepared, prepared, prepared],
+  ...[prepared, prepared, prepared, huge, readSlowly],
   ...[extended, extended, pipeline, flushed, loneSync, loneFlush, functionCall],
-  ...[copyIn, failingCopyIn, extendedCopyIn, copyOut],
-  ...[sessionId, sessionId, setParameter, showParameters],
-  ...[sleep, canceled, canceled, canceledLate, wrongCancel],
-  ...[vanish, queryAndTerminate, garbage],
+  ...[copyIn, extendedCopyIn, copyOut],
+  ...[sessionId, sessionId, setParameter, showParameters, sleep, wrongCancel],
 ];
 
-const WITH_TRANSACTIONS: readonly Operation[] = [
-  ...ANYWHERE,
+const TIDY_TRANSACTIONS: readonly Operation[] = [
   ...[transaction, transaction, transaction, extendedTransaction, setInTransaction],
   becomeAnother,
 ];
+
+const ANYWHERE: readonly Operation[] = [
+  ...TIDY,
+  ...[canceled, canceled, canceledLate, failingCopyIn],
+  ...[vanish, queryAndTerminate, garbage],
+];
+
+const WITH_TRANSACTIONS: readonly Operation[] = [...ANYWHERE, ...TIDY_TRANSACTIONS];
+
+const TIDY_WITH_TRANSACTIONS: readonly Operation[] = [...TIDY, ...TIDY_TRANSACTIONS];
 
 const CANCELING: readonly Operation[] = [
   ...[simple, sleep, sleep, sleep, canceled, canceledLate, canceledLate, canceledLate, vanish],
@@ -515,6 +581,7 @@ const LOSING: readonly Operation[] = [
 export function operationsFor({ isCalm, mode, theme }: SimPlan): readonly Operation[] {
   if (theme === "cancel") return CANCELING;
   if (theme === "loss") return LOSING;
+  if (theme === "tidy") return mode === "statement" ? TIDY : TIDY_WITH_TRANSACTIONS;
   const operations = mode === "statement" ? [...ANYWHERE, forbiddenTransaction] : WITH_TRANSACTIONS;
   return isCalm ? operations : [...operations, sabotage];
 }

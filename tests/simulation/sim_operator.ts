@@ -3,11 +3,14 @@
  * client may notice but by waiting.
  */
 
+import assert from "node:assert/strict";
 import { PgError } from "../../src/wire/pg_error.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
+import { SimConsole } from "./sim_console.ts";
+import { redrawSettings } from "./sim_plan.ts";
 import type { SimStage } from "./sim_session.ts";
 
-const HARMLESS = ["PAUSE", "PAUSE app", "SUSPEND", "RECONNECT", "SET"] as const;
+const HARMLESS = ["PAUSE", "PAUSE app", "SUSPEND", "RECONNECT", "SET", "RELOAD"] as const;
 
 const CRUEL = [...HARMLESS, "KILL", "KILL_CLIENT", "DISABLE"] as const;
 
@@ -19,12 +22,14 @@ const DATABASE = "app";
 export class SimOperator {
   readonly #stage: SimStage;
   readonly #random: SeededRandom;
+  readonly console: SimConsole;
   /** Gives up what an order waits for. */
   #waiting: AbortController | undefined;
 
   constructor(stage: SimStage, random: SeededRandom) {
     this.#stage = stage;
     this.#random = random;
+    this.console = new SimConsole(stage, random.fork());
   }
 
   /** Whether clients have to wait until the operator lets them go on. */
@@ -35,16 +40,30 @@ export class SimOperator {
   }
 
   /** Does something, or lets go what is held back. */
-  giveOrder(): void {
+  giveOrder(): string {
+    const { hazards } = this.#stage.plan;
+    if (hazards.hasConsole && this.#random.chance(0.5)) {
+      this.console.look();
+      return "console";
+    }
     if (this.holdsBack) return this.release();
+    if (hazards.shutdown !== undefined && this.#random.chance(0.2)) {
+      this.#stage.shutDown(hazards.shutdown);
+      return "order SHUTDOWN";
+    }
     const order = this.#random.pick<Order>(this.#stage.plan.isCalm ? HARMLESS : CRUEL);
     this.#stage.note(`order ${order}`);
-    this.#carryOut(order);
+    try {
+      this.#carryOut(order);
+    } catch (error) {
+      if (!this.#isRefusedAtEnd(error)) throw error;
+    }
+    return `order ${order}`;
   }
 
   /** Everybody may go on. */
-  release(): void {
-    if (!this.holdsBack) return;
+  release(): string {
+    if (!this.holdsBack) return "nothing";
     const { operations } = this.#stage.world.pooler;
     this.#stage.note("order RESUME");
     // As ^C does, now and then.
@@ -52,6 +71,7 @@ export class SimOperator {
     if (operations.mode !== "active") operations.resume(undefined);
     if (operations.isPaused(DATABASE)) operations.resume(DATABASE);
     operations.enable(DATABASE);
+    return "order RESUME";
   }
 
   #carryOut(order: Order): void {
@@ -68,6 +88,9 @@ export class SimOperator {
         return operations.reconnect(undefined);
       case "SET":
         return this.#set();
+      case "RELOAD":
+        this.#reload().catch((error: unknown) => this.#stage.fail(error));
+        return;
       case "KILL":
         return operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
       case "KILL_CLIENT": {
@@ -79,6 +102,18 @@ export class SimOperator {
       case "DISABLE":
         return operations.disable(DATABASE);
     }
+  }
+
+  async #reload(): Promise<void> {
+    const { plan, world } = this.#stage;
+    await world.setConfig({
+      ...plan.world,
+      pooler: redrawSettings(this.#random, plan.world.pooler ?? ""),
+    });
+    if (plan.hazards.hasConsole && this.#random.chance(0.5)) {
+      return this.console.run(this.#random.pick(["RELOAD", "RELOAD DRY"]));
+    }
+    assert.ok(await world.pooler.reload(), "A good configuration is taken over");
   }
 
   #set(): void {
@@ -93,8 +128,15 @@ export class SimOperator {
     this.#waiting = new AbortController();
     const { signal } = this.#waiting;
     begin(signal).catch((error: unknown) => {
-      if (error !== signal.reason && !isResumed(error)) this.#stage.fail(error);
+      const isExpected = error === signal.reason || isResumed(error) ||
+        this.#isRefusedAtEnd(error);
+      if (!isExpected) this.#stage.fail(error);
     });
+  }
+
+  /** A pooler that ends takes no other orders. */
+  #isRefusedAtEnd(error: unknown): boolean {
+    return this.#stage.closing !== undefined && error instanceof PgError;
   }
 }
 

@@ -4,6 +4,7 @@ import type { FakePostgresTls } from "../support/fake_postgres.ts";
 import type { WorldOptions } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimClientTls } from "./sim_client_tls.ts";
+import { NO_HAZARDS, type SimHazards } from "./sim_hazards.ts";
 
 /** Keeps what is drawn for limits apart, so that what else a seed stands for stays as it was. */
 const CAPS_SEED = 7_000_003;
@@ -17,7 +18,7 @@ export interface SimPlan {
   readonly isCalm: boolean;
   readonly mode: "session" | "transaction" | "statement";
   /** What clients do above all. */
-  readonly theme: "anything" | "cancel" | "loss";
+  readonly theme: "anything" | "cancel" | "loss" | "tidy";
   readonly clientCount: number;
   /** Logins of each client, one after the other. */
   readonly sessionCount: number;
@@ -27,6 +28,8 @@ export interface SimPlan {
   /** Whether servers are limited over several pools. */
   readonly isCapped: boolean;
   readonly world: WorldOptions;
+  /** What else may happen. */
+  readonly hazards: SimHazards;
   /** How servers are in TLS; undefined: they have none. */
   readonly serverTls?: FakePostgresTls;
   /** How clients may be in TLS; undefined: there is none. */
@@ -52,6 +55,7 @@ export function drawPlan(random: SeededRandom, seed: number): SimPlan {
     maxOperations: random.between(3, 20),
     password: auth === "trust" ? undefined : "secret",
     isCapped: caps !== "",
+    hazards: NO_HAZARDS,
     world: {
       seed,
       isAutomatic: false,
@@ -100,6 +104,25 @@ max_prepared_statements = ${random.pick([1, 2, 200])}
 pkt_buf = ${random.pick([512, 4096])}
 log_stats = false
 `;
+}
+
+/** Other settings in place of some, such as a reload may bring at any time. */
+export function redrawSettings(random: SeededRandom, pooler: string): string {
+  const changes: Readonly<Record<string, () => number | boolean>> = {
+    default_pool_size: () => random.between(1, 4),
+    reserve_pool_size: () => random.below(2),
+    min_pool_size: () => random.below(2),
+    server_round_robin: () => random.chance(0.5),
+    server_lifetime: () => random.pick([0, 1, 3600]),
+    server_idle_timeout: () => random.pick([1, 600]),
+    server_check_delay: () => random.pick([0, 1, 30]),
+    max_prepared_statements: () => random.pick([1, 2, 200]),
+    max_db_connections: () => random.between(1, 3),
+  };
+  return pooler.replaceAll(/^(\w+) = .*$/gm, (line, name: string) => {
+    const change = changes[name];
+    return change === undefined || random.chance(0.5) ? line : `${name} = ${change()}`;
+  });
 }
 
 function drawCaps(random: SeededRandom): string {

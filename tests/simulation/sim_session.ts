@@ -4,7 +4,10 @@
  */
 
 import assert from "node:assert/strict";
+import type { ShutdownMode } from "../../src/admin/console_context.ts";
+import { DialError } from "../../src/net/network.ts";
 import { TlsHandshakeError } from "../../src/net/tls.ts";
+import { Frontend } from "../../src/wire/message_type.ts";
 import { frontend, type RawMessage, textOf } from "../support/messages.ts";
 import type { PoolerWorld } from "../support/pooler_world.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
@@ -23,6 +26,10 @@ export interface SimStage {
   fail(error: unknown): void;
   /** Whether it is time to leave. */
   readonly isEnding: boolean;
+  /** Tells the pooler to end. */
+  shutDown(mode: ShutdownMode): void;
+  /** How the pooler was told to end, if it was. */
+  readonly closing: ShutdownMode | undefined;
 }
 
 /** The connection ended before the answer was complete. */
@@ -47,8 +54,18 @@ export class SimActor {
   /** ReadyForQuery received after logins. */
   readyCount = 0;
   loginCount = 0;
+  /** Whether the present connection is. */
+  isLoggedIn = false;
   /** Whether it broke a rule on purpose, or was broken off: then it cannot expect to be served. */
   hasBrokenOff = false;
+  /** Whether the present connection ends at some byte: anything it asks may be canceled then. */
+  isDoomed = false;
+  /** What was sent and received after logins. */
+  readonly sent = { bytes: 0, goodbyeBytes: 0, parses: 0, binds: 0 };
+  receivedBytes = 0;
+  /** Of them those of ParameterStatus and NoticeResponse, some of which are the pooler's own. */
+  reportBytes = 0;
+  readonly #sessions: { readonly firstToken: number; readonly session: SimSession }[] = [];
   /** The present connection, for whoever breaks it. */
   stream: SimStream | undefined;
   #tokenCount = 0;
@@ -59,10 +76,32 @@ export class SimActor {
     this.random = random;
   }
 
+  /** Lets the present connection end at some byte, now and then. */
+  doom(): void {
+    const { clientBreaks } = this.stage.plan.hazards;
+    this.isDoomed = clientBreaks > 0 && this.random.chance(clientBreaks);
+    if (!this.isDoomed) return;
+    this.hasBrokenOff = true;
+    this.stream!.breakOffAfter(1 + this.random.below(this.random.pick([60, 600, 6_000])));
+  }
+
   /** A name for one statement, which nobody else ever uses. */
   token(): string {
     this.#tokenCount += 1;
-    return `${this.name}:${this.#tokenCount}`;
+    const token = `${this.name}:${this.#tokenCount}`;
+    if (this.isDoomed) this.cancelable.add(token);
+    return token;
+  }
+
+  /** Tokens from now on are of this session. */
+  begin(session: SimSession): void {
+    this.#sessions.push({ firstToken: this.#tokenCount + 1, session });
+  }
+
+  /** The session in which a statement was sent. */
+  sessionOf(token: string): SimSession | undefined {
+    const number = Number(token.split(":")[1]);
+    return this.#sessions.findLast(({ firstToken }) => firstToken <= number)?.session;
   }
 }
 
@@ -87,9 +126,16 @@ export class SimSession {
 
   static async open(client: SimActor): Promise<SimSession> {
     const { random, stage } = client;
-    client.stream = await stage.world.dial();
+    try {
+      client.stream = await stage.world.dial();
+    } catch (error) {
+      if (error instanceof DialError) throw new Gone(undefined);
+      throw error;
+    }
+    client.doom();
     const connection = new TestClient(client.stream);
     const session = new SimSession(client, connection);
+    client.begin(session);
     session.parameters.set("application_name", client.name);
     if (random.chance(0.5)) session.parameters.set("TimeZone", `Zone/${client.name}`);
     if (random.chance(0.2)) session.parameters.set("search_path", `"${client.name}", public`);
@@ -116,11 +162,13 @@ export class SimSession {
   }
 
   async #askForTls(): Promise<void> {
-    const { clientTls, isCalm } = this.client.stage.plan;
+    const { stage } = this.client;
+    const { clientTls, isCalm } = stage.plan;
     await this.connection.send(frontend.sslRequest());
     const answer = await this.connection.receiveByte();
-    // In the place of the byte there may be an error, for one that took too long.
-    const isGone = answer === undefined || answer === "E" && !isCalm;
+    // In the place of the byte there may be an error, for one that took too long or is told to go.
+    const isGone = answer === undefined ||
+      answer === "E" && (!isCalm || stage.closing !== undefined);
     if (isGone) throw new Gone(undefined);
     assert.equal(answer, clientTls === undefined ? "N" : "S");
   }
@@ -148,6 +196,7 @@ export class SimSession {
       if (told !== undefined) assert.equal(told, value, `${name} as told at login`);
     }
     this.client.loginCount += 1;
+    this.client.isLoggedIn = true;
     stage.note(`${this.client.name} logged in`);
   }
 
@@ -155,6 +204,12 @@ export class SimSession {
   get #asked(): Record<string, string> {
     const { session_authorization: _, ...asked } = Object.fromEntries(this.parameters);
     return asked;
+  }
+
+  /** Whether its servers tell, and so are told, what a parameter is. */
+  isTold(name: string): boolean {
+    const { reportsSearchPath = true } = this.client.stage.plan.world.postgres ?? {};
+    return name !== "search_path" || reportsSearchPath;
   }
 
   get isIdle(): boolean {
@@ -174,6 +229,13 @@ export class SimSession {
 
   /** Sends without waiting until it is taken: who only writes and never reads may wait for ever. */
   async send(...messages: readonly Uint8Array[]): Promise<void> {
+    const { sent } = this.client;
+    for (const message of messages) {
+      sent.bytes += message.length;
+      if (message[0] === Frontend.Terminate) sent.goodbyeBytes += message.length;
+      if (message[0] === Frontend.Parse) sent.parses += 1;
+      if (message[0] === Frontend.Bind) sent.binds += 1;
+    }
     const sending = this.connection.send(...messages);
     if (this.random.chance(0.5)) await Promise.race([sending, this.park()]);
   }
@@ -194,8 +256,14 @@ export class SimSession {
     const messages: RawMessage[] = [];
     for (;;) {
       const message = await this.connection.receive();
-      if (message === undefined) throw new Gone(readResult(messages));
-      this.#checkOwner(message);
+      if (message === undefined) {
+        this.#checkOwner("a part", this.connection.held);
+        throw new Gone(readResult(messages));
+      }
+      const { body, type } = message;
+      this.#checkOwner(type, body);
+      this.client.receivedBytes += body.length + 5;
+      if (type === "S" || type === "N") this.client.reportBytes += body.length + 5;
       messages.push(message);
       if (isLast(message)) return messages;
       if (message.type === "Z") this.client.readyCount += 1;
@@ -204,7 +272,7 @@ export class SimSession {
   }
 
   /** Whatever carries a name carries ours. */
-  #checkOwner({ body, type }: RawMessage): void {
+  #checkOwner(type: string, body: Uint8Array): void {
     for (const [, name] of textOf(body).matchAll(/\b(c\d+):\d+/g)) {
       assert.equal(name, this.client.name, `A reply (${type}) to ${name} came to us`);
     }

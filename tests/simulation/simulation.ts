@@ -4,8 +4,10 @@
  */
 
 import assert from "node:assert/strict";
+import type { ShutdownMode } from "../../src/admin/console_context.ts";
+import { formatAddress } from "../../src/net/network.ts";
 import { eventTurn } from "../support/event_turn.ts";
-import { backend as say } from "../support/messages.ts";
+import type { FakeBackend } from "../support/fake_postgres.ts";
 import { PoolerWorld } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimConnection, SimStream } from "../support/sim_net.ts";
@@ -14,7 +16,18 @@ import { SimOperator } from "./sim_operator.ts";
 import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 import { withServerTls } from "./sim_server_tls.ts";
+import {
+  checkCounts,
+  type CheckedRun,
+  checkParameters,
+  checkRun,
+  isAtRest,
+} from "./sim_checkers.ts";
+import { type StepCost, StepCosts } from "./sim_costs.ts";
+import { withHazards } from "./sim_hazards.ts";
 import type { SimStage } from "./sim_session.ts";
+import { concernedTranscripts } from "./sim_transcript.ts";
+import { endTrouble, makeTrouble } from "./sim_trouble.ts";
 
 /** Steps after which a run that has not ended is taken for one that hangs. */
 const MAX_STEPS = 150_000;
@@ -27,6 +40,9 @@ const PATIENCE_MS = 100_000;
 
 /** Lines of the transcript that are kept for a report. */
 const KEPT_LINES = 400;
+
+/** Time in which all comes to rest when nobody is left: longer than a recovery may take. */
+const REST_MS = 15_000;
 
 /** Parts of faulty runs between two troubles, in steps, on average. */
 const STEPS_PER_TROUBLE = 150;
@@ -44,6 +60,8 @@ export interface SimResult {
   readonly stepCount: number;
   readonly readyCount: number;
   readonly loginCount: number;
+  /** The steps that took longest, the longest first. */
+  readonly longestSteps: readonly StepCost[];
 }
 
 /** A run that failed, with everything needed to look into it. */
@@ -52,7 +70,7 @@ export class SimFailure extends Error {
 
   constructor(seed: number, { cause, transcript }: { cause: unknown; transcript: string }) {
     const what = cause instanceof Error ? cause.stack ?? cause.message : String(cause);
-    super(`${transcript}\n\n${what}\n\nRepeat with: deno task sim --seed=${seed}`, { cause });
+    super(`${transcript}\n\n${what}\n\nRepeat with: deno task sim --seed ${seed}`, { cause });
     this.seed = seed;
   }
 }
@@ -66,7 +84,7 @@ export async function simulate(
   try {
     return await run.toTheEnd();
   } catch (error) {
-    throw new SimFailure(seed, { cause: error, transcript: run.transcript });
+    throw new SimFailure(seed, { cause: error, transcript: run.report(error) });
   }
 }
 
@@ -83,6 +101,9 @@ class SimRun implements SimStage {
   #newest: SimConnection | undefined;
   readonly #clients: SimClient[];
   readonly #operator: SimOperator;
+  readonly #checked: CheckedRun;
+  readonly #costs = new StepCosts();
+  closing: ShutdownMode | undefined;
   #unfinished = 0;
   #failure: unknown;
   #stepCount = 0;
@@ -107,24 +128,32 @@ class SimRun implements SimStage {
       { length: this.plan.clientCount },
       (_, at) => new SimClient(`c${at + 1}`, this, this.#random.fork()),
     );
+    this.#checked = { world: this.world, plan: this.plan, clients: this.#clients };
+    Object.assign(this.world.postgres.watch, {
+      marksReplies: true,
+      onRun: (backend: FakeBackend, sender: string) => this.#checkSender(backend, sender),
+    });
   }
 
   static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
     const random = new SeededRandom(seed);
-    const plan = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
-    const world = await PoolerWorld.open(plan.world);
+    const drawn = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
+    const plan = withHazards(drawn, seed);
+    const world = await PoolerWorld.open({ ...plan.world, isRecorded: true, watchesMaps: true });
     world.postgres.tls = plan.serverTls;
     return new SimRun({ seed, plan, world, random, trace });
   }
 
-  get transcript(): string {
-    const { clientCount, isCalm, mode, serverTls, world } = this.plan;
+  /** What is to be known of a run that failed. */
+  report(error: unknown): string {
+    const { clientCount, hazards, isCalm, mode, serverTls, theme, world } = this.plan;
     const { bufferBytes, chunking, pooler, writeAnswers } = world;
     const plan = JSON.stringify({
-      ...{ isCalm, mode, clientCount, chunking, bufferBytes, writeAnswers },
-      hasServerTls: serverTls !== undefined,
+      ...{ isCalm, mode, theme, clientCount, chunking, bufferBytes, writeAnswers },
+      ...{ hazards, hasServerTls: serverTls !== undefined },
     });
-    return [`plan: ${plan}`, pooler, ...this.#lines].join("\n");
+    const concerned = concernedTranscripts(String(error), this.world.network.recordings);
+    return [`plan: ${plan}`, pooler, ...this.#lines, "", concerned].join("\n");
   }
 
   note(line: string): void {
@@ -142,17 +171,25 @@ class SimRun implements SimStage {
     return new Promise((resolve) => this.#parked.push(resolve));
   }
 
+  shutDown(mode: ShutdownMode): void {
+    if (this.closing !== undefined) return;
+    this.note(`order SHUTDOWN ${mode}`);
+    this.closing = mode;
+    this.world.pooler.shutdown(mode);
+  }
+
   async toTheEnd(): Promise<SimResult> {
     for (const client of this.#clients) this.#runClient(client);
     while (this.#unfinished > 0) await this.#step();
     await this.#endWorld();
-    this.#checkCounters();
+    checkCounts(this.#checked);
     return {
       seed: this.#seed,
       plan: this.plan,
       stepCount: this.#stepCount,
       readyCount: this.#sum((client) => client.readyCount),
       loginCount: this.#sum((client) => client.loginCount),
+      longestSteps: this.#costs.longest,
     };
   }
 
@@ -167,14 +204,25 @@ class SimRun implements SimStage {
 
   async #step(): Promise<void> {
     this.#stepCount += 1;
-    this.#act();
+    const startMs = performance.now();
+    const what = this.#act();
     await eventTurn();
+    this.#costs.note({ step: this.#stepCount, what, ms: performance.now() - startMs });
     this.#showLog();
     this.#check();
   }
 
-  /** One thing happens. */
-  #act(): void {
+  #checkSender(backend: FakeBackend, sender: string): void {
+    const client = this.#clients.find(({ name }) => name === sender.split(":")[0]);
+    try {
+      checkParameters(backend, { session: client?.sessionOf(sender), sender });
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** One thing happens. Returns what. */
+  #act(): string {
     const random = this.#random;
     const { network, postgres } = this.world;
     const isTroubled = !this.plan.isCalm && !this.isEnding;
@@ -184,12 +232,12 @@ class SimRun implements SimStage {
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
     if (random.chance(0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
-    this.#holdUpNewest();
+    this.#meetNewest();
     if (random.chance(0.01)) this.#holdUp();
     if (this.#heldUp.length > 0 && random.chance(0.02)) this.#letGo();
     if (network.step()) {
       this.#idleMs = 0;
-      return;
+      return network.lastStep;
     }
     if (this.#parked.length > 0) return this.#resume();
     if (this.#heldUp.length > 0) return this.#letGo();
@@ -200,21 +248,40 @@ class SimRun implements SimStage {
     // Nobody can do anything until a timer fires.
     const nextMs = this.world.clock.nextTimerAtMs;
     assert.ok(nextMs !== undefined, "Nothing can happen any more, not even by waiting");
-    this.#passTime(Math.max(1, nextMs - this.world.clock.nowMs()));
+    return this.#passTime(Math.max(1, nextMs - this.world.clock.nowMs()));
   }
 
-  #resume(): void {
+  #makeTrouble(): string {
+    const { world } = this;
+    const passTime = (ms: number) => void this.#passTime(ms);
+    const trouble = makeTrouble({ world, random: this.#random, passTime });
+    this.note(`trouble: ${trouble}`);
+    return `trouble: ${trouble}`;
+  }
+
+  #resume(): string {
     this.#idleMs = 0;
     const at = this.#random.below(this.#parked.length);
     const [wake] = this.#parked.splice(at, 1);
     wake!();
+    return "a client goes on";
   }
 
-  /** Of the new connections some are slow at first, so that what they bring comes late. */
-  #holdUpNewest(): void {
+  /**
+   * Of the new connections some are slow at first, so that what they bring comes late, and some to
+   * servers end at some byte.
+   */
+  #meetNewest(): void {
     const newest = this.world.network.connections.at(-1);
     if (newest === undefined || newest === this.#newest) return;
     this.#newest = newest;
+    const { serverBreaks } = this.plan.hazards;
+    const isToServer = newest.address === formatAddress(this.world.postgres.address);
+    if (isToServer && !this.isEnding && serverBreaks > 0 && this.#random.chance(serverBreaks)) {
+      newest.acceptor.breakOffAfter(
+        1 + this.#random.below(this.#random.pick([200, 2_000, 20_000])),
+      );
+    }
     if (!this.#random.chance(0.3)) return;
     newest.acceptor.stall();
     this.#heldUp.push(newest.acceptor);
@@ -230,100 +297,33 @@ class SimRun implements SimStage {
     this.#heldUp.push(stream);
   }
 
-  #letGo(): void {
+  #letGo(): string {
     const [stream] = this.#heldUp.splice(this.#random.below(this.#heldUp.length), 1);
     stream!.unstall();
+    return "a connection goes on";
   }
 
-  #wakeOne(): void {
+  #wakeOne(): string {
     const sleeping = this.world.postgres.backends.filter(({ isSleeping }) => isSleeping);
     if (sleeping.length > 0) this.#random.pick(sleeping).wake();
+    return "a statement ends";
   }
 
-  #passTime(ms: number): void {
+  #passTime(ms: number): string {
     this.#idleMs += ms;
-    assert.ok(this.#idleMs < MAX_IDLE_MS, `Nothing happens any more: ${this.#describe()}`);
+    if (this.#idleMs >= MAX_IDLE_MS) assert.fail(`Nothing happens any more: ${this.#describe()}`);
     this.world.clock.advance(ms);
-  }
-
-  /** Something goes wrong with servers, network or time. */
-  #makeTrouble(): void {
-    const random = this.#random;
-    const { network, postgres } = this.world;
-    const trouble = random.below(14);
-    this.note(`trouble ${trouble}`);
-    switch (trouble) {
-      case 0:
-      case 1:
-        return this.#onBackend((backend) => backend.close());
-      case 2:
-        return this.#onBackend((backend) => void backend.terminate());
-      case 3:
-        return this.#onBackend((backend) => void backend.speak(say.notice("by the way")));
-      case 4:
-        return this.#onBackend((backend) =>
-          void backend.speak(say.parameterStatus("session_authorization", "somebody"))
-        );
-      case 5:
-        return this.#onBackend((backend) => void backend.speak(say.notification("news", "hear")));
-      case 6: {
-        const connections = network.connections;
-        if (connections.length === 0) return;
-        const { acceptor, dialer } = random.pick(connections);
-        return random.pick([acceptor, dialer]).reset();
-      }
-      case 7:
-        return network.obstruct(postgres.address, random.pick(["refused", "black hole"]));
-      case 8:
-      case 9:
-        network.obstruct(postgres.address, undefined);
-        postgres.refusal = undefined;
-        postgres.garbage = undefined;
-        return;
-      case 10:
-        postgres.refusal = random.pick([
-          { severity: "FATAL", sqlstate: "53300", message: "too many clients" },
-          { severity: "FATAL", sqlstate: "57P03", message: "starting up" },
-        ]);
-        return;
-      case 11:
-        postgres.garbage = random.bytes(random.between(1, 30));
-        return;
-      case 12:
-        for (const { acceptor, dialer } of network.connections) {
-          const stream = random.pick([acceptor, dialer]);
-          if (random.chance(0.5)) stream.unstall();
-          else if (random.chance(0.2)) stream.stall();
-        }
-        return;
-      case 13:
-        return this.#passTime(random.between(1_000, 20_000));
-    }
-  }
-
-  #onBackend(act: (backend: PoolerWorld["postgres"]["backends"][number]) => void): void {
-    const { live } = this.world.postgres;
-    if (live.length > 0) act(this.#random.pick(live));
+    return `${ms} ms pass`;
   }
 
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure;
-    assert.ok(this.#stepCount < MAX_STEPS, `No end after ${MAX_STEPS} steps: ${this.#describe()}`);
-    this.world.check();
-    for (const { mixUps } of this.world.postgres.backends) assert.deepEqual(mixUps, []);
-    this.#checkCancels();
-    this.#heal();
-  }
-
-  /**
-   * A cancel request hits nobody who did not ask for it. In runs with trouble the pooler itself
-   * cancels what nobody waits for any more; there, an error that was not asked for would tell.
-   */
-  #checkCancels(): void {
-    for (const { sender } of this.world.postgres.canceled.splice(0)) {
-      const isAsked = this.#clients.some(({ cancelable }) => cancelable.has(sender ?? ""));
-      assert.ok(isAsked || !this.plan.isCalm, `${sender} was canceled unasked`);
+    if (this.#stepCount >= MAX_STEPS) {
+      assert.fail(`No end after so many steps: ${this.#describe()}`);
     }
+    this.world.check();
+    checkRun(this.#checked);
+    this.#heal();
   }
 
   /** When most is done, everything works again, so that all who wait can be served. */
@@ -335,11 +335,8 @@ class SimRun implements SimStage {
     this.#idleMs = 0;
     this.note("healed");
     this.#operator.release();
-    const { network, postgres } = this.world;
-    network.obstruct(postgres.address, undefined);
-    postgres.refusal = undefined;
-    postgres.garbage = undefined;
-    for (const { acceptor, dialer } of network.connections) {
+    endTrouble(this.world);
+    for (const { acceptor, dialer } of this.world.network.connections) {
       acceptor.unstall();
       dialer.unstall();
     }
@@ -357,19 +354,41 @@ class SimRun implements SimStage {
   async #endWorld(): Promise<void> {
     while (this.#heldUp.length > 0) this.#letGo();
     this.#operator.release();
-    await this.world.settle();
+    this.#operator.console.close();
+    endTrouble(this.world);
     this.world.postgres.wakeAll();
+    if (this.closing === undefined) await this.#comeToRest();
+    else await this.#awaitStop();
     // The dispose of the world asserts that nothing is left.
     await this.world[Symbol.asyncDispose]();
+    if (this.#failure !== undefined) throw this.#failure;
     this.#showLog();
   }
 
-  /** What was counted is what happened. */
-  #checkCounters(): void {
-    const stats = [...this.world.pooler.stats.databases()];
-    const logins = stats.reduce((sum, { totals }) => sum + totals.clientLoginCount, 0);
-    if (this.plan.isCalm) assert.equal(logins, this.#sum((client) => client.loginCount));
-    else assert.ok(logins >= this.#sum((client) => client.loginCount));
+  /** When all clients have gone, nothing of them is left with a pooler that goes on. */
+  async #comeToRest(): Promise<void> {
+    const { pooler, postgres } = this.world;
+    for (let passedMs = 0; passedMs < REST_MS; passedMs += 1_000) {
+      await this.world.advance(1_000);
+      postgres.wakeAll();
+    }
+    this.world.check();
+    assert.equal(pooler.clients.count, 0, `A client is left: ${this.#describe()}`);
+    const pools = [...pooler.pools.registry.all()];
+    assert.ok(pools.every(isAtRest), `Not at rest: ${this.#describe()}`);
+  }
+
+  /** Told to end, it ends when nobody is left. */
+  async #awaitStop(): Promise<void> {
+    let hasStopped = false;
+    void this.world.pooler.stopped.then(() => {
+      hasStopped = true;
+    });
+    for (let passedMs = 0; !hasStopped && passedMs < REST_MS; passedMs += 1_000) {
+      await this.world.advance(1_000);
+      this.world.postgres.wakeAll();
+    }
+    assert.ok(hasStopped, `${this.closing} does not end: ${this.#describe()}`);
   }
 
   #sum(of: (client: SimClient) => number): number {

@@ -1,15 +1,15 @@
-/** Fifty seeds for the gate; `deno task sim --seed=N --runs=N` runs others, or one with a trace. */
+/** Fifty seeds for the gate; `deno task sim --seed S --seeds N` runs others, or one with a trace. */
 
 import assert from "node:assert/strict";
 import { simulate } from "./simulation.ts";
 
-const RUNS = 50;
+const SEEDS = 50;
 
-Deno.test(`a pooler keeps its promises in ${RUNS} simulated runs`, async () => {
+Deno.test(`a pooler keeps its promises in ${SEEDS} simulated runs`, async () => {
   let readyCount = 0;
-  for (let seed = 1; seed <= RUNS; seed++) readyCount += (await simulate(seed)).readyCount;
+  for (let seed = 1; seed <= SEEDS; seed++) readyCount += (await simulate(seed)).readyCount;
   // A simulation in which nothing is served proves nothing.
-  assert.ok(readyCount > 20 * RUNS, `Only ${readyCount} answers in all`);
+  assert.ok(readyCount > 20 * SEEDS, `Only ${readyCount} answers in all`);
 });
 
 Deno.test("seeds that once found a fault find none any more", async () => {

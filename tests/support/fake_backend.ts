@@ -32,6 +32,27 @@ export interface FakeBackendOptions {
   readonly asked: ReadonlyMap<string, string>;
   /** What a look-up answers, by name. */
   readonly secrets: SecretRows;
+  /** Whether it can say whether it is a standby. */
+  readonly knowsRole: boolean;
+  readonly watch: BackendWatch;
+}
+
+/** What a simulation wants to know of backends, and has them do. */
+export interface BackendWatch {
+  /** Told of each statement that has a comment, before it runs. */
+  onRun?: (backend: FakeBackend, sender: string) => void;
+  /** Whether what belongs to no row carries the comment of its statement as well. */
+  marksReplies: boolean;
+}
+
+/** What clients had of a backend; what the pooler asked for itself does not count. */
+export interface ServedCounts {
+  /** ReadyForQuery. */
+  readies: number;
+  /** Those of them that are in no transaction. */
+  idleReadies: number;
+  /** Parse. */
+  parses: number;
 }
 
 /** Rows of name and secret, by the name that is asked for. */
@@ -72,6 +93,7 @@ export class FakeBackend {
   readonly mixUps: string[] = [];
   /** Names that were looked up. */
   readonly lookedUp: (string | null)[] = [];
+  readonly served: ServedCounts = { readies: 0, idleReadies: 0, parses: 0 };
   /** Every message received after the login, by type. */
   received = "";
   status: "I" | "T" | "E" = "I";
@@ -86,6 +108,8 @@ export class FakeBackend {
   isTerminated = false;
 
   readonly #secrets: SecretRows;
+  readonly #watch: BackendWatch;
+  readonly #knowsRole: boolean;
   readonly #chunks: AsyncIterator<Uint8Array, void, void>;
   readonly #splitter: MessageSplitter;
   #out: Uint8Array[] = [];
@@ -94,6 +118,8 @@ export class FakeBackend {
   #isTerminating = false;
   #sleep: PromiseWithResolvers<boolean> | undefined;
   #sender: string | undefined;
+  /** Whether what is served was not asked for by a client. */
+  #isPoolersOwn = false;
   /** Whose transaction or unsynced messages these are. */
   #owner: string | undefined;
 
@@ -106,6 +132,8 @@ export class FakeBackend {
     this.parameters = options.parameters;
     this.asked = options.asked;
     this.#secrets = options.secrets;
+    this.#watch = options.watch;
+    this.#knowsRole = options.knowsRole;
     this.#chunks = options.chunks;
     this.#splitter = options.splitter;
   }
@@ -177,6 +205,7 @@ export class FakeBackend {
       const received = this.#splitter.next();
       if (received !== undefined) {
         this.received += received.type;
+        if (received.type === "P") this.served.parses += 1;
         return received;
       }
       const chunk = await this.#chunks.next();
@@ -186,6 +215,7 @@ export class FakeBackend {
   }
 
   async #handle({ type, body }: RawMessage): Promise<void> {
+    this.#isPoolersOwn = type === "Q" && isPoolersOwn(readCstrings(body)[0] ?? "");
     if (type === "S") return await this.#sync();
     if (type === "Q") {
       this.#isSkippingToSync = false;
@@ -300,13 +330,16 @@ export class FakeBackend {
     this.ran.push({ processId, sql: statement, sender, status });
     this.#sender = sender;
     this.#noteOwner(sender);
+    if (sender !== undefined) this.#watch.onRun?.(this, sender);
     if (this.isSignalDue) {
       this.isSignalDue = false;
       throw new StatementError("57014", "canceling statement due to user request");
     }
     this.#refuseInFailedTransaction(command);
     const columns = columnsOf(command);
-    if (columns !== undefined && !isDescribed) this.#put(say.rowDescription(columns));
+    if (columns !== undefined && !isDescribed) {
+      this.#put(say.rowDescription(columns.map((name) => this.#marked(name))));
+    }
     await this.#runCommand(command, values);
     this.#sender = undefined;
   }
@@ -337,9 +370,12 @@ export class FakeBackend {
         return this.#rows(Array.from({ length: command.count }, () => [command.text]));
       case "show":
         return this.#rows([[this.parameters.get(command.name)]], "SHOW");
+      case "role":
+        if (!this.#knowsRole) throw new StatementError("42883", "no such function");
+        return this.#rows(Array.from({ length: this.parameters.roleRowCount }, () => ["1"]));
       case "set":
         this.parameters.set(command.name, command.value);
-        return command.rows ? this.#rows([[command.value]]) : this.#put(say.complete("SET"));
+        return command.rows ? this.#rows([[command.value]]) : this.#complete("SET");
       case "reset":
         this.parameters.reset(command.name);
         return this.#put(say.complete("RESET"));
@@ -369,19 +405,28 @@ export class FakeBackend {
 
   #rows(rows: readonly (readonly (string | null)[])[], tag = `SELECT ${rows.length}`): void {
     for (const row of rows) this.#put(say.dataRow(row));
-    this.#put(say.complete(tag));
+    this.#complete(tag);
+  }
+
+  #complete(tag: string): void {
+    this.#put(say.complete(this.#marked(tag)));
+  }
+
+  #marked(text: string): string {
+    const isMarked = this.#watch.marksReplies && this.#sender !== undefined;
+    return isMarked ? `${text} of ${this.#sender}` : text;
   }
 
   #transaction(kind: "begin" | "commit" | "rollback"): void {
     if (kind === "begin") {
       this.parameters.save();
       if (this.status === "I") this.status = "T";
-      return this.#put(say.complete("BEGIN"));
+      return this.#complete("BEGIN");
     }
     const isCommitted = kind === "commit" && this.status !== "E";
     this.parameters.settle(isCommitted);
     this.status = "I";
-    this.#put(say.complete(isCommitted ? "COMMIT" : "ROLLBACK"));
+    this.#complete(isCommitted ? "COMMIT" : "ROLLBACK");
   }
 
   #discardAll(): void {
@@ -442,7 +487,7 @@ export class FakeBackend {
           count += 1;
           break;
         case "c":
-          return this.#put(say.complete(`COPY ${count}`));
+          return this.#complete(`COPY ${count}`);
         case "f":
           throw new StatementError("57014", `COPY from stdin failed: ${textOf(received.body)}`);
         case "H":
@@ -457,7 +502,8 @@ export class FakeBackend {
   #copyOut({ count, text }: { count: number; text: string }): void {
     this.#put(say.copyOut());
     for (let i = 0; i < count; i++) this.#put(say.copyData(text));
-    this.#put(say.copyDone(), say.complete(`COPY ${count}`));
+    this.#put(say.copyDone());
+    this.#complete(`COPY ${count}`);
   }
 
   async #copyBoth(): Promise<void> {
@@ -507,6 +553,10 @@ export class FakeBackend {
       case "bad_ready":
         this.#put(join(say.ready().subarray(0, 5), new Uint8Array([0x58])));
         return await this.#flush();
+      case "huge":
+        this.#put(new Uint8Array([0x44, 0x7f, 0xff, 0xff, 0xff, 0x00, 0x01]));
+        await this.#flush();
+        throw new BackendEnd();
       case "silence":
         this.#sleep = Promise.withResolvers<boolean>();
         await this.#sleep.promise;
@@ -534,6 +584,10 @@ export class FakeBackend {
     for (const [name, value] of this.parameters.takeNews()) {
       this.#put(say.parameterStatus(name, value));
     }
+    if (!this.#isPoolersOwn) {
+      this.served.readies += 1;
+      if (this.status === "I") this.served.idleReadies += 1;
+    }
     this.#put(say.ready(this.status), this.postscript ?? new Uint8Array());
     this.postscript = undefined;
     if (this.status === "I") this.#owner = undefined;
@@ -557,6 +611,15 @@ export class FakeBackend {
     const bytes = join(...this.#out.splice(0));
     await this.stream.write(bytes, 0, bytes.length);
   }
+}
+
+/**
+ * Whether a query is the pooler's own: clients of a simulation sign theirs, and do not sign only what
+ * has no text, or would not be known any more if it had one.
+ */
+function isPoolersOwn(sql: string): boolean {
+  const isSigned = commentOf(sql) !== undefined;
+  return !isSigned && splitStatements(sql).length > 0 && !/^(?:deallocate|unlisten)\b/i.test(sql);
 }
 
 /** What a Describe or a Close is about. */

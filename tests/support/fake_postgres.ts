@@ -13,7 +13,7 @@ import { Secret } from "../../src/base/secret.ts";
 import type { ByteStream } from "../../src/net/byte_stream.ts";
 import type { ListenAddress, Listener, Network, ServerAddress } from "../../src/net/network.ts";
 import { type TlsContext, TlsHandshakeError } from "../../src/net/tls.ts";
-import { FakeBackend, type RunStatement } from "./fake_backend.ts";
+import { type BackendWatch, FakeBackend, type RunStatement } from "./fake_backend.ts";
 import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
 import {
   backend as say,
@@ -52,6 +52,10 @@ export interface FakePostgresOptions {
   readonly users?: Readonly<Record<string, string>>;
   /** Whether changes of search_path and scram_iterations are reported, as since PostgreSQL 18. */
   readonly reportsSearchPath?: boolean;
+  /** Whether it reports its role, as since PostgreSQL 14. */
+  readonly reportsRole?: boolean;
+  /** Whether it has the functions by which it is asked for that. */
+  readonly knowsRole?: boolean;
   /** Reported parameters of an extension, which only the superuser may set. */
   readonly extension?: Readonly<Record<string, string>>;
   /** Databases that exist; any if not given. */
@@ -90,6 +94,8 @@ export class FakePostgres {
   readonly secrets = new Map<string, readonly (readonly (string | null)[])[]>();
   /** Backends that a cancel request hit while they ran something, with the statement's sender. */
   readonly canceled: { readonly processId: number; readonly sender: string | undefined }[] = [];
+  /** What is wanted of all backends; may be changed. */
+  readonly watch: BackendWatch = { marksReplies: false };
   /** While set, logins are answered with it. */
   refusal: ReportFields | undefined;
   /** While set, bytes that logins are answered with instead of anything sensible. */
@@ -112,6 +118,8 @@ export class FakePostgres {
   readonly askedMinors: number[] = [];
   /** Whether a newer version than its own is refused or negotiated; may be changed. */
   onNewerVersion: NewerVersionAnswer;
+  /** What is not as by default in new sessions: its role, see `become()`. */
+  readonly #configured = new Map<string, string>();
   readonly #options: FakePostgresOptions;
   readonly #listener: Listener;
   readonly #derivation = new KeyDerivation();
@@ -156,6 +164,15 @@ export class FakePostgres {
   /** The names that were looked up on all backends, backend by backend. */
   get lookedUp(): (string | null)[] {
     return this.backends.flatMap(({ lookedUp }) => lookedUp);
+  }
+
+  /** Makes it a standby or a primary, read-only or not; sessions report it with their next answer. */
+  become({ isStandby = false, isReadOnly = false }): void {
+    this.#configured.set("in_hot_standby", isStandby ? "on" : "off");
+    this.#configured.set("default_transaction_read_only", isReadOnly ? "on" : "off");
+    for (const [name, value] of this.#configured) {
+      for (const { parameters } of this.live) parameters.configure(name, value);
+    }
   }
 
   /** Lets every sleeping statement go on. */
@@ -253,7 +270,8 @@ export class FakePostgres {
   }
 
   async #login(arrival: Arrival, packet: Uint8Array): Promise<FakeBackend | undefined> {
-    const { databases, extension = {}, reportsSearchPath = true } = this.#options;
+    const { databases, extension = {}, reportsRole = true, reportsSearchPath = true } =
+      this.#options;
     const asked = readPairs(packet.subarray(4));
     const askedMinor = readInt32(packet) & 0xffff;
     this.askedMinors.push(askedMinor);
@@ -282,6 +300,8 @@ export class FakePostgres {
       parameters = new FakeSessionParameters(settings, {
         user,
         isOld: !reportsSearchPath,
+        isVeryOld: !reportsRole,
+        configured: this.#configured,
         extension,
       });
     } catch (error) {
@@ -353,7 +373,8 @@ export class FakePostgres {
     const { chunks, splitter, stream } = arrival;
     const backend = new FakeBackend({
       ...{ chunks, splitter, stream, processId, secret },
-      ...{ user, database, parameters, asked, secrets: this.secrets },
+      ...{ user, database, parameters, asked, secrets: this.secrets, watch: this.watch },
+      knowsRole: this.#options.knowsRole ?? true,
     });
     this.backends.push(backend);
     await arrival.send(

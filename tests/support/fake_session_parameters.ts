@@ -36,6 +36,9 @@ const UNREPORTED: readonly string[] = ["work_mem"];
 /** Reported only since PostgreSQL 18. */
 const REPORTED_SINCE_18: readonly string[] = ["search_path", "scram_iterations"];
 
+/** Reported only since PostgreSQL 14. */
+const REPORTED_SINCE_14: readonly string[] = ["in_hot_standby", "default_transaction_read_only"];
+
 /** What no session can set. */
 const FIXED: readonly string[] = [
   ...["server_version", "server_encoding", "integer_datetimes", "in_hot_standby", "is_superuser"],
@@ -48,6 +51,10 @@ export const SUPERUSER = "root";
 export interface FakeSessionOptions {
   readonly user: string;
   readonly isOld: boolean;
+  /** Whether it does not even report what was reported since PostgreSQL 14. */
+  readonly isVeryOld?: boolean;
+  /** What the server's configuration says, in place of the defaults. */
+  readonly configured?: Iterable<readonly [string, string]>;
   /** Reported parameters of an extension, which only the superuser may set. */
   readonly extension?: Readonly<Record<string, string>>;
 }
@@ -56,7 +63,7 @@ export interface FakeSessionOptions {
 export class FakeSessionParameters {
   readonly #unreported: ReadonlySet<string>;
   readonly #names = new Map<string, string>();
-  readonly #startup: ReadonlyMap<string, string>;
+  readonly #startup: Map<string, string>;
   readonly #restricted: readonly string[];
   #values: Map<string, string>;
   #saved: Map<string, string> | undefined;
@@ -69,12 +76,17 @@ export class FakeSessionParameters {
    */
   constructor(
     asked: Iterable<readonly [string, string]>,
-    { extension = {}, isOld, user }: FakeSessionOptions,
+    { configured = [], extension = {}, isOld, isVeryOld = false, user }: FakeSessionOptions,
   ) {
-    this.#unreported = new Set([...UNREPORTED, ...isOld ? REPORTED_SINCE_18 : []]);
+    this.#unreported = new Set([
+      ...UNREPORTED,
+      ...isOld || isVeryOld ? REPORTED_SINCE_18 : [],
+      ...isVeryOld ? REPORTED_SINCE_14 : [],
+    ]);
     this.#restricted = Object.keys(extension);
     this.#values = new Map([
       ...DEFAULTS,
+      ...configured,
       ["session_authorization", user],
       ...Object.entries(extension),
     ]);
@@ -99,6 +111,13 @@ export class FakeSessionParameters {
   /** Sets what a session cannot, as the server's configuration would. */
   configure(name: string, value: string): void {
     this.#values.set(this.#nameOf(name), value);
+    this.#startup.set(this.#nameOf(name), value);
+  }
+
+  /** How many rows tell what the server is: none of one that is written to. */
+  get roleRowCount(): number {
+    if (this.#startup.get("in_hot_standby") === "on") return 2;
+    return this.#startup.get("default_transaction_read_only") === "on" ? 1 : 0;
   }
 
   /** @throws {BadParameter} If there is no such parameter, or the right to set it is missing. */

@@ -12,6 +12,8 @@ export type Command =
   /** Answers the text; `$1` stands for the first bound value. */
   | { readonly kind: "echo"; readonly text: string }
   | { readonly kind: "session_id" }
+  /** What the server is, by the number of rows. */
+  | { readonly kind: "role" }
   /** Rows of name and secret for the first bound value; with `waits`, once the test says so. */
   | { readonly kind: "look_up"; readonly waits: boolean }
   /** `count` rows of the text. */
@@ -41,12 +43,13 @@ export type Misbehaviour =
   | "fatal"
   | "garbage"
   | "cut"
+  | "huge"
   | "second_ready"
   | "silence"
   | "bad_ready";
 
 const MISBEHAVIOURS: readonly string[] = [
-  ...["close", "reset", "fatal", "garbage", "cut", "second_ready", "silence", "bad_ready"],
+  ...["close", "reset", "fatal", "garbage", "cut", "huge", "second_ready", "silence", "bad_ready"],
 ];
 
 type Reader = (match: RegExpExecArray) => Command;
@@ -61,6 +64,7 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     text: text ?? "made to fail",
   })],
   [/^select session id$/i, () => ({ kind: "session_id" })],
+  [/^select 1 from .*pg_is_in_recovery\(\)/i, () => ({ kind: "role" })],
   // What auth_query is by default, or a short form.
   [/^(?:look up \$1|select rolname, case when .* where rolname=\$1 and rolcanlogin)$/is, () => ({
     kind: "look_up",
@@ -134,6 +138,7 @@ export function columnsOf(command: Command): readonly string[] | undefined {
     case "rows":
     case "show":
     case "sleep":
+    case "role":
       return ["text"];
     case "session_id":
       return ["backend", "client"];

@@ -198,7 +198,12 @@ export const backend = {
 export class MessageSplitter {
   #held: Uint8Array = new Uint8Array(0);
 
-  /** Bytes of a message that is not complete. */
+  /** What there is of a message that is not complete. */
+  get held(): Uint8Array {
+    return this.#held;
+  }
+
+  /** How many bytes that is. */
   get heldCount(): number {
     return this.#held.length;
   }

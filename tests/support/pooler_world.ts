@@ -18,17 +18,24 @@ import type { ServerPool } from "../../src/client/relay.ts";
 import type { ClientSession } from "../../src/client/client_session.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Logger } from "../../src/log/logger.ts";
-import type { NameResolver } from "../../src/net/name_resolver.ts";
-import type { ListenAddress } from "../../src/net/network.ts";
+import { NameError, type NameResolver } from "../../src/net/name_resolver.ts";
+import { formatAddress, type ListenAddress } from "../../src/net/network.ts";
 import type { ServerSession } from "../../src/server/server_session.ts";
 import { checkPooler } from "./checkers.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
+import { MapWatch } from "./map_watch.ts";
 import { memoryRules } from "./memory_rules.ts";
 import { frontend, readInt32 } from "./messages.ts";
 import { OWN_NAMES } from "./own_names.ts";
 import { SeededRandom } from "./seeded_random.ts";
-import { type Chunking, SimNetwork, type SimStream, type WriteAnswers } from "./sim_net.ts";
+import {
+  type Chunking,
+  type NetworkCall,
+  SimNetwork,
+  type SimStream,
+  type WriteAnswers,
+} from "./sim_net.ts";
 import { type LoginOptions, TestClient } from "./test_client.ts";
 import { SYSTEM_TCP } from "./stream_options.ts";
 
@@ -42,6 +49,12 @@ export interface WorldOptions {
   readonly bufferBytes?: number;
   /** Whether the network moves by itself; else by `network.step()`. */
   readonly isAutomatic?: boolean;
+  /** Whether it is kept what each connection carries. */
+  readonly isRecorded?: boolean;
+  /** Whether entries that are left in maps of the pooler are a fault. */
+  readonly watchesMaps?: boolean;
+  /** Says that what the pooler asks of its surroundings now is to fail. */
+  readonly fails?: (what: NetworkCall | "dns" | "file") => boolean;
   /** Lines of the section `[pooler]`; they win over those of the world. */
   readonly pooler?: string;
   /** Files by name, for `auth_hba_file` and `auth_ident_file`. */
@@ -89,12 +102,30 @@ const POOLER_SOCKET = { kind: "unix", path: "/run/sluice/.s.PGSQL.6432", port: 6
 
 const DIAL_OPTIONS = { receiveBytes: 8_192, maxBusyReads: 0, tcp: SYSTEM_TCP, timeoutMs: 0 };
 
+/** What remembers on purpose, each within bounds of its own. */
+const REMEMBERED_IN: readonly string[] = [
+  // Of each database that counted anything: a total never goes down.
+  "stats_book.ts",
+  "failed_logins.ts",
+  // A key for each user of the configuration.
+  "credential.ts",
+  // The name of each parameter that servers report.
+  "parameter_cache.ts",
+  // What operators paused or disabled.
+  "database_operations.ts",
+];
+
+/** What a file cannot be read for. */
+const UNREADABLE = "Input/output error";
+
 /** As much time as anything may take to end. */
 const LONGEST_FAREWELL_MS = 600_000;
 
 /** One pooler and all around it. */
 export class PoolerWorld implements AsyncDisposable {
   readonly clock: FakeClock;
+  /** The clock of the pooler. */
+  readonly awake: AwakeClock;
   readonly random: SeededRandom;
   readonly network: SimNetwork;
   readonly pooler: Pooler;
@@ -106,9 +137,12 @@ export class PoolerWorld implements AsyncDisposable {
   readonly setConfig: (options: WorldOptions) => Promise<void>;
   /** Lets what a process does with new settings fail from now on. */
   readonly failReloads: (error: Error) => void;
+  readonly #maps: MapWatch;
+  readonly #serverCounts = new WeakMap<ServerPool, number>();
 
   private constructor(parts: {
     clock: FakeClock;
+    awake: AwakeClock;
     random: SeededRandom;
     network: SimNetwork;
     pooler: Pooler;
@@ -117,8 +151,10 @@ export class PoolerWorld implements AsyncDisposable {
     addresses: readonly ListenAddress[];
     setConfig: (options: WorldOptions) => Promise<void>;
     failReloads: (error: Error) => void;
+    maps: MapWatch;
   }) {
     this.clock = parts.clock;
+    this.awake = parts.awake;
     this.random = parts.random;
     this.network = parts.network;
     this.pooler = parts.pooler;
@@ -127,10 +163,17 @@ export class PoolerWorld implements AsyncDisposable {
     this.addresses = parts.addresses;
     this.setConfig = parts.setConfig;
     this.failReloads = parts.failReloads;
+    this.#maps = parts.maps;
   }
 
   /** Starts everything. */
   static async open(options: WorldOptions = {}): Promise<PoolerWorld> {
+    const maps = new MapWatch();
+    const open = () => PoolerWorld.#open(options, maps);
+    return options.watchesMaps === true ? await maps.during(open) : await open();
+  }
+
+  static async #open(options: WorldOptions, maps: MapWatch): Promise<PoolerWorld> {
     const random = new SeededRandom(options.seed ?? 1);
     const clock = new FakeClock();
     const awake = new AwakeClock(clock);
@@ -141,7 +184,11 @@ export class PoolerWorld implements AsyncDisposable {
       writeAnswers: options.writeAnswers ?? "at_once",
       bufferBytes: options.bufferBytes ?? 65_536,
       isAutomatic: options.isAutomatic ?? true,
+      poolerPort: POOLER_ADDRESS.port,
+      isRecorded: options.isRecorded ?? false,
+      fails: options.fails,
     });
+    const isRefused = (what: "dns" | "file") => options.fails?.(what) === true;
     const log: string[] = [];
     const postgres = await FakePostgres.start({
       ...options.postgres,
@@ -160,16 +207,18 @@ export class PoolerWorld implements AsyncDisposable {
         verbosity: options.verbosity ?? 0,
       }),
       network,
-      resolver: options.resolver ?? OWN_NAMES,
+      resolver: failing(options.resolver ?? OWN_NAMES, () => isRefused("dns")),
       engine: "simulated",
       loaded,
-      load: () => Promise.resolve(loaded),
+      load: () =>
+        isRefused("file") ? Promise.reject(new Error(UNREADABLE)) : Promise.resolve(loaded),
       ownUid: 1000,
       ...(options.systemUserOf === undefined ? {} : { systemUserOf: options.systemUserOf }),
       ...(options.ldapConnectors === undefined ? {} : { ldapConnectors: options.ldapConnectors }),
       askPam: options.askPam,
       hostSecret: options.hostSecret,
       readTlsFile: (path) => {
+        if (isRefused("file")) return Promise.reject(new Error(UNREADABLE));
         const bytes = options.tlsFiles?.[path];
         if (bytes === undefined) return Promise.reject(new Error("No such file or directory"));
         return Promise.resolve(new Uint8Array(bytes));
@@ -187,7 +236,19 @@ export class PoolerWorld implements AsyncDisposable {
       failure = error;
     };
     return new PoolerWorld({
-      ...{ clock, random, network, pooler, postgres, log, addresses, setConfig, failReloads },
+      ...{
+        clock,
+        awake,
+        random,
+        network,
+        pooler,
+        postgres,
+        log,
+        addresses,
+        setConfig,
+        failReloads,
+        maps,
+      },
     });
   }
 
@@ -292,7 +353,7 @@ export class PoolerWorld implements AsyncDisposable {
 
   /** Asserts what must hold at any moment. */
   check(): void {
-    checkPooler(this.pooler, this.postgres);
+    checkPooler(this.pooler, this.postgres, this.#serverCounts);
   }
 
   /** Ends everything and asserts that nothing is left. */
@@ -312,6 +373,7 @@ export class PoolerWorld implements AsyncDisposable {
     const left = () => this.clients.map(({ id, state }) => `C-${id} ${state.kind}`).join();
     assert.ok(hasStopped, `The pooler does not end: ${left()} ${this.log.slice(-5).join("\n")}`);
     await stopped;
+    this.#checkConnectionsAreClosed();
     const closing = postgres.close();
     await this.settle();
     await closing;
@@ -325,6 +387,16 @@ export class PoolerWorld implements AsyncDisposable {
     assert.deepEqual(this.log.filter((line) => line.includes("internal error")), []);
   }
 
+  /** The pooler has closed its end of every connection, and dials nobody. */
+  #checkConnectionsAreClosed(): void {
+    assert.equal(this.network.dialCount, 0, "A dial is left");
+    for (const { acceptor, address, dialer } of this.network.connections) {
+      const isOpen = address === formatAddress(this.postgres.address) && !dialer.isClosed ||
+        this.addresses.some((own) => formatAddress(own) === address) && !acceptor.isClosed;
+      assert.ok(!isOpen, `The pooler leaves a connection at ${address} open`);
+    }
+  }
+
   /** Asserts that of clients, servers and waiters none is left. */
   checkNothingIsLeft(): void {
     assert.equal(this.pooler.clients.count, 0, "A client is left");
@@ -336,8 +408,21 @@ export class PoolerWorld implements AsyncDisposable {
         `Something is left in pool ${pool.database}/${pool.user}`,
       );
     }
-    assert.deepEqual(this.postgres.live.length, 0, "A backend is left");
+    assert.equal(this.postgres.live.length, 0, "A backend is left");
+    assert.equal(this.pooler.statements.count, 0, "A prepared statement is left");
+    for (const pool of [...this.pooler.pools.registry.all()]) this.pooler.pools.free(pool);
+    assert.deepEqual(this.#maps.grown(REMEMBERED_IN), [], "Map entries are left");
   }
+}
+
+/** The resolver, but for the times at which the name service is to fail. */
+function failing(resolver: NameResolver, fails: () => boolean): NameResolver {
+  return {
+    lookUp: (name) =>
+      fails() ? Promise.reject(new NameError(`${name}: no answer`)) : resolver.lookUp(name),
+    zoneSerial: (zone) =>
+      fails() ? Promise.reject(new NameError(`${zone}: no answer`)) : resolver.zoneSerial(zone),
+  };
 }
 
 async function loadWorld(

@@ -47,7 +47,26 @@ export interface SimNetworkOptions {
   readonly bufferBytes?: number;
   /** Whether steps are taken without being asked for. */
   readonly isAutomatic?: boolean;
+  /** Where the pooler takes connections; all others that are dialed are taken for its own. */
+  readonly poolerPort?: number;
+  /** Says that what the pooler asks of the network now is to fail. */
+  readonly fails?: ((what: NetworkCall) => boolean) | undefined;
+  /** Whether it is kept what each connection carries. */
+  readonly isRecorded?: boolean;
 }
+
+/** What may fail of what the pooler asks of a network. */
+export type NetworkCall = "read" | "write" | "connect" | "accept";
+
+/** What one connection carried, before it was encrypted, in order. */
+export interface Recording {
+  readonly address: string;
+  readonly pieces: { readonly from: "dialer" | "acceptor"; readonly bytes: Uint8Array }[];
+  byteCount: number;
+}
+
+/** Of what a connection carries, as much is kept. */
+const MAX_RECORDED_BYTES = 1_000_000;
 
 /** What dialing an address leads to, if not to its listener. */
 export type Obstacle = "refused" | "black hole" | "unknown host";
@@ -59,6 +78,7 @@ export interface SimConnection {
   readonly dialer: SimStream;
   readonly acceptor: SimStream;
   readonly lanes: readonly [Lane, Lane];
+  readonly recording: Recording;
 }
 
 interface PendingDial {
@@ -68,8 +88,8 @@ interface PendingDial {
   readonly reject: (error: DialError) => void;
 }
 
-/** Something that could happen now. */
-type SimEvent = () => void;
+/** Something that could happen now: a connection, an accept, what a lane offers. */
+type SimEvent = PendingDial | SimListener | Lane;
 
 /** The network. */
 export class SimNetwork implements Network {
@@ -80,6 +100,8 @@ export class SimNetwork implements Network {
   peerUid: number | undefined;
   /** Where TCP connections come from, from now on. */
   sourceHost = "127.0.0.1";
+  /** Of every connection there was, oldest first, if they are recorded. */
+  readonly recordings: Recording[] = [];
   readonly #options: SimNetworkOptions;
   readonly #listeners = new Map<string, SimListener>();
   readonly #obstacles = new Map<string, Obstacle>();
@@ -87,6 +109,8 @@ export class SimNetwork implements Network {
   #connections: SimConnection[] = [];
   #lastPort = FIRST_FREE_PORT;
   #isStepDue = false;
+  #lastStep: SimEvent | undefined;
+  readonly #possible: SimEvent[] = [];
 
   constructor(options: SimNetworkOptions) {
     this.#options = options;
@@ -96,6 +120,7 @@ export class SimNetwork implements Network {
       writeAnswers: options.writeAnswers ?? "at_once",
       bufferBytes: options.bufferBytes ?? 65_536,
       changed: () => this.#changed(),
+      fails: options.fails,
     };
   }
 
@@ -156,11 +181,21 @@ export class SimNetwork implements Network {
     this.#changed();
   }
 
+  /** What happened in the last step, and at which address. */
+  get lastStep(): string {
+    const event = this.#lastStep;
+    if (event === undefined) return "nothing";
+    if (event instanceof SimListener) return `accept at ${formatAddress(event.address)}`;
+    if (!(event instanceof Lane)) return `connect to ${formatAddress(event.address)}`;
+    const found = this.#connections.find(({ lanes }) => lanes.includes(event));
+    return `bytes of a connection to ${found?.address}`;
+  }
+
   /** Lets one thing happen. Returns false when nothing could. */
   step(): boolean {
     const events = this.#events();
     if (events.length === 0) return false;
-    this.rules.random.pick(events)();
+    this.#happen(this.rules.random.pick(events));
     return true;
   }
 
@@ -173,22 +208,20 @@ export class SimNetwork implements Network {
     throw new Error(`The network does not come to rest in ${MAX_STEPS} steps`);
   }
 
+  /** Everything that could happen now, without an object for each: it is asked before every step. */
   #events(): SimEvent[] {
-    const events: SimEvent[] = [];
+    const events = this.#possible;
+    events.length = 0;
     for (const dial of this.#dials) {
-      if (this.#obstacles.get(formatAddress(dial.address)) === "black hole") continue;
-      events.push(() => this.#connect(dial));
+      if (this.#obstacles.size > 0 && this.#isSwallowed(dial)) continue;
+      events.push(dial);
     }
-    for (const listener of this.#listeners.values()) {
-      if (listener.hasNews) events.push(() => listener.deliver());
-    }
+    for (const listener of this.#listeners.values()) if (listener.hasNews) events.push(listener);
     let closedCount = 0;
     for (const { acceptor, dialer, lanes } of this.#connections) {
       if (acceptor.isClosed && dialer.isClosed) closedCount += 1;
-      for (const lane of lanes) {
-        const offer = lane.offer();
-        if (offer !== undefined) events.push(() => lane.act(offer));
-      }
+      if (lanes[0].offer() !== undefined) events.push(lanes[0]);
+      if (lanes[1].offer() !== undefined) events.push(lanes[1]);
     }
     if (closedCount > 0) {
       this.#connections = this.#connections.filter(({ acceptor, dialer }) =>
@@ -198,20 +231,35 @@ export class SimNetwork implements Network {
     return events;
   }
 
+  #isSwallowed({ address }: PendingDial): boolean {
+    return this.#obstacles.get(formatAddress(address)) === "black hole";
+  }
+
+  #happen(event: SimEvent): void {
+    this.#lastStep = event;
+    if (event instanceof Lane) event.act(event.offer()!);
+    else if (event instanceof SimListener) event.deliver();
+    else this.#connect(event);
+  }
+
   #connect(dial: PendingDial): void {
     const name = formatAddress(dial.address);
     if (this.#obstacles.get(name) === "unknown host") {
       return this.#endDial(dial, "server DNS lookup failed", "failed to lookup address");
     }
     const listener = this.#listenerFor(dial.address);
-    if (listener === undefined || this.#obstacles.get(name) === "refused") {
+    const isPoolers = dial.address.port !== this.#options.poolerPort;
+    const hasFailed = isPoolers && this.#options.fails?.("connect") === true;
+    if (listener === undefined || hasFailed || this.#obstacles.get(name) === "refused") {
       return this.#endDial(dial, "connect failed", "connection refused");
     }
     this.#dials.delete(dial);
     const connection = this.#pair(dial, listener);
     this.#connections.push(connection);
     dial.resolve(connection.dialer);
-    listener.add(connection.acceptor);
+    // As when there is no descriptor left for it.
+    if (!isPoolers && this.#options.fails?.("accept") === true) connection.acceptor.reset();
+    else listener.add(connection.acceptor);
     this.#changed();
   }
 
@@ -221,7 +269,12 @@ export class SimNetwork implements Network {
     const isUnix = address.kind === "unix";
     const there = { host: isUnix ? "unix" : address.host, port: address.port };
     const here = isUnix ? there : { host: this.sourceHost, port: this.#nextPort() };
+    const isToPooler = address.port === this.#options.poolerPort;
+    const recording: Recording = { address: formatAddress(address), pieces: [], byteCount: 0 };
+    if (this.#options.isRecorded === true) this.recordings.push(recording);
     const dialer = new SimStream({
+      ...this.#recorded(recording, "dialer"),
+      isPoolers: !isToPooler,
       incoming: lanes[0],
       outgoing: lanes[1],
       rules,
@@ -232,6 +285,8 @@ export class SimNetwork implements Network {
       isUnix,
     });
     const acceptor = new SimStream({
+      ...this.#recorded(recording, "acceptor"),
+      isPoolers: isToPooler,
       incoming: lanes[1],
       outgoing: lanes[0],
       rules,
@@ -241,7 +296,20 @@ export class SimNetwork implements Network {
       peerUid: isUnix ? this.peerUid : undefined,
       isUnix,
     });
-    return { address: formatAddress(address), dialer, acceptor, lanes };
+    return { address: recording.address, dialer, acceptor, lanes, recording };
+  }
+
+  #recorded(
+    recording: Recording,
+    from: "dialer" | "acceptor",
+  ): { onWritten?: (bytes: Uint8Array) => void } {
+    if (this.#options.isRecorded !== true) return {};
+    const onWritten = (bytes: Uint8Array) => {
+      recording.byteCount += bytes.length;
+      if (recording.byteCount > MAX_RECORDED_BYTES) return;
+      recording.pieces.push({ from, bytes: bytes.slice() });
+    };
+    return { onWritten };
   }
 
   #listenerFor(address: ServerAddress): SimListener | undefined {

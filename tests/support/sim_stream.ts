@@ -29,6 +29,8 @@ export interface SimRules {
   bufferBytes: number;
   /** To be called when something may have become possible. */
   readonly changed: () => void;
+  /** Says that the pooler is to fail here; it is asked only for what is the pooler's own. */
+  readonly fails?: ((what: "read" | "write") => boolean) | undefined;
 }
 
 /** What could happen next in a lane. */
@@ -228,6 +230,10 @@ export interface SimStreamOptions {
   readonly local: Endpoint;
   readonly peerUid: number | undefined;
   readonly isUnix: boolean;
+  /** Whether this end is the pooler's. */
+  readonly isPoolers?: boolean;
+  /** Told of what is written, before it is encrypted. */
+  readonly onWritten?: (bytes: Uint8Array) => void;
 }
 
 /** One end of a simulated connection. */
@@ -239,7 +245,11 @@ export class SimStream implements ByteStream {
   readonly #in: Lane;
   readonly #out: Lane;
   readonly #rules: SimRules;
+  readonly #isPoolers: boolean;
+  readonly #onWritten: ((bytes: Uint8Array) => void) | undefined;
   #buffer: Uint8Array;
+  /** Bytes after which it breaks off. */
+  #bytesLeft = Infinity;
   #ahead: { buffer: Uint8Array; count: Promise<number> } | undefined;
   #isReading = false;
   readonly #hold = new SinkHold();
@@ -254,12 +264,16 @@ export class SimStream implements ByteStream {
     this.#in = options.incoming;
     this.#out = options.outgoing;
     this.#rules = options.rules;
+    this.#isPoolers = options.isPoolers ?? false;
+    this.#onWritten = options.onWritten;
     this.#buffer = new Uint8Array(options.receiveBytes);
   }
 
   get tls(): TlsInUse | undefined {
     return this.#tls?.inUse;
   }
+
+  readonly tlsFailure = undefined;
 
   /** What a client that speaks TLS calls the server, as its other end has learned. */
   get tlsServerName(): string | undefined {
@@ -322,8 +336,38 @@ export class SimStream implements ByteStream {
     // The answer to what was written before has come: there is nobody.
     if (this.#in.isReset) return this.close();
     if (this.#out.isReaderGone) this.#in.reset(false);
+    if (this.#fails("write")) return;
     const bytes = buffer.subarray(start, end);
-    return this.#out.write(this.#tls?.seal(bytes) ?? bytes);
+    this.#onWritten?.(bytes);
+    const sealed = this.#tls?.seal(bytes) ?? bytes;
+    return this.#bytesLeft === Infinity ? this.#out.write(sealed) : this.#writeSome(sealed);
+  }
+
+  /** Breaks off when so many more bytes were sent or received, in the middle of whatever it is. */
+  breakOffAfter(byteCount: number): void {
+    this.#bytesLeft = byteCount;
+  }
+
+  #writeSome(bytes: Uint8Array): void | Promise<void> {
+    const count = Math.min(bytes.length, this.#bytesLeft);
+    const sending = this.#out.write(bytes.subarray(0, count));
+    this.#spend(count);
+    return sending;
+  }
+
+  #spend(count: number): void {
+    this.#bytesLeft -= count;
+    if (this.#bytesLeft > 0) return;
+    if (this.#rules.random.chance(0.5)) this.reset();
+    else this.close();
+  }
+
+  /** As when the kernel answers an error: the connection is lost, and its reader hears of it. */
+  #fails(what: "read" | "write"): boolean {
+    if (!this.#isPoolers || this.#rules.fails?.(what) !== true) return false;
+    this.#in.reset(true);
+    this.#out.reset(true);
+    return true;
   }
 
   finishWriting(): void {
@@ -383,6 +427,8 @@ export class SimStream implements ByteStream {
   /** What is on the lane, whether TLS is spoken or not. */
   async #readRaw(buffer: Uint8Array): Promise<number> {
     const count = this.#isClosed ? 0 : await this.#in.read(buffer);
+    if (this.#isClosed || this.#fails("read")) return 0;
+    if (this.#bytesLeft !== Infinity) this.#spend(count);
     return this.#isClosed ? 0 : count;
   }
 }

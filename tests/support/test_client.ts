@@ -103,6 +103,11 @@ export class TestClient {
     return handshake;
   }
 
+  /** What has come of a message that is not complete. */
+  get held(): Uint8Array {
+    return this.#splitter.held;
+  }
+
   /** Whether a message has arrived in part. */
   get isMidMessage(): boolean {
     return this.#splitter.heldCount > 0;
@@ -316,6 +321,7 @@ function overConn(conn: Deno.Conn): ByteStream {
     peerUid: undefined,
     isUnix: conn.localAddr.transport === "unix",
     tls: undefined,
+    tlsFailure: undefined,
     startTls: noHandshake,
     resume: () => {},
     watch: () => {},

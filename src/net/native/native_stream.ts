@@ -81,6 +81,9 @@ interface WaitingWrite {
 
 const NO_LOOP: Loop = { kind: "none" };
 
+/** The end of `chunks()`. */
+const NO_MORE: Readonly<IteratorReturnResult<void>> = { done: true, value: undefined };
+
 /** What a stream is made of. */
 export interface NativeStreamOptions {
   readonly libc: LibcCalls;
@@ -117,7 +120,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   /** Whether `resume()` was called before the sink has answered. */
   #isResumed = false;
   #isHeldByPromise = false;
-  /** What a sink holds, and where it goes afterwards. */
+  /** What a sink holds, or who awaits chunks, and where it goes afterwards. */
   #lent: Uint8Array | undefined;
   #lentFrom: BufferShelf | undefined;
   #isReadable = false;
@@ -159,6 +162,10 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   get tls(): TlsInUse | undefined {
     return this.#tls;
+  }
+
+  get tlsFailure(): string | undefined {
+    return this.#channel.readFailure;
   }
 
   async startTls({ context, received, serverName }: TlsStart): Promise<TlsHandshake> {
@@ -208,19 +215,34 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     return peerUid(this.#libc, this.#descriptor);
   }
 
-  async *chunks(): AsyncGenerator<Uint8Array, void, void> {
+  chunks(): AsyncIterableIterator<Uint8Array, void, void> {
+    const iterator: AsyncIterableIterator<Uint8Array, void, void> = {
+      next: () => this.#nextChunk(),
+      return: () => {
+        this.#takeBack();
+        return Promise.resolve(NO_MORE);
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /** Not a generator, which would take a promise and some turns more for each chunk. */
+  async #nextChunk(): Promise<IteratorResult<Uint8Array, void>> {
+    assert(this.#loop.kind === "none", "One loop at a time reads a stream");
+    this.#takeBack();
     const shelf = this.#ordinary;
     for (;;) {
-      await this.#untilReadable();
-      if (this.#isOver) return;
+      if (this.#isDueToYield()) await nextTurn();
+      if (!this.#isReadable && !this.#isOver) await this.#untilReadable();
+      if (this.#isOver) return NO_MORE;
       const buffer = shelf.take();
       const count = this.#receive(buffer);
-      try {
-        if (count > 0) yield buffer.subarray(0, count);
-      } finally {
-        shelf.give(buffer);
+      if (count > 0) {
+        this.#lend(shelf, buffer);
+        return { done: false, value: buffer.subarray(0, count) };
       }
-      if (this.#isDueToYield()) await nextTurn();
+      shelf.give(buffer);
     }
   }
 
@@ -228,7 +250,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     assert(this.#loop.kind === "none", "One loop at a time reads a stream");
     const pump = new Pump(sink);
     this.#loop = pump.pumping;
-    this.#onLook = undefined;
+    this.#takeBack();
     if (first.length > 0) this.#handOver(pump, first, first.length);
     this.#pumpOn();
     return pump.done.promise;
@@ -395,7 +417,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     else if (this.#isReadable) this.#askForTurn();
   }
 
-  /** The sink is done with what it held. */
+  /** What was borrowed is not looked at any more. */
   #takeBack(): void {
     this.#onLook = undefined;
     if (this.#lent === undefined) return;
@@ -403,7 +425,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     this.#lent = undefined;
   }
 
-  /** A buffer is the sink's until it is taken back. */
+  /** A buffer is not ours until it is taken back. */
   #lend(shelf: BufferShelf, buffer: Uint8Array): void {
     this.#lent = buffer;
     this.#lentFrom = shelf;
@@ -453,10 +475,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     return 0;
   }
 
-  async #untilReadable(): Promise<void> {
-    assert(this.#loop.kind === "none", "One loop at a time reads a stream");
-    if (this.#isReadable || this.#isOver) return;
-    await new Promise<void>((resolve) => this.#loop = { kind: "awaiting", resolve });
+  #untilReadable(): Promise<void> {
+    return new Promise<void>((resolve) => this.#loop = { kind: "awaiting", resolve });
   }
 
   /** Ends the loop where the stream has ended; a sink that holds a buffer comes first. */

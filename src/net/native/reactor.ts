@@ -109,6 +109,8 @@ export class Reactor implements AsyncDisposable {
   readonly #readers: ReactorReader[] = [];
   #readCount = 0;
   #isTurnDue = false;
+  /** Awaited for a tick: anything else would be made into a promise first. */
+  readonly #settled = Promise.resolve();
   /** How many sinks hold a chunk: their promises may settle unseen. */
   #heldCount = 0;
   #sliceEndMs = 0;
@@ -229,7 +231,7 @@ export class Reactor implements AsyncDisposable {
    * latest with the runtime's turn.
    */
   async #runAfterPromises(): Promise<void> {
-    for (let i = 0; i < PROMISE_TICKS; i++) await undefined;
+    for (let i = 0; i < PROMISE_TICKS; i++) await this.#settled;
     this.#run();
   }
 

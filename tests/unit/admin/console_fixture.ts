@@ -67,6 +67,7 @@ export class StubStream implements ByteStream {
   readonly peerUid = undefined;
   readonly isUnix = false;
   readonly tls = undefined;
+  readonly tlsFailure = undefined;
   readonly startTls = noHandshake;
   isClosed = false;
   /** What a write waits for, if the peer is slow. */
@@ -479,7 +480,8 @@ export class ConsoleFixture implements ConsoleContext {
         resetsAlways: false,
       }),
       isTrial: false,
-      onUnreachable: () => false,
+      role: undefined,
+      onUnreachable: (_address, error) => ({ kind: "unreachable", error }),
       onReached: () => {},
       logsConnections: false,
       logsDisconnections: true,

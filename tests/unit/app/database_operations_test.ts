@@ -497,7 +497,6 @@ Deno.test("SET refuses what it cannot do, says why, and changes nothing", async 
     "pool_sise=3": /Unknown setting "pool_sise"/,
     "listen_port=7000": /"listen_port" takes effect with a restart only/,
     "query_timeout=soon": /"query_timeout": /,
-    "peer_id=10": /has no effect yet/,
     "auth_type=ldap": /auth_type "ldap" needs "auth_ldap_options"/,
     "auth_ldap_options=ldapsuffix": /"auth_ldap_options" is read by RELOAD: /,
     "auth_ldap_ca_file=/x": /"auth_ldap_ca_file" is read by RELOAD: /,

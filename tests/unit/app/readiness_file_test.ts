@@ -45,6 +45,14 @@ Deno.test("a readiness file that a process left which is gone is removed before 
   });
 });
 
+Deno.test("a readiness file of a process that had this one's number is removed, too", () => {
+  inFolder((path, names) => {
+    Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+    new ReadinessFile(path);
+    assert.deepEqual(names(), []);
+  });
+});
+
 Deno.test("a readiness file of a process that lives holds until this one is ready", () => {
   inFolder((path) => {
     Deno.writeTextFileSync(path, `${ALIVE}\n`);

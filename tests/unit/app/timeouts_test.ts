@@ -373,3 +373,23 @@ Deno.test("suspend_timeout drops who owes something, neither early nor late, and
   assert.equal(await client.lastWords(), "FATAL 57P01 suspend_timeout");
   client.close();
 });
+
+Deno.test("an answer to a cancel request that came while the thread was held up is seen before it is given up", async () => {
+  await using world = await open("cancel_wait_timeout");
+  world.postgres.holdsCancels = true;
+  const client = await world.login();
+  await client.send(SLEEP);
+  await world.settle();
+  const canceling = world.cancel(client.cancelKey!);
+  await client.result();
+  await world.advance(LIMIT_MS - 300);
+  world.postgres.releaseCancels();
+  world.clock.stall(800);
+  // The request's timer comes first.
+  world.clock.advance(0);
+  await world.settle();
+  await canceling;
+  await world.advance(1_000);
+  assert.equal(world.pool().servers.idle.length, 1);
+  client.close();
+});

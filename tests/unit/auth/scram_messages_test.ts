@@ -5,7 +5,6 @@ import {
   buildClientFirstBare,
   buildServerFinal,
   buildServerFirst,
-  bytesOf,
   channelBindingOf,
   parseClientFinal,
   parseClientFirst,
@@ -16,6 +15,11 @@ import { ProtocolError } from "../../../src/wire/pg_error.ts";
 
 const PROOF = new Uint8Array(32).fill(9);
 const PROOF_TEXT = btoa(String.fromCharCode(...PROOF));
+
+/** A message in bytes, one a character. */
+function bytesOf(message: string): Uint8Array {
+  return Uint8Array.from(message, (character) => character.charCodeAt(0));
+}
 
 function refuses(parse: (data: Uint8Array) => unknown, messages: readonly string[]): void {
   for (const message of messages) {

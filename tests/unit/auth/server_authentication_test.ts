@@ -30,10 +30,6 @@ const MD5_SALT = Uint8Array.of(9, 8, 7, 6);
 const WRONG_TYPE = "server login failed: wrong password type";
 const BAD_SIGNATURE = "server login failed: invalid server signature";
 
-function bytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
 async function tell(exchange: ServerAuthentication, message: Uint8Array): Promise<ServerAuthStep> {
   return await exchange.receive(bodyOf(message));
 }
@@ -105,7 +101,7 @@ const POSTGRESQL = {
 /** A login as far as the server's proof. */
 async function provenTo(exchange: ServerAuthentication): Promise<Uint8Array> {
   await tell(exchange, authenticationSasl(["SCRAM-SHA-256"]));
-  return sent(await tell(exchange, authenticationSaslContinue(bytes(POSTGRESQL.serverFirst))));
+  return sent(await tell(exchange, authenticationSaslContinue(POSTGRESQL.serverFirst)));
 }
 
 Deno.test("SCRAM answers PostgreSQL as PostgreSQL has accepted it", async () => {
@@ -117,10 +113,10 @@ Deno.test("SCRAM answers PostgreSQL as PostgreSQL has accepted it", async () => 
     new Uint8Array(serialize.sendSASLInitialResponseMessage("SCRAM-SHA-256", clientFirst)),
   );
   const final = sent(
-    await tell(exchange, authenticationSaslContinue(bytes(POSTGRESQL.serverFirst))),
+    await tell(exchange, authenticationSaslContinue(POSTGRESQL.serverFirst)),
   );
   assert.deepEqual(final, new Uint8Array(serialize.sendSCRAMClientFinalMessage(clientFinal)));
-  assert.deepEqual(await tell(exchange, authenticationSaslFinal(bytes(serverFinal))), {
+  assert.deepEqual(await tell(exchange, authenticationSaslFinal(serverFinal)), {
     kind: "wait",
   });
   assert.deepEqual(await tell(exchange, authenticationOk()), { kind: "ok" });
@@ -146,7 +142,7 @@ Deno.test("SCRAM refuses a signature that does not fit, or none", async () => {
   for (const data of [wrong, "e=other-error"]) {
     const exchange = serverAuthentication({ credential: credential("ada", "pencil") });
     await provenTo(exchange);
-    const told = failure(await tell(exchange, authenticationSaslFinal(bytes(data))));
+    const told = failure(await tell(exchange, authenticationSaslFinal(data)));
     assert.equal(told.message, BAD_SIGNATURE);
     assert.equal(told.sqlstate, "28000");
     assert.equal((await tell(exchange, authenticationOk())).kind, "failed");
@@ -220,7 +216,7 @@ Deno.test("SCRAM does not derive as many rounds as a server may ask for", async 
   const exchange = serverAuthentication({ credential: credential("ada", "secret"), derivation });
   await tell(exchange, authenticationSasl(["SCRAM-SHA-256"]));
   const first = `r=ZGVmZ2hpamtsbW5vcHFyc3R1more,s=${SALT},i=10000001`;
-  const told = failure(await tell(exchange, authenticationSaslContinue(bytes(first))));
+  const told = failure(await tell(exchange, authenticationSaslContinue(first)));
   assert.equal(told.message, WRONG_TYPE);
   assert.match(told.reason, /10000001 rounds/);
   assert.equal(derivation.count, 0);
@@ -237,8 +233,8 @@ Deno.test("a request out of turn fails", async () => {
   const user = credential("ada", "pencil");
   const cleartext = authenticationCleartextPassword();
   const sasl = authenticationSasl(["SCRAM-SHA-256"]);
-  const next = authenticationSaslContinue(bytes(POSTGRESQL.serverFirst));
-  const final = authenticationSaslFinal(bytes(POSTGRESQL.serverFinal));
+  const next = authenticationSaslContinue(POSTGRESQL.serverFirst);
+  const final = authenticationSaslFinal(POSTGRESQL.serverFinal);
   const sequences = [
     [cleartext, cleartext],
     [cleartext, authenticationMd5Password(MD5_SALT)],

@@ -184,9 +184,10 @@ export class ServerBench implements AsyncDisposable {
       protocolMinor: 0,
       connectQuery: undefined,
       isTrial: false,
-      onUnreachable: (address) => {
+      role: undefined,
+      onUnreachable: (address, error) => {
         this.unreachable.push(address);
-        return false;
+        return { kind: "unreachable", error };
       },
       onReached: () => {},
       onOldProtocol: () => {},

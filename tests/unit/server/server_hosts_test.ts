@@ -8,9 +8,12 @@ import {
   ServerHosts,
   type ServerHostsOptions,
 } from "../../../src/server/server_hosts.ts";
+import type { ServerRole } from "../../../src/server/server_role.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 const RETRY_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+const ROLE_RETRY_MS = 1_000;
 
 /** Hosts, the clock they go by, and those where there is no room. */
 class HostsRig {
@@ -22,10 +25,14 @@ class HostsRig {
     this.hosts = new ServerHosts(names, {
       port: 5432,
       policy: "round-robin",
+      attrs: "any",
       socketDirectory: "/run/postgresql",
       nowMs: () => this.clock.nowMs(),
       retryMs: () => RETRY_MS,
+      connectTimeoutMs: () => CONNECT_TIMEOUT_MS,
+      roleRetryMs: () => ROLE_RETRY_MS,
       hasRoomAt: (address) => !this.full.has(nameOf(address)),
+      addressCountOf: () => 1,
       ...others,
     });
   }
@@ -46,7 +53,14 @@ class HostsRig {
 
   /** Whether another host is left to try. */
   fail(name: string): boolean {
-    return this.hosts.noteFailure(this.at(name));
+    const failure = { isUnfit: false, why: "connection refused" };
+    return this.hosts.noteFailure(this.at(name), failure).isOtherLeft;
+  }
+
+  admit(name: string, role: ServerRole): "admitted" | "another is left" | "none is left" {
+    const failure = this.hosts.admit(this.at(name), role);
+    if (failure === undefined) return "admitted";
+    return failure.isOtherLeft ? "another is left" : "none is left";
   }
 
   reach(name: string): void {
@@ -127,6 +141,115 @@ Deno.test("a host where there is no room is not left to try", () => {
   two.full.add("b");
   assert.equal(two.fail("a"), false);
 });
+
+Deno.test("a host is not tried again while an attempt may still go on", () => {
+  const two = new HostsRig(["a", "b"], { retryMs: () => 2_000 });
+  two.fail("a");
+  two.clock.advance(2_000);
+  assert.equal(two.next(3), "a? b b");
+  two.clock.advance(CONNECT_TIMEOUT_MS - 1);
+  assert.equal(two.next(2), "b b");
+  two.clock.advance(1);
+  assert.equal(two.next(2), "a? b", "it has come to nothing, and nobody said so");
+});
+
+// --- with a role ---
+
+Deno.test("of hosts with a role, those are used that have it", () => {
+  const three = new HostsRig(["a", "b", "c"], { attrs: "standby" });
+  assert.equal(three.next(3), "a b c");
+  assert.equal(three.admit("a", "read_write_primary"), "another is left");
+  assert.equal(three.admit("b", "standby"), "admitted");
+  assert.equal(three.admit("c", "standby"), "admitted");
+  assert.equal(three.next(4), "b c b c");
+  three.clock.advance(RETRY_MS);
+  assert.equal(three.next(3), "a? b c", "it may have become a standby");
+});
+
+Deno.test("while no host suits, one that answers is asked again after server_role_retry", () => {
+  const two = new HostsRig(["a", "b"], { attrs: "primary" });
+  two.fail("a");
+  assert.equal(two.admit("b", "standby"), "none is left");
+  assert.equal(two.hosts.isOneWorthTrying, false);
+  two.clock.advance(ROLE_RETRY_MS);
+  assert.equal(two.hosts.isOneWorthTrying, true);
+  assert.equal(two.next(), "b");
+  assert.equal(two.hosts.isOneWorthTrying, false, "one question at a time");
+  assert.equal(two.admit("b", "read_write_primary"), "admitted");
+  assert.equal(two.next(2), "b b");
+});
+
+Deno.test("while none suits, a host that answers is asked before one that failed, which is on trial", () => {
+  const two = new HostsRig(["a", "b"], { attrs: "primary" });
+  two.fail("a");
+  two.admit("b", "standby");
+  two.clock.advance(RETRY_MS);
+  assert.equal(two.next(1, false), "b");
+  assert.equal(two.next(1, false), "a?");
+});
+
+Deno.test("who waits is told of a host that answers, not of those that cannot be reached", () => {
+  const two = new HostsRig(["a", "b"], { attrs: "read-write" });
+  two.fail("a");
+  assert.equal(two.hosts.unfitError, undefined);
+  two.admit("b", "standby");
+  const { message, sqlstate } = two.hosts.unfitError!;
+  assert.equal(
+    `${sqlstate} ${message}`,
+    "57P03 session is read-only (target_session_attrs=read-write)",
+  );
+  two.fail("b");
+  assert.equal(two.hosts.unfitError, undefined);
+});
+
+Deno.test("prefer-standby takes a primary once no other host is known to be good", () => {
+  const two = new HostsRig(["a", "b"], { attrs: "prefer-standby" });
+  assert.equal(two.admit("a", "read_write_primary"), "another is left");
+  assert.equal(two.fail("b"), true, "the primary");
+  assert.equal(two.next(), "a");
+  assert.equal(two.admit("a", "read_write_primary"), "admitted");
+  assert.deepEqual([two.hosts.isSecondChoice(two.at("a")), two.hosts.better], [true, undefined]);
+  two.clock.advance(RETRY_MS);
+  assert.equal(two.hosts.better, "to_be_tried");
+  assert.equal(two.next(2), "b? a");
+  assert.equal(two.admit("b", "standby"), "admitted");
+  assert.equal(two.hosts.better, "there");
+  assert.equal(two.hosts.recheck(two.at("b"), "read_write_primary"), undefined, "none is better");
+});
+
+Deno.test("ServerHosts that stays with a host stays with the one that suits", () => {
+  const three = new HostsRig(["a", "b", "c"], { attrs: "primary", policy: "disable" });
+  assert.equal(three.next(), "a");
+  three.admit("a", "standby");
+  assert.equal(three.next(), "b");
+  three.admit("b", "read_write_primary");
+  three.clock.advance(RETRY_MS);
+  assert.equal(three.next(2), "b b");
+});
+
+Deno.test("behind a name with several addresses, each is asked before the host is unfit", () => {
+  const one = new HostsRig(["a"], { attrs: "primary", addressCountOf: () => 3 });
+  const found = Array.from({ length: 6 }, () => one.admit("a", "standby"));
+  const round = ["another is left", "another is left", "none is left"];
+  assert.deepEqual(found, [...round, ...round]);
+  assert.equal(one.admit("a", "standby"), "another is left");
+  assert.equal(one.admit("a", "read_write_primary"), "admitted");
+  assert.match(one.hosts.recheck(one.at("a"), "standby") ?? "", /^server is in hot standby mode/);
+  assert.equal(one.hosts.unfitError, undefined, "one server says nothing of the others");
+});
+
+Deno.test("a server that has become something else is to go, and its host is passed over", () => {
+  const two = new HostsRig(["a", "b"], { attrs: "standby" });
+  const { hosts } = two;
+  assert.equal(hosts.recheck(two.at("a"), "standby"), undefined);
+  const why = "server is not in hot standby mode (target_session_attrs=standby)";
+  assert.equal(hosts.recheck(two.at("a"), "read_write_primary"), why);
+  assert.equal(two.next(2), "b b");
+  assert.equal(hosts.recheck(two.at("a"), "standby"), undefined);
+  assert.equal(two.next(2), "a b");
+});
+
+// --- addresses ---
 
 Deno.test("ServerHosts reads a path and an abstract name as unix sockets", () => {
   const path = "/tmp/.s.PGSQL.5432";

@@ -65,6 +65,13 @@ Deno.test("readErrorResponse() puts plain words in place of fields that are miss
   assert.equal(error.severity, "ERROR");
 });
 
+Deno.test("readErrorResponse() puts an SQLSTATE in place of what is none", () => {
+  for (const code of ["5", "", "57014 ", "abcde", "5".repeat(2_000)]) {
+    assert.equal(read(fields(`C${code}`)).sqlstate, "XX000", code);
+  }
+  assert.equal(read(fields("C57P01")).sqlstate, "57P01");
+});
+
 Deno.test("readErrorResponse() skips fields it does not know", () => {
   const error = read(fields("SERROR", "C42601", "Msyntax error", "P8", "Fscan.l", "L1244", "xnew"));
   assert.equal(error.sqlstate, "42601");
