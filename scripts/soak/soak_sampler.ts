@@ -22,7 +22,7 @@ export class SoakSampler {
   readonly pss = series("memory with its share of the program's pages (Pss)", "MB");
   readonly heap = series("V8's heap in use", "MB");
   readonly keptHeap = series("the same after a collection", "MB", { share: 0.05, least: 0.5 });
-  readonly descriptors = series("descriptors", "", { share: 0, least: 1 });
+  readonly descriptors = series("descriptors", "", { share: 0, least: 3 });
   readonly servers = series("connections to servers", "");
   readonly ping = series("answer of the console, median", "ms", { share: 1, least: 5 });
   readonly worstPing = series("answer of the console, longest", "ms");
