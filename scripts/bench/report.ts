@@ -215,7 +215,13 @@ What was tried, and what came of it:
   CPU µs/MB (PgBouncer beside it 457–529 and 1,040–1,200; two rounds). Kept.
 - **SHA-256 of our own for SCRAM logins** instead of \`node:crypto\`, whose hashes are streams: 314 → 255 CPU µs a SCRAM
   login (medians of 25 runs of 1,000 logins in turn). Kept. One-shot hashes of the runtime (\`crypto.hash\`) cost as much
-  as its streams.
+  as its streams; adding four bytes at a time or 16 words ahead saves less than 7% of the hashing.
+- **A login looks into the receive buffer that it borrows**, gives it back, and awaits chunks without a generator: 113 → 95
+  KB of heap a SCRAM login, and 4 KB outside the heap less. Kept.
+- **Messages of a login without views and copies on the way**: 24.7 → 21.6 µs and 11.3 → 10.1 KB for the exchange of a
+  SCRAM login by itself, which had been 42 µs, 19.9 KB and 2.9 KB outside the heap. Kept.
+- **A larger young heap for storms of logins**: with 4 MB some 10% less CPU a login and 7 MB more memory, with 2 or 8 MB, or
+  scavenges on one thread, no difference beyond the noise. Not kept.
 - **Garbage collection on one thread**: no difference beyond the noise. Not kept.
 - io_uring and busy polling have not been tried.
 `;

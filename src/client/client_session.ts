@@ -67,6 +67,8 @@ export interface ClientSessionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly desk: SessionDesk;
+  /** Whether it has come when the pooler was ending already; no if left out. */
+  readonly isLate?: boolean;
 }
 
 /** A client, as registry, janitor and console see it. */
@@ -76,6 +78,8 @@ export class ClientSession implements RelayHost, OpeningHost {
   /** Where the client is: the connection's other end, or what a trusted proxy says of it. */
   remote: Endpoint;
   readonly connectedAtMs: number;
+  /** Whether it has come when the pooler was ending already. */
+  readonly isLate: boolean;
   /** Wall clock, for SHOW CLIENTS. */
   readonly connectedWallMs: number;
   /** As the startup packet named them; undefined before it came. */
@@ -105,6 +109,7 @@ export class ClientSession implements RelayHost, OpeningHost {
     this.id = options.id;
     this.stream = options.stream;
     this.remote = options.stream.remote;
+    this.isLate = options.isLate ?? false;
     this.connectedAtMs = options.clock.nowMs();
     this.connectedWallMs = options.clock.wallMs();
     this.#state = { kind: "startup", sinceMs: this.connectedAtMs };

@@ -8,6 +8,7 @@ import { Libc, NoLibcError } from "./native/libc.ts";
 import { openWithDescriptor } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
 import { NativeTls } from "./native/native_tls.ts";
+import { turnAwayNewcomersOf } from "./native/newcomers.ts";
 import { SocketPeerCredentials } from "./native/peer_credentials.ts";
 import type { Network } from "./network.ts";
 import { NoTls } from "./no_tls.ts";
@@ -94,10 +95,13 @@ async function whyNotNative(
   if (tls instanceof NoTls) return tls.reason;
   // A name of its own: others may be probing at this moment.
   const path = `\0sluice-probe-${random.bytes(16).join("-")}`;
-  const open = () => Promise.resolve(Deno.listen({ transport: "unix", path }));
+  const open = () => {
+    const listener = Deno.listen({ transport: "unix", path });
+    return Promise.resolve({ listener, [Symbol.dispose]: () => listener[Symbol.dispose]() });
+  };
   try {
-    const { listener } = await openWithDescriptor(libc, open);
-    listener[Symbol.dispose]();
+    const { opened } = await openWithDescriptor(libc, open);
+    opened[Symbol.dispose]();
     return undefined;
   } catch (error) {
     return errorText(error);
@@ -136,7 +140,10 @@ function portableEngine(
 ): Engine {
   const hasLibc = libc instanceof Libc;
   const peerCredentials = hasLibc ? new SocketPeerCredentials(libc) : undefined;
-  const network = new PortableNetwork({ ...options, peerCredentials });
+  const turnAwayNewcomers = (listener: Deno.Listener) => {
+    if (hasLibc) turnAwayNewcomersOf(libc, listener);
+  };
+  const network = new PortableNetwork({ ...options, peerCredentials, turnAwayNewcomers });
   return {
     name: "portable",
     network,

@@ -13,22 +13,36 @@ export class DescriptorError extends Error {
   override readonly name = "DescriptorError";
 }
 
+/** Whatever has a listener of the runtime's. */
+export interface OpenedSocket extends Disposable {
+  readonly listener: Deno.Listener;
+}
+
+/**
+ * The descriptor of a listener that is there; undefined if not exactly one fits, as where two listen
+ * on one port in this process.
+ */
+export function descriptorOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
+  const fitting = listeningSockets(libc).filter(({ address }) => isAddress(address, addr));
+  return fitting.length === 1 ? fitting[0]!.descriptor : undefined;
+}
+
 /**
  * Opens a listener and finds its descriptor, which goes on belonging to the listener.
  * @throws {DescriptorError} If not exactly one descriptor fits; the listener is closed.
  */
-export async function openWithDescriptor(
+export async function openWithDescriptor<Opened extends OpenedSocket>(
   libc: LibcCalls,
-  open: () => Promise<Deno.Listener>,
-): Promise<{ listener: Deno.Listener; descriptor: number }> {
+  open: () => Promise<Opened>,
+): Promise<{ opened: Opened; descriptor: number }> {
   // By the kernel's own numbers: that of a descriptor closed meanwhile is given out again.
   const before = new Set(listeningSockets(libc).map((socket) => cookieOf(libc, socket)));
-  const listener = await open();
+  const opened = await open();
   const fresh = listeningSockets(libc).filter((socket) =>
-    !before.has(cookieOf(libc, socket)) && isAddress(socket.address, listener.addr)
+    !before.has(cookieOf(libc, socket)) && isAddress(socket.address, opened.listener.addr)
   );
-  if (fresh.length === 1) return { listener, descriptor: fresh[0]!.descriptor };
-  listener[Symbol.dispose]();
+  if (fresh.length === 1) return { opened, descriptor: fresh[0]!.descriptor };
+  opened[Symbol.dispose]();
   throw new DescriptorError(
     `the listener's descriptor cannot be told (${fresh.length} descriptors fit)`,
   );

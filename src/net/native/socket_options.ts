@@ -11,6 +11,7 @@ const SO_SNDBUF = { level: SOL_SOCKET, name: 7 } as const;
 const SO_RCVBUF = { level: SOL_SOCKET, name: 8 } as const;
 const SO_KEEPALIVE = { level: SOL_SOCKET, name: 9 } as const;
 const SO_PEERCRED = { level: SOL_SOCKET, name: 17, byteCount: 12 } as const;
+const SO_ATTACH_FILTER = { level: SOL_SOCKET, name: 26 } as const;
 const SO_ACCEPTCONN = { level: SOL_SOCKET, name: 30, byteCount: 4 } as const;
 const SO_COOKIE = { level: SOL_SOCKET, name: 57, byteCount: 8 } as const;
 const TCP_NODELAY = { level: IPPROTO_TCP, name: 1 } as const;
@@ -52,6 +53,18 @@ export function setTcpOptions(libc: LibcCalls, descriptor: number, options: TcpO
 export function setDeferAccept(libc: LibcCalls, descriptor: number, seconds: number): void {
   const result = libc.setOption(descriptor, TCP_DEFER_ACCEPT, seconds);
   if (result < 0) throw libc.error(result);
+}
+
+/**
+ * Puts a filter on a socket: instructions of 8 bytes, which see each packet from its TCP header on.
+ * Returns 0, or a negative errno.
+ */
+export function setFilter(
+  libc: LibcCalls,
+  descriptor: number,
+  program: Uint8Array<ArrayBuffer>,
+): number {
+  return libc.setProgram(descriptor, SO_ATTACH_FILTER, program);
 }
 
 /** The error a socket has pending, as a negative errno; 0 if none. */

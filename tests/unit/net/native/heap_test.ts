@@ -210,6 +210,8 @@ async function openLinked(exchange: Exchange) {
           yield stream(CLIENT, options());
           await ended.promise;
         },
+        isInPlace: () => true,
+        drain: ended.resolve,
         close: ended.resolve,
       }),
     dial: (_address, options) => Promise.resolve(stream(SERVER, options)),

@@ -1,0 +1,54 @@
+/** Turning newcomers away from one of two listeners at a port. */
+
+import assert from "node:assert/strict";
+import { Libc } from "../../../src/net/native/libc.ts";
+import { openWithDescriptor } from "../../../src/net/native/listening_descriptor.ts";
+import { turnAwayNewcomers, turnAwayNewcomersOf } from "../../../src/net/native/newcomers.ts";
+import { eventually } from "../../support/eventually.ts";
+
+/** So many that each listener would get some of them. */
+const CLIENTS = 20;
+
+function listen(port: number): Deno.TcpListener {
+  return Deno.listen({ hostname: "127.0.0.1", port, reusePort: true });
+}
+
+Deno.test({
+  name: "turnAwayNewcomers() leaves a port to the other listener, and refuses nobody",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using libc = Libc.open();
+    const { descriptor, opened } = await openWithDescriptor(libc, () => {
+      const listener = listen(0);
+      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
+    });
+    const { port } = opened.listener.addr;
+    const early = await Deno.connect({ hostname: "127.0.0.1", port });
+    assert.equal(turnAwayNewcomers(libc, descriptor), true);
+    const other = listen(port);
+    // Which of the two cannot be told from the address: nothing happens to either.
+    turnAwayNewcomersOf(libc, opened.listener);
+    const abort = new AbortController();
+    const conns: Deno.Conn[] = [early];
+    let refusedCount = 0;
+    const dials = Array.from(
+      { length: CLIENTS },
+      () =>
+        Deno.connect({ hostname: "127.0.0.1", port, signal: abort.signal }).then(
+          (conn) => void conns.push(conn),
+          () => refusedCount += 1,
+        ),
+    );
+    await eventually("some come to the other", () => conns.length > 1);
+    const accepted = [await opened.listener.accept(), await other.accept()];
+    await early.write(Uint8Array.of(7));
+    const byte = new Uint8Array(1);
+    assert.equal(await accepted[0]!.read(byte), 1, "who was there before is not held up");
+    assert.equal(refusedCount, 0);
+    abort.abort();
+    await Promise.all(dials);
+    assert.ok(refusedCount > 0, "those who would have come to it still waited");
+    assert.equal(conns.length - 1 + refusedCount, CLIENTS);
+    for (const each of [...conns, ...accepted, opened.listener, other]) each.close();
+  },
+});
