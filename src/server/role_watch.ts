@@ -55,7 +55,11 @@ export class RoleWatch {
 
   /** Takes over that `in_hot_standby` was reported anew. Returns why the server is to go, if so. */
   noteHotStandby(isStandby: boolean): string | undefined {
-    if (this.#role === undefined) return undefined;
+    if (this.#role === undefined) {
+      // In one breath with the end of the login, which said something else.
+      this.doubt();
+      return undefined;
+    }
     this.#role = isStandby ? "standby" : this.#primaryRole;
     return this.#demand.recheck(this.#role);
   }

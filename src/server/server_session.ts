@@ -638,7 +638,10 @@ export class ServerSession {
   }
 
   #recheckRole(role: RoleWatch): void {
-    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    const { kind } = this.#state;
+    // A login goes on until it is known: the doubt may have come after the server's report.
+    const isBusy = kind === "tested" || kind === "login";
+    if (!isBusy) this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
     this.#askRole(role, {
       onError: (error) => this.discard(`role query failed: ${error.message}`),
       onKnown: () => {
