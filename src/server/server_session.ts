@@ -370,6 +370,11 @@ export class ServerSession {
     this.#role?.doubtWrites();
   }
 
+  /** The session of a client has become read-only, whoever has made it so. */
+  noteReadOnly(client: ParameterCache): void {
+    this.#role?.noteReadOnly(client);
+  }
+
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
   beginCancel(): void {
     this.#cancelsInFlight += 1;
