@@ -382,6 +382,11 @@ export class ServerSession {
     this.#role?.doubtWrites();
   }
 
+  /** The session of a client has become read-only, whoever has made it so. */
+  noteReadOnly(client: ParameterCache): void {
+    this.#role?.noteReadOnly(client);
+  }
+
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
   beginCancel(): void {
     this.#cancelsInFlight += 1;
@@ -650,7 +655,10 @@ export class ServerSession {
   }
 
   #recheckRole(role: RoleWatch): void {
-    if (this.#state.kind !== "tested") this.#enter({ kind: "tested" });
+    const { kind } = this.#state;
+    // A login goes on until it is known: the doubt may have come after the server's report.
+    const isBusy = kind === "tested" || kind === "login";
+    if (!isBusy) this.#enter({ kind: "tested" });
     this.#askRole(role, {
       onError: (error) => this.discard(`role query failed: ${error.message}`),
       onKnown: () => {
