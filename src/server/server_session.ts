@@ -370,6 +370,11 @@ export class ServerSession {
     this.#role?.doubtWrites();
   }
 
+  /** The session of a client has become read-only, whoever has made it so. */
+  noteReadOnly(client: ParameterCache): void {
+    this.#role?.noteReadOnly(client);
+  }
+
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
   beginCancel(): void {
     this.#cancelsInFlight += 1;
@@ -638,7 +643,10 @@ export class ServerSession {
   }
 
   #recheckRole(role: RoleWatch): void {
-    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    const { kind } = this.#state;
+    // A login goes on until it is known: the doubt may have come after the server's report.
+    const isBusy = kind === "tested" || kind === "login";
+    if (!isBusy) this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
     this.#askRole(role, {
       onError: (error) => this.discard(`role query failed: ${error.message}`),
       onKnown: () => {

@@ -35,7 +35,7 @@ export interface Channel {
 /** Bytes as they are. */
 export class PlainChannel implements Channel {
   readonly hasMore = false;
-  readonly readFailure = undefined;
+  readonly readFailure: undefined = undefined;
   readonly #libc: LibcCalls;
   /** -1 once it is closed: the number may be somebody else's by then. */
   #descriptor: number;
