@@ -5,10 +5,9 @@ import { errorText } from "../base/error_text.ts";
 import type { Random } from "../base/random.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 import { Libc, NoLibcError } from "./native/libc.ts";
-import { openWithDescriptor } from "./native/listening_descriptor.ts";
+import { openWithDescriptor, waitingCountOf } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
 import { NativeTls } from "./native/native_tls.ts";
-import { turnAwayNewcomersOf } from "./native/newcomers.ts";
 import { SocketPeerCredentials } from "./native/peer_credentials.ts";
 import type { Network } from "./network.ts";
 import { NoTls } from "./no_tls.ts";
@@ -140,10 +139,9 @@ function portableEngine(
 ): Engine {
   const hasLibc = libc instanceof Libc;
   const peerCredentials = hasLibc ? new SocketPeerCredentials(libc) : undefined;
-  const turnAwayNewcomers = (listener: Deno.Listener) => {
-    if (hasLibc) turnAwayNewcomersOf(libc, listener);
-  };
-  const network = new PortableNetwork({ ...options, peerCredentials, turnAwayNewcomers });
+  const waitingCount = (listener: Deno.Listener) =>
+    hasLibc ? waitingCountOf(libc, listener) : undefined;
+  const network = new PortableNetwork({ ...options, peerCredentials, waitingCount });
   return {
     name: "portable",
     network,

@@ -145,15 +145,6 @@ export class FaultyLibc implements LibcCalls {
       this.#libc.setOption(descriptor, option, value);
   }
 
-  setProgram(
-    descriptor: number,
-    option: SocketOption,
-    program: Uint8Array<ArrayBuffer>,
-  ): number {
-    return this.#fault("setProgram", descriptor) ??
-      this.#libc.setProgram(descriptor, option, program);
-  }
-
   epoll(): number {
     return this.#opened(this.#fault("epoll", -1) ?? this.#libc.epoll());
   }

@@ -246,22 +246,6 @@ export class Libc implements Disposable {
     return this.#result(this.#call.setsockopt(descriptor, level, name, bytes, bytes.length));
   }
 
-  /** Sets an option to a filter's program, by `struct sock_fprog`. */
-  setProgram(
-    descriptor: number,
-    { level, name }: SocketOption,
-    program: Uint8Array<ArrayBuffer>,
-  ): number {
-    const bytes = new Uint8Array(16);
-    const view = new DataView(bytes.buffer);
-    view.setUint16(0, program.length / 8, true);
-    view.setBigUint64(8, Deno.UnsafePointer.value(Deno.UnsafePointer.of(program)), true);
-    const result = this.#call.setsockopt(descriptor, level, name, bytes, bytes.length);
-    // Looked at once more, so that it is there until here.
-    assert(program.length > 0, "A program has an instruction");
-    return this.#result(result);
-  }
-
   /** A new epoll. */
   epoll(): number {
     return this.#result(this.#call.epoll_create1(EPOLL_CLOEXEC));

@@ -6,7 +6,7 @@
 import { FAMILY, type LibcCalls } from "./libc.ts";
 import { type OpenSocket, openSockets } from "./open_sockets.ts";
 import { decodeEndpoint, decodePath, familyOf } from "./socket_address.ts";
-import { isListening, socketCookie } from "./socket_options.ts";
+import { isListening, socketCookie, waitingCount } from "./socket_options.ts";
 
 /** A listener's descriptor cannot be told. */
 export class DescriptorError extends Error {
@@ -19,12 +19,16 @@ export interface OpenedSocket extends Disposable {
 }
 
 /**
- * The descriptor of a listener that is there; undefined if not exactly one fits, as where two listen
- * on one port in this process.
+ * How many connections to a TCP listener wait to be accepted; where several listen on one port in
+ * this process, to any of them. Undefined if that cannot be told.
  */
-export function descriptorOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
-  const fitting = listeningSockets(libc).filter(({ address }) => isAddress(address, addr));
-  return fitting.length === 1 ? fitting[0]!.descriptor : undefined;
+export function waitingCountOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
+  const counts = listeningSockets(libc)
+    .filter(({ address }) => isAddress(address, addr))
+    .map(({ descriptor }) => waitingCount(libc, descriptor));
+  return counts.reduce((sum, count) => {
+    return sum === undefined || count === undefined ? undefined : sum + count;
+  }, 0);
 }
 
 /**

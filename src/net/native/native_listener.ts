@@ -10,7 +10,7 @@ import type { ListenAddress, Listener, StreamOptions } from "../network.ts";
 import type { OpenedListener } from "../open_listener.ts";
 import { ADDRESS_BYTES, ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import { NativeStream } from "./native_stream.ts";
-import { turnAwayNewcomers } from "./newcomers.ts";
+import { hearOut, turnAwayNewcomers } from "./newcomers.ts";
 import type { Reactor, ReactorHandler } from "./reactor.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { setDeferAccept, setTcpOptions } from "./socket_options.ts";
@@ -77,6 +77,7 @@ export class NativeListener implements Listener, ReactorHandler {
   #isReadable = false;
   #isClosed = false;
   #isDraining = false;
+  #isTurningAway = false;
   #pause: Timer | undefined;
   /** The next step of draining. */
   #draining: Timer | undefined;
@@ -131,7 +132,7 @@ export class NativeListener implements Listener, ReactorHandler {
     const { deferAcceptSeconds } = options().tcp;
     this.#guarded(() => setDeferAccept(libc, descriptor, 0));
     this.#after(deferAcceptSeconds > 0 ? DEFERRED_MS : 0, () => {
-      turnAwayNewcomers(libc, descriptor);
+      this.#isTurningAway = turnAwayNewcomers(libc, descriptor);
       this.#after(HALF_CONNECTED_MS, () => this.#finish());
     });
   }
@@ -210,6 +211,7 @@ export class NativeListener implements Listener, ReactorHandler {
   #take(descriptor: number, options: StreamOptions): void {
     const { libc, onAcceptError, reactor } = this.#parts;
     const { address } = this;
+    if (this.#isTurningAway) hearOut(libc, descriptor);
     if (this.#isStale) this.#guarded(() => setTcpOptions(libc, descriptor, options.tcp));
     try {
       this.#accepted.push(

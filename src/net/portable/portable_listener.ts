@@ -7,12 +7,18 @@ import type { OpenedListener } from "../open_listener.ts";
 import { acceptedConns } from "./accepted_conns.ts";
 
 /**
- * The runtime does not tell whether anybody waits to be accepted. When for so long nobody has been,
- * nobody does.
+ * The runtime does not tell whether anybody waits to be accepted. Where the system does not either, a
+ * drain looks who has been.
  */
-const QUIET_MS = 5;
+const LOOK_MS = 5;
 
-/** So many looks at most: where newcomers cannot be turned away, it may never be quiet. */
+/**
+ * When so many looks in a row have seen nobody, nobody waits. One is not enough: where the processor
+ * is busy, the time may be over before the runtime has asked the system.
+ */
+const QUIET_LOOKS = 4;
+
+/** So many looks at most: on a port that others listen on, too, it may never be quiet. */
 const MAX_LOOKS = 100;
 
 /** What a listener is made of. */
@@ -23,8 +29,8 @@ export interface PortableListenerOptions {
   readonly accept: (conn: Deno.Conn) => ByteStream | undefined;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
-  /** Turns newcomers away from a port that others listen on, too, where the system can do that. */
-  readonly turnAwayNewcomers: (listener: Deno.Listener) => void;
+  /** How many connections wait to be accepted by a TCP listener, where the system tells. */
+  readonly waitingCount: (listener: Deno.Listener) => number | undefined;
 }
 
 /** A listener of the portable engine. */
@@ -57,20 +63,24 @@ export class PortableListener implements Listener {
   drain(): void {
     if (this.#isClosed || this.#isDraining) return;
     this.#isDraining = true;
-    const { opened, turnAwayNewcomers } = this.#options;
-    opened.leave();
-    if (this.address.kind === "tcp" && this.address.isShared === true) {
-      turnAwayNewcomers(opened.listener);
-    }
-    this.#closeWhenQuiet(MAX_LOOKS);
+    this.#options.opened.leave();
+    this.#closeWhenQuiet(QUIET_LOOKS, MAX_LOOKS);
   }
 
-  #closeWhenQuiet(looks: number): void {
+  #closeWhenQuiet(quietLooks: number, looks: number): void {
+    if (quietLooks === 0 || looks === 0) return this.close();
     const before = this.#acceptedCount;
-    this.#look = this.#options.clock.startTimer(QUIET_MS, () => {
-      if (this.#acceptedCount === before || looks === 0) this.close();
-      else this.#closeWhenQuiet(looks - 1);
+    this.#look = this.#options.clock.startTimer(LOOK_MS, () => {
+      // Now or never: where others listen, too, newcomers go on coming.
+      if (this.#waitingCount() === 0) return this.close();
+      const isQuiet = this.#acceptedCount === before;
+      this.#closeWhenQuiet(isQuiet ? quietLooks - 1 : QUIET_LOOKS, looks - 1);
     });
+  }
+
+  #waitingCount(): number | undefined {
+    const { opened, waitingCount } = this.#options;
+    return this.address.kind === "tcp" ? waitingCount(opened.listener) : undefined;
   }
 
   close(): void {

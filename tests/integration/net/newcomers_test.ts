@@ -2,8 +2,11 @@
 
 import assert from "node:assert/strict";
 import { Libc } from "../../../src/net/native/libc.ts";
-import { openWithDescriptor } from "../../../src/net/native/listening_descriptor.ts";
-import { turnAwayNewcomers, turnAwayNewcomersOf } from "../../../src/net/native/newcomers.ts";
+import {
+  openWithDescriptor,
+  waitingCountOf,
+} from "../../../src/net/native/listening_descriptor.ts";
+import { turnAwayNewcomers } from "../../../src/net/native/newcomers.ts";
 import { eventually } from "../../support/eventually.ts";
 
 /** So many that each listener would get some of them. */
@@ -23,11 +26,11 @@ Deno.test({
       return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
     });
     const { port } = opened.listener.addr;
+    assert.equal(waitingCountOf(libc, opened.listener), 0);
     const early = await Deno.connect({ hostname: "127.0.0.1", port });
+    assert.equal(waitingCountOf(libc, opened.listener), 1);
     assert.equal(turnAwayNewcomers(libc, descriptor), true);
     const other = listen(port);
-    // Which of the two cannot be told from the address: nothing happens to either.
-    turnAwayNewcomersOf(libc, opened.listener);
     const abort = new AbortController();
     const conns: Deno.Conn[] = [early];
     let refusedCount = 0;
