@@ -131,6 +131,8 @@ export async function netemRefusal(): Promise<string | undefined> {
     await namespace.spoil({ delayMs: 1, loss: 0 });
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return `the kernel cannot delay and lose packets: ${
+      error instanceof Error ? error.message : error
+    }`;
   }
 }
