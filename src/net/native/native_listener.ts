@@ -47,7 +47,7 @@ const OF_ONE_PEER: readonly number[] = [
 const DEFERRED_MS = 250;
 
 /** Time for those who were half connected when newcomers began to be turned away. */
-const HALF_CONNECTED_MS = 5;
+const HALF_CONNECTED_MS = 2;
 
 /** A socket that listens; disposing of it closes that. */
 export type ListeningSocket = Pick<OpenedListener, "address" | "isInPlace" | "leave"> & Disposable;

@@ -50,16 +50,17 @@ async function namesIn(folder: string): Promise<string[]> {
 
 /** Registers all tests of an engine. */
 export function sharedListenerSuite(name: string, open: OpenEngine): void {
+  const inFolder = (run: (network: Network, folder: string) => Promise<void>) => async () => {
+    await using engine = await open(systemClock());
+    const folder = await Deno.makeTempDir();
+    try {
+      await run(engine.network, folder);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  };
   const test = (title: string, run: (network: Network, folder: string) => Promise<void>) =>
-    Deno.test(`${name}: ${title}`, async () => {
-      await using engine = await open(systemClock());
-      const folder = await Deno.makeTempDir();
-      try {
-        await run(engine.network, folder);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
-    });
+    Deno.test(`${name}: ${title}`, inFolder(run));
   const options = () => STREAM_OPTIONS;
 
   const kinds = [
@@ -156,6 +157,22 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
       assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
     },
   );
+
+  Deno.test({
+    name: `${name}: a shared unix socket of another user is not taken over`,
+    ignore: Deno.uid() !== 0,
+    fn: inFolder(async (network, folder) => {
+      const address = unixAddress(folder, { isShared: true });
+      const holder = await network.listen(address, options);
+      await Deno.chown(address.path, 65_534, null);
+      await assert.rejects(network.listen(address, options), {
+        name: "ListenError",
+        message: `Cannot listen on ${address.path}: a process of another user listens there`,
+      });
+      assert.equal(holder.isInPlace(), true);
+      holder.close();
+    }),
+  });
 
   test(
     "a shared unix socket takes the place of what a dead process has left",
