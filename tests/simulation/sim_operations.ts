@@ -25,7 +25,7 @@ async function twoStatements(session: SimSession): Promise<void> {
 }
 
 async function empty(session: SimSession): Promise<void> {
-  session.expect(await session.query(";"), "IZ");
+  session.expect(await session.query(session.signed(";")), "IZ");
 }
 
 async function failing(session: SimSession): Promise<void> {

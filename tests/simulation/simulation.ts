@@ -23,6 +23,7 @@ import {
   checkRun,
   isAtRest,
 } from "./sim_checkers.ts";
+import { type NthFailure, withFailure } from "./sim_failures.ts";
 import { type StepCost, StepCosts } from "./sim_costs.ts";
 import { withHazards } from "./sim_hazards.ts";
 import type { SimStage } from "./sim_session.ts";
@@ -40,6 +41,9 @@ const PATIENCE_MS = 100_000;
 
 /** Lines of the transcript that are kept for a report. */
 const KEPT_LINES = 400;
+
+/** When there is a reload in a run that is about a call that fails: it is to read files, too. */
+const RELOAD_STEP = 30;
 
 /** Time in which all comes to rest when nobody is left: longer than a recovery may take. */
 const REST_MS = 15_000;
@@ -75,12 +79,17 @@ export class SimFailure extends Error {
   }
 }
 
+/** How a seed is run. */
+export interface SimOptions {
+  /** Told of what happens. */
+  readonly trace?: (line: string) => void;
+  /** What is to fail, in place of all other trouble. */
+  readonly failure?: NthFailure;
+}
+
 /** Runs one seed. @throws {SimFailure} If anything was not as it must be. */
-export async function simulate(
-  seed: number,
-  trace?: (line: string) => void,
-): Promise<SimResult> {
-  const run = await SimRun.start(seed, trace);
+export async function simulate(seed: number, options: SimOptions = {}): Promise<SimResult> {
+  const run = await SimRun.start(seed, options);
   try {
     return await run.toTheEnd();
   } catch (error) {
@@ -95,6 +104,8 @@ class SimRun implements SimStage {
   readonly #seed: number;
   readonly #random: SeededRandom;
   readonly #trace: ((line: string) => void) | undefined;
+  /** Nothing else goes wrong than that. */
+  readonly #planned: NthFailure | undefined;
   readonly #parked: (() => void)[] = [];
   /** Streams to which nothing arrives for a while. */
   readonly #heldUp: SimStream[] = [];
@@ -116,13 +127,14 @@ class SimRun implements SimStage {
     plan: SimPlan;
     world: PoolerWorld;
     random: SeededRandom;
-    trace: ((line: string) => void) | undefined;
+    options: SimOptions;
   }) {
     this.#seed = parts.seed;
     this.plan = parts.plan;
     this.world = parts.world;
     this.#random = parts.random;
-    this.#trace = parts.trace;
+    this.#trace = parts.options.trace;
+    this.#planned = parts.options.failure;
     this.#operator = new SimOperator(this, this.#random.fork());
     this.#clients = Array.from(
       { length: this.plan.clientCount },
@@ -135,13 +147,15 @@ class SimRun implements SimStage {
     });
   }
 
-  static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
+  static async start(seed: number, options: SimOptions): Promise<SimRun> {
     const random = new SeededRandom(seed);
     const drawn = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
-    const plan = withHazards(drawn, seed);
+    const { failure } = options;
+    const plan = failure === undefined ? withHazards(drawn, seed) : withFailure(drawn, failure);
     const world = await PoolerWorld.open({ ...plan.world, isRecorded: true, watchesMaps: true });
     world.postgres.tls = plan.serverTls;
-    return new SimRun({ seed, plan, world, random, trace });
+    failure?.arm();
+    return new SimRun({ seed, plan, world, random, options });
   }
 
   /** What is to be known of a run that failed. */
@@ -225,9 +239,14 @@ class SimRun implements SimStage {
   #act(): string {
     const random = this.#random;
     const { network, postgres } = this.world;
-    const isTroubled = !this.plan.isCalm && !this.isEnding;
+    const isTroubled = !this.plan.isCalm && !this.isEnding && this.#planned === undefined;
     if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
-    const stepsPerOrder = this.#operator.holdsBack ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
+    if (this.#planned !== undefined && this.#stepCount === RELOAD_STEP) {
+      this.#operator.reload();
+      return "order RELOAD";
+    }
+    const isHasty = this.#operator.holdsBack || this.#planned !== undefined;
+    const stepsPerOrder = isHasty ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
     if (!this.isEnding && random.below(stepsPerOrder) === 0) return this.#operator.giveOrder();
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
     if (random.chance(0.02)) return this.#wakeOne();
