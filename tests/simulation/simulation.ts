@@ -17,6 +17,7 @@ import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 import { withServerTls } from "./sim_server_tls.ts";
 import {
+  checkCancel,
   checkCounts,
   type CheckedRun,
   checkParameters,
@@ -144,6 +145,7 @@ class SimRun implements SimStage {
     Object.assign(this.world.postgres.watch, {
       marksReplies: true,
       onRun: (backend: FakeBackend, sender: string) => this.#checkSender(backend, sender),
+      onCancel: (backend: FakeBackend) => this.#checkCancel(backend),
     });
   }
 
@@ -235,6 +237,14 @@ class SimRun implements SimStage {
     }
   }
 
+  #checkCancel(backend: FakeBackend): void {
+    try {
+      checkCancel(this.#checked, backend);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   /** One thing happens. Returns what. */
   #act(): string {
     const random = this.#random;
@@ -249,17 +259,19 @@ class SimRun implements SimStage {
     const stepsPerOrder = isHasty ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
     if (!this.isEnding && random.below(stepsPerOrder) === 0) return this.#operator.giveOrder();
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
-    if (random.chance(0.02)) return this.#wakeOne();
+    if (random.chance(this.#isAboutCancels ? 0.012 : 0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
     this.#meetNewest();
-    if (random.chance(0.01)) this.#holdUp();
-    if (this.#heldUp.length > 0 && random.chance(0.02)) this.#letGo();
+    if (random.chance(this.#isAboutCancels ? 0.06 : 0.01)) this.#holdUp();
+    if (this.#heldUp.length > 0 && random.chance(this.#isAboutCancels ? 0.01 : 0.02)) this.#letGo();
+    if (this.#isAboutCancels && random.chance(0.03)) network.holdsDials = random.chance(0.5);
     if (network.step()) {
       this.#idleMs = 0;
       return network.lastStep;
     }
     if (this.#parked.length > 0) return this.#resume();
     if (this.#heldUp.length > 0) return this.#letGo();
+    if (network.holdsDials) return this.#letDial();
     if (this.#operator.holdsBack) return this.#operator.release();
     if (postgres.backends.some(({ isSleeping }) => isSleeping) && random.chance(0.5)) {
       return this.#wakeOne();
@@ -276,6 +288,11 @@ class SimRun implements SimStage {
     const trouble = makeTrouble({ world, random: this.#random, passTime });
     this.note(`trouble: ${trouble}`);
     return `trouble: ${trouble}`;
+  }
+
+  /** Then requests and statements take about as long, so that they often meet another one. */
+  get #isAboutCancels(): boolean {
+    return this.plan.theme === "cancel";
   }
 
   #resume(): string {
@@ -301,7 +318,7 @@ class SimRun implements SimStage {
         1 + this.#random.below(this.#random.pick([200, 2_000, 20_000])),
       );
     }
-    if (!this.#random.chance(0.3)) return;
+    if (!this.#random.chance(this.#isAboutCancels ? 0.8 : 0.3)) return;
     newest.acceptor.stall();
     this.#heldUp.push(newest.acceptor);
   }
@@ -310,7 +327,9 @@ class SimRun implements SimStage {
   #holdUp(): void {
     const { connections } = this.world.network;
     if (connections.length === 0) return;
-    const { acceptor, dialer } = this.#random.pick(connections);
+    const { acceptor, dialer } = this.#random.pick(
+      this.#isAboutCancels ? connections.slice(-2) : connections,
+    );
     const stream = this.#random.pick([acceptor, dialer]);
     stream.stall();
     this.#heldUp.push(stream);
@@ -322,6 +341,11 @@ class SimRun implements SimStage {
     return "a connection goes on";
   }
 
+  #letDial(): string {
+    this.world.network.holdsDials = false;
+    return "dials go on";
+  }
+
   #wakeOne(): string {
     const sleeping = this.world.postgres.backends.filter(({ isSleeping }) => isSleeping);
     if (sleeping.length > 0) this.#random.pick(sleeping).wake();
@@ -331,6 +355,7 @@ class SimRun implements SimStage {
   #passTime(ms: number): string {
     this.#idleMs += ms;
     if (this.#idleMs >= MAX_IDLE_MS) assert.fail(`Nothing happens any more: ${this.#describe()}`);
+    this.#letDial();
     this.world.clock.advance(ms);
     return `${ms} ms pass`;
   }
@@ -372,6 +397,7 @@ class SimRun implements SimStage {
 
   async #endWorld(): Promise<void> {
     while (this.#heldUp.length > 0) this.#letGo();
+    this.#letDial();
     this.#operator.release();
     this.#operator.console.close();
     endTrouble(this.world);

@@ -41,6 +41,8 @@ export interface FakeBackendOptions {
 export interface BackendWatch {
   /** Told of each statement that has a comment, before it runs. */
   onRun?: (backend: FakeBackend, sender: string) => void;
+  /** Told of each cancel request that arrives, whether the backend runs anything or not. */
+  onCancel?: (backend: FakeBackend) => void;
   /** Whether what belongs to no row carries the comment of its statement as well. */
   marksReplies: boolean;
 }
