@@ -1,5 +1,5 @@
 /**
- * Measures how pools share a limit: one user with many clients beside another with one, all at it
+ * Measures how pools share a limit: one user with many clients beside another with few, all at it
  * without a pause, under `max_connections` of one physical server. `deno task fairness`; see USAGE.
  * The figures of docs/limits.md are from here.
  */
@@ -13,9 +13,10 @@ import { type SluiceProcess, startSluice } from "./sluice_process.ts";
 
 const USAGE = `Usage: deno task fairness [options]
 
-  --many=N     clients of the one user (100); the other has one
+  --many=N     clients of the user "many" (100)
+  --one=N      clients of the user "one" (1)
   --servers=N  what max_connections is set to (4)
-  --weight=N   weight of the pool that has one client (1)
+  --weight=N   weight of the user "one" (1)
   --seconds=N  length of the measurement (5)`;
 
 /** A query takes so long at the server. */
@@ -24,6 +25,7 @@ const QUERY_MS = 10;
 /** What is measured. */
 interface Plan {
   readonly many: number;
+  readonly one: number;
   readonly servers: number;
   readonly weight: number;
   readonly seconds: number;
@@ -96,7 +98,7 @@ async function measure(plan: Plan): Promise<void> {
     await postgres.sql(`create role ${user} login password 'x'`);
   }
   await using sluice = await startSluice({ config: configOf(postgres, plan) });
-  const groups = [await logIn(sluice, "many", plan.many), await logIn(sluice, "one", 1)];
+  const groups = [await logIn(sluice, "many", plan.many), await logIn(sluice, "one", plan.one)];
   const endMs = performance.now() + plan.seconds * 1000;
   await Promise.all(groups.map((group) => work(group, endMs)));
   const titles = ["user", "clients", "queries/s", "p50 ms", "p99 ms", "longest"];
@@ -106,15 +108,15 @@ async function measure(plan: Plan): Promise<void> {
 }
 
 function readPlan(): Plan {
-  const names = ["many", "servers", "weight", "seconds"] as const;
-  const usual = { many: "100", servers: "4", weight: "1", seconds: "5" };
+  const names = ["many", "one", "servers", "weight", "seconds"] as const;
+  const usual = { many: "100", one: "1", servers: "4", weight: "1", seconds: "5" };
   const args = parseArgs(Deno.args, { string: [...names], default: usual });
-  const [many, servers, weight, seconds] = names.map((name) => {
+  const [many, one, servers, weight, seconds] = names.map((name) => {
     const value = Number(args[name]);
     if (Number.isInteger(value) && value > 0) return value;
     throw new TypeError(`--${name} takes a positive whole number\n\n${USAGE}`);
   });
-  return { many: many!, servers: servers!, weight: weight!, seconds: seconds! };
+  return { many: many!, one: one!, servers: servers!, weight: weight!, seconds: seconds! };
 }
 
 if (import.meta.main) await measure(readPlan());

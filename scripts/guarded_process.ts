@@ -92,6 +92,20 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Name of the log file in `dir`; written on, not over. */
   readonly logName?: string;
+  /** The network namespace to run it in, by the name that `ip netns` has for it; this needs root. */
+  readonly netns?: string | undefined;
+  /** Most descriptors that it may have open; default: as many as this process. */
+  readonly maxDescriptors?: number | undefined;
+}
+
+/** The words that run a command in a namespace, where one is asked for, under the ids it is to have. */
+function commandIn(
+  netns: string | undefined,
+  { args, command, ids }: Pick<StartOptions, "args" | "command" | "ids">,
+): string[] {
+  if (netns === undefined) return [command, ...args];
+  const who = ids === undefined ? [] : ["--setgid", String(ids.gid), "--setuid", String(ids.uid)];
+  return ["nsenter", `--net=/run/netns/${netns}`, ...who, command, ...args];
 }
 
 /** A running child whose output is in a file. */
@@ -126,18 +140,22 @@ export class GuardedProcess {
 
   /** Starts it in a process group of its own, so that the terminal's Ctrl-C reaches only the script. */
   static async start(options: StartOptions): Promise<GuardedProcess> {
-    const { command, args, dir, ids, env = {}, logName = "log" } = options;
+    const { dir, env = {}, ids, logName = "log", maxDescriptors, netns } = options;
     const logPath = join(dir.path, logName);
     const startedAtMs = performance.now();
+    const limit = maxDescriptors === undefined ? "" : `ulimit -n ${maxDescriptors}; `;
+    const script = `${limit}log=$1; shift; exec "$@" >>"$log" 2>&1`;
+    const command = commandIn(netns, options);
     const child = new Deno.Command("/bin/sh", {
-      args: ["-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", logPath, command, ...args],
+      args: ["-c", script, "sh", logPath, ...command],
       cwd: dir.path,
       env: { ...env },
       stdin: "null",
       stdout: "null",
       stderr: "null",
       detached: true,
-      ...(ids ?? {}),
+      // Entering a namespace takes root, who is left behind on the way.
+      ...(netns === undefined ? ids ?? {} : {}),
     }).spawn();
     const started = new GuardedProcess(child, { dir, logPath, startedAtMs });
     await dir.watch(child.pid);

@@ -20,6 +20,9 @@ const START_TIMEOUT_MS = 60_000;
 /** A port that was free may be taken before PostgreSQL has it; then another is tried. */
 const PORT_ATTEMPTS = 5;
 
+/** Where it listens, unless it is in a namespace. */
+const LOOPBACK = "127.0.0.1";
+
 /** How a client over TCP has to log in; over the unix socket nobody needs a password. */
 export type HostAuth = "scram-sha-256" | "md5" | "password" | "trust";
 
@@ -36,6 +39,8 @@ export interface PostgresOptions {
   readonly conf?: readonly string[];
   /** Lines for pg_hba.conf, before the fixture's own. */
   readonly hba?: readonly string[];
+  /** The network namespace to run it in, and its address there; this needs root. */
+  readonly netns?: { readonly name: string; readonly address: string } | undefined;
 }
 
 /** One result row by column name. */
@@ -56,7 +61,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const password = crypto.randomUUID();
   try {
     await initCluster({ bin, dir: dir.path, ids, password, options });
-    return await Postgres.start({ bin, dir, ids, password, host: "127.0.0.1" });
+    const { address: host = LOOPBACK, name: netns } = options.netns ?? {};
+    return await Postgres.start({ bin, dir, ids, password, host, netns });
   } catch (error) {
     await dir[Symbol.asyncDispose]();
     throw error;
@@ -94,6 +100,8 @@ interface Cluster {
   readonly ids: Ids | undefined;
   readonly password: string;
   readonly host: string;
+  /** The network namespace that it runs in. */
+  readonly netns?: string | undefined;
 }
 
 /** A running PostgreSQL. */
@@ -249,7 +257,7 @@ async function run(
 /** postgresql.conf: no waiting for the disk, the socket in our folder, messages in English. */
 function conf(dir: string, options: PostgresOptions): string {
   const lines = [
-    "listen_addresses = '127.0.0.1'",
+    `listen_addresses = '${options.netns === undefined ? LOOPBACK : "*"}'`,
     `unix_socket_directories = '${dir}'`,
     "fsync = off",
     "synchronous_commit = off",
@@ -272,17 +280,22 @@ function hba(options: PostgresOptions): string {
     "local replication all trust",
     `host all all 127.0.0.1/32 ${method}`,
     `host replication all 127.0.0.1/32 ${method}`,
+    ...(options.netns === undefined ? [] : [`host all all samenet ${method}`]),
   ];
   return lines.join("\n") + "\n";
 }
 
-async function spawnServer({ bin, dir, ids }: Cluster, port: number): Promise<GuardedProcess> {
+async function spawnServer(
+  { bin, dir, ids, netns }: Cluster,
+  port: number,
+): Promise<GuardedProcess> {
   return await GuardedProcess.start({
     command: join(bin, "postgres"),
     args: ["-D", join(dir.path, "data"), "-p", String(port)],
     dir,
     ids,
     logName: "postgres.log",
+    netns,
   });
 }
 

@@ -132,7 +132,6 @@ const TOML_HEAD = `# Sluice's configuration: every setting, as a comment where i
 # Yes and no are true and false, or 1 and 0. Lists are texts with commas, or arrays of texts.
 # A password is a text, { env = "NAME" } or { file = "path" }, and so may be any other value.
 # "Restart": taken over only at start, not by a reload.
-# "Not yet": checked, but without effect so far.
 # Other files, relative to this one, would be included here:
 # include = ["databases.toml"]
 
@@ -203,21 +202,18 @@ PgBouncer's. Sluice's own are those that say so, and \`count_session_features\`,
   setting may be written so, too: what is found there is the value without quotes around it.
 - \`include = ["other.toml"]\` at the top of a file reads other files, relative to it.
 - **Applies**: at a reload, or only at a restart.
-- **Today**: blank where Sluice does what the setting says. _Not yet_ settings are checked, and
-  setting one gives a warning at start.
 
 A \`pgbouncer.ini\` is read as it is; \`sluice convert FILE.ini\` prints it as TOML.
 
 `;
 
 function markdownTable(table: readonly SettingSpec[], withApplies: boolean): string {
-  const head = ["Setting", "Type", "Default", ...(withApplies ? ["Applies"] : []), "Today"];
+  const head = ["Setting", "Type", "Default", ...(withApplies ? ["Applies"] : [])];
   const rows = table.map((spec) => [
     [spec.name, ...(spec.aliases ?? [])].map((name) => `\`${name}\``).join(" or "),
     typeName(spec),
     defaultCell(spec),
     ...(withApplies ? [spec.reloadable ? "reload" : "restart"] : []),
-    { honoured: "", later: "not yet" }[spec.status],
     codeSpans(spec.meaning),
   ]);
   return alignedTable([[...head, "Meaning"], ...rows]);
@@ -295,9 +291,7 @@ function codeSpans(sentence: string): string {
 }
 
 function notesOf(spec: SettingSpec): string[] {
-  const restart = spec.reloadable ? [] : ["Restart"];
-  const today = { honoured: [], later: ["Not yet"] }[spec.status];
-  return [...restart, ...today];
+  return spec.reloadable ? [] : ["Restart"];
 }
 
 /** Writes the files, or compares them; answers those that differed. */

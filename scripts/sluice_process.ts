@@ -27,6 +27,12 @@ export interface SluiceOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** How long it may take until it accepts connections. */
   readonly timeoutMs?: number;
+  /** The network namespace to run it in; this needs root. */
+  readonly netns?: string | undefined;
+  /** Most descriptors that it may have open. */
+  readonly maxDescriptors?: number | undefined;
+  /** Flags for the runtime, besides those it always has; not with `SLUICE_EXE`. */
+  readonly runtimeFlags?: readonly string[] | undefined;
 }
 
 /** What one run of Sluice to its end gave. */
@@ -38,10 +44,13 @@ export interface SluiceResult {
 
 /** Starts Sluice and waits until it accepts connections. */
 export async function startSluice(options: SluiceOptions): Promise<SluiceProcess> {
-  const { timeoutMs = START_TIMEOUT_MS } = options;
-  const { dir, ids, command, args, env } = await prepare(options);
+  const { maxDescriptors, netns, timeoutMs = START_TIMEOUT_MS } = options;
+  const { dir, ...launch } = await prepare(options);
   try {
-    const child = await GuardedProcess.start({ command, args, dir, ids, env, logName: LOG_NAME });
+    const child = await GuardedProcess.start({
+      ...launch,
+      ...{ dir, logName: LOG_NAME, maxDescriptors, netns },
+    });
     const isUp = () => child.hasEnded || /[ "]process up: /.test(child.log());
     if (await waitUntil(isUp, timeoutMs) && !child.hasEnded) {
       return new SluiceProcess(dir, child, configPathIn(dir, options));
@@ -90,7 +99,7 @@ interface Prepared {
 }
 
 async function prepare(options: SluiceOptions): Promise<Prepared> {
-  const launch = await prepareLaunch();
+  const launch = await prepareLaunch(options.runtimeFlags);
   const { uid } = options;
   const ids = uid === undefined ? launch.ids : { uid, gid: launch.ids?.gid ?? Deno.gid() ?? uid };
   const dir = await GuardedDir.make("sluice-", ids);
@@ -144,7 +153,7 @@ export class SluiceProcess implements AsyncDisposable {
     this.pid = process.pid;
     this.startedAtMs = process.startedAtMs;
     this.exited = process.exited;
-    this.port = Number(/listening on \S*:(\d+)/.exec(process.log())?.[1] ?? 0);
+    this.port = Number(/(?<!Debugger )listening on \S*:(\d+)/.exec(process.log())?.[1] ?? 0);
   }
 
   /** All it has printed so far. */

@@ -33,18 +33,25 @@ export function projectDir(): string {
   return fileURLToPath(new URL("..", import.meta.url));
 }
 
-/** Finds out how to start Sluice here, and makes the copies it takes. */
-export async function prepareLaunch(project = projectDir()): Promise<Launch> {
+/**
+ * Finds out how to start Sluice here, and makes the copies it takes. `flags` are more of the runtime's.
+ * @throws {Error} If there are any and `SLUICE_EXE` has its runtime in it.
+ */
+export async function prepareLaunch(
+  flags: readonly string[] = [],
+  project = projectDir(),
+): Promise<Launch> {
   const ids = unprivilegedIds();
   const executable = Deno.env.get("SLUICE_EXE");
   if (executable !== undefined && executable !== "") {
     const path = resolve(executable);
+    if (flags.length > 0) throw new Error(`Cannot give ${flags.join(" ")} to an executable`);
     if (!(await exists(path))) throw new Error(`SLUICE_EXE names ${path}, which does not exist`);
     return { command: await readable(path, ids), args: [], env: {}, ids };
   }
   const deno = await readable(Deno.execPath(), ids);
   const env = { DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
-  const run = ["run", "--no-prompt", ...await startFlags(project)];
+  const run = ["run", "--no-prompt", ...flags, ...await startFlags(project)];
   if (ids === undefined) {
     return { command: deno, args: [...run, join(project, "mod.ts")], env, ids };
   }

@@ -25,7 +25,7 @@ function startupPacket(user: string): Uint8Array<ArrayBuffer> {
 }
 
 /** A Query message. */
-function query(sql: string): Uint8Array<ArrayBuffer> {
+export function query(sql: string): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(`${sql}\0`);
   const message = new Uint8Array(5 + text.length);
   message[0] = "Q".charCodeAt(0);
@@ -34,8 +34,8 @@ function query(sql: string): Uint8Array<ArrayBuffer> {
   return message;
 }
 
-/** Reads until ReadyForQuery, which is the last message of its answer. */
-async function untilReady(conn: Deno.Conn): Promise<void> {
+/** Reads until ReadyForQuery, which is the last message of its answer. Rejects if there is an error in it. */
+export async function untilReady(conn: Deno.Conn): Promise<void> {
   const buffer = new Uint8Array(4096);
   let length = 0;
   for (;;) {
@@ -65,7 +65,7 @@ function hasReady(bytes: Uint8Array<ArrayBuffer>): boolean {
 }
 
 /** Who logs in, and where. */
-interface Target {
+export interface Target {
   readonly port: number;
   readonly user: string;
   /** PEM of the certificate to be believed; undefined = plain text. */
@@ -93,8 +93,8 @@ async function logIn(target: Target): Promise<Deno.Conn> {
   return conn;
 }
 
-/** Logs in `count` clients, some at a time. */
-async function logInAll(target: Target, count: number): Promise<Deno.Conn[]> {
+/** Logs in `count` clients, some at a time, each of which runs a query. */
+export async function logInAll(target: Target, count: number): Promise<Deno.Conn[]> {
   const conns: Deno.Conn[] = [];
   let begun = 0;
   async function some(): Promise<void> {

@@ -13,6 +13,11 @@ export async function pssBytes(pid: number): Promise<number> {
   return pssFromRollup(await Deno.readTextFile(`/proc/${pid}/smaps_rollup`));
 }
 
+/** Memory of a process in bytes that is no part of any file: heaps, stacks, what was changed. */
+export async function anonymousBytes(pid: number): Promise<number> {
+  return anonymousFromRollup(await Deno.readTextFile(`/proc/${pid}/smaps_rollup`));
+}
+
 /** Reads utime and stime. The name before them is in parentheses and may hold anything. */
 export function cpuUsFromStat(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -23,7 +28,16 @@ export function cpuUsFromStat(stat: string): number {
 
 /** Reads the Pss line. */
 export function pssFromRollup(rollup: string): number {
-  const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1];
-  if (kilobytes === undefined) throw new Error("Cannot read Pss: no such line");
+  return fromRollup(rollup, "Pss");
+}
+
+/** Reads the Anonymous line. */
+export function anonymousFromRollup(rollup: string): number {
+  return fromRollup(rollup, "Anonymous");
+}
+
+function fromRollup(rollup: string, name: string): number {
+  const kilobytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(rollup)?.[1];
+  if (kilobytes === undefined) throw new Error(`Cannot read ${name}: no such line`);
   return Number(kilobytes) * 1024;
 }

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from "node:url";
 import { freePort } from "../postgres_fixture.ts";
+import { overload } from "./overload.ts";
 import { cpuUs, pssBytes } from "./process_stats.ts";
 import { pgbench } from "./pgbench.ts";
 import type { PgbenchOptions } from "./pgbench.ts";
@@ -447,6 +448,7 @@ export const SCENARIOS: readonly Scenario[] = [
   loginStorm,
   ...COPIES,
   ...IDLES,
+  overload,
   rest,
   late,
   startup,

@@ -52,5 +52,5 @@ export function clientWaitMs(client: ClientSession, nowMs: number): number {
   const oldestLogin = client.pool?.loggingIn.oldest;
   if (client.state.kind !== "login" || oldestLogin === undefined) return 0;
   // The login began before the wait, which cannot be longer than that of the first in the queue.
-  return nowMs - Math.max(client.state.sinceMs, oldestLogin.sinceMs);
+  return nowMs - Math.max(client.enteredAtMs, oldestLogin.sinceMs);
 }

@@ -8,12 +8,13 @@ const ANY_ADDRESS = "::";
 
 /** The addresses in the order of `listen_addr`, the unix socket last. */
 export function listenAddresses(settings: Settings): ListenAddress[] {
-  const { listenBacklog: backlog, listenPort: port } = settings;
+  const { listenBacklog: backlog, listenPort: port, soReuseport: isShared } = settings;
   const addresses: ListenAddress[] = settings.listenAddr.map((host) => ({
     kind: "tcp",
     host: host === "*" ? ANY_ADDRESS : host,
     port,
     backlog,
+    isShared,
   }));
   if (settings.unixSocketDir !== "") {
     addresses.push({
@@ -22,6 +23,7 @@ export function listenAddresses(settings: Settings): ListenAddress[] {
       port,
       mode: settings.unixSocketMode,
       group: settings.unixSocketGroup === "" ? undefined : settings.unixSocketGroup,
+      isShared,
     });
   }
   return addresses;

@@ -75,6 +75,15 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
 
+/**
+ * Time in which a drain leaves a client alone that has come before it began, where another process
+ * takes those who come after: one that connects for a transaction and leaves is to notice nothing.
+ */
+const SHORT_VISIT_MS = 5_000;
+
+/** Idle for so long after its first transaction, it is none of those. */
+const SHORT_VISIT_IDLE_MS = 500;
+
 /** Least limit where `max_login_clients` is 0: a health check must not end somebody's login. */
 const MIN_LOGIN_CLIENTS = 100;
 
@@ -153,9 +162,12 @@ export class Pooler {
   readonly #logins: LoginLimit;
   readonly #clientTasks: TaskGroup;
   readonly #serverTasks: TaskGroup;
-  /** The accept loops and the janitor. */
+  readonly #acceptTasks: TaskGroup;
+  /** The janitor, and what it starts. */
   readonly #ownTasks: TaskGroup;
   #listeners: Listener[] = [];
+  /** Those that only take in who has connected already. */
+  readonly #draining = new Set<Listener>();
   #shutdown: ShutdownMode | undefined;
   /** When clients are no longer waited for. */
   #drainLimitMs = Infinity;
@@ -170,6 +182,7 @@ export class Pooler {
     const onError = (error: unknown) => log.error(`internal error: ${errorStack(error)}`);
     this.#clientTasks = new TaskGroup(onError);
     this.#serverTasks = new TaskGroup(onError);
+    this.#acceptTasks = new TaskGroup(onError);
     this.#ownTasks = new TaskGroup(onError);
     this.live = new LiveConfig(options.loaded);
     this.tls = new TlsContexts({
@@ -339,7 +352,7 @@ export class Pooler {
         if (this.#isStopping) return;
         this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool));
       },
-      isShuttingDown: () => this.#shutdown !== undefined,
+      isTurnedAway: (client) => this.#shutdown !== undefined && !this.#isWelcome(client),
       operations: this.operations,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: consoleContext, isOwnProcess }),
@@ -396,7 +409,7 @@ export class Pooler {
       this.tls[Symbol.dispose]();
       throw error;
     }
-    for (const listener of this.#listeners) this.#ownTasks.spawn(() => this.#accept(listener));
+    for (const listener of this.#listeners) this.#acceptTasks.spawn(() => this.#accept(listener));
     this.#ownTasks.spawn((signal) => this.janitor.run(signal));
     return this.#listeners.map(({ address }) => address);
   }
@@ -412,11 +425,12 @@ export class Pooler {
   }
 
   /** Serves one connection; the accept loop does this for each it takes. */
-  serve(stream: ByteStream): ClientSession {
+  serve(stream: ByteStream, isLate = this.#shutdown !== undefined): ClientSession {
     const { clock, log } = this.#options;
     const client = new ClientSession({
       id: this.clients.nextId(),
       stream,
+      isLate,
       clock,
       log,
       desk: this.#reception,
@@ -453,24 +467,48 @@ export class Pooler {
     if (!isSecond) onShuttingDown?.();
     this.#shutdown = isSecond ? "immediate" : mode;
     if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
-    for (const listener of this.#listeners) if (!this.#isKept(listener)) listener.close();
+    for (const listener of this.#listeners) {
+      if (this.#shutdown === "immediate") listener.close();
+      else if (!this.#isKept(listener)) this.#drainListener(listener);
+    }
     log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
     this.operations.beginShutdown();
     this.#advanceShutdown();
   }
 
   /** Whether a listener stays while the pooler ends. */
-  #isKept({ address }: Listener): boolean {
-    // Newcomers are told, where the others are not told anything before they ask.
-    if (this.#shutdown === "wait_for_transactions") return true;
+  #isKept(listener: Listener): boolean {
+    const { address } = listener;
     // The console stays in reach as long as somebody is waited for.
-    return this.#shutdown !== "immediate" && address.kind === "unix";
+    if (address.kind === "unix") return listener.isInPlace();
+    // Newcomers go to another process; cancel requests of peers still have to come here.
+    if (this.live.settings.soReuseport) return this.#isForPeers(address);
+    // They are told, where the others are not told anything before they ask.
+    return this.#shutdown === "wait_for_transactions";
+  }
+
+  /** Whether an address is the one by which peers are told to reach this process. */
+  #isForPeers(address: Extract<ListenAddress, { kind: "tcp" }>): boolean {
+    const { peers, settings } = this.live.config;
+    const own = peers.get(settings.peerId);
+    return own?.host === address.host && own.port === address.port;
+  }
+
+  #drainListener(listener: Listener): void {
+    this.#draining.add(listener);
+    listener.drain();
   }
 
   async #accept(listener: Listener): Promise<void> {
+    await this.#acceptAll(listener);
+    this.#draining.delete(listener);
+    this.#advanceShutdown();
+  }
+
+  async #acceptAll(listener: Listener): Promise<void> {
     for await (const stream of listener.connections()) {
       try {
-        this.serve(stream);
+        this.serve(stream, this.#shutdown !== undefined && !this.#draining.has(listener));
       } catch (error) {
         // One connection that cannot be served must not end the accepting of others.
         this.#options.log.error(`internal error: ${errorStack(error)}`);
@@ -496,14 +534,14 @@ export class Pooler {
         return;
       case "wait_for_transactions":
         this.#drain();
-        if (this.#servedCount() > 0 && !this.#isDrainOver()) return;
+        if (this.#draining.size + this.#servedCount() > 0 && !this.#isDrainOver()) return;
         break;
       case "wait_for_clients":
-        if (this.#servedCount() > 0) return;
+        if (this.#draining.size + this.#servedCount() > 0) return;
         break;
       case "wait_for_servers":
         this.#endWaiting();
-        if (this.#activeCount() > 0) return;
+        if (this.#draining.size + this.#activeCount() > 0) return;
         break;
       case "immediate":
     }
@@ -515,9 +553,29 @@ export class Pooler {
     const farewell = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
     const refusal = new PgError(SQLSTATE.cannotConnectNow, farewell.message);
     for (const client of [...this.clients.all()]) {
+      if (this.#isOnShortVisit(client)) continue;
       if (client.relay !== undefined) client.relay.leave(farewell);
       else if (client.pool !== undefined) client.end(refusal.message, refusal);
     }
+  }
+
+  /** Whether a client may be one that connects for a transaction and leaves. */
+  #isOnShortVisit(client: ClientSession): boolean {
+    const nowMs = this.#options.clock.nowMs();
+    if (!this.#isWelcome(client) || nowMs - client.connectedAtMs >= SHORT_VISIT_MS) return false;
+    const { relay } = client;
+    if (relay === undefined || relay.linkCount === 0) return true;
+    return relay.queryStartMs !== undefined || nowMs - relay.lastReadyMs < SHORT_VISIT_IDLE_MS;
+  }
+
+  /**
+   * Whether a client may come in though the pooler is ending: it was there before, clients are waited
+   * for, and another process takes those who come now, so that nobody is to notice anything.
+   */
+  #isWelcome({ isLate }: ClientSession): boolean {
+    const waitsForClients = this.#shutdown === "wait_for_clients" ||
+      this.#shutdown === "wait_for_transactions";
+    return waitsForClients && this.live.settings.soReuseport && !isLate;
   }
 
   #isDrainOver(): boolean {
@@ -532,10 +590,19 @@ export class Pooler {
    */
   #servedCount(): number {
     let count = 0;
-    for (const { isOpen, pool, relay } of this.clients.all()) {
-      if (isOpen && pool !== undefined && relay?.server?.isStreaming !== true) count += 1;
+    for (const client of this.clients.all()) {
+      const { isOpen, pool, relay } = client;
+      if (!isOpen || relay?.server?.isStreaming === true) continue;
+      if (pool !== undefined || this.#isComingIn(client)) count += 1;
     }
     return count;
+  }
+
+  /** Whether a client that is welcome has not got as far as to have a pool. */
+  #isComingIn(client: ClientSession): boolean {
+    const { kind } = client.state;
+    const isBefore = kind === "startup" || kind === "login";
+    return isBefore && client.database !== CONSOLE_DATABASE && this.#isWelcome(client);
   }
 
   #activeCount(): number {
@@ -561,7 +628,11 @@ export class Pooler {
   }
 
   async #endEverything(): Promise<void> {
-    this.#closeListeners();
+    for (const listener of this.#listeners) {
+      if (this.#shutdown === "immediate") listener.close();
+      else listener.drain();
+    }
+    await this.#acceptTasks.whenIdle();
     const error = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
     for (const client of [...this.clients.all()]) client.end(error.message, error);
     const farewell = this.#options.clock.startTimer(FAREWELL_MS, () => {

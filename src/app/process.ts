@@ -290,8 +290,8 @@ async function servePooler(
   invocation: RunInvocation,
   { handed, loaded, log, sink, syslog }: ServeOptions & LogParts,
 ): Promise<void> {
-  const { ioEngine, pidfile, readinessFile } = loaded.config.settings;
-  using _pidfile = pidfile === "" ? undefined : holdPidfile(pidfile, log);
+  const { ioEngine, readinessFile } = loaded.config.settings;
+  using _pidfile = holdPidfile(loaded.config.settings, log);
   using state = new ServiceState({ clock: systemClock(), log, readinessFile });
   noteStart(log, loaded);
   const listenOn = takeHanded(handed, { loaded, log });
@@ -457,8 +457,12 @@ function maxBacklog(): number | undefined {
 }
 
 /** A pid file that cannot be removed at the end is worth a line, not a failure. */
-function holdPidfile(path: string, log: Logger): Disposable {
-  const pidfile = Pidfile.create(path);
+function holdPidfile(
+  { pidfile: path, soReuseport: isShared }: Settings,
+  log: Logger,
+): Disposable | undefined {
+  if (path === "") return undefined;
+  const pidfile = Pidfile.create(path, { isShared });
   return {
     [Symbol.dispose]() {
       try {

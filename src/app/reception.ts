@@ -80,7 +80,8 @@ export interface ReceptionOptions {
   readonly ownUid: number | undefined;
   /** What only this machine has and keeps, if there is such a thing. */
   readonly hostSecret: string | undefined;
-  readonly isShuttingDown: () => boolean;
+  /** Whether a client is not let in because the pooler is ending. */
+  readonly isTurnedAway: (client: ClientSession) => boolean;
   readonly operations: DatabaseOperations;
   /** Told of a server that was running something when its client was lost. */
   readonly onAbandoned: (server: ServerSession, pool: ServerPool) => void;
@@ -137,11 +138,11 @@ export class Reception implements LoginDesk, SessionDesk {
     return new ClientLogin(client, { desk: this, input }).run(startup);
   }
 
-  refusal(_client: ClientSession, database: string): PgError | undefined {
+  refusal(client: ClientSession, database: string): PgError | undefined {
     // The console stays reachable, so that somebody can look and act.
     if (database === CONSOLE_DATABASE) return undefined;
-    const { clients, isShuttingDown } = this.#options;
-    if (isShuttingDown()) {
+    const { clients, isTurnedAway } = this.#options;
+    if (isTurnedAway(client)) {
       return new PgError(SQLSTATE.cannotConnectNow, "pooler is shutting down");
     }
     return clients.admittedCount >= this.settings().maxClientConn ? noMoreClients() : undefined;

@@ -131,8 +131,10 @@ function choose(
   return bids.reduce((best, next) => next.bid > best.bid ? next : best).shape;
 }
 
+/** Signs a text in UTF-8; of ASCII, as nearly every name is, its characters are the bytes. */
 function signed(secret: Uint8Array, text: string): Uint8Array {
-  return hmac(secret, new TextEncoder().encode(text));
+  // deno-lint-ignore no-control-regex -- they are ASCII, too
+  return hmac(secret, /^[\x00-\x7f]*$/.test(text) ? text : new TextEncoder().encode(text));
 }
 
 function shapeOf({ iterations, salt }: ScramVerifier): VerifierShape {

@@ -18,7 +18,12 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import { type ProxyRule, receiveOrigin } from "./client_origin.ts";
 import { type ClientOpening, type OpeningHost, receiveOpening } from "./client_startup.ts";
-import { type ClientState, type ClientStateKind, NEXT_CLIENT_STATES } from "./client_state.ts";
+import {
+  CLIENT_STATES,
+  type ClientState,
+  type ClientStateKind,
+  NEXT_CLIENT_STATES,
+} from "./client_state.ts";
 import { type ClientTls, type TlsLogin, tlsLogin, type TlsOffer } from "./client_tls.ts";
 import { LoginInput } from "./login_input.ts";
 import type { Relay, RelayHost, ServerPool } from "./relay.ts";
@@ -67,6 +72,8 @@ export interface ClientSessionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly desk: SessionDesk;
+  /** Whether it has come when the pooler was ending already; no if left out. */
+  readonly isLate?: boolean;
 }
 
 /** A client, as registry, janitor and console see it. */
@@ -76,6 +83,8 @@ export class ClientSession implements RelayHost, OpeningHost {
   /** Where the client is: the connection's other end, or what a trusted proxy says of it. */
   remote: Endpoint;
   readonly connectedAtMs: number;
+  /** Whether it has come when the pooler was ending already. */
+  readonly isLate: boolean;
   /** Wall clock, for SHOW CLIENTS. */
   readonly connectedWallMs: number;
   /** As the startup packet named them; undefined before it came. */
@@ -97,6 +106,7 @@ export class ClientSession implements RelayHost, OpeningHost {
 
   readonly #options: ClientSessionOptions;
   #state: ClientState;
+  #enteredAtMs = 0;
   #service: ClientService | undefined;
   #isShakingHands = false;
 
@@ -105,13 +115,20 @@ export class ClientSession implements RelayHost, OpeningHost {
     this.id = options.id;
     this.stream = options.stream;
     this.remote = options.stream.remote;
+    this.isLate = options.isLate ?? false;
     this.connectedAtMs = options.clock.nowMs();
     this.connectedWallMs = options.clock.wallMs();
-    this.#state = { kind: "startup", sinceMs: this.connectedAtMs };
+    this.#state = { kind: "startup" };
+    this.#enteredAtMs = this.connectedAtMs;
   }
 
   get state(): ClientState {
     return this.#state;
+  }
+
+  /** When it came to be in the state that it is in. */
+  get enteredAtMs(): number {
+    return this.#enteredAtMs;
   }
 
   /** Whether it has not been told to go, and has not gone. */
@@ -130,7 +147,7 @@ export class ClientSession implements RelayHost, OpeningHost {
     } finally {
       await this.#linger();
       this.stream.close();
-      this.#enter({ kind: "closed", sinceMs: this.#nowMs(), reason: this.#reason() });
+      this.#enter({ kind: "closed", reason: this.#reason() });
       this.#options.desk.forget(this);
     }
   }
@@ -139,22 +156,22 @@ export class ClientSession implements RelayHost, OpeningHost {
   enterLogin(user: string, database: string): void {
     this.user = user;
     this.database = database;
-    this.#enter({ kind: "login", sinceMs: this.#nowMs() });
+    this.#enter({ kind: "login" });
   }
 
   enterIdle(): void {
-    this.#enter({ kind: "idle", sinceMs: this.#nowMs() });
+    this.#enter(CLIENT_STATES.idle);
   }
 
   enterWaiting(): void {
     this.hasWaitNotice = false;
-    this.#enter({ kind: "waiting", sinceMs: this.#nowMs() });
+    this.#enter(CLIENT_STATES.waiting);
     // One that asked and left in one breath is served all the same, as a server would.
     if (this.relay?.isTerminating !== true) this.watchForEnd();
   }
 
   enterActive(): void {
-    this.#enter({ kind: "active", sinceMs: this.#nowMs() });
+    this.#enter(CLIENT_STATES.active);
   }
 
   /** What the client is served with from now on. */
@@ -213,12 +230,12 @@ export class ClientSession implements RelayHost, OpeningHost {
     // In a handshake nothing can be told but by TLS itself.
     if (error === undefined || service?.isMidReply === true || this.#isShakingHands) {
       // Not yet `closed`: that is said when the receive loop has ended.
-      this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
+      this.#enter({ kind: "closing", reason });
       service?.detach(error === undefined);
       this.stream.close();
       return;
     }
-    this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason });
+    this.#enter({ kind: "closing", reason });
     service?.detach(false);
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
@@ -295,7 +312,7 @@ export class ClientSession implements RelayHost, OpeningHost {
 
   #endSilently(): void {
     if (!this.isOpen) return;
-    this.#enter({ kind: "closing", sinceMs: this.#nowMs(), reason: "nothing to serve" });
+    this.#enter({ kind: "closing", reason: "nothing to serve" });
     this.stream.close();
   }
 
@@ -323,6 +340,7 @@ export class ClientSession implements RelayHost, OpeningHost {
       throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
     }
     this.#state = next;
+    this.#enteredAtMs = this.#nowMs();
     const { desk, log } = this.#options;
     if (next.kind === "closing") desk.noteEnd(this);
     if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);

@@ -3,24 +3,31 @@
  * changes a state. SHOW CLIENTS prints active, idle and waiting; the others it leaves out.
  */
 
-/** Where a client stands. `sinceMs` is the moment it entered the state. */
+/** Where a client stands. */
 export type ClientState =
   /** Before its StartupMessage. */
-  | { readonly kind: "startup"; readonly sinceMs: number }
+  | { readonly kind: "startup" }
   /** Proving who it is, or waiting for the first server's parameters. */
-  | { readonly kind: "login"; readonly sinceMs: number }
+  | { readonly kind: "login" }
   /** Logged in, with no server and nothing asked. */
-  | { readonly kind: "idle"; readonly sinceMs: number }
+  | { readonly kind: "idle" }
   /** In the queue for a server. */
-  | { readonly kind: "waiting"; readonly sinceMs: number }
+  | { readonly kind: "waiting" }
   /** Linked to a server. */
-  | { readonly kind: "active"; readonly sinceMs: number }
+  | { readonly kind: "active" }
   /** Told why it ends; nothing is served any more, its last bytes may still be under way. */
-  | { readonly kind: "closing"; readonly sinceMs: number; readonly reason: string }
-  | { readonly kind: "closed"; readonly sinceMs: number; readonly reason: string };
+  | { readonly kind: "closing"; readonly reason: string }
+  | { readonly kind: "closed"; readonly reason: string };
 
 /** The name of a state. */
 export type ClientStateKind = ClientState["kind"];
+
+/** Those that each transaction enters: the same object for all clients, so that it costs nothing. */
+export const CLIENT_STATES = {
+  idle: { kind: "idle" },
+  waiting: { kind: "waiting" },
+  active: { kind: "active" },
+} as const satisfies Record<string, ClientState>;
 
 /** Which states may follow which. */
 export const NEXT_CLIENT_STATES: Readonly<Record<ClientStateKind, readonly ClientStateKind[]>> = {

@@ -17,6 +17,7 @@ import { Backend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
+import { READ_ONLY } from "../server/server_role.ts";
 import type { FeatureWatch } from "./feature_watch.ts";
 import type { RelayStatements } from "./relay_statements.ts";
 import type { RequestClock } from "./request_clock.ts";
@@ -150,7 +151,7 @@ export class ReplyIntake {
       case Backend.ParameterStatus: {
         const parameter = this.#server.takeParameterStatus(cursor);
         if (parameter !== undefined) {
-          this.#options.parameters.set(parameter.name, parameter.value);
+          this.#noteParameter(parameter);
         }
         return;
       }
@@ -162,6 +163,12 @@ export class ReplyIntake {
       case Backend.ErrorResponse:
         return this.#noteError(errorOf(cursor));
     }
+  }
+
+  #noteParameter({ name, value }: { name: string; value: string }): void {
+    const { parameters } = this.#options;
+    parameters.set(name, value);
+    if (name === READ_ONLY && value === "on") this.#server.noteReadOnly(parameters);
   }
 
   #noteError(error: PgError): void {

@@ -17,7 +17,7 @@ export class RequestClock {
   /** When the oldest unanswered request set out; 0 while nothing is asked. */
   #queryStartMs = 0;
   #transactionStartMs = 0;
-  #lastReadyMs: number;
+  #lastReadyMs = 0;
 
   constructor(
     clock: Clock,

@@ -58,10 +58,10 @@ export function assign(entries: readonly RawEntry[], options: AssignOptions): As
   return [...assigned.values()];
 }
 
-/** Says what today's Sluice does not do: errors for values that are refused, else warnings. */
+/** Refuses the values that are refused. */
 export function judge(
   assignments: readonly Assignment[],
-  report: { owner: string; errors: ConfigError[]; warnings: string[] },
+  report: { owner: string; errors: ConfigError[] },
 ): void {
   for (const assignment of assignments) {
     const { spec, value } = assignment;
@@ -70,8 +70,6 @@ export function judge(
     if (refusal !== undefined) {
       const to = formatValue(spec, value);
       report.errors.push(new ConfigError(assignment, `Cannot set ${name} to "${to}": ${refusal}`));
-    } else if (!isHonoured(spec, value)) {
-      report.warnings.push(`${showPlace(assignment)}: Setting ${name} has no effect yet`);
     }
   }
 }
@@ -80,11 +78,6 @@ export function judge(
 export function refusalOf(spec: SettingSpec, value: SettingValue): string | undefined {
   const text = formatValue(spec, value);
   return Object.entries(spec.refusals ?? {}).find(([refused]) => refused === text)?.[1];
-}
-
-/** Whether Sluice does what a value says; of a setting without effect, the default asks for nothing. */
-export function isHonoured(spec: SettingSpec, value: SettingValue): boolean {
-  return spec.status === "honoured" || (formatValue(spec, value) ?? "") === (spec.default ?? "");
 }
 
 /** The assignments as an object with a property for each setting of `table`, defaults filled in. */

@@ -1,6 +1,6 @@
 /** One setting changed while Sluice runs, as SET at the console does. Pure. */
 
-import { isHonoured, refusalOf } from "./assign.ts";
+import { refusalOf } from "./assign.ts";
 import type { Config } from "./config.ts";
 import { propertyOf } from "./setting_spec.ts";
 import { SETTINGS } from "./settings.ts";
@@ -30,7 +30,6 @@ export function withSetting(config: Config, key: string, value: string): Config 
   if (refusal !== undefined) {
     throw new SettingError(`Cannot set "${spec.name}" to "${value}": ${refusal}`);
   }
-  if (!isHonoured(spec, parsed.value)) throw new SettingError(`"${spec.name}" has no effect yet`);
   const changed = { [propertyOf(spec)]: parsed.value ?? conffileOf(config, spec.name) };
   return { ...config, settings: { ...config.settings, ...changed }, warnings: [] };
 }

@@ -20,12 +20,6 @@ export type SettingKind =
   | "check_query"
   | "secret";
 
-/**
- * What today's Sluice does with a setting: `honoured`; `later` = parsed and validated, and setting
- * it gives a warning at start.
- */
-export type SettingStatus = "honoured" | "later";
-
 /** One setting, as the readers, the documentation and the console see it. */
 export interface SettingSpec {
   /** The name in the file, PgBouncer's where PgBouncer has it. */
@@ -38,8 +32,6 @@ export interface SettingSpec {
   readonly reloadable: boolean;
   /** One sentence for the documentation. */
   readonly meaning: string;
-  /** What is done with it today. */
-  readonly status: SettingStatus;
   /** Single values that are refused, by their text, and why. */
   readonly refusals?: Readonly<Record<string, string>>;
   /** The allowed values of a `choice`. */
@@ -79,8 +71,8 @@ export interface SpecOptions {
 }
 
 /** What every setting starts from. */
-function base(): { reloadable: true; status: "honoured" } {
-  return { reloadable: true, status: "honoured" };
+function base(): { reloadable: true } {
+  return { reloadable: true };
 }
 
 /** A text that always has a value, maybe the empty one. */
@@ -226,11 +218,6 @@ export function checkQuery<const N extends string>(
 /** The same setting, taken over only at start. */
 export function restart<S extends SettingSpec>(spec: S): S {
   return { ...spec, reloadable: false };
-}
-
-/** The same setting, not honoured yet. */
-export function later<S extends SettingSpec>(spec: S): S {
-  return { ...spec, status: "later" };
 }
 
 /** `a_b_c` as `aBC`. */

@@ -18,7 +18,6 @@ import {
   checkQuery,
   choice,
   integer,
-  later,
   list,
   milliseconds,
   mode,
@@ -376,7 +375,13 @@ export const POOLER_TABLE = [
     "prefer",
     "Whether servers are spoken to in TLS, and whether their certificate is checked.",
   ),
-  later(restart(boolean("so_reuseport", false, "Let several processes listen on the same port."))),
+  restart(
+    boolean(
+      "so_reuseport",
+      false,
+      "Let several processes listen on the same port, and take over from each other.",
+    ),
+  ),
   seconds("stats_period", 60, "Time over which averages are taken, and between their log lines.", {
     min: 0.1,
   }),

@@ -214,9 +214,9 @@ class Validator {
     entries: readonly RawEntry[],
     owner: string,
   ): PropertiesOf<Table> {
-    const { errors, warnings } = this;
+    const { errors } = this;
     const assignments = assign(entries, { table, dialect: this.#raw.dialect, owner, errors });
-    judge(assignments, { owner, errors, warnings });
+    judge(assignments, { owner, errors });
     return toProperties(table, assignments);
   }
 

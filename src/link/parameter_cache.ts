@@ -210,6 +210,14 @@ export class ParameterCache {
     return true;
   }
 
+  /** The client has not set it after all: it is as before. */
+  takeBack(name: string, value: string): void {
+    const index = this.#tracked.indexOf(name);
+    if (index === undefined) return;
+    this.#put(index, value);
+    this.#isOwn = withAt(this.#isOwn, index, false);
+  }
+
   /** Takes over a server's values of all that is not set. */
   adopt(reported: ReadonlyMap<string, string>): void {
     const values = [...this.#values];

@@ -45,9 +45,9 @@ export function judgeClient(
     case "active":
       return judgeActive(client, timeouts, nowMs);
     case "idle":
-      return isOver(state.sinceMs, timeouts.idleMs, nowMs) ? idleTimeout() : KEEP;
+      return isOver(client.enteredAtMs, timeouts.idleMs, nowMs) ? idleTimeout() : KEEP;
     case "closing":
-      return isOver(state.sinceMs, LINGER_MS, nowMs) ? { kind: "hang_up" } : KEEP;
+      return isOver(client.enteredAtMs, LINGER_MS, nowMs) ? { kind: "hang_up" } : KEEP;
     case "closed":
       return KEEP;
     default:
@@ -75,7 +75,7 @@ function judgeWaiting(
   timeouts: ClientTimeouts,
   nowMs: number,
 ): ClientVerdict {
-  const sinceMs = client.relay?.waitingSinceMs ?? client.state.sinceMs;
+  const sinceMs = client.relay?.waitingSinceMs ?? client.enteredAtMs;
   if (isOver(sinceMs, timeouts.queryMs, nowMs)) {
     return end(SQLSTATE.queryCanceled, "query_timeout");
   }
@@ -88,7 +88,7 @@ function judgeWaiting(
 }
 
 function judgeActive(
-  { relay, replication, state }: ClientSession,
+  { enteredAtMs, relay, replication }: ClientSession,
   timeouts: ClientTimeouts,
   nowMs: number,
 ): ClientVerdict {
@@ -97,7 +97,7 @@ function judgeActive(
   const { lastReadyMs, queryStartMs, transactionStartMs } = relay;
   if (transactionStartMs === undefined) {
     // Linked for a session, with nothing going on.
-    const idleSinceMs = Math.max(lastReadyMs, state.sinceMs);
+    const idleSinceMs = Math.max(lastReadyMs, enteredAtMs);
     return isOver(idleSinceMs, timeouts.idleMs, nowMs) ? idleTimeout() : KEEP;
   }
   if (queryStartMs !== undefined) {

@@ -40,13 +40,13 @@ export function judgeServers(
   }
   for (const server of pool.servers.tested) {
     // A server that does not even answer us; while it is waited for, it keeps its place in the pool.
-    const testMs = nowMs - server.state.sinceMs;
+    const testMs = nowMs - server.enteredAtMs;
     if (rules.connectTimeoutMs > 0 && testMs > rules.connectTimeoutMs) {
       verdicts.push({ kind: "discard", server, reason: "test query timed out" });
     }
   }
   for (const server of pool.servers.recovering) {
-    if (nowMs - server.state.sinceMs <= RECOVERY_LIMIT_MS) continue;
+    if (nowMs - server.enteredAtMs <= RECOVERY_LIMIT_MS) continue;
     verdicts.push({ kind: "discard", server, reason: `${NOT_READY}: recovery timed out` });
   }
   const judge = new FreeServerJudge(pool, rules, nowMs);
@@ -84,7 +84,7 @@ class FreeServerJudge {
     const { minPoolSize, poolSize, reservePoolSize } = this.#pool.rules;
     const { idleTimeoutMs, lifetimeMs } = this.#rules;
     if (this.#count > poolSize + reservePoolSize) return "too many servers in the pool";
-    const idleMs = this.#nowMs - server.state.sinceMs;
+    const idleMs = this.#nowMs - server.enteredAtMs;
     if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && this.#count > minPoolSize) {
       return "server idle timeout";
     }
@@ -95,6 +95,6 @@ class FreeServerJudge {
   #isDueForCheck(server: ServerSession): boolean {
     const { checkDelayMs } = this.#rules;
     return server.state.kind === "idle" && checkDelayMs > 0 &&
-      this.#nowMs - server.state.sinceMs > checkDelayMs;
+      this.#nowMs - server.enteredAtMs > checkDelayMs;
   }
 }

@@ -41,6 +41,11 @@ export interface ByteStream {
   readonly isClosed: boolean;
   /** What the bytes are protected by; undefined for plain text. */
   readonly tls: TlsInUse | undefined;
+  /**
+   * Why TLS ended the stream, in the words of the library, if that was it: a peer that refuses our
+   * certificate in TLS 1.3 says so after the handshake.
+   */
+  readonly tlsFailure: string | undefined;
 
   /**
    * Goes over to TLS: all that is sent and received from now on. To be called once, while nobody

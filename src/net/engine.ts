@@ -5,7 +5,7 @@ import { errorText } from "../base/error_text.ts";
 import type { Random } from "../base/random.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 import { Libc, NoLibcError } from "./native/libc.ts";
-import { openWithDescriptor } from "./native/listening_descriptor.ts";
+import { openWithDescriptor, waitingCountOf } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
 import { NativeTls } from "./native/native_tls.ts";
 import { SocketPeerCredentials } from "./native/peer_credentials.ts";
@@ -94,10 +94,13 @@ async function whyNotNative(
   if (tls instanceof NoTls) return tls.reason;
   // A name of its own: others may be probing at this moment.
   const path = `\0sluice-probe-${random.bytes(16).join("-")}`;
-  const open = () => Promise.resolve(Deno.listen({ transport: "unix", path }));
+  const open = () => {
+    const listener = Deno.listen({ transport: "unix", path });
+    return Promise.resolve({ listener, [Symbol.dispose]: () => listener[Symbol.dispose]() });
+  };
   try {
-    const { listener } = await openWithDescriptor(libc, open);
-    listener[Symbol.dispose]();
+    const { opened } = await openWithDescriptor(libc, open);
+    opened[Symbol.dispose]();
     return undefined;
   } catch (error) {
     return errorText(error);
@@ -136,7 +139,9 @@ function portableEngine(
 ): Engine {
   const hasLibc = libc instanceof Libc;
   const peerCredentials = hasLibc ? new SocketPeerCredentials(libc) : undefined;
-  const network = new PortableNetwork({ ...options, peerCredentials });
+  const waitingCount = (listener: Deno.Listener) =>
+    hasLibc ? waitingCountOf(libc, listener) : undefined;
+  const network = new PortableNetwork({ ...options, peerCredentials, waitingCount });
   return {
     name: "portable",
     network,

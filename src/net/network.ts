@@ -10,6 +10,8 @@ export type ListenAddress =
     readonly host: string;
     readonly port: number;
     readonly backlog: number;
+    /** Whether other processes may listen there, too (`so_reuseport`). */
+    readonly isShared?: boolean;
     /** A socket that listens there already, in place of one to be opened; native engine. */
     readonly descriptor?: number;
   }
@@ -20,6 +22,8 @@ export type ListenAddress =
     readonly mode: number;
     /** Name of the group that gets the socket, if any. */
     readonly group: string | undefined;
+    /** Whether the path may be taken over from another process, and by another (`so_reuseport`). */
+    readonly isShared?: boolean;
     /** A socket that listens there already; its file is left alone. */
     readonly descriptor?: number;
   };
@@ -35,7 +39,14 @@ export interface Listener {
   readonly address: ListenAddress;
   /** Accepted connections; ends when the listener is closed. Survives a lack of descriptors. */
   connections(): AsyncIterableIterator<ByteStream, void, void>;
-  /** Stops accepting. May be called twice. */
+  /** Whether newcomers come to it: the path of a shared unix socket may be another's by now. */
+  isInPlace(): boolean;
+  /**
+   * Closes once all who have connected are accepted, which may take a moment where the address is
+   * shared; newcomers go elsewhere. Who does not read `connections()` calls `close()` instead.
+   */
+  drain(): void;
+  /** Stops accepting at once; who has not been accepted is cut off. May be called twice. */
   close(): void;
 }
 

@@ -1,7 +1,13 @@
 /** Opening listening sockets, by the runtime, whichever engine accepts from them. */
 
 import { formatAddress, type ListenAddress, ListenError } from "./network.ts";
-import { bindUnixSocket } from "./unix_socket.ts";
+import { bindUnixSocket, type BoundSocket } from "./unix_socket.ts";
+
+/** A listening socket of the runtime's. */
+export interface OpenedListener extends BoundSocket, Disposable {
+  /** As bound: port 0 has become a real one. */
+  readonly address: ListenAddress;
+}
 
 /**
  * Opens a listening socket.
@@ -10,14 +16,19 @@ import { bindUnixSocket } from "./unix_socket.ts";
 export async function openListener(
   address: ListenAddress,
   groupIdOf: (group: string) => number,
-): Promise<Deno.Listener> {
+): Promise<OpenedListener> {
   try {
-    if (address.kind === "unix") return await bindUnixSocket(address, groupIdOf);
-    return Deno.listen({
-      hostname: address.host,
-      port: address.port,
-      tcpBacklog: address.backlog,
-    });
+    const opened = address.kind === "unix"
+      ? await bindUnixSocket(address, groupIdOf)
+      : bindTcp(address);
+    return {
+      ...opened,
+      address: boundAddress(address, opened.listener),
+      [Symbol.dispose]() {
+        opened.leave();
+        opened.listener[Symbol.dispose]();
+      },
+    };
   } catch (error) {
     if (error instanceof ListenError) throw error;
     const reason = error instanceof Deno.errors.AddrInUse
@@ -31,8 +42,18 @@ export async function openListener(
   }
 }
 
-/** The address as bound: port 0 has become a real one. */
-export function boundAddress(address: ListenAddress, listener: Deno.Listener): ListenAddress {
+function bindTcp(
+  { backlog, host, isShared = false, port }: Extract<ListenAddress, { kind: "tcp" }>,
+): BoundSocket {
+  if (isShared && Deno.build.os === "windows") {
+    throw new ListenError(`Cannot listen on ${host}:${port}: Windows has no so_reuseport`);
+  }
+  const options = { hostname: host, port, tcpBacklog: backlog };
+  const listener = Deno.listen(isShared ? { ...options, reusePort: true } : options);
+  return { listener, isInPlace: () => true, leave: () => {} };
+}
+
+function boundAddress(address: ListenAddress, listener: Deno.Listener): ListenAddress {
   if (address.kind === "unix") return address;
   return { ...address, port: (listener.addr as Deno.NetAddr).port };
 }

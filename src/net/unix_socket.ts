@@ -1,4 +1,7 @@
-/** Binding a unix socket: a stale file is replaced, a live one refused; mode and group are set. */
+/**
+ * Binding a unix socket: a stale file is replaced, a live one refused or taken over; mode and group
+ * are set.
+ */
 
 import { ListenError } from "./network.ts";
 
@@ -7,18 +10,50 @@ export interface UnixSocketOptions {
   readonly path: string;
   readonly mode: number;
   readonly group: string | undefined;
+  readonly isShared?: boolean;
+}
+
+/** A socket that listens. */
+export interface BoundSocket {
+  readonly listener: Deno.Listener;
+  /** Whether its path still leads here; of one without a path, that it does. */
+  isInPlace(): boolean;
+  /** Makes the path lead here no more, if it still does, and the runtime would not see to that. */
+  leave(): void;
 }
 
 /**
  * Listens on `path`.
- * @throws {ListenError} If another process listens there, or the path is not a socket.
+ * @throws {ListenError} If another process listens there that does not let it go, or the path is not
+ * a socket.
  */
 export async function bindUnixSocket(
-  { path, mode, group }: UnixSocketOptions,
+  options: UnixSocketOptions,
+  groupIdOf: (group: string) => number,
+): Promise<BoundSocket> {
+  const { path } = options;
+  if (path.startsWith("@")) {
+    return keptInPlace(Deno.listen({ transport: "unix", path: unixAddress(path) }));
+  }
+  if (options.isShared === true) return await takeOver(options, groupIdOf);
+  await removeStaleSocket(path);
+  return keptInPlace(await bindFile(options, groupIdOf));
+}
+
+/** The system's name for a path: one that begins with `@` is abstract, without a file. */
+export function unixAddress(path: string): string {
+  return path.startsWith("@") ? `\0${path.slice(1)}` : path;
+}
+
+/** The runtime removes the file with the listener. */
+function keptInPlace(listener: Deno.Listener): BoundSocket {
+  return { listener, isInPlace: () => true, leave: () => {} };
+}
+
+async function bindFile(
+  { group, mode, path }: UnixSocketOptions,
   groupIdOf: (group: string) => number,
 ): Promise<Deno.Listener> {
-  if (path.startsWith("@")) return Deno.listen({ transport: "unix", path: unixAddress(path) });
-  await removeStaleSocket(path);
   const listener = Deno.listen({ transport: "unix", path });
   try {
     await Deno.chmod(path, mode);
@@ -30,34 +65,94 @@ export async function bindUnixSocket(
   }
 }
 
-/** The system's name for a path: one that begins with `@` is abstract, without a file. */
-export function unixAddress(path: string): string {
-  return path.startsWith("@") ? `\0${path.slice(1)}` : path;
+/**
+ * Binds by a name of its own and gives the socket the path by a rename: there is no moment at which
+ * nobody listens there. When the listener is closed, the runtime removes the name it was bound by,
+ * and so nothing.
+ */
+async function takeOver(
+  options: UnixSocketOptions,
+  groupIdOf: (group: string) => number,
+): Promise<BoundSocket> {
+  const { path } = options;
+  await checkHolder(path);
+  const ownName = `${path}.${Deno.pid}`;
+  await removeStaleSocket(ownName);
+  const listener = await bindFile({ ...options, path: ownName }, groupIdOf);
+  try {
+    const file = await Deno.lstat(ownName);
+    const isInPlace = () => isSameFile(file, path);
+    await Deno.rename(ownName, path);
+    return {
+      listener,
+      isInPlace,
+      leave: () => {
+        if (isInPlace()) Deno.removeSync(path);
+      },
+    };
+  } catch (error) {
+    listener[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** @throws {ListenError} If what is at the path is not to be taken over. */
+async function checkHolder(path: string): Promise<void> {
+  const info = await socketAt(path);
+  if (info === undefined) return;
+  const boundBy = await nameBoundBy(path);
+  if (boundBy === undefined) return;
+  if (info.uid !== Deno.uid()) {
+    throw new ListenError(`Cannot listen on ${path}: a process of another user listens there`);
+  }
+  // It would remove our file when it ends, since that has the name that it was bound by.
+  if (boundBy === path) {
+    throw new ListenError(
+      `Cannot listen on ${path}: another process listens there, without so_reuseport`,
+    );
+  }
+}
+
+function isSameFile(file: Deno.FileInfo, path: string): boolean {
+  try {
+    const { dev, ino } = Deno.lstatSync(path);
+    return dev === file.dev && ino === file.ino;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 async function removeStaleSocket(path: string): Promise<void> {
-  let info: Deno.FileInfo;
-  try {
-    info = await Deno.lstat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw error;
-  }
-  if (!info.isSocket) throw new ListenError(`Cannot listen on ${path}: it is not a socket`);
-  if (await isAlive(path)) {
+  if (await socketAt(path) === undefined) return;
+  if (await nameBoundBy(path) !== undefined) {
     throw new ListenError(`Cannot listen on ${path}: another process listens there`);
   }
   await Deno.remove(path);
 }
 
-async function isAlive(path: string): Promise<boolean> {
+/** @throws {ListenError} If there is something else. */
+async function socketAt(path: string): Promise<Deno.FileInfo | undefined> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  if (!info.isSocket) throw new ListenError(`Cannot listen on ${path}: it is not a socket`);
+  return info;
+}
+
+/** The name by which who listens at a path has bound its socket; undefined if nobody does. */
+async function nameBoundBy(path: string): Promise<string | undefined> {
   try {
     const conn = await Deno.connect({ transport: "unix", path });
     conn.close();
-    return true;
+    return (conn.remoteAddr as Deno.UnixAddr).path;
   } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused) return false;
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.ConnectionRefused) return undefined;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }

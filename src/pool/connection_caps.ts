@@ -433,7 +433,7 @@ function longestIdle(
       const server = owner === but ? undefined : idleOf(owner, group);
       if (server === undefined) continue;
       if (owner.pool.waitingSinceMs !== undefined && server !== offered) continue;
-      if (found !== undefined && server.state.sinceMs >= found.server.state.sinceMs) continue;
+      if (found !== undefined && server.enteredAtMs >= found.server.enteredAtMs) continue;
       found = { owner, server };
     }
   }

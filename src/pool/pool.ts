@@ -507,5 +507,5 @@ function idleLonger<S extends PooledServer<unknown>>(
   used: S | undefined,
 ): S | undefined {
   if (idle === undefined || used === undefined) return idle ?? used;
-  return used.state.sinceMs <= idle.state.sinceMs ? used : idle;
+  return used.enteredAtMs <= idle.enteredAtMs ? used : idle;
 }

@@ -22,12 +22,14 @@ export interface PooledServerEnd<E> {
 
 /** What a pool reads of a server's state. */
 export type PooledServerState<E> =
-  | { readonly kind: Exclude<PooledServerKind, "closed">; readonly sinceMs: number }
-  | { readonly kind: "closed"; readonly sinceMs: number; readonly end: PooledServerEnd<E> };
+  | { readonly kind: Exclude<PooledServerKind, "closed"> }
+  | { readonly kind: "closed"; readonly end: PooledServerEnd<E> };
 
 /** One server of a pool. */
 export interface PooledServer<E> {
   readonly state: PooledServerState<E>;
+  /** When it entered that; when it came to be idle, if it is used. */
+  readonly enteredAtMs: number;
   /** Where it stands in the list of its state; the pool's own note. */
   place: number;
   readonly createdAtMs: number;

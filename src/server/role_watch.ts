@@ -5,7 +5,8 @@
  * not asked anything says nothing, and an older one never does: they are asked.
  */
 
-import { answeredRole, reportedRole, type ServerRole } from "./server_role.ts";
+import { answeredRole, READ_ONLY, reportedRole, type ServerRole } from "./server_role.ts";
+import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { ServerEnd } from "./server_end.ts";
 
 /** What is demanded of a server's role; there is none where any will do. */
@@ -25,6 +26,8 @@ export class RoleWatch {
   /** What it is if it is no standby. */
   #primaryRole: ServerRole = "read_write_primary";
   #isReported = false;
+  /** Those to whom the server said that they are read-only, as long as it is not known why. */
+  readonly #readOnlyClients = new Set<ParameterCache>();
   #isInDoubt = false;
   #knownAtMs = 0;
 
@@ -36,7 +39,7 @@ export class RoleWatch {
   noteReports(parameters: ReadonlyMap<string, string>): boolean {
     this.#role = reportedRole(parameters);
     this.#isReported = this.#role !== undefined;
-    if (parameters.get("default_transaction_read_only") === "on") {
+    if (parameters.get(READ_ONLY) === "on") {
       this.#primaryRole = "read_only_primary";
     }
     return this.#isReported;
@@ -48,6 +51,10 @@ export class RoleWatch {
     if (role === undefined) return false;
     this.#role = role;
     if (role !== "standby") this.#primaryRole = role;
+    if (role === "read_only_primary") {
+      for (const client of this.#readOnlyClients) client.takeBack(READ_ONLY, "off");
+    }
+    this.#readOnlyClients.clear();
     this.#isInDoubt = false;
     this.#knownAtMs = nowMs;
     return true;
@@ -55,7 +62,11 @@ export class RoleWatch {
 
   /** Takes over that `in_hot_standby` was reported anew. Returns why the server is to go, if so. */
   noteHotStandby(isStandby: boolean): string | undefined {
-    if (this.#role === undefined) return undefined;
+    if (this.#role === undefined) {
+      // In one breath with the end of the login, which said something else.
+      this.doubt();
+      return undefined;
+    }
     this.#role = isStandby ? "standby" : this.#primaryRole;
     return this.#demand.recheck(this.#role);
   }
@@ -65,9 +76,19 @@ export class RoleWatch {
     this.#isInDoubt = true;
   }
 
-  /** The role may have changed, if it was one in which the server writes. */
-  doubtWrites(): void {
-    if (this.#role === "read_write_primary") this.doubt();
+  /** The role may have changed, if it was one in which the server writes. Returns whether it was. */
+  doubtWrites(): boolean {
+    if (this.#role !== "read_write_primary") return false;
+    this.doubt();
+    return true;
+  }
+
+  /**
+   * A session that writes has become read-only: its client has asked for that, or the server was made
+   * so. Which of the two, the server tells when it is asked.
+   */
+  noteReadOnly(client: ParameterCache): void {
+    if (this.doubtWrites()) this.#readOnlyClients.add(client);
   }
 
   /** Whether the server has to be asked before anybody gets it. HOT: asked at every release. */

@@ -61,10 +61,8 @@ export class ServerLog {
     this.#options.log.debug(`${serverLabel(this.#server)} ${what}`);
   }
 
-  /** `what` is made only if it is written. */
-  noise(what: () => string): void {
-    const { log } = this.#options;
-    if (log.isNoisy) log.noise(`${serverLabel(this.#server)} ${what()}`);
+  noise(what: string): void {
+    this.#options.log.noise(`${serverLabel(this.#server)} ${what}`);
   }
 
   #log(what: string): void {

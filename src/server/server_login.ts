@@ -21,6 +21,7 @@ import { MAJOR, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { startupMessage } from "../wire/startup_packet.ts";
 import { serverCrashed } from "./server_end.ts";
+import { handshakeFailed } from "./server_tls.ts";
 
 /** A login consists of short messages; PostgreSQL's own are far below this. */
 const MAX_LOGIN_MESSAGE_BYTES = 65_536;
@@ -90,6 +91,7 @@ const VERSION_REFUSALS: readonly string[] = [
  * @throws {VersionRefusal} If the version asked for may be why it comes to nothing.
  * @throws {ServerRefusal} If the server answers with an error, or wants a way of authentication
  *   that cannot be met.
+ * @throws {ServerTlsError} If TLS ends after its handshake.
  * @throws {PgError} If it closes the connection.
  * @throws {ProtocolError} If what it sends is not the protocol.
  */
@@ -110,6 +112,8 @@ export async function logInToServer(
       return { minor, cancelKey, parameters, rest };
     }
   }
+  // In TLS 1.3 a server that refuses our certificate says so when the handshake is over.
+  if (stream.tlsFailure !== undefined) throw handshakeFailed(stream.tlsFailure);
   throw login.failure(serverCrashed());
 }
 

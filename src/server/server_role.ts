@@ -8,6 +8,9 @@ import type { TargetSessionAttrs } from "../config/settings.ts";
 /** A primary may be read-only by `default_transaction_read_only`; a standby always is. */
 export type ServerRole = "read_write_primary" | "read_only_primary" | "standby";
 
+/** What a server may have set for new sessions, and a client for its own. */
+export const READ_ONLY = "default_transaction_read_only";
+
 /** The roles by the number of rows that `ROLE_QUERY` answers. */
 const ROLE_BY_COUNT: readonly ServerRole[] = ["read_write_primary", "read_only_primary", "standby"];
 
@@ -30,7 +33,7 @@ export function answeredRole(tag: string | undefined): ServerRole | undefined {
 /** The role that a server reports at login, as since PostgreSQL 14; undefined if it does not. */
 export function reportedRole(parameters: ReadonlyMap<string, string>): ServerRole | undefined {
   const isStandby = parameters.get("in_hot_standby");
-  const isReadOnly = parameters.get("default_transaction_read_only");
+  const isReadOnly = parameters.get(READ_ONLY);
   if (isStandby === undefined || isReadOnly === undefined) return undefined;
   if (isStandby === "on") return "standby";
   return isReadOnly === "on" ? "read_only_primary" : "read_write_primary";

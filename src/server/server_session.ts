@@ -36,7 +36,12 @@ import { type RoleDemand, RoleWatch } from "./role_watch.ts";
 import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
 import { ROLE_QUERY } from "./server_role.ts";
-import { NEXT_SERVER_STATES, type ServerState, type ServerStateKind } from "./server_state.ts";
+import {
+  NEXT_SERVER_STATES,
+  SERVER_IDLE,
+  type ServerState,
+  type ServerStateKind,
+} from "./server_state.ts";
 import type { ServerTaker } from "./server_taker.ts";
 import { type ServerTls, ServerTlsError } from "./server_tls.ts";
 
@@ -146,12 +151,13 @@ export class ServerSession {
   #stream: ByteStream | undefined;
   #tls: ServerTls | undefined;
   #state: ServerState;
+  #enteredAtMs = 0;
   #ownQuery: PendingQuery | undefined;
   #cancelKey: Uint8Array<ArrayBuffer> | undefined;
   /** Why it must not be handed on, if there is a reason. */
   #doubt: string | undefined;
   #isObsolete = false;
-  /** What the server said of its end, in parentheses; empty as long as it said nothing. */
+  /** What the server, or TLS, said of its end, in parentheses; empty as long as it was nothing. */
   #lastWords = "";
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
@@ -172,7 +178,8 @@ export class ServerSession {
     this.parameters = this.#reports.parameters;
     this.reported = this.#reports.atLogin;
     this.statements = options.statements;
-    this.#state = { kind: "login", sinceMs: this.createdAtMs };
+    this.#state = { kind: "login" };
+    this.#enteredAtMs = this.createdAtMs;
     this.#cursor = new MessageCursor({
       inspected: INSPECTED,
       maxInspectedBytes: MAX_INSPECTED_BYTES,
@@ -183,6 +190,11 @@ export class ServerSession {
 
   get state(): ServerState {
     return this.#state;
+  }
+
+  /** When it entered that; when it came to be idle, if it is used. */
+  get enteredAtMs(): number {
+    return this.#enteredAtMs;
   }
 
   get stream(): ByteStream | undefined {
@@ -248,6 +260,7 @@ export class ServerSession {
       const stream = await this.#connect();
       if (stream === undefined) return;
       await stream.pump(this.#sink);
+      if (stream.tlsFailure !== undefined) this.#lastWords ||= ` (TLS: ${stream.tlsFailure})`;
       this.#lose(`server conn crashed?${this.#lastWords}`);
     } catch (error) {
       this.#failed(error);
@@ -258,7 +271,7 @@ export class ServerSession {
 
   /** Links the server to a client; it must be idle. */
   link(taker: ServerTaker): void {
-    this.#enter({ kind: "active", sinceMs: this.#nowMs(), taker });
+    this.#enter({ kind: "active", taker });
   }
 
   /** Sends a client's bytes on. The server must be linked. */
@@ -301,7 +314,7 @@ export class ServerSession {
     this.#wasSession = wasSession;
     const mark = this.#options.random.bytes(MARK_BYTES).toHex();
     const recovery = new Recovery({ requests, status: this.transactionStatus, mark });
-    this.#enter({ kind: "recovering", sinceMs: this.#nowMs(), recovery });
+    this.#enter({ kind: "recovering", recovery });
     this.#advance(recovery, recovery.begin());
   }
 
@@ -346,7 +359,7 @@ export class ServerSession {
   /** Moves an idle server to those that are checked before use. */
   retire(): void {
     // It goes on being idle as far as idle timeouts are concerned.
-    this.#enter({ kind: "used", sinceMs: this.#state.sinceMs });
+    this.#enter({ kind: "used" }, this.#enteredAtMs);
   }
 
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
@@ -367,6 +380,11 @@ export class ServerSession {
   /** The server has said that it does not write: it is asked for its role before the next client. */
   doubtWrites(): void {
     this.#role?.doubtWrites();
+  }
+
+  /** The session of a client has become read-only, whoever has made it so. */
+  noteReadOnly(client: ParameterCache): void {
+    this.#role?.noteReadOnly(client);
   }
 
   /** A cancel request for the present client sets out; the server is kept from others till it ended. */
@@ -418,7 +436,7 @@ export class ServerSession {
       onOldProtocol: (refusal) => this.#onOldProtocol(refusal),
     });
     if (login === undefined || this.#isClosed()) return undefined;
-    this.#log.noise(() => `speaks protocol ${versionText(login.minor)}`);
+    this.#log.noise(`speaks protocol ${versionText(login.minor)}`);
     this.#cancelKey = login.cancelKey;
     for (const [name, value] of login.parameters) this.#reports.note(name, value, "login");
     this.requestedAtMs = this.#nowMs();
@@ -582,7 +600,7 @@ export class ServerSession {
     const upkeep = this.#upkeep;
     if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
     if (this.#cancelsInFlight > 0) {
-      this.#enter({ kind: "being_canceled", sinceMs: this.#nowMs() });
+      this.#enter({ kind: "being_canceled" });
     } else {
       this.#reset(upkeep);
     }
@@ -618,7 +636,7 @@ export class ServerSession {
     sql: string,
     { failure, goOn = () => this.#becomeFree() }: { failure: string; goOn?: () => void },
   ): void {
-    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    if (this.#state.kind !== "tested") this.#enter({ kind: "tested" });
     this.runOwnQuery(sql, ({ error, status }) => {
       if (error !== undefined) return this.discard(`${failure}: ${error.message}`);
       if (status !== TransactionStatus.Idle) return this.discard(failure);
@@ -633,11 +651,14 @@ export class ServerSession {
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     const nowMs = this.#nowMs();
     if (this.#role?.isDue(nowMs) === true) return this.#recheckRole(this.#role);
-    this.#enter({ kind: "idle", sinceMs: nowMs });
+    this.#enter(SERVER_IDLE, nowMs);
   }
 
   #recheckRole(role: RoleWatch): void {
-    if (this.#state.kind !== "tested") this.#enter({ kind: "tested", sinceMs: this.#nowMs() });
+    const { kind } = this.#state;
+    // A login goes on until it is known: the doubt may have come after the server's report.
+    const isBusy = kind === "tested" || kind === "login";
+    if (!isBusy) this.#enter({ kind: "tested" });
     this.#askRole(role, {
       onError: (error) => this.discard(`role query failed: ${error.message}`),
       onKnown: () => {
@@ -687,7 +708,7 @@ export class ServerSession {
     if (before.kind === "closed") return;
     this.#log.ended(end.reason, this.#nowMs() - this.createdAtMs);
     this.#ownQuery = undefined;
-    this.#enter({ kind: "closed", sinceMs: this.#nowMs(), end });
+    this.#enter({ kind: "closed", end });
     this.#hangUp(before);
     if (before.kind === "active") before.taker.onServerClosed(end);
     this.statements.clear();
@@ -712,15 +733,16 @@ export class ServerSession {
     void this.#stream!.write(message, 0, message.length);
   }
 
-  #enter(next: ServerState): void {
+  #enter(next: ServerState, atMs = this.#nowMs()): void {
     const before = this.#state;
     // Not by assert(): the message would be made each time.
     if (!NEXT_SERVER_STATES[before.kind].includes(next.kind)) {
       throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
     }
     this.#state = next;
-    // Asked here as well: else the function would be made each time.
-    if (this.#options.log.isNoisy) this.#log.noise(() => `${before.kind} -> ${next.kind}`);
+    this.#enteredAtMs = atMs;
+    // Asked first: the text would be made each time.
+    if (this.#options.log.isNoisy) this.#log.noise(`${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
   }
 

@@ -8,26 +8,29 @@ import type { Recovery } from "./recovery.ts";
 import type { ServerEnd } from "./server_end.ts";
 import type { ServerTaker } from "./server_taker.ts";
 
-/** Where a server stands. `sinceMs` is the moment it entered the state. */
+/** Where a server stands. */
 export type ServerState =
   /** Connecting or logging in. */
-  | { readonly kind: "login"; readonly sinceMs: number }
+  | { readonly kind: "login" }
   /** Free for the next client. */
-  | { readonly kind: "idle"; readonly sinceMs: number }
+  | { readonly kind: "idle" }
   /** Free, but idle for so long that it is checked before use. */
-  | { readonly kind: "used"; readonly sinceMs: number }
+  | { readonly kind: "used" }
   /** Running the reset query or the check query. */
-  | { readonly kind: "tested"; readonly sinceMs: number }
+  | { readonly kind: "tested" }
   /** Linked to a client. */
-  | { readonly kind: "active"; readonly sinceMs: number; readonly taker: ServerTaker }
+  | { readonly kind: "active"; readonly taker: ServerTaker }
   /** Released, but a cancel request is still on its way to it. */
-  | { readonly kind: "being_canceled"; readonly sinceMs: number }
+  | { readonly kind: "being_canceled" }
   /** Its client was lost amid something, of which nothing may be left for the next one. */
-  | { readonly kind: "recovering"; readonly sinceMs: number; readonly recovery: Recovery }
-  | { readonly kind: "closed"; readonly sinceMs: number; readonly end: ServerEnd };
+  | { readonly kind: "recovering"; readonly recovery: Recovery }
+  | { readonly kind: "closed"; readonly end: ServerEnd };
 
 /** The name of a state. */
 export type ServerStateKind = ServerState["kind"];
+
+/** The state that each transaction enters by its end: the same object for all, so that it costs nothing. */
+export const SERVER_IDLE: ServerState = { kind: "idle" };
 
 /** Which states may follow which. */
 export const NEXT_SERVER_STATES: Readonly<Record<ServerStateKind, readonly ServerStateKind[]>> = {

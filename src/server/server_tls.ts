@@ -65,7 +65,7 @@ export async function startServerTls(
   if (negotiation === "postgres") await askForTls(stream);
   const handshake = await shakeHands(() => stream.startTls({ context, serverName }));
   // Whoever has not agreed on the protocol may take our first message for one of another's.
-  if (negotiation === "direct" && !handshake.hasProtocol) throw failed(NO_PROTOCOL);
+  if (negotiation === "direct" && !handshake.hasProtocol) throw handshakeFailed(NO_PROTOCOL);
   return handshake;
 }
 
@@ -80,7 +80,7 @@ export function tlsFactsOf({ peerCertificate }: TlsHandshake): ServerTlsFacts {
   try {
     return { endPoint: peerCertificate && tlsServerEndPoint(peerCertificate) };
   } catch (error) {
-    if (error instanceof CertificateError) throw failed(error.message);
+    if (error instanceof CertificateError) throw handshakeFailed(error.message);
     throw error;
   }
 }
@@ -106,7 +106,7 @@ async function shakeHands(start: () => Promise<TlsHandshake>): Promise<TlsHandsh
   try {
     return await start();
   } catch (error) {
-    if (error instanceof TlsHandshakeError) throw failed(error.message);
+    if (error instanceof TlsHandshakeError) throw handshakeFailed(error.message);
     throw error;
   }
 }
@@ -115,7 +115,8 @@ function badAnswer(what: string): ServerTlsError {
   return new ServerTlsError("bad_answer", what);
 }
 
-function failed(why: string): ServerTlsError {
+/** What is told and logged when TLS does not come about; `why` in the words of the library. */
+export function handshakeFailed(why: string): ServerTlsError {
   return new ServerTlsError(
     "handshake",
     "server TLS handshake failed",

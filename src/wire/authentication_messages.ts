@@ -90,13 +90,13 @@ export function readAuthentication(body: Uint8Array): AuthenticationRequest {
     case CODE.cleartextPassword:
       return endOf(reader, { kind: "cleartext" });
     case CODE.md5Password:
-      return endOf(reader, { kind: "md5", salt: owned(reader.bytes(MD5_SALT_BYTES)) });
+      return endOf(reader, { kind: "md5", salt: reader.bytes(MD5_SALT_BYTES) });
     case CODE.sasl:
       return endOf(reader, { kind: "sasl", mechanisms: readMechanisms(reader) });
     case CODE.saslContinue:
-      return { kind: "saslContinue", data: owned(reader.bytes(reader.remaining)) };
+      return { kind: "saslContinue", data: reader.bytes(reader.remaining) };
     case CODE.saslFinal:
-      return { kind: "saslFinal", data: owned(reader.bytes(reader.remaining)) };
+      return { kind: "saslFinal", data: reader.bytes(reader.remaining) };
     default:
       return { kind: "unsupported", code };
   }
@@ -153,13 +153,8 @@ export function readSaslInitialResponse(body: Uint8Array): SaslInitialResponse {
   const reader = new BodyReader(body, 0, body.length);
   const mechanism = reader.cstring();
   const length = reader.int32();
-  const data = length === -1 ? undefined : owned(reader.bytes(length));
+  const data = length === -1 ? undefined : reader.bytes(length);
   return endOf(reader, { mechanism, data });
-}
-
-/** A Node `Buffer` answers a view where a Uint8Array answers a copy: this is a copy of both. */
-function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(bytes);
 }
 
 function endOf<T>(reader: BodyReader, value: T): T {

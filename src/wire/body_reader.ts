@@ -1,5 +1,6 @@
 /** Reads the body of one message, checking every length before use. Pure. */
 
+import { copyBytes } from "../base/bytes.ts";
 import { ProtocolError } from "./pg_error.ts";
 
 /** A reader over [start, end) of a buffer; borrowed, nothing is copied until a value is taken. */
@@ -40,7 +41,7 @@ export class BodyReader {
     this.#need(count);
     // Not slice(): on a Node Buffer that is a view.
     const taken = new Uint8Array(count);
-    taken.set(this.#buffer.subarray(this.#position, this.#position + count));
+    copyBytes(this.#buffer, this.#position, this.#position + count, taken, 0);
     this.#position += count;
     return taken;
   }

@@ -3,6 +3,9 @@
 import { assert } from "../base/assert.ts";
 import { copyBytes } from "../base/bytes.ts";
 
+/** What a writer has that gave away what it had; nothing is ever written to it. */
+const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
 /** Writes messages one after the other; numbers in network order. */
 export class MessageWriter {
   #bytes: Uint8Array<ArrayBuffer>;
@@ -97,8 +100,9 @@ export class MessageWriter {
   /** Gives away what was written, and starts anew. */
   take(): Uint8Array<ArrayBuffer> {
     assert(this.#lengthAt === -1, "The last message must have been ended");
-    const taken = this.#bytes.subarray(0, this.#length);
-    this.#bytes = new Uint8Array(0);
+    const bytes = this.#bytes;
+    const taken = this.#length === bytes.length ? bytes : bytes.subarray(0, this.#length);
+    this.#bytes = NO_BYTES;
     this.#length = 0;
     return taken;
   }

@@ -4,8 +4,11 @@
  */
 
 import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
 import { startPostgres } from "../../scripts/postgres_fixture.ts";
 import { isMissing } from "../support/requirements.ts";
+import { answeredRole, ROLE_QUERY } from "../../src/server/server_role.ts";
 import type { TestClient } from "../support/test_client.ts";
 import { runProgram, type Section, shown, startWorld, type World } from "./support/world.ts";
 
@@ -165,6 +168,33 @@ for (const { flavour, ignore, version } of VERSIONS) {
       const { errors } = await client!.query("insert into written values (2)");
       assert.equal(errors[0]?.sqlstate, "25006");
     }
+  });
+
+  test("ROLE_QUERY tells what new sessions of a server are, whatever the present one has set", async () => {
+    assert.ok(server);
+    const { host, port, superuser: user } = server;
+    const role = async (options: string, sql: string) => {
+      const client = new pg.Client({ host, port, user, database: "postgres", options });
+      await client.connect();
+      await client.query(sql);
+      const { command, rowCount } = await client.query(ROLE_QUERY);
+      await client.end();
+      return answeredRole(`${command} ${rowCount}`);
+    };
+    const equalsNothing = `create function pg_temp.never(text, text) returns bool
+      language sql as 'select false';
+      create schema bad;
+      create operator bad.= (leftarg = text, rightarg = text, function = pg_temp.never);
+      set search_path = bad, pg_catalog`;
+    assert.equal(await role("", "set default_transaction_read_only = on"), "read_write_primary");
+    const readOnly = "-c default_transaction_read_only=on";
+    assert.equal(await role(readOnly, "select 1"), "read_only_primary");
+    const writing = `set transaction_read_only = off; begin read write; ${equalsNothing}`;
+    assert.equal(
+      await role(readOnly, writing),
+      "read_only_primary",
+      "operators of another's making",
+    );
   });
 
   test("a client that makes itself somebody else never leaves the next client so", async () => {

@@ -30,6 +30,8 @@ const FILES = {
   "other.crt": textOf(MATERIAL.otherAuthority.certificate),
   "own.crt": textOf(MATERIAL.client.certificate),
   "own.key": textOf(MATERIAL.client.key),
+  "stranger.crt": textOf(MATERIAL.otherClient.certificate),
+  "stranger.key": textOf(MATERIAL.otherClient.key),
 };
 
 const HBA = [
@@ -53,6 +55,10 @@ const ROLES = `
 
 const CA = { server_tls_ca_file: "{dir}/ca.crt" };
 const OWN = { server_tls_cert_file: "{dir}/own.crt", server_tls_key_file: "{dir}/own.key" };
+const STRANGER = {
+  server_tls_cert_file: "{dir}/stranger.crt",
+  server_tls_key_file: "{dir}/stranger.key",
+};
 const DIRECT = { server_tls_negotiation: "direct" };
 const BOUND = { server_channel_binding: "require" };
 
@@ -83,13 +89,20 @@ const CASES: readonly Case[] = [
   ["trusted", "require", { server_tls_protocols: "tlsv1.2" }, true],
 ];
 
-/** Of those, what is not told but logged, since the next attempt may be another. */
+/** What is not told but logged, since the next attempt may be another. */
 const UNREACHABLE: readonly Case[] = [
   ["trusted", "verify-ca", { server_tls_ca_file: "{dir}/other.crt" }, /TLS handshake failed: /],
   ["trusted", "verify-full", CA, /TLS handshake failed: /],
+  // In TLS 1.3 it is told when the handshake is over.
+  ["trusted", "require", STRANGER, /TLS handshake failed: .*unknown ?ca/i],
 ];
 
-const DIRECT_CASE: Case = ["trusted", "verify-full", { ...CA, ...DIRECT, host: "localhost" }, true];
+const DIRECT_SETTINGS = { ...CA, ...DIRECT, host: "localhost" };
+
+const DIRECT_CASE: Case = ["trusted", "verify-full", DIRECT_SETTINGS, true];
+
+/** Before version 17. */
+const NO_DIRECT_CASE: Case = ["trusted", "verify-full", DIRECT_SETTINGS, /TLS handshake failed: /];
 
 const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
@@ -140,7 +153,7 @@ for (const [flavour, hasDirect] of VERSIONS) {
     name: `PostgreSQL (${flavour}) is spoken to as the mode says and it demands`,
     ignore,
     async fn() {
-      const unreachable = [...UNREACHABLE, ...(hasDirect ? [] : [DIRECT_CASE])];
+      const unreachable = [...UNREACHABLE, ...(hasDirect ? [] : [NO_DIRECT_CASE])];
       const cases = [...CASES, ...(hasDirect ? [DIRECT_CASE] : []), ...unreachable];
       const config = configOf(shared.get(), cases);
       await using sluice = await startSluice({ config, files: FILES });
@@ -148,7 +161,8 @@ for (const [flavour, hasDirect] of VERSIONS) {
       for (let at = cases.length - unreachable.length; at < cases.length; at++) {
         const client = await TestClient.connect({ hostname: "127.0.0.1", port: sluice.port });
         await client.send(frontend.startup({ user: "trusted", database: `d${at}` }));
-        await sluice.waitForLog(new RegExp(`d${at}/trusted@.* closing because: TLS handshake`));
+        const { source } = cases[at]![3] as RegExp;
+        await sluice.waitForLog(new RegExp(`d${at}/trusted@.* closing because: ${source}`, "i"));
         client.close();
       }
       const servers = await show({ port: sluice.port, password: shared.get().password }, "servers");

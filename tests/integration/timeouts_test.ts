@@ -46,8 +46,9 @@ async function lastWords(
   for (const sql of queries.slice(0, -1)) await client.query(sql);
   const last = queries.at(-1);
   const asked = last === undefined ? client.result() : client.query(last);
-  const { errors } = await within("an answer, or the end", asked);
-  const report = errors[0] ?? (await within("the end", client.result())).errors[0];
+  const isLast = ({ severity }: { severity?: string }) => severity === "FATAL";
+  let report = (await within("an answer, or the end", asked)).errors.find(isLast);
+  report ??= (await within("the end", client.result())).errors.find(isLast);
   client.close();
   return `${report?.severity} ${report?.sqlstate} ${report?.message}`;
 }
@@ -58,43 +59,77 @@ const TRANSACTION = "FATAL 25P04 transaction timeout";
 const QUERY = "FATAL 57014 query timeout";
 
 Deno.test("clients are closed at the limits of time that are set for all", async () => {
-  const limit = { idle: "client_idle_timeout", idleTx: "idle_transaction_timeout" };
-  const cases: readonly (readonly [ConfigSection, readonly string[], string])[] = [
-    [{ [limit.idle]: 0.3 }, ["select 1"], IDLE],
-    [{ [limit.idle]: 0.3 }, [], IDLE],
-    [{ [limit.idleTx]: 0.3 }, ["begin"], IDLE_TRANSACTION],
-    [{ [limit.idleTx]: 0.3 }, ["begin", "select no_such_thing", "select 1"], IDLE_TRANSACTION],
-    [{ transaction_timeout: 0.3 }, ["begin"], TRANSACTION],
-    [{ transaction_timeout: 0.3 }, ["begin", "select pg_sleep(5)"], TRANSACTION],
-    [{ query_timeout: 0.3 }, ["select pg_sleep(5)"], QUERY],
+  const several = {
+    client_idle_timeout: 0.3,
+    idle_transaction_timeout: 0.3,
+    query_timeout: 0.3,
+  };
+  const cases: readonly (readonly [ConfigSection, readonly [readonly string[], string][]])[] = [
+    [several, [
+      [["select 1"], IDLE],
+      [[], IDLE],
+      [["begin"], IDLE_TRANSACTION],
+      [["begin", "select no_such_thing", "select 1"], IDLE_TRANSACTION],
+      [["select pg_sleep(5)"], QUERY],
+    ]],
+    [{ transaction_timeout: 0.3 }, [
+      [["begin"], TRANSACTION],
+      [["begin", "select pg_sleep(5)"], TRANSACTION],
+    ]],
   ];
-  const ends = cases.map(async ([pooler, queries, expected]) => {
+  await Promise.all(cases.map(async ([pooler, ends]) => {
     await using sluice = await startWithLimits(pooler, { ann: {} });
-    const words = await lastWords(sluice, "ann", queries);
-    return [expected, words.startsWith("ERROR") ? expected : words];
-  });
-  for (const [expected, words] of await Promise.all(ends)) assert.equal(words, expected);
+    await Promise.all(ends.map(async ([queries, expected]) => {
+      assert.equal(await lastWords(sluice, "ann", queries), expected);
+    }));
+  }));
 });
 
-Deno.test("a user's own limits of time go before those for all", async () => {
-  await using sluice = await startWithLimits({
+/** Half a second, in which everything has ended that is due, and as much again for a busy machine. */
+const LATEST_MS = 1_000;
+
+/** Answers what ends a client as `lastWords()` does, and throws if it is early, or late by too much. */
+async function timely(limitMs: number, ending: () => Promise<string>): Promise<string> {
+  const startedAtMs = performance.now();
+  const words = await ending();
+  const tookMs = performance.now() - startedAtMs;
+  assert.ok(tookMs >= limitMs && tookMs < limitMs + LATEST_MS, `${words} after ${tookMs} ms`);
+  return words;
+}
+
+Deno.test("a user's own limits of time go before those for all, and are neither early nor late", async () => {
+  const limits = {
     client_idle_timeout: 60,
     idle_transaction_timeout: 60,
     query_timeout: 60,
+    query_wait_timeout: 60,
     transaction_timeout: 60,
-  }, {
-    idle: { client_idle_timeout: 0.2 },
-    idle_tx: { idle_transaction_timeout: 0.2 },
-    tx: { transaction_timeout: 0.2 },
-    query: { query_timeout: 0.2 },
+  };
+  await using sluice = await startWithLimits({ ...limits, default_pool_size: 4 }, {
+    idle: { client_idle_timeout: 0.6 },
+    idle_tx: { idle_transaction_timeout: 0.6 },
+    tx: { transaction_timeout: 0.6 },
+    query: { query_timeout: 0.6 },
+    wait: { query_wait_timeout: 0.6 },
+    ann: {},
   });
+  const first = await logIn({ ...target(sluice, "ann"), database: "app" });
+  const last = (user: string, queries: string[]) =>
+    timely(600, () => lastWords(sluice, user, queries));
   const words = await Promise.all([
-    lastWords(sluice, "idle", ["select 1"]),
-    lastWords(sluice, "idle_tx", ["begin"]),
-    lastWords(sluice, "tx", ["begin"]),
-    lastWords(sluice, "query", ["select pg_sleep(30)"]),
+    last("idle", ["select 1"]),
+    last("idle_tx", ["begin"]),
+    last("tx", ["begin"]),
+    last("query", ["select pg_sleep(30)"]),
   ]);
   assert.deepEqual(words, [IDLE, IDLE_TRANSACTION, TRANSACTION, QUERY]);
+  const holders = [first];
+  for (let i = 1; i < 4; i++) {
+    holders.push(await logIn({ ...target(sluice, "ann"), database: "app" }));
+  }
+  for (const holder of holders) await holder.query("begin");
+  assert.equal(await last("wait", ["select 1"]), "FATAL 53300 query_wait_timeout");
+  for (const holder of holders) await holder.end();
 });
 
 Deno.test("a user's own 0 frees from the limits of time that others have", async () => {

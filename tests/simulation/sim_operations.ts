@@ -300,8 +300,11 @@ async function sessionId(session: SimSession): Promise<void> {
 }
 
 async function setParameter(session: SimSession): Promise<void> {
+  // What is not reported does not follow its client.
+  const isOld = session.client.stage.plan.hosts?.isReported === false;
   const name = session.random.pick([
-    ...["TimeZone", "application_name", "IntervalStyle", "default_transaction_read_only"],
+    ...["TimeZone", "application_name", "IntervalStyle"],
+    ...isOld ? [] : ["default_transaction_read_only"],
   ]);
   const value = name === "application_name"
     ? session.client.name

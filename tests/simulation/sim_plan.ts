@@ -4,6 +4,7 @@ import type { FakePostgresTls } from "../support/fake_postgres.ts";
 import type { WorldOptions } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimClientTls } from "./sim_client_tls.ts";
+import type { SimHostsPlan } from "./sim_hosts.ts";
 import { NO_HAZARDS, type SimHazards } from "./sim_hazards.ts";
 
 /** Keeps what is drawn for limits apart, so that what else a seed stands for stays as it was. */
@@ -34,6 +35,8 @@ export interface SimPlan {
   readonly serverTls?: FakePostgresTls;
   /** How clients may be in TLS; undefined: there is none. */
   readonly clientTls?: SimClientTls;
+  /** Several hosts; undefined: one, of which no role is asked. */
+  readonly hosts?: SimHostsPlan;
 }
 
 /** Draws a run. */

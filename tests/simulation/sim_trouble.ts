@@ -1,5 +1,6 @@
 /** Something goes wrong with servers, network or time of a simulated run. */
 
+import type { ServerAddress } from "../../src/net/network.ts";
 import { backend as say } from "../support/messages.ts";
 import type { FakeBackend } from "../support/fake_postgres.ts";
 import type { PoolerWorld } from "../support/pooler_world.ts";
@@ -9,6 +10,8 @@ import type { SeededRandom } from "../support/seeded_random.ts";
 export interface TroubledRun {
   readonly world: PoolerWorld;
   readonly random: SeededRandom;
+  /** Where PostgreSQL is dialed. */
+  readonly addresses: readonly ServerAddress[];
   /** Lets time pass. */
   passTime(ms: number): void;
 }
@@ -48,11 +51,14 @@ const TROUBLES: readonly (readonly [string, Trouble])[] = [
   }],
   [
     "obstacle",
-    ({ random, world: { network, postgres } }) =>
-      network.obstruct(postgres.address, random.pick(["refused", "black hole"])),
+    ({ addresses, random, world: { network } }) => {
+      // Without a draw where there is one, so that seeds stand for what they stood for.
+      const address = addresses.length === 1 ? addresses[0]! : random.pick(addresses);
+      network.obstruct(address, random.pick(["refused", "black hole"]));
+    },
   ],
-  ["all is well", ({ world }) => endTrouble(world)],
-  ["all is well", ({ world }) => endTrouble(world)],
+  ["all is well", endTrouble],
+  ["all is well", endTrouble],
   ["logins are refused", ({ random, world: { postgres } }) => {
     postgres.refusal = random.pick(REFUSALS);
   }],
@@ -81,8 +87,9 @@ export function makeTrouble(run: TroubledRun): string {
 }
 
 /** Servers can be reached and let everybody in again. */
-export function endTrouble({ network, postgres }: PoolerWorld): void {
-  network.obstruct(postgres.address, undefined);
+export function endTrouble({ addresses, world }: Pick<TroubledRun, "addresses" | "world">): void {
+  const { network, postgres } = world;
+  for (const address of addresses) network.obstruct(address, undefined);
   postgres.refusal = undefined;
   postgres.garbage = undefined;
 }

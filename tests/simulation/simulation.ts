@@ -27,6 +27,7 @@ import {
 import { type NthFailure, withFailure } from "./sim_failures.ts";
 import { type StepCost, StepCosts } from "./sim_costs.ts";
 import { withHazards } from "./sim_hazards.ts";
+import { SimHosts, withHosts } from "./sim_hosts.ts";
 import type { SimStage } from "./sim_session.ts";
 import { concernedTranscripts } from "./sim_transcript.ts";
 import { endTrouble, makeTrouble } from "./sim_trouble.ts";
@@ -113,6 +114,7 @@ class SimRun implements SimStage {
   #newest: SimConnection | undefined;
   readonly #clients: SimClient[];
   readonly #operator: SimOperator;
+  readonly #hosts: SimHosts;
   readonly #checked: CheckedRun;
   readonly #costs = new StepCosts();
   closing: ShutdownMode | undefined;
@@ -137,6 +139,7 @@ class SimRun implements SimStage {
     this.#trace = parts.options.trace;
     this.#planned = parts.options.failure;
     this.#operator = new SimOperator(this, this.#random.fork());
+    this.#hosts = new SimHosts(this.world, { plan: this.plan, seed: this.#seed });
     this.#clients = Array.from(
       { length: this.plan.clientCount },
       (_, at) => new SimClient(`c${at + 1}`, this, this.#random.fork()),
@@ -153,7 +156,9 @@ class SimRun implements SimStage {
     const random = new SeededRandom(seed);
     const drawn = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
     const { failure } = options;
-    const plan = failure === undefined ? withHazards(drawn, seed) : withFailure(drawn, failure);
+    const plan = failure === undefined
+      ? withHosts(withHazards(drawn, seed), seed)
+      : withFailure(drawn, failure);
     const world = await PoolerWorld.open({ ...plan.world, isRecorded: true, watchesMaps: true });
     world.postgres.tls = plan.serverTls;
     failure?.arm();
@@ -162,11 +167,11 @@ class SimRun implements SimStage {
 
   /** What is to be known of a run that failed. */
   report(error: unknown): string {
-    const { clientCount, hazards, isCalm, mode, serverTls, theme, world } = this.plan;
+    const { clientCount, hazards, hosts, isCalm, mode, serverTls, theme, world } = this.plan;
     const { bufferBytes, chunking, pooler, writeAnswers } = world;
     const plan = JSON.stringify({
       ...{ isCalm, mode, theme, clientCount, chunking, bufferBytes, writeAnswers },
-      ...{ hazards, hasServerTls: serverTls !== undefined },
+      ...{ hazards, hasServerTls: serverTls !== undefined, hosts },
     });
     const concerned = concernedTranscripts(String(error), this.world.network.recordings);
     return [`plan: ${plan}`, pooler, ...this.#lines, "", concerned].join("\n");
@@ -250,6 +255,8 @@ class SimRun implements SimStage {
     const random = this.#random;
     const { network, postgres } = this.world;
     const isTroubled = !this.plan.isCalm && !this.isEnding && this.#planned === undefined;
+    const change = isTroubled ? this.#hosts.step() : undefined;
+    if (change !== undefined) this.note(change);
     if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
     if (this.#planned !== undefined && this.#stepCount === RELOAD_STEP) {
       this.#operator.reload();
@@ -285,7 +292,8 @@ class SimRun implements SimStage {
   #makeTrouble(): string {
     const { world } = this;
     const passTime = (ms: number) => void this.#passTime(ms);
-    const trouble = makeTrouble({ world, random: this.#random, passTime });
+    const { addresses } = this.#hosts;
+    const trouble = makeTrouble({ addresses, world, random: this.#random, passTime });
     this.note(`trouble: ${trouble}`);
     return `trouble: ${trouble}`;
   }
@@ -312,7 +320,7 @@ class SimRun implements SimStage {
     if (newest === undefined || newest === this.#newest) return;
     this.#newest = newest;
     const { serverBreaks } = this.plan.hazards;
-    const isToServer = newest.address === formatAddress(this.world.postgres.address);
+    const isToServer = this.#hosts.addresses.map(formatAddress).includes(newest.address);
     if (isToServer && !this.isEnding && serverBreaks > 0 && this.#random.chance(serverBreaks)) {
       newest.acceptor.breakOffAfter(
         1 + this.#random.below(this.#random.pick([200, 2_000, 20_000])),
@@ -367,6 +375,7 @@ class SimRun implements SimStage {
     }
     this.world.check();
     checkRun(this.#checked);
+    this.#hosts.check();
     this.#heal();
   }
 
@@ -379,11 +388,16 @@ class SimRun implements SimStage {
     this.#idleMs = 0;
     this.note("healed");
     this.#operator.release();
-    endTrouble(this.world);
+    this.#endTrouble();
     for (const { acceptor, dialer } of this.world.network.connections) {
       acceptor.unstall();
       dialer.unstall();
     }
+  }
+
+  #endTrouble(): void {
+    endTrouble({ addresses: this.#hosts.addresses, world: this.world });
+    this.#hosts.heal();
   }
 
   #showLog(): void {
@@ -400,7 +414,7 @@ class SimRun implements SimStage {
     this.#letDial();
     this.#operator.release();
     this.#operator.console.close();
-    endTrouble(this.world);
+    this.#endTrouble();
     this.world.postgres.wakeAll();
     if (this.closing === undefined) await this.#comeToRest();
     else await this.#awaitStop();

@@ -34,6 +34,8 @@ export interface FakeBackendOptions {
   readonly secrets: SecretRows;
   /** Whether it can say whether it is a standby. */
   readonly knowsRole: boolean;
+  /** What it is at its login. */
+  readonly roleAtLogin: "read_write_primary" | "read_only_primary" | "standby";
   readonly watch: BackendWatch;
 }
 
@@ -87,6 +89,7 @@ export class FakeBackend {
   readonly statements = new FakeStatements();
   /** What its StartupMessage asked for. */
   readonly asked: ReadonlyMap<string, string>;
+  readonly roleAtLogin: FakeBackendOptions["roleAtLogin"];
   /** Every statement run, in order. */
   readonly ran: RunStatement[] = [];
   /** What COPY brought in, a text for each CopyData. */
@@ -133,6 +136,7 @@ export class FakeBackend {
     this.stream = options.stream;
     this.parameters = options.parameters;
     this.asked = options.asked;
+    this.roleAtLogin = options.roleAtLogin;
     this.#secrets = options.secrets;
     this.#watch = options.watch;
     this.#knowsRole = options.knowsRole;

@@ -78,6 +78,12 @@ export interface FakePostgresTls {
 /** Speaks the one it knows; says that it does not know the other; or closes the connection. */
 export type NewerVersionAnswer = "negotiate" | "refuse" | "hang up";
 
+/** What a server may be, by the number of rows by which it is told. */
+export const ROLE_KINDS = ["read_write_primary", "read_only_primary", "standby"] as const;
+
+/** One of them. */
+export type RoleKind = (typeof ROLE_KINDS)[number];
+
 /** Where the fake PostgreSQL listens unless told otherwise. */
 export const POSTGRES_ADDRESS = {
   kind: "tcp",
@@ -118,8 +124,8 @@ export class FakePostgres {
   readonly askedMinors: number[] = [];
   /** Whether a newer version than its own is refused or negotiated; may be changed. */
   onNewerVersion: NewerVersionAnswer;
-  /** What is not as by default in new sessions: its role, see `become()`. */
-  readonly #configured = new Map<string, string>();
+  /** What is not as by default in new sessions, by the address they came to: see `become()`. */
+  readonly #configured = new Map<string, ReadonlyMap<string, string>>();
   readonly #options: FakePostgresOptions;
   readonly #listener: Listener;
   readonly #derivation = new KeyDerivation();
@@ -166,13 +172,26 @@ export class FakePostgres {
     return this.backends.flatMap(({ lookedUp }) => lookedUp);
   }
 
-  /** Makes it a standby or a primary, read-only or not; sessions report it with their next answer. */
-  become({ isStandby = false, isReadOnly = false }): void {
-    this.#configured.set("in_hot_standby", isStandby ? "on" : "off");
-    this.#configured.set("default_transaction_read_only", isReadOnly ? "on" : "off");
-    for (const [name, value] of this.#configured) {
-      for (const { parameters } of this.live) parameters.configure(name, value);
+  /**
+   * Makes it a standby or a primary, read-only or not; sessions report it with their next answer. It
+   * may be another server at each of its addresses.
+   */
+  become({ isStandby = false, isReadOnly = false }, host = hostOf(this.address)): void {
+    const configured = new Map([
+      ["in_hot_standby", isStandby ? "on" : "off"],
+      ["default_transaction_read_only", isReadOnly ? "on" : "off"],
+    ]);
+    this.#configured.set(host, configured);
+    for (const { parameters, stream } of this.live) {
+      if (stream.local.host !== host) continue;
+      for (const [name, value] of configured) parameters.configure(name, value);
     }
+  }
+
+  /** What the backend with a cancel key was when it logged in. */
+  roleAtLogin(cancelKey: Uint8Array): RoleKind | undefined {
+    const processId = readInt32(cancelKey);
+    return this.backends.find((each) => each.processId === processId)?.roleAtLogin;
   }
 
   /** Lets every sleeping statement go on. */
@@ -302,7 +321,7 @@ export class FakePostgres {
         user,
         isOld: !reportsSearchPath,
         isVeryOld: !reportsRole,
-        configured: this.#configured,
+        configured: this.#configured.get(arrival.stream.local.host),
         extension,
       });
     } catch (error) {
@@ -376,6 +395,7 @@ export class FakePostgres {
       ...{ chunks, splitter, stream, processId, secret },
       ...{ user, database, parameters, asked, secrets: this.secrets, watch: this.watch },
       knowsRole: this.#options.knowsRole ?? true,
+      roleAtLogin: ROLE_KINDS[parameters.roleRowCount]!,
     });
     this.backends.push(backend);
     await arrival.send(
@@ -386,6 +406,11 @@ export class FakePostgres {
     );
     return backend;
   }
+}
+
+/** As streams call it. */
+function hostOf(address: ServerAddress): string {
+  return address.kind === "unix" ? "unix" : address.host;
 }
 
 /** A connection before its login. */

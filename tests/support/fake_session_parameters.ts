@@ -54,7 +54,7 @@ export interface FakeSessionOptions {
   /** Whether it does not even report what was reported since PostgreSQL 14. */
   readonly isVeryOld?: boolean;
   /** What the server's configuration says, in place of the defaults. */
-  readonly configured?: Iterable<readonly [string, string]>;
+  readonly configured?: Iterable<readonly [string, string]> | undefined;
   /** Reported parameters of an extension, which only the superuser may set. */
   readonly extension?: Readonly<Record<string, string>>;
 }
@@ -64,6 +64,10 @@ export class FakeSessionParameters {
   readonly #unreported: ReadonlySet<string>;
   readonly #names = new Map<string, string>();
   readonly #startup: Map<string, string>;
+  /** As the server's configuration has them. */
+  readonly #server: Map<string, string>;
+  /** What the StartupMessage has set, which goes before the server's configuration. */
+  readonly #asked = new Set<string>();
   readonly #restricted: readonly string[];
   #values: Map<string, string>;
   #saved: Map<string, string> | undefined;
@@ -91,7 +95,11 @@ export class FakeSessionParameters {
       ...Object.entries(extension),
     ]);
     for (const name of this.#values.keys()) this.#names.set(name.toLowerCase(), name);
-    for (const [name, value] of asked) this.set(name, value);
+    this.#server = new Map(this.#values);
+    for (const [name, value] of asked) {
+      this.set(name, value);
+      this.#asked.add(this.#nameOf(name));
+    }
     this.#startup = new Map(this.#values);
   }
 
@@ -108,15 +116,18 @@ export class FakeSessionParameters {
     if (real === "session_authorization") this.#values.set("is_superuser", onOff(value));
   }
 
-  /** Sets what a session cannot, as the server's configuration would. */
+  /** The server's configuration has changed: what the session has set for itself goes first. */
   configure(name: string, value: string): void {
-    this.#values.set(this.#nameOf(name), value);
-    this.#startup.set(this.#nameOf(name), value);
+    const real = this.#nameOf(name);
+    this.#server.set(real, value);
+    if (this.#asked.has(real)) return;
+    if (this.#values.get(real) === this.#startup.get(real)) this.#values.set(real, value);
+    this.#startup.set(real, value);
   }
 
   /** How many rows tell what the server is: none of one that is written to. */
   get roleRowCount(): number {
-    if (this.#startup.get("in_hot_standby") === "on") return 2;
+    if (this.#server.get("in_hot_standby") === "on") return 2;
     return this.#startup.get("default_transaction_read_only") === "on" ? 1 : 0;
   }
 

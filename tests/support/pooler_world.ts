@@ -265,8 +265,8 @@ export class PoolerWorld implements AsyncDisposable {
   }
 
   /** Opens a connection over TCP, as a bare stream. */
-  dial(): Promise<SimStream> {
-    return this.network.dial(POOLER_ADDRESS, DIAL_OPTIONS);
+  dial(host: string = POOLER_ADDRESS.host): Promise<SimStream> {
+    return this.network.dial({ ...POOLER_ADDRESS, host }, DIAL_OPTIONS);
   }
 
   /** Connects and logs in. */

@@ -61,6 +61,7 @@ export class ScriptedServer implements PooledServer<TestError> {
   onLost: (() => void) | undefined;
   readonly #options: ScriptedServerOptions;
   #state: PooledServerState<TestError>;
+  #enteredAtMs = 0;
 
   /** In state login. */
   constructor(options: ScriptedServerOptions) {
@@ -70,12 +71,17 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.addressKey = options.addressKey ?? "";
     this.isTrial = options.isTrial === true;
     this.reported = options.reported ?? new Map([["server_name", options.name]]);
-    this.#state = { kind: "login", sinceMs: this.createdAtMs };
+    this.#state = { kind: "login" };
+    this.#enteredAtMs = this.createdAtMs;
   }
 
   /** Where it stands. */
   get state(): PooledServerState<TestError> {
     return this.#state;
+  }
+
+  get enteredAtMs(): number {
+    return this.#enteredAtMs;
   }
 
   /** The login succeeds. */
@@ -106,7 +112,7 @@ export class ScriptedServer implements PooledServer<TestError> {
   link(onLost?: () => void): void {
     this.#expect("idle");
     this.onLost = onLost;
-    this.#enter({ kind: "active", sinceMs: this.#options.nowMs() });
+    this.#enter({ kind: "active" });
   }
 
   /** A client gives it back: at once free, or to be reset, or with a cancel request on its way… */
@@ -115,7 +121,7 @@ export class ScriptedServer implements PooledServer<TestError> {
     this.onLost = undefined;
     if (this.doubt !== undefined) this.discard(this.doubt);
     else if (next === "idle") this.#becomeFree();
-    else this.#enter({ kind: next, sinceMs: this.#options.nowMs() });
+    else this.#enter({ kind: next });
   }
 
   /** The last cancel request has ended, the reset or check query was answered, or it has recovered. */
@@ -132,12 +138,12 @@ export class ScriptedServer implements PooledServer<TestError> {
   check(): void {
     this.#expect("used");
     const isTested = this.#options.hasCheckQuery?.() ?? true;
-    this.#enter({ kind: isTested ? "tested" : "idle", sinceMs: this.#options.nowMs() });
+    this.#enter({ kind: isTested ? "tested" : "idle" });
   }
 
   retire(): void {
     this.#expect("idle");
-    this.#enter({ kind: "used", sinceMs: this.#state.sinceMs });
+    this.#enter({ kind: "used" }, this.#enteredAtMs);
   }
 
   discard(reason: string): void {
@@ -164,22 +170,23 @@ export class ScriptedServer implements PooledServer<TestError> {
 
   #becomeFree(): void {
     if (this.doubt !== undefined) this.discard(this.doubt);
-    else this.#enter({ kind: "idle", sinceMs: this.#options.nowMs() });
+    else this.#enter({ kind: "idle" });
   }
 
   #close(reason: string, end: PooledServerEnd<TestError>): void {
     if (this.#state.kind === "closed") return;
     this.closeReason = reason;
-    this.#enter({ kind: "closed", sinceMs: this.#options.nowMs(), end });
+    this.#enter({ kind: "closed", end });
     const { onLost } = this;
     this.onLost = undefined;
     onLost?.();
   }
 
-  #enter(next: PooledServerState<TestError>): void {
+  #enter(next: PooledServerState<TestError>, atMs = this.#options.nowMs()): void {
     const before = this.#state;
     assert.ok(NEXT[before.kind].includes(next.kind), `${this.name}: ${before.kind}→${next.kind}`);
     this.#state = next;
+    this.#enteredAtMs = atMs;
     this.#options.owner.onServerState(this, before);
   }
 

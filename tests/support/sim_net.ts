@@ -385,16 +385,27 @@ class SimListener implements Listener {
         this.#wake = resolve;
         this.#changed();
       });
-      if (stream === undefined) return;
+      if (stream === undefined) break;
       yield stream;
     }
+    for (let next = this.#backlog.shift(); next; next = this.#backlog.shift()) yield next;
   }
 
-  close(): void {
+  isInPlace(): boolean {
+    return true;
+  }
+
+  drain(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#onClosed();
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.(undefined);
+  }
+
+  close(): void {
     for (const stream of this.#backlog.splice(0)) stream.reset();
-    this.deliver();
+    this.drain();
   }
 }

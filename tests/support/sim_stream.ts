@@ -273,6 +273,8 @@ export class SimStream implements ByteStream {
     return this.#tls?.inUse;
   }
 
+  readonly tlsFailure = undefined;
+
   /** What a client that speaks TLS calls the server, as its other end has learned. */
   get tlsServerName(): string | undefined {
     return this.#tls?.serverName;

@@ -321,6 +321,7 @@ function overConn(conn: Deno.Conn): ByteStream {
     peerUid: undefined,
     isUnix: conn.localAddr.transport === "unix",
     tls: undefined,
+    tlsFailure: undefined,
     startTls: noHandshake,
     resume: () => {},
     watch: () => {},

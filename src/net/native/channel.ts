@@ -12,6 +12,8 @@ export interface Channel {
    * will not tell of that.
    */
   readonly hasMore: boolean;
+  /** Why TLS ended the stream, if it did. */
+  readonly readFailure: string | undefined;
   /** Receives at most `length` bytes into `buffer`; 0 at the end of the stream. */
   receive(buffer: Uint8Array, length: number): number;
   /** As `receive()`, and the bytes will be received all the same. */
@@ -33,6 +35,7 @@ export interface Channel {
 /** Bytes as they are. */
 export class PlainChannel implements Channel {
   readonly hasMore = false;
+  readonly readFailure: undefined = undefined;
   readonly #libc: LibcCalls;
   /** -1 once it is closed: the number may be somebody else's by then. */
   #descriptor: number;

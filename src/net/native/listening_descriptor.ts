@@ -6,29 +6,47 @@
 import { FAMILY, type LibcCalls } from "./libc.ts";
 import { type OpenSocket, openSockets } from "./open_sockets.ts";
 import { decodeEndpoint, decodePath, familyOf } from "./socket_address.ts";
-import { isListening, socketCookie } from "./socket_options.ts";
+import { isListening, socketCookie, waitingCount } from "./socket_options.ts";
 
 /** A listener's descriptor cannot be told. */
 export class DescriptorError extends Error {
   override readonly name = "DescriptorError";
 }
 
+/** Whatever has a listener of the runtime's. */
+export interface OpenedSocket extends Disposable {
+  readonly listener: Deno.Listener;
+}
+
+/**
+ * How many connections to a TCP listener wait to be accepted; where several listen on one port in
+ * this process, to any of them. Undefined if that cannot be told.
+ */
+export function waitingCountOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
+  const counts = listeningSockets(libc)
+    .filter(({ address }) => isAddress(address, addr))
+    .map(({ descriptor }) => waitingCount(libc, descriptor));
+  return counts.reduce((sum, count) => {
+    return sum === undefined || count === undefined ? undefined : sum + count;
+  }, 0);
+}
+
 /**
  * Opens a listener and finds its descriptor, which goes on belonging to the listener.
  * @throws {DescriptorError} If not exactly one descriptor fits; the listener is closed.
  */
-export async function openWithDescriptor(
+export async function openWithDescriptor<Opened extends OpenedSocket>(
   libc: LibcCalls,
-  open: () => Promise<Deno.Listener>,
-): Promise<{ listener: Deno.Listener; descriptor: number }> {
+  open: () => Promise<Opened>,
+): Promise<{ opened: Opened; descriptor: number }> {
   // By the kernel's own numbers: that of a descriptor closed meanwhile is given out again.
   const before = new Set(listeningSockets(libc).map((socket) => cookieOf(libc, socket)));
-  const listener = await open();
+  const opened = await open();
   const fresh = listeningSockets(libc).filter((socket) =>
-    !before.has(cookieOf(libc, socket)) && isAddress(socket.address, listener.addr)
+    !before.has(cookieOf(libc, socket)) && isAddress(socket.address, opened.listener.addr)
   );
-  if (fresh.length === 1) return { listener, descriptor: fresh[0]!.descriptor };
-  listener[Symbol.dispose]();
+  if (fresh.length === 1) return { opened, descriptor: fresh[0]!.descriptor };
+  opened[Symbol.dispose]();
   throw new DescriptorError(
     `the listener's descriptor cannot be told (${fresh.length} descriptors fit)`,
   );

@@ -7,8 +7,10 @@ import { Deferred } from "../../base/deferred.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { ByteStream } from "../byte_stream.ts";
 import type { ListenAddress, Listener, StreamOptions } from "../network.ts";
+import type { OpenedListener } from "../open_listener.ts";
 import { ADDRESS_BYTES, ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import { NativeStream } from "./native_stream.ts";
+import { hearOut, turnAwayNewcomers } from "./newcomers.ts";
 import type { Reactor, ReactorHandler } from "./reactor.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { setDeferAccept, setTcpOptions } from "./socket_options.ts";
@@ -38,15 +40,26 @@ const OF_ONE_PEER: readonly number[] = [
   ERRNO.hostUnreachable,
 ];
 
+/**
+ * Time in which a listener that drains goes on as before, where connections on which nothing has come
+ * are kept in the kernel (`tcp_defer_accept`): the first bytes of those have arrived by then.
+ */
+const DEFERRED_MS = 250;
+
+/** Time for those who were half connected when newcomers began to be turned away. */
+const HALF_CONNECTED_MS = 2;
+
+/** A socket that listens; disposing of it closes that. */
+export type ListeningSocket = Pick<OpenedListener, "address" | "isInPlace" | "leave"> & Disposable;
+
 /** What a listener is made of. */
 export interface NativeListenerOptions {
   readonly libc: LibcCalls;
   readonly reactor: Reactor;
   readonly clock: Clock;
   /** Owns the descriptor. */
-  readonly listener: Disposable;
+  readonly opened: ListeningSocket;
   readonly descriptor: number;
-  readonly address: ListenAddress;
   readonly options: () => StreamOptions;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
@@ -63,7 +76,11 @@ export class NativeListener implements Listener, ReactorHandler {
   #asking: Deferred<void> | undefined;
   #isReadable = false;
   #isClosed = false;
+  #isDraining = false;
+  #isTurningAway = false;
   #pause: Timer | undefined;
+  /** The next step of draining. */
+  #draining: Timer | undefined;
   /** The options that the listener, and what it accepts, has. */
   #applied: StreamOptions | undefined;
   /** Whether connections may be waiting that were made with other options. */
@@ -72,7 +89,7 @@ export class NativeListener implements Listener, ReactorHandler {
   /** @throws {LibcError} If the system refuses to have the descriptor watched or set up. */
   constructor(parts: NativeListenerOptions) {
     this.#parts = parts;
-    this.address = parts.address;
+    this.address = parts.opened.address;
     this.#applyOptions(parts.options());
     parts.reactor.register(parts.descriptor, EVENT.in, this);
   }
@@ -100,14 +117,50 @@ export class NativeListener implements Listener, ReactorHandler {
     }
   }
 
+  isInPlace(): boolean {
+    return this.#parts.opened.isInPlace();
+  }
+
+  drain(): void {
+    if (this.#isClosed || this.#isDraining) return;
+    this.#isDraining = true;
+    const { descriptor, libc, opened, options } = this.#parts;
+    opened.leave();
+    const { address } = this;
+    // Nobody else listens there: newcomers are best told at once.
+    if (address.kind === "unix" || address.isShared !== true) return this.#finish();
+    const { deferAcceptSeconds } = options().tcp;
+    this.#guarded(() => setDeferAccept(libc, descriptor, 0));
+    this.#after(deferAcceptSeconds > 0 ? DEFERRED_MS : 0, () => {
+      this.#isTurningAway = turnAwayNewcomers(libc, descriptor);
+      this.#after(HALF_CONNECTED_MS, () => this.#finish());
+    });
+  }
+
+  #after(ms: number, step: () => void): void {
+    this.#draining = this.#parts.clock.startTimer(ms, step);
+  }
+
+  /** Takes all who are left, and closes. */
+  #finish(): void {
+    while (this.#acceptBurst(this.#parts.options()));
+    this.#closeSocket();
+    this.#answer();
+  }
+
   close(): void {
+    this.#closeSocket();
+    for (const stream of this.#accepted.splice(0)) stream.close();
+    this.#answer();
+  }
+
+  #closeSocket(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#pause?.cancel();
+    this.#draining?.cancel();
     this.#parts.reactor.release(this.#parts.descriptor);
-    this.#parts.listener[Symbol.dispose]();
-    for (const stream of this.#accepted.splice(0)) stream.close();
-    this.#answer();
+    this.#parts.opened[Symbol.dispose]();
   }
 
   onEvents(_events: number): void {
@@ -133,6 +186,11 @@ export class NativeListener implements Listener, ReactorHandler {
     if (this.#isClosed || !this.#isReadable || this.#pause !== undefined) return;
     const options = this.#parts.options();
     if (options !== this.#applied) this.#reapply(options);
+    this.#acceptBurst(options);
+  }
+
+  /** Returns whether there may be more. */
+  #acceptBurst(options: StreamOptions): boolean {
     for (let i = 0; i < MAX_BURST; i++) {
       const descriptor = this.#parts.libc.accept(this.#parts.descriptor, this.#peerAddress);
       if (descriptor >= 0) {
@@ -140,16 +198,20 @@ export class NativeListener implements Listener, ReactorHandler {
       } else if (descriptor === -ERRNO.again) {
         this.#isReadable = false;
         this.#isStale = false;
-        return;
+        return false;
       } else if (!OF_ONE_PEER.includes(-descriptor)) {
-        return this.#pauseAccepting(this.#parts.libc.error(descriptor));
+        this.#pauseAccepting(this.#parts.libc.error(descriptor));
+        return false;
       }
     }
+    return true;
   }
 
   /** Makes a stream of a connection; one that fails must not end the loop. */
   #take(descriptor: number, options: StreamOptions): void {
-    const { address, libc, onAcceptError, reactor } = this.#parts;
+    const { libc, onAcceptError, reactor } = this.#parts;
+    const { address } = this;
+    if (this.#isTurningAway) hearOut(libc, descriptor);
     if (this.#isStale) this.#guarded(() => setTcpOptions(libc, descriptor, options.tcp));
     try {
       this.#accepted.push(
@@ -196,10 +258,10 @@ export class NativeListener implements Listener, ReactorHandler {
   }
 
   #applyOptions(options: StreamOptions): void {
-    const { address, descriptor, libc } = this.#parts;
-    if (address.kind === "tcp") {
+    const { descriptor, libc } = this.#parts;
+    if (this.address.kind === "tcp") {
       setTcpOptions(libc, descriptor, options.tcp);
-      setDeferAccept(libc, descriptor, options.tcp.deferAcceptSeconds);
+      setDeferAccept(libc, descriptor, this.#isDraining ? 0 : options.tcp.deferAcceptSeconds);
     }
     this.#applied = options;
   }

@@ -16,12 +16,12 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
-import { boundAddress, openListener } from "../open_listener.ts";
+import { openListener } from "../open_listener.ts";
 import type { TlsEngine } from "../tls.ts";
 import type { LibcCalls } from "./libc.ts";
 import { openWithDescriptor } from "./listening_descriptor.ts";
 import { dialNative } from "./native_dial.ts";
-import { NativeListener } from "./native_listener.ts";
+import { type ListeningSocket, NativeListener } from "./native_listener.ts";
 import { Reactor } from "./reactor.ts";
 import { RuntimeTurn } from "./runtime_turn.ts";
 
@@ -45,9 +45,8 @@ export interface NativeNetworkOptions {
 
 /** A listening socket, where it listens, and who owns it. */
 interface OpenListener {
-  readonly bound: ListenAddress;
   readonly descriptor: number;
-  readonly listener: Disposable;
+  readonly opened: ListeningSocket;
 }
 
 /** Sockets of the C library as an I/O engine. */
@@ -85,20 +84,19 @@ export class NativeNetwork implements Network {
    */
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
     const { clock, libc, onAcceptError } = this.#options;
-    const { bound, descriptor, listener } = await this.#open(address);
+    const { descriptor, opened } = await this.#open(address);
     try {
       return new NativeListener({
         libc,
         reactor: this.#reactor,
         clock,
-        listener,
+        opened,
         descriptor,
-        address: bound,
         options,
         onAcceptError,
       });
     } catch (error) {
-      listener[Symbol.dispose]();
+      opened[Symbol.dispose]();
       throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${errorText(error)}`, {
         cause: error,
       });
@@ -110,12 +108,15 @@ export class NativeNetwork implements Network {
     const { groupIdOf, libc } = this.#options;
     const { descriptor: given } = address;
     if (given !== undefined) {
-      const listener = { [Symbol.dispose]: () => libc.close(given) };
-      return { bound: address, descriptor: given, listener };
+      const opened = {
+        address,
+        isInPlace: () => true,
+        leave: () => {},
+        [Symbol.dispose]: () => libc.close(given),
+      };
+      return { descriptor: given, opened };
     }
-    const open = () => openListener(address, groupIdOf);
-    const { descriptor, listener } = await openWithDescriptor(libc, open);
-    return { bound: boundAddress(address, listener), descriptor, listener };
+    return await openWithDescriptor(libc, () => openListener(address, groupIdOf));
   }
 
   dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {

@@ -164,6 +164,10 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     return this.#tls;
   }
 
+  get tlsFailure(): string | undefined {
+    return this.#channel.readFailure;
+  }
+
   async startTls({ context, received, serverName }: TlsStart): Promise<TlsHandshake> {
     assert(context instanceof NativeTlsContext, "A context is of the engine that its stream is of");
     assert(this.#channel instanceof PlainChannel, "TLS is started once");

@@ -9,7 +9,6 @@
  */
 
 import type { PeerCredentials } from "../portable/portable_network.ts";
-import { unixAddress } from "../unix_socket.ts";
 import { FAMILY, type LibcCalls } from "./libc.ts";
 import { openSockets } from "./open_sockets.ts";
 import { decodePath, familyOf } from "./socket_address.ts";
@@ -29,11 +28,10 @@ export class SocketPeerCredentials implements PeerCredentials {
   }
 
   uidOfNewest(path: string): number | undefined {
-    const name = unixAddress(path);
     const open = new Set<bigint>();
     const fresh: number[] = [];
     for (const { address, descriptor } of openSockets(this.#libc)) {
-      if (familyOf(address) !== FAMILY.unix || decodePath(address) !== name) continue;
+      if (familyOf(address) !== FAMILY.unix || decodePath(address) !== path) continue;
       const cookie = socketCookie(this.#libc, descriptor);
       if (cookie === undefined || isListening(this.#libc, descriptor)) continue;
       open.add(cookie);

@@ -76,6 +76,7 @@ export class TlsChannel implements Channel {
   #barrenCount = 0;
   /** Why nothing gets through any more. */
   #failure = "the peer takes nothing";
+  #readFailure: string | undefined;
 
   constructor({ buffers, connection, descriptor, libc, libssl }: TlsChannelOptions) {
     this.#libc = libc;
@@ -93,6 +94,10 @@ export class TlsChannel implements Channel {
   get connection(): Handle {
     assert(this.#connection !== undefined, "The channel works");
     return this.#connection;
+  }
+
+  get readFailure(): string | undefined {
+    return this.#readFailure;
   }
 
   /** Why the handshake has failed. */
@@ -249,7 +254,7 @@ export class TlsChannel implements Channel {
       }
       // An end, or a failure, is met again when these bytes have been given out.
       isUnread = more !== OUTCOME.wait;
-      if (more === OUTCOME.failed) this.#fail();
+      if (more === OUTCOME.failed) this.#failReading();
       break;
     }
     this.#isUnread = isUnread || count === length && libssl.hasUnread(connection);
@@ -270,8 +275,13 @@ export class TlsChannel implements Channel {
   #unreadable(outcome: number): number {
     // An end is met again.
     this.#isUnread = outcome === OUTCOME.closed;
-    if (outcome === OUTCOME.failed) return this.#fail();
+    if (outcome === OUTCOME.failed) return this.#failReading();
     return this.#settled(outcome === OUTCOME.wait ? -ERRNO.again : 0);
+  }
+
+  #failReading(): number {
+    this.#readFailure = this.#libssl.reason().text;
+    return this.#fail();
   }
 
   /** Leaves nothing for another connection to find: neither what was fed, nor what is to be sent. */

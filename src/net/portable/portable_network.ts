@@ -15,15 +15,18 @@ import {
   type StreamOptions,
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
-import { boundAddress, openListener } from "../open_listener.ts";
+import { type OpenedListener, openListener } from "../open_listener.ts";
 import { unixAddress } from "../unix_socket.ts";
-import { acceptedConns } from "./accepted_conns.ts";
+import { PortableListener } from "./portable_listener.ts";
 import { PortableStream } from "./portable_stream.ts";
 import { PortableTls } from "./portable_tls.ts";
 
 /** Tells who is behind a unix socket. */
 export interface PeerCredentials {
-  /** User ID of the peer accepted last at `path`, or undefined if it cannot be told for certain. */
+  /**
+   * User ID of the peer accepted last by the listener that was bound by `path`, or undefined if it
+   * cannot be told for certain.
+   */
   uidOfNewest(path: string): number | undefined;
 }
 
@@ -32,6 +35,8 @@ export interface PortableNetworkOptions {
   readonly clock: Clock;
   /** Tells who is behind a unix socket; undefined where the platform cannot. */
   readonly peerCredentials: PeerCredentials | undefined;
+  /** How many connections wait to be accepted by a TCP listener, where the system tells. */
+  readonly waitingCount?: (listener: Deno.Listener) => number | undefined;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
   /** The group's number by its name, for `unix_socket_group`. */
@@ -55,38 +60,30 @@ export class PortableNetwork implements Network {
           "that the process was started with (LISTEN_FDS)",
       );
     }
-    const listener = await openListener(address, this.#options.groupIdOf);
-    const bound = boundAddress(address, listener);
-    return {
-      address: bound,
-      connections: () => this.#connections(listener, { address: bound, options }),
-      close: () => listener[Symbol.dispose](),
-    };
-  }
-
-  async *#connections(
-    listener: Deno.Listener,
-    { address, options }: { address: ListenAddress; options: () => StreamOptions },
-  ): AsyncGenerator<ByteStream, void, void> {
-    const { clock, onAcceptError } = this.#options;
-    for await (const conn of acceptedConns(listener, { clock, onError: onAcceptError })) {
-      const stream = this.#accept(conn, { address, options: options() });
-      if (stream !== undefined) yield stream;
-    }
+    const { clock, groupIdOf, onAcceptError, waitingCount = () => undefined } = this.#options;
+    const opened = await openListener(address, groupIdOf);
+    return new PortableListener({
+      clock,
+      opened,
+      accept: (conn) => this.#accept(conn, { opened, options: options() }),
+      onAcceptError,
+      waitingCount,
+    });
   }
 
   /** Makes a stream of an accepted connection; one that fails must not end the loop. */
   #accept(
     conn: Deno.Conn,
-    { address, options }: { address: ListenAddress; options: StreamOptions },
+    { opened, options }: { opened: OpenedListener; options: StreamOptions },
   ): ByteStream | undefined {
     const { onAcceptError, peerCredentials } = this.#options;
     try {
       // Synchronously after the accept: see PeerCredentials.
-      const peerUid = address.kind === "unix"
-        ? peerCredentials?.uidOfNewest(address.path)
+      const { addr } = opened.listener;
+      const peerUid = addr.transport === "unix"
+        ? peerCredentials?.uidOfNewest(addr.path)
         : undefined;
-      return this.#stream(conn, { options, peerUid, unixPort: address.port });
+      return this.#stream(conn, { options, peerUid, unixPort: opened.address.port });
     } catch (error) {
       onAcceptError(error);
       conn[Symbol.dispose]();

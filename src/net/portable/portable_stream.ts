@@ -72,6 +72,10 @@ export class PortableStream implements ByteStream {
     return this.#tls?.inUse;
   }
 
+  get tlsFailure(): string | undefined {
+    return this.#tls?.failure;
+  }
+
   async startTls(start: TlsStart): Promise<TlsHandshake> {
     if (this.#isClosed) throw new TlsHandshakeError("The connection is closed");
     assert(this.#tls === undefined, "TLS is started once");

@@ -44,6 +44,7 @@ export class TlsTransport implements Transport {
   #hasEnded = false;
   #isDisposed = false;
   #inUse: TlsInUse | undefined;
+  #failure: string | undefined;
 
   /** Begins the handshake. */
   constructor(below: Transport, { context, received, serverName }: TlsStart) {
@@ -61,6 +62,11 @@ export class TlsTransport implements Transport {
     return this.#inUse;
   }
 
+  /** As `ByteStream.tlsFailure`. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
   /** Waits for the handshake; rejects with `TlsHandshakeError`. */
   async shakeHands(): Promise<TlsHandshake> {
     try {
@@ -68,7 +74,8 @@ export class TlsTransport implements Transport {
       if (socket.destroyed) throw new TlsHandshakeError(LOST);
       const isVerified = this.#isVerified(socket);
       this.#verify(socket, isVerified);
-      for (const event of ["end", "error", "close"]) socket.on(event, () => this.#hasEnded = true);
+      for (const event of ["end", "close"]) socket.on(event, () => this.#hasEnded = true);
+      socket.on("error", (error) => this.#fail(error));
       this.#socket = socket;
       return this.#result(socket, isVerified);
     } catch (error) {
@@ -122,6 +129,11 @@ export class TlsTransport implements Transport {
     this.#below[Symbol.dispose]();
     this.#socket?.destroy();
     this.#duplex.destroy();
+  }
+
+  #fail(error: unknown): void {
+    this.#hasEnded = true;
+    this.#failure ??= errorText(error);
   }
 
   /** Whether nothing more can come, once what has come is used up. */

@@ -413,6 +413,17 @@ function bufferTests(): void {
       await iterator.return!();
       assert.equal(loans.count, 0);
     }));
+
+  Deno.test("NativeStream: what chunks() has lent comes back when a pump begins", () =>
+    withBuffers(async (stream, peer, loans) => {
+      await peer.write(WORD);
+      await stream.chunks().next();
+      assert.equal(loans.count, 1);
+      const loop = stream.pump(() => {});
+      assert.equal(loans.count, 0);
+      stream.close();
+      await loop;
+    }));
 }
 
 /** So many connections, of which so many at a time. */

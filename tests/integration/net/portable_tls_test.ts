@@ -6,6 +6,7 @@ import { tlsNetworkSuite } from "./tls_network_suite.ts";
 tlsNetworkSuite("portable", openPortableEngine, {
   oldVersions: false,
   revocations: false,
+  alerts: false,
   ciphers: false,
   curves: false,
 });

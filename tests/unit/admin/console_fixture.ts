@@ -67,6 +67,7 @@ export class StubStream implements ByteStream {
   readonly peerUid = undefined;
   readonly isUnix = false;
   readonly tls = undefined;
+  readonly tlsFailure = undefined;
   readonly startTls = noHandshake;
   isClosed = false;
   /** What a write waits for, if the peer is slow. */

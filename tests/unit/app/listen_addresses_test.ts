@@ -17,7 +17,13 @@ listen_port = 7000\nlisten_backlog = 9\nunix_socket_dir = "/run/sluice"`);
     "/run/sluice/.s.PGSQL.7000",
   ]);
   assert.deepEqual(found.map(({ port }) => port), [7000, 7000, 7000]);
-  assert.deepEqual(found[0], { kind: "tcp", host: "127.0.0.1", port: 7000, backlog: 9 });
+  assert.deepEqual(found[0], {
+    kind: "tcp",
+    host: "127.0.0.1",
+    port: 7000,
+    backlog: 9,
+    isShared: false,
+  });
 });
 
 Deno.test("listenAddresses() takes * for every address of both families", async () => {
@@ -37,6 +43,7 @@ unix_socket_mode = "0700"\nunix_socket_group = "staff"`);
     port: 6432,
     mode: 0o700,
     group: "staff",
+    isShared: false,
   });
 });
 

@@ -69,6 +69,31 @@ for (const [whose, owner] of [["its own user", ALIVE], ["another user", SOMEBODY
   });
 }
 
+Deno.test("Pidfile.create() takes a shared file over from a process that lives, which leaves it alone", () => {
+  inFolder((path) => {
+    Deno.writeTextFileSync(path, `${ALIVE}\n`);
+    const before = Deno.statSync(path).ino;
+    const pidfile = Pidfile.create(path, { isShared: true });
+    assert.equal(Deno.readTextFileSync(path), `${Deno.pid}\n`);
+    assert.notEqual(Deno.statSync(path).ino, before, "nobody reads half a number");
+    pidfile.remove();
+    assert.equal(exists(path), false);
+  });
+});
+
+Deno.test({
+  name: "Pidfile.create() takes no file over from another user",
+  ignore: Deno.uid() !== 0,
+  fn() {
+    inFolder((path) => {
+      Deno.writeTextFileSync(path, `${ALIVE}\n`);
+      Deno.chownSync(path, 65_534, 65_534);
+      assert.throws(() => Pidfile.create(path, { isShared: true }), PidfileError);
+      assert.equal(Deno.readTextFileSync(path), `${ALIVE}\n`);
+    });
+  },
+});
+
 Deno.test("Pidfile.create() says plainly what keeps it from writing or reading", () => {
   inFolder((path) => {
     assert.throws(() => Pidfile.create(`${path}/below`), PidfileError);

@@ -331,6 +331,37 @@ Deno.test("a server that refuses to write is asked, and left if it was made read
   client.close();
 });
 
+Deno.test("a server that was made read-only is left, and the client that was told so is not read-only elsewhere", async () => {
+  await using cluster = await Cluster.open("read-write");
+  const { first, world } = cluster;
+  const [client, other] = [await world.login(), await world.login()];
+  for (const each of [client, other]) await each.query("select 1");
+  first.become({ isReadOnly: true });
+  await client.query("select 1");
+  assert.equal(client.parameters.get("default_transaction_read_only"), "on");
+  await world.settle();
+  for (const each of [other, client]) {
+    const { rows } = await each.query("show default_transaction_read_only");
+    assert.deepEqual(rows, [["off"]]);
+  }
+  assert.deepEqual(cluster.sessions, [0, 1]);
+  assert.ok(!first.ran.some(({ sql }) => /^set /i.test(sql)), "nobody was made to write there");
+  for (const each of [client, other]) each.close();
+});
+
+Deno.test("a client that has made itself read-only is so at the new primary, too", async () => {
+  await using cluster = await Cluster.open("read-write");
+  const { first, world } = cluster;
+  const client = await world.login();
+  await client.query("set default_transaction_read_only = on");
+  await world.settle();
+  assert.deepEqual(cluster.sessions, [1, 0]);
+  await cluster.kill(first);
+  assert.deepEqual((await client.query("show default_transaction_read_only")).rows, [["on"]]);
+  assert.deepEqual(cluster.sessions, [0, 1]);
+  client.close();
+});
+
 Deno.test("a server that never wrote is not asked for refusing to", async () => {
   await using cluster = await Cluster.open("standby", { host: "127.0.0.1" });
   cluster.first.become({ isStandby: true });

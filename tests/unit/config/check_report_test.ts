@@ -9,7 +9,6 @@ Deno.test("checkReport() says what would be listened on and connected to", async
 listen_addr = "127.0.0.1,::1,*"
 auth_type = "md5"
 auth_file = "/etc/users"
-so_reuseport = true
 [databases.app]
 host = "db,fe80::1,/run/pg"
 dbname = "real"
@@ -20,6 +19,8 @@ pool_size = 3
 [databases."*"]
 [users.a]
 password = "hunter2"
+[peers.2]
+host = "10.0.0.2"
 `);
   assert.deepEqual(checkReport(config, "portable"), [
     "config.toml: the configuration is good",
@@ -33,7 +34,7 @@ password = "hunter2"
     "the database asked for, as the client's user; session pooling, 20 servers a pool",
     "users with a password: 1 here, and those in /etc/users; auth_type md5",
     "I/O engine: portable",
-    'warning: config.toml:5: Setting "so_reuseport" has no effect yet',
+    'warning: config.toml: [peers] has no effect as long as "peer_id" is 0',
   ]);
 });
 

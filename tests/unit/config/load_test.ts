@@ -313,15 +313,6 @@ Deno.test("loadConfig() refuses the console as the place where secrets are looke
   }
 });
 
-Deno.test("loadConfig() warns of settings that have no effect yet", async () => {
-  const config = await loadToml(`[pooler]
-so_reuseport = true
-`);
-  assert.deepEqual(config.warnings, [
-    'config.toml:2: Setting "so_reuseport" has no effect yet',
-  ]);
-});
-
 Deno.test("loadConfig() warns that a job_name is not shown but in JSON", async () => {
   assert.deepEqual((await loadToml('[pooler]\njob_name = "pgbouncer"')).warnings, []);
   const json = '[pooler]\njob_name = "sluice-1"\nlog_format = "json"';

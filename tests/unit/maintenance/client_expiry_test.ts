@@ -47,7 +47,8 @@ function verdict(fake: Fake, timeouts: Partial<ClientTimeouts>): string {
     lastReadyMs: NOW_MS - (fake.readyMs ?? 0),
   };
   const client = {
-    state: { kind, sinceMs: NOW_MS - (fake.sinceMs ?? 0) },
+    state: { kind },
+    enteredAtMs: NOW_MS - (fake.sinceMs ?? 0),
     connectedAtMs: NOW_MS - connectedMs,
     relay: hasRelay ? relay : undefined,
     pool: failure === undefined ? {} : { failure: { error: { message: failure } } },

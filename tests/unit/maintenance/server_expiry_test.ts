@@ -38,8 +38,11 @@ function verdicts(
   const names = new Map<ServerSession, string>();
   const ofKind = (kind: ServerStateKind) =>
     fakes.filter((fake) => fake.kind === kind).map(({ ageMs = 0, name, sinceMs = 0 }) => {
-      const state = { kind, sinceMs: NOW_MS - sinceMs };
-      const server = { state, createdAtMs: NOW_MS - ageMs } as unknown as ServerSession;
+      const server = {
+        state: { kind },
+        enteredAtMs: NOW_MS - sinceMs,
+        createdAtMs: NOW_MS - ageMs,
+      } as unknown as ServerSession;
       names.set(server, name);
       return server;
     });

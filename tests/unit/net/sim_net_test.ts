@@ -87,7 +87,7 @@ for (const [name, manner] of MANNERS) {
     name: `${name}, from plain text`,
     open: () => Promise.resolve(simulated(manner)),
     material: MATERIAL,
-    abilities: { oldVersions: true, revocations: true, ciphers: true, curves: true },
+    abilities: { oldVersions: true, revocations: true, alerts: false, ciphers: true, curves: true },
   });
 }
 

@@ -20,6 +20,8 @@ export interface TlsAbilities {
   readonly oldVersions: boolean;
   /** Lists of revoked certificates. */
   readonly revocations: boolean;
+  /** Telling a client why it is refused. */
+  readonly alerts: boolean;
   /** Lists of ciphers and cipher suites. */
   readonly ciphers: boolean;
   /** Curves, and groups for Diffie-Hellman. */

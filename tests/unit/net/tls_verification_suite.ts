@@ -11,7 +11,7 @@ import { secure, shake, type TlsAbilities, type TlsPair, type TlsTest } from "./
 export function verifying(test: TlsTest, abilities: TlsAbilities): void {
   verifyingServers(test);
   verifyingNames(test);
-  verifyingClients(test);
+  verifyingClients(test, abilities);
   if (abilities.revocations) revoking(test);
 }
 
@@ -139,7 +139,7 @@ const CLIENTS: readonly (readonly [whose: WhoseClient | undefined, isVerified: b
   ["expiredClient", false],
 ];
 
-function verifyingClients(test: TlsTest): void {
+function verifyingClients(test: TlsTest, { alerts }: TlsAbilities): void {
   test("a client that is not asked shows no certificate", async (given) => {
     const { atFar } = await secure(given, { near: identity(given.material.client) });
     assert.equal(atFar.peerCertificate, undefined);
@@ -169,6 +169,7 @@ function verifyingClients(test: TlsTest): void {
       }
       // In TLS 1.3 a client is done before it is refused.
       assert.equal((await readAll(shaken.near)).length, 0);
+      if (alerts) assert.match(shaken.near.tlsFailure!, /alert.* (required|unknown ca|expired)$/);
     });
   }
 }

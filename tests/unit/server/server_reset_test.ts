@@ -220,8 +220,8 @@ Deno.test("ServerSession that is used goes on being watched", async () => {
 Deno.test("ServerSession.retire() keeps the moment since which the server is idle", async () => {
   await using bench = await ServerBench.open();
   await bench.logIn();
-  const { sinceMs } = bench.server.state;
+  const { enteredAtMs } = bench.server;
   bench.clock.advance(5_000);
   bench.server.retire();
-  assert.equal(bench.server.state.sinceMs, sinceMs);
+  assert.equal(bench.server.enteredAtMs, enteredAtMs);
 });

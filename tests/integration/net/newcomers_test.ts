@@ -1,0 +1,91 @@
+/** Turning newcomers away from one of two listeners at a port. */
+
+import assert from "node:assert/strict";
+import { ADDRESS_BYTES, Libc } from "../../../src/net/native/libc.ts";
+import {
+  openWithDescriptor,
+  waitingCountOf,
+} from "../../../src/net/native/listening_descriptor.ts";
+import { hearOut, turnAwayNewcomers } from "../../../src/net/native/newcomers.ts";
+import { setDeferAccept } from "../../../src/net/native/socket_options.ts";
+import { eventually } from "../../support/eventually.ts";
+
+/** So many that each listener would get some of them. */
+const CLIENTS = 20;
+
+function listen(port: number): Deno.TcpListener {
+  return Deno.listen({ hostname: "127.0.0.1", port, reusePort: true });
+}
+
+Deno.test({
+  name: "turnAwayNewcomers() leaves a port to the other listener, and refuses nobody",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using libc = Libc.open();
+    const { descriptor, opened } = await openWithDescriptor(libc, () => {
+      const listener = listen(0);
+      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
+    });
+    const { port } = opened.listener.addr;
+    assert.equal(waitingCountOf(libc, opened.listener), 0);
+    const early = await Deno.connect({ hostname: "127.0.0.1", port });
+    assert.equal(waitingCountOf(libc, opened.listener), 1);
+    assert.equal(turnAwayNewcomers(libc, descriptor), true);
+    const other = listen(port);
+    const abort = new AbortController();
+    const conns: Deno.Conn[] = [early];
+    let refusedCount = 0;
+    const dials = Array.from(
+      { length: CLIENTS },
+      () =>
+        Deno.connect({ hostname: "127.0.0.1", port, signal: abort.signal }).then(
+          (conn) => void conns.push(conn),
+          () => refusedCount += 1,
+        ),
+    );
+    await eventually("some come to the other", () => conns.length > 1);
+    const accepted = [await opened.listener.accept(), await other.accept()];
+    await early.write(Uint8Array.of(7));
+    const byte = new Uint8Array(1);
+    assert.equal(await accepted[0]!.read(byte), 1, "who was there before is not held up");
+    assert.equal(refusedCount, 0);
+    abort.abort();
+    await Promise.all(dials);
+    assert.ok(refusedCount > 0, "those who would have come to it still waited");
+    assert.equal(conns.length - 1 + refusedCount, CLIENTS);
+    for (const each of [...conns, ...accepted, opened.listener, other]) each.close();
+  },
+});
+
+Deno.test({
+  name: "hearOut() lets a client go on that was half connected when newcomers were turned away",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using libc = Libc.open();
+    const { descriptor, opened } = await openWithDescriptor(libc, () => {
+      const listener = listen(0);
+      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
+    });
+    // Such a connection is not made before its first bytes have come.
+    setDeferAccept(libc, descriptor, 1);
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: opened.listener.addr.port });
+    assert.equal(waitingCountOf(libc, opened.listener), 0);
+    turnAwayNewcomers(libc, descriptor);
+    await client.write(Uint8Array.of(1));
+    await eventually("it is connected", () => waitingCountOf(libc, opened.listener) === 1);
+    const accepted = libc.accept(descriptor, new Uint8Array(ADDRESS_BYTES));
+    hearOut(libc, accepted);
+    await client.write(Uint8Array.of(2));
+    const received: number[] = [];
+    const buffer = new Uint8Array(8);
+    await eventually("both bytes have come", () => {
+      const count = libc.receive(accepted, buffer, buffer.length);
+      if (count > 0) received.push(...buffer.subarray(0, count));
+      return received.length === 2;
+    });
+    assert.deepEqual(received, [1, 2]);
+    libc.close(accepted);
+    client.close();
+    opened.listener.close();
+  },
+});
