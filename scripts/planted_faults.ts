@@ -152,7 +152,7 @@ export function plant(text: string, { after, before, file, name }: PlantedFault)
 }
 
 /** What the simulation needs. */
-const COPIED = ["src", "tests", "scripts", "deno.json", "deno.lock", "mod.ts"];
+const COPIED = ["src", "tests", "scripts", "deno.json", "deno.lock", "mod.ts"] as const;
 
 async function copyTree(from: string, to: string): Promise<void> {
   const { isDirectory } = await Deno.stat(from);
