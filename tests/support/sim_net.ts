@@ -392,6 +392,8 @@ class SimListener implements Listener {
     return true;
   }
 
+  takeOver(): void {}
+
   drain(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
