@@ -14,7 +14,7 @@ const MANY = 5_000;
 const POOL_SIZE = 10;
 
 /** Between two looks at the pooler's memory. */
-const LOOK_MS = 250;
+const LOOK_MS = 1000;
 
 /** Throughput, fairness, memory and the console under it. */
 export const overload: Scenario = {

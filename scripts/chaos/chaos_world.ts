@@ -171,9 +171,10 @@ export class ChaosWorld implements AsyncDisposable {
     };
   }
 
-  /** Faults that Sluice itself has logged. */
+  /** Faults that Sluice itself has logged: the first of them, and how many there are. */
   internalErrors(): string[] {
-    return this.sluice.log().split("\n").filter((line) => line.includes("internal error"));
+    const lines = this.sluice.log().split("\n").filter((line) => line.includes("internal error"));
+    return lines.length === 0 ? [] : [`${lines.length} internal errors: ${lines[0]}`];
   }
 
   /** Ends and removes all of it. */

@@ -78,7 +78,8 @@ const reset: ChaosScenario = {
 async function resetAt(stream: ResettableStream, turn: number): Promise<void> {
   try {
     await RESET_AT[turn % RESET_AT.length]?.(new TestClient(stream));
-    await pause(Math.random() * 20);
+    // Long enough for some to have waited for a server and been served.
+    await pause(Math.random() * 200);
   } finally {
     stream.reset();
   }

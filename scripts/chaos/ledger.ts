@@ -125,7 +125,7 @@ export interface LedgerTables {
   readonly sum: number;
   /** Accounts whose balance is not what the transfers there make it. */
   readonly wrongAccounts: number;
-  /** Rows of COPYs that never ended. */
+  /** Rows of COPYs and transactions that nobody ended. */
   readonly noise: number;
 }
 
@@ -158,7 +158,7 @@ export function judgeLedger(
     ...listed("there and of nobody", strangers),
     ...(sum === 0 ? [] : [`the sum of all balances is ${sum}, not 0`]),
     ...(wrongAccounts === 0 ? [] : [`${wrongAccounts} accounts are not what transfers made them`]),
-    ...(noise === 0 ? [] : [`${noise} rows are there of COPYs that never ended`]),
+    ...(noise === 0 ? [] : [`${noise} rows are there that nobody committed`]),
   ];
 }
 

@@ -3,10 +3,6 @@
  * slow and lossy. Needs root, `ip`, `tc` and `nsenter`.
  */
 
-/** The address of this side, and of the other. */
-const NEAR = "10.213.97.1";
-const FAR = "10.213.97.2";
-
 /** How a link is spoilt. */
 export interface BadLink {
   readonly delayMs: number;
@@ -42,13 +38,17 @@ export class NetworkNamespace implements AsyncDisposable {
   /** As `ip netns` knows it. */
   readonly name: string;
   /** The address in the namespace. */
-  readonly address = FAR;
+  readonly address: string;
   /** This side's address. */
-  readonly nearAddress = NEAR;
+  readonly nearAddress: string;
   readonly #near: string;
   readonly #far: string;
 
   private constructor(tag: string) {
+    // Of its own, as far as chance goes: several may be there at a time.
+    const net = `10.213.${Math.floor(Math.random() * 256)}`;
+    this.nearAddress = `${net}.1`;
+    this.address = `${net}.2`;
     this.name = `sluice-${tag}`;
     this.#near = `sln-${tag}`;
     this.#far = `slf-${tag}`;
@@ -70,9 +70,9 @@ export class NetworkNamespace implements AsyncDisposable {
     await run("ip", "netns", "add", this.name);
     const far = ["type", "veth", "peer", "name", this.#far, "netns", this.name];
     await run("ip", "link", "add", this.#near, ...far);
-    await run("ip", "addr", "add", `${NEAR}/30`, "dev", this.#near);
+    await run("ip", "addr", "add", `${this.nearAddress}/30`, "dev", this.#near);
     await run("ip", "link", "set", this.#near, "up");
-    await run("ip", "-n", this.name, "addr", "add", `${FAR}/30`, "dev", this.#far);
+    await run("ip", "-n", this.name, "addr", "add", `${this.address}/30`, "dev", this.#far);
     for (const device of [this.#far, "lo"]) {
       await run("ip", "-n", this.name, "link", "set", device, "up");
     }
@@ -131,6 +131,8 @@ export async function netemRefusal(): Promise<string | undefined> {
     await namespace.spoil({ delayMs: 1, loss: 0 });
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return `the kernel cannot delay and lose packets: ${
+      error instanceof Error ? error.message : error
+    }`;
   }
 }

@@ -45,10 +45,10 @@ Deno.test("judgeLedger() finds transfers that nobody began, and names the first 
   assert.deepEqual(faults, ["6 transfers there and of nobody: 10, 11, 12, 13, 14, …"]);
 });
 
-Deno.test("judgeLedger() finds money that came or went, and rows of COPYs without an end", () => {
+Deno.test("judgeLedger() finds money that came or went, and rows that nobody committed", () => {
   assert.deepEqual(judge({ sum: -5 }), ["the sum of all balances is -5, not 0"]);
   assert.deepEqual(judge({ wrongAccounts: 2 }), ["2 accounts are not what transfers made them"]);
-  assert.deepEqual(judge({ noise: 7 }), ["7 rows are there of COPYs that never ended"]);
+  assert.deepEqual(judge({ noise: 7 }), ["7 rows are there that nobody committed"]);
 });
 
 Deno.test("LedgerBook begins transfers between two accounts, each with an id of its own", () => {
