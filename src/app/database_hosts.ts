@@ -42,9 +42,16 @@ export class DatabaseHosts {
     this.#hosts.delete(database);
   }
 
-  /** Where the next server of a database may be; nowhere if that is no longer configured. */
+  /** Where servers of a database may be; nowhere if that is no longer configured. */
   addressKeysOf(database: string): string[] {
     return this.#isConfigured(database) ? this.of(database).addresses.map(addressKeyOf) : [];
+  }
+
+  /** Where the next server of a pool may be, as far as is known. */
+  nextAddressKeysOf(pool: ServerPool): string[] {
+    if (!this.#isConfigured(pool.database)) return [];
+    const mayTrial = hasRoomForTrial(pool);
+    return this.of(pool.database).candidates({ mayTrial }).map(addressKeyOf);
   }
 
   /** Whether a database has a host to try, as far as is known. */

@@ -217,12 +217,14 @@ export class Reloader {
   /** Closes a database's servers as they come free, and ends clients that need another user's. */
   #recycle(database: string): void {
     const { clients, pools } = this.#options;
+    const misplaced = [...clients.all()].filter(({ pool, user }) =>
+      pool?.database === database && user !== undefined &&
+      pools.serverUser(user, database) !== pool.user
+    );
+    // First, so that no server is opened for them in place of those that are closed.
+    for (const client of misplaced) endIfWaiting(client);
     this.#doomServers(database, "connect string changed");
-    for (const client of [...clients.all()]) {
-      const { pool, user } = client;
-      if (pool?.database !== database || user === undefined) continue;
-      if (pools.serverUser(user, database) !== pool.user) endMisplaced(client);
-    }
+    for (const { isOpen, relay } of misplaced) if (isOpen) relay?.leaveObsoletePool();
   }
 
   #remove(database: string): void {
@@ -238,13 +240,11 @@ export class Reloader {
   }
 }
 
-/** Ends a client whose pool serves another user by now; who has a server keeps it for the moment. */
-function endMisplaced(client: ClientSession): void {
+/** Who still waits, for a server or for its login, would wait for one that is not opened any more. */
+function endIfWaiting(client: ClientSession): void {
   const { relay } = client;
   const error = databaseChanged();
-  // Who still waits, for a server or for its login, would wait for one that is not opened any more.
   if (relay === undefined || relay.waitingSinceMs !== undefined) client.end(error.message, error);
-  else relay.leaveObsoletePool();
 }
 
 /** They have been said when the files were read. */

@@ -276,6 +276,7 @@ export class ServerPools {
       stats: stats.open(database),
       caps: this.caps,
       addressKeys: () => this.#hosts.addressKeysOf(database),
+      nextAddressKeys: () => this.#hosts.nextAddressKeysOf(pool),
       nowMs: () => clock.nowMs(),
       rules: () => {
         if (rulesOf !== live.config) {

@@ -48,8 +48,10 @@ export interface CappedPool {
   readonly minServerCount: number;
   /** Its part beside others, at least 1. */
   readonly weight: number;
-  /** Where its next server may be, any of these; by `PooledServer.addressKey`. */
+  /** Where its servers may be; by `PooledServer.addressKey`. */
   readonly addressKeys: readonly string[];
+  /** Of these, where its next server may be, as far as is known by now; any of them will do. */
+  readonly nextAddressKeys: readonly string[];
   /** Whether it would open a server now, if it may. */
   readonly wantsServer: boolean;
   /** Since when the oldest waits, logins included; undefined if nobody does. */
@@ -87,7 +89,7 @@ export interface CapShare {
   readonly pool: CappedPool;
   /** In each of these there must be room. */
   readonly groups: readonly CapGroup[];
-  /** In one of these; none means that nothing is asked. */
+  /** In one of these, as they were when last asked for; none means that nothing is asked. */
   hosts: readonly CapGroup[];
   /** All that it may have servers in. */
   readonly memberships: Set<CapGroup>;
@@ -140,7 +142,7 @@ export class ConnectionCaps {
     };
     this.#shares.add(share);
     for (const group of groups) enlist(share, group);
-    this.#findHosts(share);
+    this.#enlistAtHosts(share);
     return share;
   }
 
@@ -175,7 +177,7 @@ export class ConnectionCaps {
    * what is busy when it is free.
    */
   refresh(): void {
-    for (const share of this.#shares) this.#findHosts(share);
+    for (const share of this.#shares) this.#enlistAtHosts(share);
     this.#overfull.clear();
     for (const group of this.#groups.values()) {
       group.limit = this.#options.limitOf(group.kind, group.name);
@@ -206,7 +208,7 @@ export class ConnectionCaps {
   /** Whether a pool may open a server now for somebody who waits; if not, it is held. */
   ask(share: CapShare): boolean {
     if (share.isHeld) return false;
-    if (this.#isFreeFor(share)) return true;
+    if (this.mayOpenAhead(share)) return true;
     share.isHeld = true;
     this.#held.add(share);
     // It may be its turn, or there may be something idle that makes room.
@@ -216,6 +218,7 @@ export class ConnectionCaps {
 
   /** Whether a pool may open a server that nobody waits for: nothing is closed for that. */
   mayOpenAhead(share: CapShare): boolean {
+    this.#findHosts(share);
     return this.#isFreeFor(share);
   }
 
@@ -259,8 +262,13 @@ export class ConnectionCaps {
     return this.#group("server", addressKey);
   }
 
+  #enlistAtHosts(share: CapShare): void {
+    for (const key of share.pool.addressKeys) enlist(share, this.#group("server", key));
+  }
+
+  /** Finds out where its next server may be: that changes as hosts fail and come back. */
   #findHosts(share: CapShare): void {
-    share.hosts = share.pool.addressKeys.map((key) => this.#group("server", key));
+    share.hosts = share.pool.nextAddressKeys.map((key) => this.#group("server", key));
     for (const host of share.hosts) enlist(share, host);
   }
 
@@ -302,6 +310,7 @@ export class ConnectionCaps {
 
   #serveHeld(): void {
     const booked = new Set<CapGroup>();
+    for (const share of this.#held) this.#findHosts(share);
     for (const share of inOrder(this.#held)) {
       // What was closed for others may have led to it.
       if (!share.isHeld) continue;

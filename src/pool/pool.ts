@@ -88,8 +88,10 @@ export interface PoolOptions<S, E> {
   readonly stats: PoolStats;
   /** Limits over several pools. */
   readonly caps: ConnectionCaps;
-  /** Where its next server may be; undefined if no limit is about that. */
+  /** Where its servers may be; undefined if no limit is about that. */
   readonly addressKeys?: () => readonly string[];
+  /** Of these, where its next server may be by now; any of them unless it is said. */
+  readonly nextAddressKeys?: () => readonly string[];
   /** Whether clients do not share it: it belongs to one of them, or is Sluice's own. */
   readonly isPrivate?: boolean;
   /** Starts a server's life, in state login. */
@@ -185,6 +187,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   get addressKeys(): readonly string[] {
     return this.#options.addressKeys?.() ?? [];
+  }
+
+  get nextAddressKeys(): readonly string[] {
+    return this.#options.nextAddressKeys?.() ?? this.addressKeys;
   }
 
   get waitingSinceMs(): number | undefined {
@@ -346,11 +352,17 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.#serveNext();
   }
 
-  /** Closes every server as soon as it is free, and greets no more clients with what they said. */
+  /**
+   * Closes every server as soon as it is free, and greets no more clients with what they said. A
+   * login is given up at once: who waits need not wait until it has come to nothing.
+   */
   doomServers(reason: string): void {
     this.welcome = undefined;
     this.#failure = undefined;
-    for (const server of [...this.servers.all()]) server.tag(reason);
+    for (const server of [...this.servers.all()]) {
+      if (server.state.kind === "login") server.discard(reason);
+      else server.tag(reason);
+    }
   }
 
   /**

@@ -96,6 +96,18 @@ export class ServerHosts {
     return this.#hosts.map(({ address }) => address);
   }
 
+  /**
+   * Those that the next connection may go to, once there is room: a host that has failed is no place
+   * to go to for want of room at those that work.
+   * @param mayTrial As for `next()`.
+   */
+  candidates({ mayTrial }: { mayTrial: boolean }): readonly ServerAddress[] {
+    if (!this.#hosts.some(isUsable)) return this.addresses;
+    return this.#hosts
+      .filter((host) => isUsable(host) || mayTrial && this.#isDueForTrial(host))
+      .map(({ address }) => address);
+  }
+
   /** Whether a server must have some role. */
   get isRoleAsked(): boolean {
     return this.#options.attrs !== "any";
@@ -246,8 +258,8 @@ export class ServerHosts {
     }
     this.#tried.add(host);
     const isOtherLeft = this.#hosts.some((each) =>
-      this.#hasRoom(each) &&
-      (isSecondChoice(each) || !this.#tried.has(each) && this.#isWorthTrying(each))
+      isSecondChoice(each) ||
+      !this.#tried.has(each) && (isGood(each) || this.#hasRoom(each) && this.#isWorthTrying(each))
     );
     if (!isOtherLeft) this.#tried.clear();
     return { why, isOtherLeft };
@@ -300,6 +312,11 @@ function isGood({ problem }: Host): boolean {
 
 function isSecondChoice({ problem }: Host): boolean {
   return problem?.kind === "second_choice";
+}
+
+/** Whether it works, as far as is known. */
+function isUsable(host: Host): boolean {
+  return isGood(host) || isSecondChoice(host);
 }
 
 /** Whether nobody need wait for the one host, since there is the other, or it is likelier. */

@@ -72,3 +72,69 @@ Deno.test("a pool whose pause is not over yet profits from what another has foun
   ada.close();
   bob.close();
 });
+
+// --- no room at the host that works ---
+
+/** One server may be at the host that works. */
+const CRAMPED = `${SECTIONS}[servers.main]\nhost = "127.0.0.1"\nmax_connections = 1\n`;
+
+/** Begins logins of another pool than that of `holder()`. */
+async function arrive(world: PoolerWorld, count: number): Promise<TestClient[]> {
+  const clients = await Promise.all(Array.from({ length: count }, () => world.connect()));
+  for (const client of clients) {
+    await client.send(frontend.startup({ user: "bob", database: "app" }));
+  }
+  await world.settle();
+  return clients;
+}
+
+for (const obstacle of ["refused", "black hole"] as const) {
+  Deno.test(`where the host that works is full, room is waited for, and no other is dialed (${obstacle})`, async () => {
+    await using world = await PoolerWorld.open({ pooler: POOLER, sections: CRAMPED });
+    world.network.obstruct(DEAD, obstacle);
+    const first = await world.connect();
+    await first.send(frontend.startup({ user: "ada", database: "app" }));
+    await world.advance(5_400);
+    await first.receiveUntilReady();
+    await first.query("begin");
+    const others = await arrive(world, 4);
+    let mostDialed = 0;
+    for (let i = 0; i < 20; i++) {
+      await world.advance(1_000);
+      mostDialed = Math.max(mostDialed, world.pool("app", "bob").servers.count);
+    }
+    assert.ok(mostDialed <= 1, `${mostDialed} dialed at the same time`);
+    assert.ok(failures(world) <= 6, `dialed ${failures(world)} times`);
+    await first.query("commit");
+    await world.settle();
+    for (const client of others) assert.equal((await client.receiveUntilReady()).at(-1)?.type, "Z");
+    for (const client of [first, ...others]) client.close();
+  });
+}
+
+// --- a reload ---
+
+Deno.test("a host that a reload takes off the list holds nobody up any more", async () => {
+  const sections = SECTIONS.replace(",127.0.0.1", "");
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections });
+  world.network.obstruct(DEAD, "black hole");
+  const [client] = await arrive(world, 1);
+  await world.advance(1_000);
+  await world.reload({ pooler: POOLER, sections: SECTIONS.replace("127.0.0.9,", "") });
+  await world.settle();
+  assert.equal((await client!.receiveUntilReady()).at(-1)?.type, "Z");
+  client!.close();
+});
+
+Deno.test("no server is opened for clients that a reload sends away with their login", async () => {
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections: SECTIONS });
+  world.network.obstruct(world.postgres.address, "black hole");
+  world.network.obstruct(DEAD, "black hole");
+  const [client] = await arrive(world, 1);
+  const pool = world.pool("app", "bob");
+  const forced = SECTIONS.replace("[users.ada]", 'user = "ada"\n[users.ada]');
+  await world.reload({ pooler: POOLER, sections: forced });
+  assert.equal((await client!.receiveUntilEnd()).at(-1)?.type, "E");
+  assert.equal(pool.servers.count, 0);
+  client!.close();
+});

@@ -9,6 +9,8 @@ import type { TestClient } from "../../support/test_client.ts";
 
 const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
+const HOSTS = "127.0.0.1,127.0.0.2";
+
 /** Two servers, `first` at 127.0.0.1 and `second` at 127.0.0.2, and a pooler. */
 class Cluster implements AsyncDisposable {
   readonly world: PoolerWorld;
@@ -23,16 +25,17 @@ class Cluster implements AsyncDisposable {
 
   static async open(
     attrs: string,
-    { database = "", pooler = "", resolver, host = "127.0.0.1,127.0.0.2", ...postgres }:
+    { database = "", pooler = "", resolver, host = HOSTS, serverLimit = 0, ...postgres }:
       & Partial<Omit<FakePostgresOptions, "network" | "random">>
       & Pick<WorldOptions, "pooler" | "resolver">
-      & { database?: string; host?: string } = {},
+      & { database?: string; host?: string; serverLimit?: number } = {},
   ): Promise<Cluster> {
     const entry = `[databases.app]\nhost = "${host}"\n${database}`;
+    const limit = `[servers.first]\nhost = "127.0.0.1"\nmax_connections = ${serverLimit}\n`;
     const world = await PoolerWorld.open({
       pooler,
       postgres,
-      sections: `${entry}\ntarget_session_attrs = "${attrs}"\n${USERS}`,
+      sections: `${entry}\ntarget_session_attrs = "${attrs}"\n${USERS}${limit}`,
       ...resolver === undefined ? {} : { resolver },
     });
     const second = await FakePostgres.start({
@@ -237,6 +240,19 @@ Deno.test("a name with several addresses is asked for at each of them", async ()
   for (const client of clients) await client.query("begin");
   assert.deepEqual(cluster.sessions, [0, 2], "and no time has passed");
   for (const client of clients) client.close();
+});
+
+Deno.test("room at the only host that suits is made by closing what is idle there", async () => {
+  await using cluster = await Cluster.open("read-write", { serverLimit: 1 });
+  const { second, world } = cluster;
+  second.become({ isStandby: true });
+  const ada = await world.login();
+  await ada.query("select 1");
+  const bob = await arrive(world, "bob");
+  await bob.receiveUntilReady();
+  assert.deepEqual(cluster.sessions, [1, 0], "and no time has passed");
+  assert.equal(second.backends.length, 1, "the standby is asked once");
+  for (const client of [ada, bob]) client.close();
 });
 
 // --- servers that become something else ---

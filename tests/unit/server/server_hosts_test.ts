@@ -136,10 +136,26 @@ Deno.test("a failure tells whether another host is left that was not tried since
   assert.deepEqual(["b", "c", "a"].map((name) => three.fail(name)), [true, true, false]);
 });
 
-Deno.test("a host where there is no room is not left to try", () => {
-  const two = new HostsRig(["a", "b"]);
+Deno.test("a host that works is left to try though it has no room; one that failed is not", () => {
+  const two = new HostsRig(["a", "b"], { retryMs: () => 0 });
   two.full.add("b");
+  assert.equal(two.fail("a"), true);
+  two.fail("b");
   assert.equal(two.fail("a"), false);
+});
+
+Deno.test("for want of room at hosts that work, one that failed is no candidate but for its trial", () => {
+  const two = new HostsRig(["a", "b"]);
+  const candidates = (mayTrial = true) => two.hosts.candidates({ mayTrial }).map(nameOf);
+  two.full.add("a");
+  two.fail("b");
+  assert.deepEqual(candidates(), ["a"]);
+  two.clock.advance(RETRY_MS);
+  assert.deepEqual([candidates(), candidates(false)], [["a", "b"], ["a"]]);
+  assert.equal(two.next(), "b?");
+  assert.deepEqual(candidates(), ["a"], "as long as that goes on");
+  two.fail("a");
+  assert.deepEqual(candidates(), ["a", "b"], "where none works");
 });
 
 Deno.test("a host is not tried again while an attempt may still go on", () => {
