@@ -395,6 +395,8 @@ class SimListener implements Listener {
     return true;
   }
 
+  takeOver(): void {}
+
   drain(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
