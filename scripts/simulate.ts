@@ -1,12 +1,13 @@
 /**
  * Runs the simulation: `deno task sim --seed 7` one run with its transcript, `--seeds 1000` so many
- * from the seed on (from 1 unless given), on all processors. A failure is shown with all that is
- * needed to look into it, and ends it all.
+ * from the seed on (from 1 unless given), on all processors. With `--failures` each seed is run as
+ * often as its pooler asks anything of the system, and each time another call fails. A fault is shown
+ * with all that is needed to look into it, and ends it all.
  */
 
 import { parseArgs } from "@std/flags";
 import { SimFailure, simulate } from "../tests/simulation/simulation.ts";
-import type { SeedReport } from "./simulate_worker.ts";
+import type { SeedOrder, SeedReport } from "./simulate_worker.ts";
 
 /** Steps that took longest, of all runs, which are measured again and shown. */
 const SHOWN_STEPS = 3;
@@ -21,7 +22,9 @@ function wholeNumber(name: string, text: string | undefined, fallback: number): 
 }
 
 /** Runs the seeds; each worker takes the next one that nobody has. Stops at the first failure. */
-function runSeeds(seed: number, count: number): Promise<SeedReport[]> {
+function runSeeds(
+  { count, hasFailures, seed }: { seed: number; count: number; hasFailures: boolean },
+): Promise<SeedReport[]> {
   const reports: SeedReport[] = [];
   let next = seed;
   const workers = Array.from(
@@ -30,7 +33,7 @@ function runSeeds(seed: number, count: number): Promise<SeedReport[]> {
   );
   const { promise, reject, resolve } = Promise.withResolvers<SeedReport[]>();
   const goOn = (worker: Worker) => {
-    if (next < seed + count) worker.postMessage(next++);
+    if (next < seed + count) worker.postMessage({ seed: next++, hasFailures } satisfies SeedOrder);
     else if (reports.length === count) resolve(reports);
   };
   for (const worker of workers) {
@@ -71,7 +74,7 @@ async function longestSteps(reports: readonly SeedReport[]): Promise<string[]> {
 /** One run, with its transcript. */
 async function runOne(seed: number): Promise<number> {
   try {
-    const { readyCount, stepCount } = await simulate(seed, (line) => console.log(line));
+    const { readyCount, stepCount } = await simulate(seed, { trace: (line) => console.log(line) });
     console.log(`seed ${seed}: ${stepCount} steps, ${readyCount} answers, no fault`);
     return 0;
   } catch (error) {
@@ -82,12 +85,13 @@ async function runOne(seed: number): Promise<number> {
 }
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, { string: ["seed", "seeds"] });
+  const args = parseArgs(Deno.args, { boolean: ["failures"], string: ["seed", "seeds"] });
   const seed = wholeNumber("seed", args.seed, 1);
   const count = wholeNumber("seeds", args.seeds, args.seed === undefined ? 50 : 1);
-  if (count === 1) return await runOne(seed);
+  const hasFailures = args.failures;
+  if (count === 1 && !hasFailures) return await runOne(seed);
   const startMs = performance.now();
-  const reports = await runSeeds(seed, count);
+  const reports = await runSeeds({ seed, count, hasFailures });
   const failed = reports.find(({ failure }) => failure !== undefined);
   if (failed !== undefined) {
     console.error(failed.failure);
@@ -99,8 +103,13 @@ async function main(): Promise<number> {
   const steps = sum(({ stepCount }) => stepCount);
   const answers = sum(({ readyCount }) => readyCount);
   const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
-  console.log(`${count} seeds from ${seed}: ${steps} steps, ${answers} answers, no fault`);
-  console.log(`${seconds} s; the steps that held the thread for longest, once and every time:`);
+  const runs = sum(({ runCount }) => runCount);
+  console.log(
+    `${count} seeds from ${seed}: ${runs} runs, ${steps} steps, ${answers} answers, no fault`,
+  );
+  console.log(`${seconds} s`);
+  if (hasFailures) return 0;
+  console.log(`the steps that held the thread for longest, once and every time:`);
   console.log((await longestSteps(reports)).join("\n"));
   return 0;
 }

@@ -18,7 +18,8 @@ const descriptors: ChaosScenario = {
   async disturb(world, isOver) {
     let most = 0;
     while (!isOver()) {
-      const strangers = await connectStrangers(world, 2 * FEW_DESCRIPTORS);
+      // More than can be accepted, and not more than may wait for that (listen_backlog).
+      const strangers = await connectStrangers(world, FEW_DESCRIPTORS + 20);
       // Servers that are lost now have to be replaced without a descriptor to be had.
       await world.postgres.sql(
         `select pg_terminate_backend(pid) from pg_stat_activity where usename = 'ledger'`,

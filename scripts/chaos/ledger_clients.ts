@@ -146,9 +146,8 @@ class WireClient implements LedgerClient {
   readonly #client: TestClient;
   readonly #carryOut: (client: WireClient, transfer: Transfer) => Promise<Outcome>;
   #isLost = false;
-  /** Names of the statements it has prepared, by their text. */
-  readonly #prepared = new Map<string, string>();
-  #lastName = 0;
+  /** The statements it has prepared, by their text. */
+  readonly #prepared = new Map<string, { readonly name: string; readonly isDoubtful: boolean }>();
 
   constructor(
     client: TestClient,
@@ -192,18 +191,20 @@ class WireClient implements LedgerClient {
   /** Messages that run a statement by a name it is prepared under, without the Sync. */
   prepared({ sql, values }: Step): Uint8Array[] {
     const known = this.#prepared.get(sql);
-    const name = known ?? `step_${++this.#lastName}`;
-    this.#prepared.set(sql, name);
+    const { isDoubtful, name } = known ?? { name: `step_${this.#prepared.size}`, isDoubtful: true };
+    this.#prepared.set(sql, { name, isDoubtful: false });
     return [
-      ...(known === undefined ? [frontend.parse(sql, name)] : []),
+      // To close what is not there is no error.
+      ...(isDoubtful ? [frontend.close("S", name), frontend.parse(sql, name)] : []),
       frontend.bind({ statement: name, values: values.map(String) }),
       frontend.execute(),
     ];
   }
 
-  /** Prepares everything anew, under new names: of the old ones it is not known whether they are there. */
-  forget(): void {
-    this.#prepared.clear();
+  /** Prepares a statement anew the next time: it failed, and it is not known whether it is there. */
+  doubt({ sql }: Step): void {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) this.#prepared.set(sql, { ...known, isDoubtful: true });
   }
 }
 
@@ -249,8 +250,8 @@ function extendedAsk(client: WireClient): Ask {
 function preparedAsk(client: WireClient): Ask {
   return async (step) => {
     const result = await client.exchange(...client.prepared(step), frontend.sync());
-    // A Parse in a transaction that has failed is refused, and with it the name.
-    if (result.errors.length > 0) client.forget();
+    // A Parse in a transaction that has failed is refused.
+    if (result.errors.length > 0) client.doubt(step);
     return checked(step, result);
   };
 }

@@ -33,19 +33,9 @@ export function writeOwner(path: string): void {
   Deno.writeTextFileSync(path, `${Deno.pid}\n`);
 }
 
-/**
- * Writes this process's number in place of another's: whoever reads finds the one or the other.
- * @throws {Error} If it cannot be written.
- */
-export function replaceOwner(path: string): void {
-  const ownName = `${path}.${Deno.pid}`;
-  writeOwner(ownName);
-  try {
-    Deno.renameSync(ownName, path);
-  } catch (error) {
-    Deno.removeSync(ownName);
-    throw error;
-  }
+/** A name beside a file for what this process may put in its place. */
+export function nameBeside(path: string): string {
+  return `${path}.${Deno.pid}`;
 }
 
 /** Removes the file if it is this process's. @throws {Error} If it cannot be removed. */

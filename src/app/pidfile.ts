@@ -1,7 +1,7 @@
 /** The pid file: says who runs, and keeps a second one from starting. */
 
 import { errorText } from "../base/error_text.ts";
-import { isAlive, readOwner, removeOwn, replaceOwner, writeOwner } from "./owned_file.ts";
+import { isAlive, nameBeside, readOwner, removeOwn, writeOwner } from "./owned_file.ts";
 
 /** The pid file belongs to a process that lives, or cannot be written. */
 export class PidfileError extends Error {
@@ -11,30 +11,41 @@ export class PidfileError extends Error {
 /** Holds the pid file. */
 export class Pidfile {
   readonly #path: string;
+  /** Where it is: beside the path while that is another's. */
+  #place: string;
 
-  private constructor(path: string) {
+  private constructor(path: string, place: string) {
     this.#path = path;
+    this.#place = place;
   }
 
   /**
-   * Writes the pid file, in place of one whose process is gone, or, if it `isShared`, of one that
-   * another process of this user has, which goes on without.
+   * Writes the pid file, in place of one whose process is gone. If it `isShared` and another process
+   * of this user has one, it is written beside that, for `takeOver()`.
    * @throws {PidfileError} If the process it names lives, or the file cannot be written.
    */
   static create(path: string, { isShared = false } = {}): Pidfile {
-    try {
+    return attempt("write", path, () => {
       const owner = readOwner(path);
       const isHeld = owner !== undefined && owner !== Deno.pid && isAlive(owner);
       if (isHeld && !(isShared && Deno.lstatSync(path).uid === Deno.uid())) {
         throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
       }
-      if (isHeld) replaceOwner(path);
-      else writeOwner(path);
-    } catch (error) {
-      if (error instanceof PidfileError) throw error;
-      throw new PidfileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-    }
-    return new Pidfile(path);
+      const place = isHeld ? nameBeside(path) : path;
+      writeOwner(place);
+      return new Pidfile(path, place);
+    });
+  }
+
+  /**
+   * Takes the path over from the process that has it, which goes on without: whoever reads finds the
+   * one number or the other. To be called once this process can no longer fail to serve.
+   * @throws {PidfileError} If that cannot be done.
+   */
+  takeOver(): void {
+    if (this.#place === this.#path) return;
+    attempt("write", this.#path, () => Deno.renameSync(this.#place, this.#path));
+    this.#place = this.#path;
   }
 
   /**
@@ -42,10 +53,15 @@ export class Pidfile {
    * @throws {PidfileError} If it cannot be removed.
    */
   remove(): void {
-    try {
-      removeOwn(this.#path);
-    } catch (error) {
-      throw new PidfileError(`Cannot remove ${this.#path}: ${errorText(error)}`, { cause: error });
-    }
+    attempt("remove", this.#path, () => removeOwn(this.#place));
+  }
+}
+
+function attempt<Result>(verb: string, path: string, action: () => Result): Result {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof PidfileError) throw error;
+    throw new PidfileError(`Cannot ${verb} ${path}: ${errorText(error)}`, { cause: error });
   }
 }

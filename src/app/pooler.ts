@@ -404,6 +404,7 @@ export class Pooler {
         this.#listeners.push(listener);
         log.log(`listening on ${formatAddress(listener.address)}`);
       }
+      for (const listener of this.#listeners) listener.takeOver();
     } catch (error) {
       this.#closeListeners();
       this.tls[Symbol.dispose]();

@@ -291,7 +291,7 @@ async function servePooler(
   { handed, loaded, log, sink, syslog }: ServeOptions & LogParts,
 ): Promise<void> {
   const { ioEngine, readinessFile } = loaded.config.settings;
-  using _pidfile = holdPidfile(loaded.config.settings, log);
+  using pidfile = holdPidfile(loaded.config.settings, log);
   using state = new ServiceState({ clock: systemClock(), log, readinessFile });
   noteStart(log, loaded);
   const listenOn = takeHanded(handed, { loaded, log });
@@ -310,6 +310,7 @@ async function servePooler(
     `process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}, TLS ${tls}`,
   );
   try {
+    pidfile?.takeOver();
     state.serving();
   } catch (error) {
     // Nobody would ever send it a client.
@@ -460,10 +461,11 @@ function maxBacklog(): number | undefined {
 function holdPidfile(
   { pidfile: path, soReuseport: isShared }: Settings,
   log: Logger,
-): Disposable | undefined {
+): Disposable & Pick<Pidfile, "takeOver"> | undefined {
   if (path === "") return undefined;
   const pidfile = Pidfile.create(path, { isShared });
   return {
+    takeOver: () => pidfile.takeOver(),
     [Symbol.dispose]() {
       try {
         pidfile.remove();

@@ -1,7 +1,7 @@
 /** The readiness file: there while the pooler takes clients, for whoever may send it some. */
 
 import { errorText } from "../base/error_text.ts";
-import { isAlive, readOwner, removeOwn, writeOwner } from "./owned_file.ts";
+import { isAlive, nameBeside, readOwner, removeOwn, writeOwner } from "./owned_file.ts";
 
 /** The readiness file cannot be written or removed. */
 export class ReadinessFileError extends Error {
@@ -13,8 +13,9 @@ export class ReadinessFile {
   readonly #path: string;
 
   /**
-   * Removes what a process that is gone has left: this one is not ready yet.
-   * @throws {ReadinessFileError} If it cannot be removed.
+   * Removes what a process that is gone has left: this one is not ready yet. Sees to it that the file
+   * can be written: once the process takes clients, it is late to fail.
+   * @throws {ReadinessFileError} If it cannot be removed or written.
    */
   constructor(path: string) {
     this.#path = path;
@@ -25,6 +26,7 @@ export class ReadinessFile {
       if (owner === undefined || owner !== Deno.pid && isAlive(owner)) return;
       Deno.removeSync(path);
     });
+    this.#attempt("write", () => checkWritable(path));
   }
 
   /**
@@ -54,4 +56,11 @@ export class ReadinessFile {
       );
     }
   }
+}
+
+function checkWritable(path: string): void {
+  if (readOwner(path) !== undefined) return Deno.openSync(path, { append: true }).close();
+  const beside = nameBeside(path);
+  writeOwner(beside);
+  Deno.removeSync(beside);
 }

@@ -42,6 +42,12 @@ export interface Listener {
   /** Whether newcomers come to it: the path of a shared unix socket may be another's by now. */
   isInPlace(): boolean;
   /**
+   * Takes the path of a shared unix socket over from who has it, in one step: until then nobody comes
+   * by it. To be called once nothing else can fail. Others have their place from the beginning.
+   * @throws {ListenError} If the path cannot be had.
+   */
+  takeOver(): void;
+  /**
    * Closes once all who have connected are accepted, which may take a moment where the address is
    * shared; newcomers go elsewhere. Who does not read `connections()` calls `close()` instead.
    */

@@ -50,7 +50,7 @@ function bindTcp(
   }
   const options = { hostname: host, port, tcpBacklog: backlog };
   const listener = Deno.listen(isShared ? { ...options, reusePort: true } : options);
-  return { listener, isInPlace: () => true, leave: () => {} };
+  return { listener, isInPlace: () => true, takeOver: () => {}, leave: () => {} };
 }
 
 function boundAddress(address: ListenAddress, listener: Deno.Listener): ListenAddress {

@@ -3,6 +3,8 @@
  * are set.
  */
 
+import { dirname, extname, join } from "node:path";
+import { errorText } from "../base/error_text.ts";
 import { ListenError } from "./network.ts";
 
 /** Where and how to bind. */
@@ -16,14 +18,16 @@ export interface UnixSocketOptions {
 /** A socket that listens. */
 export interface BoundSocket {
   readonly listener: Deno.Listener;
-  /** Whether its path still leads here; of one without a path, that it does. */
+  /** Whether its path leads here; of one without a path, that it does. */
   isInPlace(): boolean;
+  /** Makes the path of a shared one lead here. @throws {ListenError} If that cannot be done. */
+  takeOver(): void;
   /** Makes the path lead here no more, if it still does, and the runtime would not see to that. */
   leave(): void;
 }
 
 /**
- * Listens on `path`.
+ * Listens on `path`; if that `isShared`, only once it has been taken over.
  * @throws {ListenError} If another process listens there that does not let it go, or the path is not
  * a socket.
  */
@@ -35,7 +39,7 @@ export async function bindUnixSocket(
   if (path.startsWith("@")) {
     return keptInPlace(Deno.listen({ transport: "unix", path: unixAddress(path) }));
   }
-  if (options.isShared === true) return await takeOver(options, groupIdOf);
+  if (options.isShared === true) return await bindBeside(options, groupIdOf);
   await removeStaleSocket(path);
   return keptInPlace(await bindFile(options, groupIdOf));
 }
@@ -47,7 +51,7 @@ export function unixAddress(path: string): string {
 
 /** The runtime removes the file with the listener. */
 function keptInPlace(listener: Deno.Listener): BoundSocket {
-  return { listener, isInPlace: () => true, leave: () => {} };
+  return { listener, isInPlace: () => true, takeOver: () => {}, leave: () => {} };
 }
 
 async function bindFile(
@@ -66,33 +70,49 @@ async function bindFile(
 }
 
 /**
- * Binds by a name of its own and gives the socket the path by a rename: there is no moment at which
+ * Binds by a name of its own, to give the socket the path by a rename: there is no moment at which
  * nobody listens there. When the listener is closed, the runtime removes the name it was bound by,
- * and so nothing.
+ * and so nothing, or what has not come to be renamed.
  */
-async function takeOver(
+async function bindBeside(
   options: UnixSocketOptions,
   groupIdOf: (group: string) => number,
 ): Promise<BoundSocket> {
   const { path } = options;
   await checkHolder(path);
-  const ownName = `${path}.${Deno.pid}`;
+  const ownName = nameBeside(path);
   await removeStaleSocket(ownName);
   const listener = await bindFile({ ...options, path: ownName }, groupIdOf);
   try {
     const file = await Deno.lstat(ownName);
     const isInPlace = () => isSameFile(file, path);
-    await Deno.rename(ownName, path);
     return {
       listener,
       isInPlace,
+      takeOver: () => rename(ownName, path),
       leave: () => {
-        if (isInPlace()) Deno.removeSync(path);
+        if (isInPlace()) removeQuietly(path);
       },
     };
   } catch (error) {
     listener[Symbol.dispose]();
     throw error;
+  }
+}
+
+/**
+ * `.1234.6432` beside `.s.PGSQL.6432`: no longer than that, since the system allows some 100 bytes in
+ * all, and a process's number has 7 digits at most.
+ */
+function nameBeside(path: string): string {
+  return join(dirname(path), `.${Deno.pid}${extname(path)}`);
+}
+
+function rename(ownName: string, path: string): void {
+  try {
+    Deno.renameSync(ownName, path);
+  } catch (error) {
+    throw new ListenError(`Cannot listen on ${path}: ${errorText(error)}`, { cause: error });
   }
 }
 
@@ -113,13 +133,22 @@ async function checkHolder(path: string): Promise<void> {
   }
 }
 
+/** Whether that is to be seen: a folder may have been taken away, or closed to us. */
 function isSameFile(file: Deno.FileInfo, path: string): boolean {
   try {
     const { dev, ino } = Deno.lstatSync(path);
     return dev === file.dev && ino === file.ino;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+  } catch {
+    return false;
+  }
+}
+
+/** As the runtime does with a file of its own: one that is left over must not get in the way of the end. */
+function removeQuietly(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // Whoever starts next finds that nobody listens there.
   }
 }
 

@@ -168,6 +168,32 @@ function reconnecting(fleet: Fleet): { readonly errors: string[]; end(): Promise
 }
 
 Deno.test({
+  name: "a start that fails takes nothing from the process that runs",
+  ignore: !HAS_FLEETS,
+  async fn() {
+    await using fleet = await Fleet.make();
+    const settings = { pidfile: `${fleet.dir}/sluice.pid` };
+    const first = await fleet.start(settings);
+    // A port of another kind, which is taken: known only when it is tried.
+    const taken = Deno.listen({ hostname: "127.0.0.13", port: fleet.port });
+    const missing = `${fleet.dir}/missing/ready`;
+    for (
+      const [broken, reason] of [
+        [{ listen_addr: "127.0.0.1,127.0.0.13" }, /address already in use/],
+        [{ readiness_file: missing }, /Cannot write the readiness file/],
+      ] as const
+    ) {
+      await assert.rejects(fleet.start({ ...settings, ...broken }), reason);
+      assert.equal(await Deno.readTextFile(settings.pidfile), `${first.pid}\n`);
+      for (const host of ["127.0.0.1", fleet.dir]) {
+        await ask({ host, port: fleet.port, user: "postgres" }, "select 1");
+      }
+    }
+    taken.close();
+  },
+});
+
+Deno.test({
   name: "a rolling restart refuses nobody and cuts nobody off, by SIGTERM and as transactions end",
   ignore: !HAS_FLEETS || isMissing("pgbench"),
   async fn() {

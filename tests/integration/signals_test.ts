@@ -82,5 +82,5 @@ Deno.test("a readiness file that cannot be written ends the start, with the reas
   const config = tomlConfig({ pooler: { readiness_file: "{dir}/nowhere/ready" } });
   const { code, stderr } = await runSluice({ config });
   assert.equal(code, 1);
-  assert.match(stderr, /\nCannot write the readiness file \S+: No such file or directory\n$/);
+  assert.match(stderr, /^Cannot write the readiness file \S+: No such file or directory\n$/);
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { ServerPool } from "../../src/client/relay.ts";
+import { readInt32 } from "../support/messages.ts";
 import type { FakeBackend } from "../support/fake_postgres.ts";
 import type { PoolerWorld } from "../support/pooler_world.ts";
 import type { SimPlan } from "./sim_plan.ts";
@@ -45,6 +46,21 @@ function checkCancels({ clients, plan: { isCalm }, world: { postgres } }: Checke
   for (const { sender } of postgres.canceled.splice(0)) {
     const isAsked = clients.some(({ cancelable }) => cancelable.has(sender ?? ""));
     assert.ok(isAsked || !isCalm, `${sender} was canceled unasked`);
+  }
+}
+
+/** A cancel request arrives at a server that is nobody's, or that of a client that has asked for one. */
+export function checkCancel(
+  { clients, plan: { isCalm }, world: { pooler } }: CheckedRun,
+  { processId }: FakeBackend,
+): void {
+  if (!isCalm) return;
+  for (const { relay, remote } of pooler.clients.all()) {
+    const key = relay?.server?.cancelKey;
+    if (key === undefined || readInt32(key) !== processId) continue;
+    const client = clients.find(({ stream }) => stream?.local.port === remote.port);
+    const isAsked = client === undefined || client.cancelCount > 0 || client.hasBrokenOff;
+    assert.ok(isAsked, `A cancel request hits the server of ${client?.name}, who has not asked`);
   }
 }
 

@@ -25,7 +25,7 @@ async function twoStatements(session: SimSession): Promise<void> {
 }
 
 async function empty(session: SimSession): Promise<void> {
-  session.expect(await session.query(";"), "IZ");
+  session.expect(await session.query(session.signed(";")), "IZ");
 }
 
 async function failing(session: SimSession): Promise<void> {
@@ -360,7 +360,6 @@ async function sleep(session: SimSession): Promise<void> {
 async function canceled(session: SimSession): Promise<void> {
   const isExtended = session.random.chance(0.5);
   const token = session.client.token();
-  session.client.cancelable.add(token);
   const sql = `select pg_sleep(1) /* ${token} */`;
   const second = session.echo();
   const messages = isExtended
@@ -371,6 +370,8 @@ async function canceled(session: SimSession): Promise<void> {
     : [frontend.query(sql), frontend.query(second.sql)];
   await session.send(...messages);
   if (session.random.chance(0.7)) await session.park();
+  // Before it is asked for, it may hit nothing.
+  session.client.cancelable.add(token);
   const canceling = cancel(session);
   const isError = (result: QueryResult) => result.errors.length > 0;
   for (let i = 0; i < 2; i++) {
@@ -379,6 +380,23 @@ async function canceled(session: SimSession): Promise<void> {
     if (isError(result)) assert.equal(result.errors[0]?.sqlstate, "57014");
     else if (i === 1) assert.deepEqual(result.rows, [[second.token]]);
   }
+  await canceling;
+}
+
+/** Asks for a cancel of what may end by itself at any moment, and the server be somebody else's. */
+async function sleepCanceled(session: SimSession): Promise<void> {
+  const token = session.client.token();
+  await session.send(frontend.query(`select pg_sleep(1) /* ${token} */`));
+  for (let i = session.random.below(3); i > 0; i--) await session.park();
+  session.client.cancelable.add(token);
+  const canceling = cancel(session);
+  for (let i = session.random.below(5); i > 0; i--) await session.park();
+  const { backends } = session.client.stage.world.postgres;
+  const running = backends.find(({ isSleeping, sender }) => isSleeping && sender === token);
+  if (session.random.chance(0.7)) running?.wake();
+  const result = await session.answer();
+  if (result.errors.length > 0) assert.equal(result.errors[0]?.sqlstate, "57014");
+  else session.expect(result, "TDCZ");
   await canceling;
 }
 
@@ -395,7 +413,9 @@ async function canceledLate(session: SimSession): Promise<void> {
 }
 
 async function cancel({ client, connection }: SimSession): Promise<void> {
+  client.cancelCount += 1;
   await sendCancel(client, connection.cancelKey!);
+  client.cancelCount -= 1;
 }
 
 async function wrongCancel({ client }: SimSession): Promise<void> {
@@ -519,8 +539,8 @@ async function forbiddenTransaction(session: SimSession): Promise<void> {
     await session.query(session.signed("begin"));
   } catch (error) {
     assert.ok(error instanceof Gone);
-    const { isCalm } = session.client.stage.plan;
-    if (isCalm) {
+    const { closing, plan: { isCalm } } = session.client.stage;
+    if (isCalm && closing === undefined && !session.client.isDoomed) {
       assert.equal(error.result?.errors[0]?.sqlstate, "0A000", JSON.stringify(error.result));
     }
     throw error;
@@ -572,7 +592,8 @@ const WITH_TRANSACTIONS: readonly Operation[] = [...ANYWHERE, ...TIDY_TRANSACTIO
 const TIDY_WITH_TRANSACTIONS: readonly Operation[] = [...TIDY, ...TIDY_TRANSACTIONS];
 
 const CANCELING: readonly Operation[] = [
-  ...[simple, sleep, sleep, sleep, canceled, canceledLate, canceledLate, canceledLate, vanish],
+  ...[simple, sleep, sleep, sleep, sleep, sleep, canceled, canceledLate, vanish],
+  ...[sleepCanceled, sleepCanceled, sleepCanceled],
 ];
 
 const LOSING: readonly Operation[] = [

@@ -51,6 +51,8 @@ export class SimActor {
   readonly stage: SimStage;
   /** Statements that a cancel request of this client may hit. */
   readonly cancelable = new Set<string>();
+  /** Its cancel requests that are under way. */
+  cancelCount = 0;
   /** ReadyForQuery received after logins. */
   readyCount = 0;
   loginCount = 0;

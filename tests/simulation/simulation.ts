@@ -17,12 +17,14 @@ import { withClientTls } from "./sim_client_tls.ts";
 import { drawPlan, type SimPlan } from "./sim_plan.ts";
 import { withServerTls } from "./sim_server_tls.ts";
 import {
+  checkCancel,
   checkCounts,
   type CheckedRun,
   checkParameters,
   checkRun,
   isAtRest,
 } from "./sim_checkers.ts";
+import { type NthFailure, withFailure } from "./sim_failures.ts";
 import { type StepCost, StepCosts } from "./sim_costs.ts";
 import { withHazards } from "./sim_hazards.ts";
 import { SimHosts, withHosts } from "./sim_hosts.ts";
@@ -41,6 +43,9 @@ const PATIENCE_MS = 100_000;
 
 /** Lines of the transcript that are kept for a report. */
 const KEPT_LINES = 400;
+
+/** When there is a reload in a run that is about a call that fails: it is to read files, too. */
+const RELOAD_STEP = 30;
 
 /** Time in which all comes to rest when nobody is left: longer than a recovery may take. */
 const REST_MS = 15_000;
@@ -76,12 +81,17 @@ export class SimFailure extends Error {
   }
 }
 
+/** How a seed is run. */
+export interface SimOptions {
+  /** Told of what happens. */
+  readonly trace?: (line: string) => void;
+  /** What is to fail, in place of all other trouble. */
+  readonly failure?: NthFailure;
+}
+
 /** Runs one seed. @throws {SimFailure} If anything was not as it must be. */
-export async function simulate(
-  seed: number,
-  trace?: (line: string) => void,
-): Promise<SimResult> {
-  const run = await SimRun.start(seed, trace);
+export async function simulate(seed: number, options: SimOptions = {}): Promise<SimResult> {
+  const run = await SimRun.start(seed, options);
   try {
     return await run.toTheEnd();
   } catch (error) {
@@ -96,6 +106,8 @@ class SimRun implements SimStage {
   readonly #seed: number;
   readonly #random: SeededRandom;
   readonly #trace: ((line: string) => void) | undefined;
+  /** Nothing else goes wrong than that. */
+  readonly #planned: NthFailure | undefined;
   readonly #parked: (() => void)[] = [];
   /** Streams to which nothing arrives for a while. */
   readonly #heldUp: SimStream[] = [];
@@ -118,13 +130,14 @@ class SimRun implements SimStage {
     plan: SimPlan;
     world: PoolerWorld;
     random: SeededRandom;
-    trace: ((line: string) => void) | undefined;
+    options: SimOptions;
   }) {
     this.#seed = parts.seed;
     this.plan = parts.plan;
     this.world = parts.world;
     this.#random = parts.random;
-    this.#trace = parts.trace;
+    this.#trace = parts.options.trace;
+    this.#planned = parts.options.failure;
     this.#operator = new SimOperator(this, this.#random.fork());
     this.#hosts = new SimHosts(this.world, { plan: this.plan, seed: this.#seed });
     this.#clients = Array.from(
@@ -135,16 +148,21 @@ class SimRun implements SimStage {
     Object.assign(this.world.postgres.watch, {
       marksReplies: true,
       onRun: (backend: FakeBackend, sender: string) => this.#checkSender(backend, sender),
+      onCancel: (backend: FakeBackend) => this.#checkCancel(backend),
     });
   }
 
-  static async start(seed: number, trace?: (line: string) => void): Promise<SimRun> {
+  static async start(seed: number, options: SimOptions): Promise<SimRun> {
     const random = new SeededRandom(seed);
     const drawn = withServerTls(withClientTls(drawPlan(random.fork(), seed), seed), seed);
-    const plan = withHosts(withHazards(drawn, seed), seed);
+    const { failure } = options;
+    const plan = failure === undefined
+      ? withHosts(withHazards(drawn, seed), seed)
+      : withFailure(drawn, failure);
     const world = await PoolerWorld.open({ ...plan.world, isRecorded: true, watchesMaps: true });
     world.postgres.tls = plan.serverTls;
-    return new SimRun({ seed, plan, world, random, trace });
+    failure?.arm();
+    return new SimRun({ seed, plan, world, random, options });
   }
 
   /** What is to be known of a run that failed. */
@@ -224,28 +242,43 @@ class SimRun implements SimStage {
     }
   }
 
+  #checkCancel(backend: FakeBackend): void {
+    try {
+      checkCancel(this.#checked, backend);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   /** One thing happens. Returns what. */
   #act(): string {
     const random = this.#random;
     const { network, postgres } = this.world;
-    const isTroubled = !this.plan.isCalm && !this.isEnding;
+    const isTroubled = !this.plan.isCalm && !this.isEnding && this.#planned === undefined;
     const change = isTroubled ? this.#hosts.step() : undefined;
     if (change !== undefined) this.note(change);
     if (isTroubled && random.below(STEPS_PER_TROUBLE) === 0) return this.#makeTrouble();
-    const stepsPerOrder = this.#operator.holdsBack ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
+    if (this.#planned !== undefined && this.#stepCount === RELOAD_STEP) {
+      this.#operator.reload();
+      return "order RELOAD";
+    }
+    const isHasty = this.#operator.holdsBack || this.#planned !== undefined;
+    const stepsPerOrder = isHasty ? STEPS_PER_PAUSE : STEPS_PER_ORDER;
     if (!this.isEnding && random.below(stepsPerOrder) === 0) return this.#operator.giveOrder();
     if (this.#parked.length > 0 && random.chance(0.15)) return this.#resume();
-    if (random.chance(0.02)) return this.#wakeOne();
+    if (random.chance(this.#isAboutCancels ? 0.012 : 0.02)) return this.#wakeOne();
     if (random.chance(0.005)) return this.#passTime(random.between(1, 400));
     this.#meetNewest();
-    if (random.chance(0.01)) this.#holdUp();
-    if (this.#heldUp.length > 0 && random.chance(0.02)) this.#letGo();
+    if (random.chance(this.#isAboutCancels ? 0.06 : 0.01)) this.#holdUp();
+    if (this.#heldUp.length > 0 && random.chance(this.#isAboutCancels ? 0.01 : 0.02)) this.#letGo();
+    if (this.#isAboutCancels && random.chance(0.03)) network.holdsDials = random.chance(0.5);
     if (network.step()) {
       this.#idleMs = 0;
       return network.lastStep;
     }
     if (this.#parked.length > 0) return this.#resume();
     if (this.#heldUp.length > 0) return this.#letGo();
+    if (network.holdsDials) return this.#letDial();
     if (this.#operator.holdsBack) return this.#operator.release();
     if (postgres.backends.some(({ isSleeping }) => isSleeping) && random.chance(0.5)) {
       return this.#wakeOne();
@@ -263,6 +296,11 @@ class SimRun implements SimStage {
     const trouble = makeTrouble({ addresses, world, random: this.#random, passTime });
     this.note(`trouble: ${trouble}`);
     return `trouble: ${trouble}`;
+  }
+
+  /** Then requests and statements take about as long, so that they often meet another one. */
+  get #isAboutCancels(): boolean {
+    return this.plan.theme === "cancel";
   }
 
   #resume(): string {
@@ -288,7 +326,7 @@ class SimRun implements SimStage {
         1 + this.#random.below(this.#random.pick([200, 2_000, 20_000])),
       );
     }
-    if (!this.#random.chance(0.3)) return;
+    if (!this.#random.chance(this.#isAboutCancels ? 0.8 : 0.3)) return;
     newest.acceptor.stall();
     this.#heldUp.push(newest.acceptor);
   }
@@ -297,7 +335,9 @@ class SimRun implements SimStage {
   #holdUp(): void {
     const { connections } = this.world.network;
     if (connections.length === 0) return;
-    const { acceptor, dialer } = this.#random.pick(connections);
+    const { acceptor, dialer } = this.#random.pick(
+      this.#isAboutCancels ? connections.slice(-2) : connections,
+    );
     const stream = this.#random.pick([acceptor, dialer]);
     stream.stall();
     this.#heldUp.push(stream);
@@ -309,6 +349,11 @@ class SimRun implements SimStage {
     return "a connection goes on";
   }
 
+  #letDial(): string {
+    this.world.network.holdsDials = false;
+    return "dials go on";
+  }
+
   #wakeOne(): string {
     const sleeping = this.world.postgres.backends.filter(({ isSleeping }) => isSleeping);
     if (sleeping.length > 0) this.#random.pick(sleeping).wake();
@@ -318,6 +363,7 @@ class SimRun implements SimStage {
   #passTime(ms: number): string {
     this.#idleMs += ms;
     if (this.#idleMs >= MAX_IDLE_MS) assert.fail(`Nothing happens any more: ${this.#describe()}`);
+    this.#letDial();
     this.world.clock.advance(ms);
     return `${ms} ms pass`;
   }
@@ -365,6 +411,7 @@ class SimRun implements SimStage {
 
   async #endWorld(): Promise<void> {
     while (this.#heldUp.length > 0) this.#letGo();
+    this.#letDial();
     this.#operator.release();
     this.#operator.console.close();
     this.#endTrouble();

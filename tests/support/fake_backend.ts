@@ -43,6 +43,8 @@ export interface FakeBackendOptions {
 export interface BackendWatch {
   /** Told of each statement that has a comment, before it runs. */
   onRun?: (backend: FakeBackend, sender: string) => void;
+  /** Told of each cancel request that arrives, whether the backend runs anything or not. */
+  onCancel?: (backend: FakeBackend) => void;
   /** Whether what belongs to no row carries the comment of its statement as well. */
   marksReplies: boolean;
 }
@@ -618,12 +620,11 @@ export class FakeBackend {
 }
 
 /**
- * Whether a query is the pooler's own: clients of a simulation sign theirs, and do not sign only what
- * has no text, or would not be known any more if it had one.
+ * Whether a query is the pooler's own: clients of a simulation sign theirs, but for what would not be
+ * known any more if it had a comment.
  */
 function isPoolersOwn(sql: string): boolean {
-  const isSigned = commentOf(sql) !== undefined;
-  return !isSigned && splitStatements(sql).length > 0 && !/^(?:deallocate|unlisten)\b/i.test(sql);
+  return commentOf(sql) === undefined && !/^(?:deallocate|unlisten)\b/i.test(sql);
 }
 
 /** What a Describe or a Close is about. */

@@ -283,6 +283,7 @@ export class FakePostgres {
       backend.processId === processId && backend.secret.join() === secret
     );
     const sender = target?.sender;
+    if (target !== undefined) this.watch.onCancel?.(target);
     if (target?.cancel() === true) this.canceled.push({ processId, sender });
     if (this.holdsCancels) this.#heldCancels.add(stream);
     else stream.close();

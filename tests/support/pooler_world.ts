@@ -111,6 +111,8 @@ const REMEMBERED_IN: readonly string[] = [
   "credential.ts",
   // The name of each parameter that servers report.
   "parameter_cache.ts",
+  // The names of servers, for a while.
+  "dns_cache.ts",
   // What operators paused or disabled.
   "database_operations.ts",
 ];

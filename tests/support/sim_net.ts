@@ -98,6 +98,8 @@ export class SimNetwork implements Network {
   readonly rules: SimRules;
   /** User ID behind connections to unix sockets, as the accepting side learns it. */
   peerUid: number | undefined;
+  /** While set, what the pooler dials comes about later. */
+  holdsDials = false;
   /** Where TCP connections come from, from now on. */
   sourceHost = "127.0.0.1";
   /** Of every connection there was, oldest first, if they are recorded. */
@@ -214,6 +216,7 @@ export class SimNetwork implements Network {
     events.length = 0;
     for (const dial of this.#dials) {
       if (this.#obstacles.size > 0 && this.#isSwallowed(dial)) continue;
+      if (this.holdsDials && dial.address.port !== this.#options.poolerPort) continue;
       events.push(dial);
     }
     for (const listener of this.#listeners.values()) if (listener.hasNews) events.push(listener);
@@ -391,6 +394,8 @@ class SimListener implements Listener {
   isInPlace(): boolean {
     return true;
   }
+
+  takeOver(): void {}
 
   drain(): void {
     if (this.#isClosed) return;

@@ -50,7 +50,9 @@ const DEFERRED_MS = 250;
 const HALF_CONNECTED_MS = 2;
 
 /** A socket that listens; disposing of it closes that. */
-export type ListeningSocket = Pick<OpenedListener, "address" | "isInPlace" | "leave"> & Disposable;
+export type ListeningSocket =
+  & Pick<OpenedListener, "address" | "isInPlace" | "leave" | "takeOver">
+  & Disposable;
 
 /** What a listener is made of. */
 export interface NativeListenerOptions {
@@ -119,6 +121,10 @@ export class NativeListener implements Listener, ReactorHandler {
 
   isInPlace(): boolean {
     return this.#parts.opened.isInPlace();
+  }
+
+  takeOver(): void {
+    this.#parts.opened.takeOver();
   }
 
   drain(): void {

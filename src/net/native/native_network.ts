@@ -111,6 +111,7 @@ export class NativeNetwork implements Network {
       const opened = {
         address,
         isInPlace: () => true,
+        takeOver: () => {},
         leave: () => {},
         [Symbol.dispose]: () => libc.close(given),
       };

@@ -60,6 +60,10 @@ export class PortableListener implements Listener {
     return this.#options.opened.isInPlace();
   }
 
+  takeOver(): void {
+    this.#options.opened.takeOver();
+  }
+
   drain(): void {
     if (this.#isClosed || this.#isDraining) return;
     this.#isDraining = true;

@@ -48,6 +48,14 @@ async function namesIn(folder: string): Promise<string[]> {
   return (await Array.fromAsync(Deno.readDir(folder), ({ name }) => name)).sort();
 }
 
+const options = () => STREAM_OPTIONS;
+
+async function listenInPlace(network: Network, address: ListenAddress): Promise<Listener> {
+  const listener = await network.listen(address, options);
+  listener.takeOver();
+  return listener;
+}
+
 /** Registers all tests of an engine. */
 export function sharedListenerSuite(name: string, open: OpenEngine): void {
   const inFolder = (run: (network: Network, folder: string) => Promise<void>) => async () => {
@@ -61,7 +69,6 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
   };
   const test = (title: string, run: (network: Network, folder: string) => Promise<void>) =>
     Deno.test(`${name}: ${title}`, inFolder(run));
-  const options = () => STREAM_OPTIONS;
 
   const kinds = [
     ["a port", () => ({ ...TCP, backlog: 64 })],
@@ -73,7 +80,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
     test(
       `drain() takes all who have connected to ${kind}, and then closes it`,
       async (network, folder) => {
-        const listener = await network.listen(addressIn(folder), options);
+        const listener = await listenInPlace(network, addressIn(folder));
         const clients = await connectMany(listener.address);
         listener.drain();
         const accepted = await within("it closes", acceptedBy(listener));
@@ -111,9 +118,9 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
     "a shared unix socket is taken over, and left by who has lost it",
     async (network, folder) => {
       const address = unixAddress(folder, { isShared: true });
-      const first = await network.listen(address, options);
+      const first = await listenInPlace(network, address);
       const early = await connect(address);
-      const second = await network.listen(address, options);
+      const second = await listenInPlace(network, address);
       assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
       assert.equal((await Deno.stat(address.path)).mode! & 0o777, 0o750);
       assert.deepEqual([first.isInPlace(), second.isInPlace()], [false, true]);
@@ -135,6 +142,65 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
   );
 
   test(
+    "who fails before it has taken a shared unix socket over leaves it as it was",
+    async (network, folder) => {
+      const address = unixAddress(folder, { isShared: true });
+      const holder = await listenInPlace(network, address);
+      const failing = await network.listen(address, options);
+      assert.deepEqual([holder.isInPlace(), failing.isInPlace()], [true, false]);
+      failing.close();
+      assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
+      const client = await connect(address);
+      holder.drain();
+      const accepted = await acceptedBy(holder);
+      assert.equal(accepted.length, 2, "the client, and the look whether anybody listens");
+      closeAll([client], accepted);
+    },
+  );
+
+  test("a shared unix socket may have the longest path that there is", async (network, folder) => {
+    const longest = 107;
+    const deep = join(folder, "x".repeat(longest - join(folder, "/.s.PGSQL.6432").length - 1));
+    await Deno.mkdir(deep);
+    const address = unixAddress(deep, { isShared: true });
+    assert.equal(address.path.length, longest);
+    const listener = await listenInPlace(network, address);
+    const client = await connect(address);
+    listener.drain();
+    closeAll([client], await acceptedBy(listener));
+    assert.deepEqual(await namesIn(deep), []);
+  });
+
+  test(
+    "a shared unix socket whose folder was taken away drains all the same",
+    async (network, folder) => {
+      const address = unixAddress(join(folder, "below"), { isShared: true });
+      await Deno.mkdir(join(folder, "below"));
+      const listener = await listenInPlace(network, address);
+      const client = await connect(address);
+      await Deno.remove(join(folder, "below"), { recursive: true });
+      await Deno.writeTextFile(join(folder, "below"), "");
+      assert.equal(listener.isInPlace(), false);
+      listener.drain();
+      const accepted = await acceptedBy(listener);
+      assert.equal(accepted.length, 1);
+      closeAll([client], accepted);
+    },
+  );
+
+  test("a path that cannot be had any more is said plainly", async (network, folder) => {
+    const address = unixAddress(folder, { isShared: true });
+    const listener = await network.listen(address, options);
+    await Deno.mkdir(address.path);
+    assert.throws(() => listener.takeOver(), {
+      name: "ListenError",
+      message: `Cannot listen on ${address.path}: Is a directory`,
+    });
+    listener.close();
+    assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
+  });
+
+  test(
     "a unix socket that is not shared, or no socket at all, is not taken over",
     async (network, folder) => {
       const shared = unixAddress(folder, { isShared: true });
@@ -146,7 +212,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
       });
       closeAll([await connect(shared)]);
       alone.close();
-      const holder = await network.listen(shared, options);
+      const holder = await listenInPlace(network, shared);
       await assert.rejects(
         network.listen(unixAddress(folder), options),
         /another process listens there/,
@@ -163,7 +229,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
     ignore: Deno.uid() !== 0,
     fn: inFolder(async (network, folder) => {
       const address = unixAddress(folder, { isShared: true });
-      const holder = await network.listen(address, options);
+      const holder = await listenInPlace(network, address);
       await Deno.chown(address.path, 65_534, null);
       await assert.rejects(network.listen(address, options), {
         name: "ListenError",
@@ -182,7 +248,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
       const dead = Deno.listen({ transport: "unix", path: join(folder, "dead") });
       await Deno.rename(join(folder, "dead"), address.path);
       dead.close();
-      const listener = await network.listen(address, options);
+      const listener = await listenInPlace(network, address);
       const client = await connect(address);
       listener.drain();
       const accepted = await acceptedBy(listener);

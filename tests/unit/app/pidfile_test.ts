@@ -69,15 +69,40 @@ for (const [whose, owner] of [["its own user", ALIVE], ["another user", SOMEBODY
   });
 }
 
-Deno.test("Pidfile.create() takes a shared file over from a process that lives, which leaves it alone", () => {
+Deno.test("Pidfile.takeOver() takes a shared file over from a process that lives, which leaves it alone", () => {
   inFolder((path) => {
     Deno.writeTextFileSync(path, `${ALIVE}\n`);
     const before = Deno.statSync(path).ino;
     const pidfile = Pidfile.create(path, { isShared: true });
+    assert.equal(Deno.readTextFileSync(path), `${ALIVE}\n`, "it may still fail to start");
+    pidfile.takeOver();
     assert.equal(Deno.readTextFileSync(path), `${Deno.pid}\n`);
     assert.notEqual(Deno.statSync(path).ino, before, "nobody reads half a number");
     pidfile.remove();
     assert.equal(exists(path), false);
+  });
+});
+
+Deno.test("Pidfile.remove() before takeOver() leaves the file of the process that lives", () => {
+  inFolder((path) => {
+    Deno.writeTextFileSync(path, `${ALIVE}\n`);
+    Pidfile.create(path, { isShared: true }).remove();
+    assert.equal(Deno.readTextFileSync(path), `${ALIVE}\n`);
+    Deno.removeSync(path);
+    assert.equal(exists(path), false, "there is nothing beside it");
+  });
+});
+
+Deno.test("Pidfile.takeOver() that fails gives an error of its own", () => {
+  inFolder((path) => {
+    Deno.writeTextFileSync(path, `${ALIVE}\n`);
+    const pidfile = Pidfile.create(path, { isShared: true });
+    Deno.removeSync(path);
+    Deno.mkdirSync(path);
+    assert.throws(() => pidfile.takeOver(), {
+      name: "PidfileError",
+      message: `Cannot write ${path}: Is a directory`,
+    });
   });
 });
 

@@ -73,13 +73,13 @@ Deno.test("a readiness file that another process has written since is not remove
   });
 });
 
-Deno.test("without a path there is no readiness file; one that cannot be written is said plainly", () => {
+Deno.test("without a path there is no readiness file; one that cannot be written is said plainly, at once", () => {
   const none = new ReadinessFile("");
   none.write();
   none.remove();
   inFolder((path) => {
     const under = `${path}/missing/ready`;
-    assert.throws(() => new ReadinessFile(under).write(), {
+    assert.throws(() => new ReadinessFile(under), {
       name: "ReadinessFileError",
       message: `Cannot write the readiness file ${under}: No such file or directory`,
     });

@@ -227,6 +227,7 @@ async function openLinked(exchange: Exchange) {
           await ended.promise;
         },
         isInPlace: () => true,
+        takeOver: () => {},
         drain: ended.resolve,
         close: ended.resolve,
       }),
