@@ -273,8 +273,10 @@ export class Pooler {
       waitTimeoutMs: () => this.live.settings.cancelWaitTimeoutMs,
       connectTimeoutMs: () => this.live.settings.serverConnectTimeoutMs,
     };
+    const maxLogins = () => maxLoginClients(this.live.settings);
     const peers = new PeerDesk({
       ...cancelLimits,
+      maxWaiting: maxLogins,
       ownId: () => this.live.settings.peerId,
       peer: (id) => peerOf(this.live.config, id),
     });
@@ -314,7 +316,7 @@ export class Pooler {
         this.shutdown(mode, limitMs);
       },
     };
-    this.#logins = new LoginLimit({ log, limit: () => maxLoginClients(this.live.settings) });
+    this.#logins = new LoginLimit({ log, limit: maxLogins });
     const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
