@@ -1,6 +1,7 @@
 /** One command for the console of the Sluice that runs with a configuration: `sluice console`. */
 
 import type { Settings } from "../config/settings.ts";
+import { CONTROL_CHARACTERS } from "../log/logger.ts";
 import { consoleAddress, ConsoleClient, type ConsoleClientOptions } from "./console_client.ts";
 
 /** What is asked, and of whom. */
@@ -22,5 +23,10 @@ export async function consoleCommand(options: ConsoleCommandOptions): Promise<st
   const [first] = rows;
   if (first === undefined) return [];
   const lines = [Object.keys(first), ...rows.map((row) => Object.values(row))];
-  return lines.map((values) => values.map((value) => value ?? "").join("\t"));
+  return lines.map((values) => values.map((value) => inOneColumn(value ?? "")).join("\t"));
+}
+
+/** Names that clients give themselves may have anything in them: no line or column of their own. */
+function inOneColumn(value: string): string {
+  return value.replaceAll(CONTROL_CHARACTERS, " ");
 }

@@ -146,7 +146,8 @@ export class DatabaseHosts {
       if (servers.count < 2 || ousted.state.kind !== "idle") return;
       ousted.tag(BETTER_HOST);
     }
-    pool.openAhead();
+    // Until there is room enough, a server would only be opened at a primary once more.
+    if (hasRoomForTrial(pool)) pool.openAhead();
   }
 }
 

@@ -3,6 +3,10 @@
 import type { Clock } from "../base/clock.ts";
 import { type LineOf, type LogEntry, type LogLevel, pgBouncerLine } from "./log_line.ts";
 
+/** What ends a line for somebody, or steers a terminal. */
+// deno-lint-ignore no-control-regex -- they are what is looked for
+export const CONTROL_CHARACTERS: Readonly<RegExp> = /[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g;
+
 /** Takes finished lines, newline included. */
 export interface LogSink {
   write(line: string, entry: LogEntry): void;
@@ -69,8 +73,7 @@ export class Logger {
   #write(level: LogLevel, message: string): void {
     const { clock, sink } = this.#options;
     // Nothing from a peer may forge a line of its own, or steer the reader's terminal.
-    // deno-lint-ignore no-control-regex -- they are what is looked for
-    const oneLine = message.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, " ");
+    const oneLine = message.replaceAll(CONTROL_CHARACTERS, " ");
     const entry = { level, message: oneLine, wallMs: clock.wallMs() };
     sink.write(this.lineOf(entry), entry);
   }

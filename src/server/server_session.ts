@@ -478,7 +478,7 @@ export class ServerSession {
     this.#askRole(role, {
       onKnown: () => this.#admit(),
       onError: (error) => {
-        this.#end({ reason: `role query failed: ${error.message}`, error, kind: "refused" });
+        this.#refuse(`role query failed: ${error.message}`, error);
       },
     });
   }
@@ -512,7 +512,7 @@ export class ServerSession {
         return this.#becomeFree();
       }
       const error = result.error ?? new PgError(SQLSTATE.internalError, "connect_query failed");
-      this.#end({ reason: "exec_on_connect query failed", error, kind: "refused" });
+      this.#refuse("exec_on_connect query failed", error);
     });
   }
 
@@ -675,7 +675,7 @@ export class ServerSession {
       // As libpq: of several hosts, another may be ready.
       const isNotReady = error.error.sqlstate === SQLSTATE.cannotConnectNow;
       if (isNotReady) return this.#endUnreached(error.message, error.error);
-      return this.#end({ reason: error.message, error: error.error, kind: "refused" });
+      return this.#refuse(error.message, error.error);
     }
     if (error instanceof ServerTlsError) return this.#endUnreached(error.message, error.error);
     if (error instanceof DialError) {
@@ -696,6 +696,12 @@ export class ServerSession {
   #lose(reason: string, error: PgError = serverCrashed()): void {
     if (this.#state.kind === "login") this.#endUnreached(reason, error);
     else this.#end({ reason, error, kind: "served" });
+  }
+
+  /** What a host says that is ready counts for all, but for one that is only tried beside them. */
+  #refuse(reason: string, error: PgError): void {
+    if (this.isTrial) this.#endUnreached(reason, error);
+    else this.#end({ reason, error, kind: "refused" });
   }
 
   #endUnreached(reason: string, error: PgError): void {

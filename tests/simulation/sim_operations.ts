@@ -539,8 +539,8 @@ async function forbiddenTransaction(session: SimSession): Promise<void> {
     await session.query(session.signed("begin"));
   } catch (error) {
     assert.ok(error instanceof Gone);
-    const { isCalm } = session.client.stage.plan;
-    if (isCalm) {
+    const { closing, plan: { isCalm } } = session.client.stage;
+    if (isCalm && closing === undefined && !session.client.isDoomed) {
       assert.equal(error.result?.errors[0]?.sqlstate, "0A000", JSON.stringify(error.result));
     }
     throw error;

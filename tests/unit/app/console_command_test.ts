@@ -40,6 +40,20 @@ Deno.test("consoleCommand() gives names and rows with tabs between, and nothing 
   assert.deepEqual(await run(world, "SHOW CLIENTS WHERE user = 'nobody'"), []);
 });
 
+Deno.test("nothing that a client says makes a line or a column of its own, or steers the terminal", async () => {
+  await using world = await open();
+  const client = await world.login({
+    parameters: { application_name: "a\tb\nC\tforged\x1b[2J\u2028\u0085" },
+  });
+  const lines = await run(world, "SHOW CLIENTS WHERE user = 'ada'");
+  assert.equal(lines.length, 2);
+  const [names, row] = lines.map((line) => line.split("\t"));
+  assert.equal(row!.length, names!.length);
+  // deno-lint-ignore no-control-regex -- they are what is looked for
+  assert.ok(!/[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028]/.test(lines[1]!), JSON.stringify(lines[1]));
+  client.close();
+});
+
 Deno.test("consoleCommand() waits as long as the command does", async () => {
   await using world = await open();
   const client = await world.login();

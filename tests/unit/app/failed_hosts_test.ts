@@ -1,6 +1,8 @@
 /** A host that failed is passed over for a while, and holds up nobody when it is tried again. */
 
 import assert from "node:assert/strict";
+import { nextTurn } from "../../../src/base/turn.ts";
+import { FakePostgres } from "../../support/fake_postgres.ts";
 import { frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
@@ -71,6 +73,37 @@ Deno.test("a pool whose pause is not over yet profits from what another has foun
   }
   ada.close();
   bob.close();
+});
+
+Deno.test("what a host on trial says of a user holds up no login at the others", async () => {
+  await using world = await PoolerWorld.open({ pooler: POOLER, sections: SECTIONS });
+  const other = await FakePostgres.start({
+    network: world.network,
+    random: world.random.fork(),
+    address: { ...DEAD, backlog: 16 },
+    // It derives keys, and so says no when the login beside it has come to its end.
+    auth: "scram-sha-256",
+    users: { ada: "another secret" },
+  });
+  world.network.obstruct(DEAD, "refused");
+  const clients = [await holder(world)];
+  world.network.obstruct(DEAD, undefined);
+  await world.advance(5_000);
+  for (let i = 0; i < 3; i++) {
+    const client = await world.login();
+    await client.send(frontend.query("begin"));
+    clients.push(client);
+    do {
+      await nextTurn();
+      await world.settle();
+    } while (failures(world) < 2);
+  }
+  assert.equal(failures(world), 2, "it was on trial once");
+  assert.equal(world.pool().servers.active.size, 4, "and no time has passed");
+  for (const client of clients) client.close();
+  const closing = other.close();
+  await world.settle();
+  await closing;
 });
 
 // --- no room at the host that works ---

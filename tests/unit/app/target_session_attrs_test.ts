@@ -436,6 +436,26 @@ Deno.test("a pool of one server at a primary is left alone by prefer-standby", a
   client.close();
 });
 
+Deno.test("servers of the reserve at a primary are not opened anew, one after the other, to come to a standby", async () => {
+  const reserve = "reserve_pool_size = 3\nreserve_pool_timeout = 1\nserver_login_retry = 5";
+  await using cluster = await Cluster.open("prefer-standby", { pooler: reserve });
+  const { first, second, world } = cluster;
+  await cluster.kill(second);
+  const clients: TestClient[] = [];
+  for (let i = 0; i < 5; i++) {
+    const client = await world.login();
+    await client.send(frontend.query("begin"));
+    await world.advance(1_400);
+    clients.push(client);
+  }
+  for (const client of clients) await client.query("rollback");
+  assert.equal(first.live.length, 5);
+  const count = first.backends.length;
+  await world.advance(30_000);
+  assert.equal(first.backends.length, count);
+  for (const client of clients) client.close();
+});
+
 // --- with everything else ---
 
 Deno.test("a reload with another target_session_attrs recycles the servers", async () => {
