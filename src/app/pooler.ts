@@ -81,8 +81,12 @@ const FAREWELL_MS = 500;
  */
 const SHORT_VISIT_MS = 5_000;
 
-/** Idle for so long after its first transaction, it is none of those. */
-const SHORT_VISIT_IDLE_MS = 500;
+/**
+ * Idle for so long after a transaction, it is none of those. Longer than the second for which a
+ * newcomer who was turned away waits before it knocks again: an application that connects in the same
+ * thread is held up by that between two of its questions.
+ */
+const SHORT_VISIT_IDLE_MS = 1_500;
 
 /** Least limit where `max_login_clients` is 0: a health check must not end somebody's login. */
 const MIN_LOGIN_CLIENTS = 100;
@@ -269,8 +273,10 @@ export class Pooler {
       waitTimeoutMs: () => this.live.settings.cancelWaitTimeoutMs,
       connectTimeoutMs: () => this.live.settings.serverConnectTimeoutMs,
     };
+    const maxLogins = () => maxLoginClients(this.live.settings);
     const peers = new PeerDesk({
       ...cancelLimits,
+      maxWaiting: maxLogins,
       ownId: () => this.live.settings.peerId,
       peer: (id) => peerOf(this.live.config, id),
     });
@@ -310,7 +316,7 @@ export class Pooler {
         this.shutdown(mode, limitMs);
       },
     };
-    this.#logins = new LoginLimit({ log, limit: () => maxLoginClients(this.live.settings) });
+    this.#logins = new LoginLimit({ log, limit: maxLogins });
     const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
@@ -599,11 +605,14 @@ export class Pooler {
     return count;
   }
 
-  /** Whether a client that is welcome has not got as far as to have a pool. */
+  /** Whether a client that is waited for has not got as far as to have a pool. */
   #isComingIn(client: ClientSession): boolean {
     const { kind } = client.state;
     const isBefore = kind === "startup" || kind === "login";
-    return isBefore && client.database !== CONSOLE_DATABASE && this.#isWelcome(client);
+    if (!isBefore || client.database === CONSOLE_DATABASE) return false;
+    return this.#shutdown === "wait_for_clients"
+      ? this.#isWelcome(client)
+      : this.#isOnShortVisit(client);
   }
 
   #activeCount(): number {

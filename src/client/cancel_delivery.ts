@@ -5,6 +5,9 @@ import { startDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
 
+/** More than an error message, the only thing that may come in place of the end. */
+const MAX_ANSWER_BYTES = 65_536;
+
 /** How a request is sent. */
 export interface CancelDeliveryOptions {
   readonly clock: Clock;
@@ -13,7 +16,7 @@ export interface CancelDeliveryOptions {
   readonly limitMs: number;
   /** Ends the wait when aborted. */
   readonly signal: AbortSignal;
-  /** Called when the wait is given up: the request may still arrive. */
+  /** Called when the wait is given up, or too much comes: the request may still arrive. */
   readonly onGivenUp: () => void;
 }
 
@@ -35,7 +38,11 @@ export async function deliverCancel(
   try {
     const message = cancelRequest(key);
     await stream.write(message, 0, message.length);
-    await stream.pump(() => {});
+    let receivedBytes = 0;
+    await stream.pump((_buffer, length) => {
+      receivedBytes += length;
+      if (receivedBytes > MAX_ANSWER_BYTES) giveUp();
+    });
   } finally {
     timer?.cancel();
     signal.removeEventListener("abort", giveUp);

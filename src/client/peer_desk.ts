@@ -33,6 +33,8 @@ export interface PeerDeskOptions {
   /** Longest wait for a place, and then for the peer's answer (`cancel_wait_timeout`); 0: none. */
   readonly waitTimeoutMs: () => number;
   readonly connectTimeoutMs: () => number;
+  /** So many requests may wait for a place at one peer: who sends them has proved nothing. */
+  readonly maxWaiting: () => number;
 }
 
 /** How many requests for one peer are under way. */
@@ -49,6 +51,8 @@ interface Forwarding {
   readonly peerId: number;
   stage: "queued" | "connecting" | "sent";
 }
+
+const NO_PEER = "could not find peer to forward request to";
 
 /** Passes requests on. */
 export class PeerDesk {
@@ -98,13 +102,19 @@ export class PeerDesk {
       return "failed to forward cancel request because its TTL was exhausted";
     }
     const peer = this.#options.peer(cancelKeyPeerId(key));
-    if (peer === undefined) return "could not find peer to forward request to";
+    if (peer === undefined) return NO_PEER;
+    if (this.#places.countsOf(peer.id).waitingCount >= this.#options.maxWaiting()) {
+      return `too many cancel requests wait for peer ${peer.id}`;
+    }
     const forwarding: Forwarding = { peerId: peer.id, stage: "queued" };
     this.#underWay.add(forwarding);
     try {
       if (!await this.#places.take(peer.id, peer.poolSize)) return "cancel_wait_timeout";
       try {
-        return await this.#send(peer, { key: forwarded, forwarding, onSent });
+        // A reload may have moved it, or taken it away.
+        const current = this.#options.peer(peer.id);
+        if (current === undefined) return NO_PEER;
+        return await this.#send(current, { key: forwarded, forwarding, onSent });
       } finally {
         this.#places.give(peer.id);
       }

@@ -281,6 +281,7 @@ export class ConsoleFixture implements ConsoleContext {
       connectTimeoutMs: () => 0,
     };
     this.peers = new PeerDesk({
+      maxWaiting: () => 100,
       ...limits,
       ownId: () => this.config().settings.peerId,
       peer: (id) => peerOf(this.config(), id),

@@ -162,7 +162,12 @@ function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
     waitTimeoutMs: () => 0,
     connectTimeoutMs: () => 0,
   };
-  const peers = new PeerDesk({ ...limits, ownId: () => 0, peer: () => undefined });
+  const peers = new PeerDesk({
+    ...limits,
+    ownId: () => 0,
+    peer: () => undefined,
+    maxWaiting: () => 1,
+  });
   const cancels = new CancelDesk({ ...limits, clients: pooler.clients, peers, log: undefined! });
   return {
     clients: pooler.clients,

@@ -38,7 +38,7 @@ for (const mode of MODES) {
       if (mode === "wait_for_transactions") {
         await world.advance(400);
         assert.equal((await client.query("select 'still'")).rows[0]?.[0], "still");
-        await world.advance(1_000);
+        await world.advance(2_000);
         assert.equal(await client.lastWords(), "FATAL 57P01 pooler is shutting down");
       } else client.close();
     }
@@ -136,6 +136,32 @@ Deno.test("a drain ends a client that has just come and asks for nothing", async
   await world.advance(1_500);
   assert.equal(await idle.lastWords(), "FATAL 57P01 pooler is shutting down");
   assert.equal(end.hasEnded, true);
+});
+
+Deno.test("a drain waits for who says nothing no longer than for who has just come", async () => {
+  await using world = await openWorld("so_reuseport = true\nclient_login_timeout = 0");
+  const [old, silent] = [await world.connect(), await world.connect()];
+  await old.send(frontend.startup({ user: "ada", database: "app" }).subarray(0, 6));
+  await world.advance(4_000);
+  world.pooler.shutdown("wait_for_transactions");
+  const end = endOf(world);
+  await world.advance(500);
+  assert.equal(end.hasEnded, false);
+  await world.advance(2_000);
+  assert.equal(end.hasEnded, true);
+  old.close();
+  silent.close();
+});
+
+Deno.test("a drain leaves a client alone that has just come and is held up for a second by its own connecting", async () => {
+  await using world = await openWorld();
+  const client = await world.login();
+  await client.query("select 1");
+  world.pooler.shutdown("wait_for_transactions");
+  await world.advance(1_100);
+  assert.deepEqual((await client.query("select 'still'")).rows, [["still"]]);
+  await world.advance(3_000);
+  assert.equal(await client.lastWords(), "FATAL 57P01 pooler is shutting down");
 });
 
 Deno.test("the end at once waits for nobody", async () => {

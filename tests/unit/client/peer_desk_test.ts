@@ -155,6 +155,59 @@ Deno.test("no more connections to a peer are open than its pool_size; others wai
   peer.close();
 });
 
+Deno.test("requests that nobody answers are dropped once max_login_clients of them wait for a peer", async () => {
+  await using world = await numberOne("max_login_clients = 2\ncancel_wait_timeout = 0");
+  const peer = await FakePeer.listen(world);
+  const canceling = [];
+  for (let i = 0; i < 3; i++) {
+    canceling.push(world.cancel(keyOf(2)));
+    await world.settle();
+  }
+  await world.cancel(keyOf(2));
+  assert.ok(world.hasLogged("too many cancel requests wait for peer 2"));
+  for (let answered = 1; answered <= 3; answered++) {
+    assert.equal(peer.received.length, answered);
+    peer.answer();
+    await world.settle();
+  }
+  await Promise.all(canceling);
+  peer.close();
+});
+
+Deno.test("a request that waits while its peer is taken away by a reload is dropped", async () => {
+  await using world = await numberOne();
+  const peer = await FakePeer.listen(world);
+  const canceling = [world.cancel(keyOf(2))];
+  await world.settle();
+  canceling.push(world.cancel(keyOf(2)));
+  await world.settle();
+  const without = SECTIONS.slice(0, SECTIONS.indexOf("[peers.2]"));
+  assert.equal(await world.reload({ pooler: "peer_id = 1", sections: without }), true);
+  peer.answer();
+  await Promise.all(canceling);
+  assert.equal(peer.received.length, 1);
+  assert.ok(world.hasLogged("could not find peer to forward request to"));
+  peer.close();
+});
+
+Deno.test("a peer that talks without end is hung up on", async () => {
+  await using world = await numberOne("cancel_wait_timeout = 0");
+  const listener = await world.network.listen(PEER_2, () => OPTIONS);
+  const canceling = world.cancel(keyOf(2));
+  for await (const stream of listener.connections()) {
+    const noise = new Uint8Array(1_000);
+    void stream.pump(() => {});
+    for (let i = 0; i < 100 && !stream.isClosed; i++) {
+      await stream.write(noise, 0, noise.length);
+      await world.settle();
+    }
+    break;
+  }
+  await canceling;
+  assert.ok(world.hasLogged("peer 2 did not answer a cancel request"));
+  listener.close();
+});
+
 Deno.test("a peer that cannot be reached costs the request, and nothing else", async () => {
   await using world = await numberOne();
   await world.cancel(keyOf(2));
