@@ -160,6 +160,17 @@ for (const obstacle of ["refused", "black hole"] as const) {
   });
 }
 
+Deno.test("without server_login_retry a host that fails is tried at the janitor's pace, not as fast as can be", async () => {
+  const pooler = POOLER.replace("server_login_retry = 5", "server_login_retry = 0");
+  await using world = await PoolerWorld.open({ pooler, sections: CRAMPED });
+  const first = await holder(world);
+  const others = await arrive(world, 2);
+  const before = failures(world);
+  await world.advance(10_000);
+  assert.ok(failures(world) - before <= 70, `${failures(world) - before} times`);
+  for (const client of [first, ...others]) client.close();
+});
+
 // --- a reload ---
 
 Deno.test("a host that a reload takes off the list holds nobody up any more", async () => {
