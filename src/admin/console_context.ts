@@ -50,7 +50,7 @@ export interface Operations {
   /** Closes each server once it is free. */
   reconnect(database: string | undefined): void;
   /** Pauses, and drops clients and servers at once. */
-  kill(database: string | undefined): void;
+  kill(database: string | undefined): Promise<void>;
   /** Drops one client, by the id that SHOW CLIENTS shows, and its server. */
   killClient(id: number): void;
   /** Freezes all connections between two messages; resolves when all are. */

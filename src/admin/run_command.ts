@@ -157,7 +157,7 @@ async function runAdminCommand(
       operations.reconnect(command.database);
       return done("RECONNECT");
     case "kill":
-      operations.kill(command.database);
+      await operations.kill(command.database);
       return done("KILL");
     case "wait_close":
       await operations.waitClose(command.database, signal);

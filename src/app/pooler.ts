@@ -97,6 +97,9 @@ const LOGIN_REPORT_INTERVAL_MS = 10_000;
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
 
+/** Time for others between two parts of a long command. */
+const TURN_MS = 1;
+
 /** What a pooler is made of. */
 export interface PoolerOptions {
   readonly clock: Clock;
@@ -239,6 +242,7 @@ export class Pooler {
       log,
       nowMs: () => clock.nowMs(),
       isShuttingDown: () => this.#shutdown !== undefined,
+      turn: () => new Promise((resolve) => clock.startTimer(TURN_MS, resolve)),
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });
     const authLookUp = new AuthLookUp({

@@ -7,11 +7,18 @@ import type { LoopLag } from "../stats/loop_lag.ts";
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
 
+/** Time for others between two parts of a duty. */
+const TURN_MS = 1;
+
+/** Answered by a duty that has stopped before its end, so as not to hold others up. */
+export const MORE = "more";
+
 /** Something to be done again and again. */
 export interface Duty {
   /** Time between two turns, read anew each round; a turn comes in the first round after it. */
   intervalMs(): number;
-  run(nowMs: number): void;
+  /** What answers `MORE` is run again as soon as others have had the thread. */
+  run(nowMs: number): void | typeof MORE;
 }
 
 /** Runs the duties. */
@@ -21,6 +28,7 @@ export class Janitor {
   readonly #onError: (error: unknown) => void;
   readonly #loopLag: LoopLag;
   readonly #lastRunMs: number[];
+  #unfinished: Duty[] = [];
 
   /**
    * `onError` is told of a duty that failed; it and the others go on in the next round. `loopLag` is
@@ -46,6 +54,10 @@ export class Janitor {
     using sleeper = new Sleeper(this.#clock, signal);
     while (!signal.aborted) {
       this.sweep();
+      while (this.#unfinished.length > 0 && !signal.aborted) {
+        await sleeper.sleep(TURN_MS);
+        this.#goOn();
+      }
       const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
       const lagDueMs = this.#loopLag.nowMs() + SWEEP_INTERVAL_MS;
       await sleeper.sleep(SWEEP_INTERVAL_MS);
@@ -65,10 +77,17 @@ export class Janitor {
     }
   }
 
+  #goOn(): void {
+    const unfinished = this.#unfinished;
+    this.#unfinished = [];
+    const nowMs = this.#clock.nowMs();
+    for (const duty of unfinished) this.#run(duty, nowMs);
+  }
+
   /** One failing duty must not stop all that depends on time passing. */
   #run(duty: Duty, nowMs: number): void {
     try {
-      duty.run(nowMs);
+      if (duty.run(nowMs) === MORE) this.#unfinished.push(duty);
     } catch (error) {
       this.#onError(error);
     }

@@ -96,7 +96,7 @@ export class SimOperator {
       case "RELOAD":
         return this.reload();
       case "KILL":
-        return operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
+        return void operations.kill(this.#random.chance(0.5) ? DATABASE : undefined);
       case "KILL_CLIENT": {
         // Before its startup packet a client may wait for a byte, and would not know an error.
         const open = clients.filter(({ isOpen, state }) => isOpen && state.kind !== "startup");

@@ -180,8 +180,8 @@ export class NotedOperations implements Operations {
     this.#note(["reconnect", database]);
   }
 
-  kill(database: string | undefined): void {
-    this.#note(["kill", database]);
+  async kill(database: string | undefined): Promise<void> {
+    await this.#note(["kill", database]);
   }
 
   killClient(id: number): void {

@@ -401,6 +401,23 @@ Deno.test("KILL pauses a database and drops its clients and servers at once", as
   for (const client of [other, late]) client.close();
 });
 
+Deno.test("KILL of very many clients lets others be served, and what was resumed meanwhile is theirs", async () => {
+  await using world = await PoolerWorld.open({ pooler: "max_client_conn = 200", sections: TWO });
+  await Promise.all(Array.from({ length: 150 }, () => world.login()));
+  const { operations } = world.pooler;
+  const openCount = () => world.clients.filter(({ isOpen }) => isOpen).length;
+  const killing = operations.kill("app");
+  assert.equal(openCount(), 50);
+  operations.resume("app");
+  const newcomer = await world.login();
+  await newcomer.query("begin");
+  await world.advance(10);
+  await killing;
+  assert.equal(openCount(), 1);
+  assert.deepEqual((await newcomer.query("commit")).tags, ["COMMIT"]);
+  newcomer.close();
+});
+
 Deno.test("KILL of a client that is just being let in leaves nobody waiting for what a pause holds back", async () => {
   await using world = await PoolerWorld.open({ writeAnswers: "later", isAutomatic: false });
   const dialing = world.dial();

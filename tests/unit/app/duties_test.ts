@@ -56,6 +56,22 @@ Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those w
   busy.close();
 });
 
+Deno.test("of very many whose time is over, a hundred are ended before others have their turn", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "max_client_conn = 200\nclient_idle_timeout = 5",
+  });
+  await Promise.all(Array.from({ length: 150 }, () => world.login()));
+  // Not at once: that would be a gap, which does not count.
+  for (let i = 0; i < 6; i++) {
+    world.clock.stall(999);
+    world.pooler.janitor.sweep();
+  }
+  const openCount = () => world.clients.filter(({ isOpen }) => isOpen).length;
+  assert.equal(openCount(), 50);
+  await world.advance(1_000);
+  assert.equal(openCount(), 0);
+});
+
 Deno.test("a user's limits go before the database's, and those before the settings'", async () => {
   await using world = await oneServer("query_wait_timeout = 2\nclient_idle_timeout = 3", {
     sections: `[databases.app]\nhost = "127.0.0.1"\nquery_wait_timeout = 6

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { LoopLag } from "../../../src/stats/loop_lag.ts";
-import { type Duty, Janitor, SWEEP_INTERVAL_MS } from "../../../src/maintenance/janitor.ts";
+import { type Duty, Janitor, MORE, SWEEP_INTERVAL_MS } from "../../../src/maintenance/janitor.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 /** A duty that notes when it was run, after the start. */
 function recorder(clock: FakeClock, intervalMs = 0) {
   const startMs = clock.nowMs();
   const runs: number[] = [];
-  const duty: Duty = { intervalMs: () => intervalMs, run: (nowMs) => runs.push(nowMs - startMs) };
+  const duty: Duty = {
+    intervalMs: () => intervalMs,
+    run: (nowMs) => void runs.push(nowMs - startMs),
+  };
   return { runs, duty };
 }
 
@@ -97,7 +100,7 @@ Deno.test("Janitor reads an interval anew each round", () => {
   const runs: number[] = [];
   const { janitor: worker } = janitor(clock, {
     intervalMs: () => intervalMs,
-    run: (nowMs) => runs.push(nowMs),
+    run: (nowMs) => void runs.push(nowMs),
   });
   clock.advance(1_000);
   worker.sweep();
@@ -105,6 +108,24 @@ Deno.test("Janitor reads an interval anew each round", () => {
   intervalMs = 1_000;
   worker.sweep();
   assert.equal(runs.length, 1);
+});
+
+Deno.test("a duty that has more to do goes on as soon as others have had the thread", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs();
+  const { duty: other, runs: otherRuns } = recorder(clock);
+  const runs: number[] = [];
+  const long: Duty = {
+    intervalMs: () => 0,
+    run: (nowMs) => runs.push(nowMs - startMs) % 3 === 0 ? undefined : MORE,
+  };
+  const stop = new AbortController();
+  const running = janitor(clock, long, other).janitor.run(stop.signal);
+  await clock.advanceAsync(400);
+  assert.deepEqual(runs, [0, 1, 2, 335, 336, 337]);
+  assert.deepEqual(otherRuns, [0, 335]);
+  stop.abort();
+  await running;
 });
 
 Deno.test("a duty that fails is reported, and neither stops the others nor its own next turn", async () => {
