@@ -226,6 +226,7 @@ export class Pooler {
       log,
       nowMs: () => clock.nowMs(),
       isShuttingDown: () => this.#shutdown.hasBegun,
+      isWaitingForClients: () => this.#shutdown.isWaitingForClients,
       turn: () => new Promise((resolve) => clock.startTimer(TURN_MS, resolve)),
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });

@@ -75,6 +75,11 @@ export class Shutdown {
     return this.#mode !== undefined;
   }
 
+  /** Whether clients are served until they leave, or as far as their transactions go. */
+  get isWaitingForClients(): boolean {
+    return this.#mode === "wait_for_clients" || this.#mode === "wait_for_transactions";
+  }
+
   /** Whether nobody is waited for any more. */
   get isStopping(): boolean {
     return this.#isStopping;
@@ -184,9 +189,7 @@ export class Shutdown {
    * for, and another process takes those who come now, so that nobody is to notice anything.
    */
   #isWelcome({ isLate }: ClientSession): boolean {
-    const waitsForClients = this.#mode === "wait_for_clients" ||
-      this.#mode === "wait_for_transactions";
-    return waitsForClients && this.#options.live.settings.soReuseport && !isLate;
+    return this.isWaitingForClients && this.#options.live.settings.soReuseport && !isLate;
   }
 
   #isDrainOver(): boolean {
