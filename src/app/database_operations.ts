@@ -34,6 +34,8 @@ export interface DatabaseOperationsOptions {
   readonly log: Logger;
   readonly nowMs: () => number;
   readonly isShuttingDown: () => boolean;
+  /** Whether the pooler ends, and serves its clients until they leave. */
+  readonly isWaitingForClients: () => boolean;
   /** Resolves when others have had the thread. */
   readonly turn: () => Promise<void>;
   /** Puts a configuration in force that differs from the present one in a setting. */
@@ -102,7 +104,9 @@ export class DatabaseOperations implements Operations {
   }
 
   resume(database: string | undefined): void {
-    this.#refuseInShutdown();
+    // Who is waited for must not wait for ever for what nobody could undo.
+    const isNeeded = this.#options.isWaitingForClients() && this.#isHeldBack(database);
+    if (!isNeeded) this.#refuseInShutdown();
     if (database !== undefined) {
       this.#log("RESUME", database);
       this.#requireDatabase(database, "resume");
@@ -340,6 +344,10 @@ export class DatabaseOperations implements Operations {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  #isHeldBack(database: string | undefined): boolean {
+    return database === undefined ? this.#mode !== "active" : this.isPaused(database);
   }
 
   #refuseInShutdown(): void {

@@ -9,7 +9,6 @@ import { openConsole } from "../admin/open_console.ts";
 import type { OwnNetworks } from "../auth/hba_rules.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
-import { Deferred } from "../base/deferred.ts";
 import type { Random } from "../base/random.ts";
 import { TaskGroup } from "../base/task_group.ts";
 import { CancelDesk } from "../client/cancel_request.ts";
@@ -58,35 +57,15 @@ import { OutsideLogins } from "./outside_logins.ts";
 import { Reception } from "./reception.ts";
 import { Reloader, ReloadError, type UserListFile } from "./reloader.ts";
 import { ServerPools } from "./server_pools.ts";
-import { streamCount } from "./stream_count.ts";
+import { Shutdown } from "./shutdown.ts";
 import { streamOptionsOf } from "./stream_options.ts";
 import { TlsContexts } from "./tls_contexts.ts";
 import type { ReadTlsFile } from "./tls_files.ts";
 
 export type { ShutdownMode } from "../admin/console_context.ts";
 
-const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
-  immediate: "at once",
-  wait_for_servers: "when all servers are released",
-  wait_for_clients: "when all clients have left",
-  wait_for_transactions: "as transactions end",
-};
-
 /** Time for a client to take the news before it is hung up on, and for what is being cancelled. */
 const FAREWELL_MS = 500;
-
-/**
- * Time in which a drain leaves a client alone that has come before it began, where another process
- * takes those who come after: one that connects for a transaction and leaves is to notice nothing.
- */
-const SHORT_VISIT_MS = 5_000;
-
-/**
- * Idle for so long after a transaction, it is none of those. Longer than the second for which a
- * newcomer who was turned away waits before it knocks again: an application that connects in the same
- * thread is held up by that between two of its questions.
- */
-const SHORT_VISIT_IDLE_MS = 1_500;
 
 /** Least limit where `max_login_clients` is 0: a health check must not end somebody's login. */
 const MIN_LOGIN_CLIENTS = 100;
@@ -173,15 +152,9 @@ export class Pooler {
   /** The janitor, and what it starts. */
   readonly #ownTasks: TaskGroup;
   #listeners: Listener[] = [];
-  /** Those that only take in who has connected already. */
-  readonly #draining = new Set<Listener>();
-  #shutdown: ShutdownMode | undefined;
-  /** When clients are no longer waited for. */
-  #drainLimitMs = Infinity;
-  #isStopping = false;
+  readonly #shutdown: Shutdown;
   #streamOptions: StreamOptions | undefined;
   #streamOptionsOf: Config | undefined;
-  readonly #stopped = new Deferred<void>();
 
   constructor(options: PoolerOptions) {
     this.#options = options;
@@ -235,13 +208,25 @@ export class Pooler {
       onNewPool: (pool) => this.operations.adoptPool(pool),
       onServerGone: () => this.operations.check(),
     });
+    this.#shutdown = new Shutdown({
+      clock,
+      log,
+      live: this.live,
+      clients: this.clients,
+      pools: this.pools,
+      listeners: () => this.#listeners,
+      onFirst: () => options.onShuttingDown?.(),
+      onBegun: () => this.operations.beginShutdown(),
+      endEverything: () => this.#endEverything(),
+    });
     this.operations = new DatabaseOperations({
       live: this.live,
       clients: this.clients,
       pools: this.pools.registry,
       log,
       nowMs: () => clock.nowMs(),
-      isShuttingDown: () => this.#shutdown !== undefined,
+      isShuttingDown: () => this.#shutdown.hasBegun,
+      isWaitingForClients: () => this.#shutdown.isWaitingForClients,
       turn: () => new Promise((resolve) => clock.startTimer(TURN_MS, resolve)),
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });
@@ -359,10 +344,10 @@ export class Pooler {
       hostSecret: options.hostSecret,
       onAbandoned: (server, pool) => {
         // The end of all is not held up by what nobody waits for.
-        if (this.#isStopping) return;
+        if (this.#shutdown.isStopping) return;
         this.#clientTasks.spawn(() => cancels.cancelAbandoned(server, pool));
       },
-      isTurnedAway: (client) => this.#shutdown !== undefined && !this.#isWelcome(client),
+      isTurnedAway: (client) => this.#shutdown.isTurnedAway(client),
       operations: this.operations,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: consoleContext, isOwnProcess }),
@@ -383,7 +368,7 @@ export class Pooler {
       { intervalMs: () => 0, run: (nowMs) => brake.release(nowMs) },
       { intervalMs: () => LOGIN_REPORT_INTERVAL_MS, run: () => this.#logins.report() },
       { intervalMs: () => 0, run: () => this.operations.check() },
-      { intervalMs: () => 0, run: () => this.#advanceShutdown() },
+      { intervalMs: () => 0, run: () => this.#shutdown.advance() },
       {
         intervalMs: () => USER_LIST_INTERVAL_MS,
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
@@ -394,7 +379,7 @@ export class Pooler {
 
   /** Resolves when the pooler has ended and nothing of it is left. */
   get stopped(): Promise<void> {
-    return this.#stopped.promise;
+    return this.#shutdown.stopped;
   }
 
   /**
@@ -436,7 +421,7 @@ export class Pooler {
   }
 
   /** Serves one connection; the accept loop does this for each it takes. */
-  serve(stream: ByteStream, isLate = this.#shutdown !== undefined): ClientSession {
+  serve(stream: ByteStream, isLate = this.#shutdown.hasBegun): ClientSession {
     const { clock, log } = this.#options;
     const client = new ClientSession({
       id: this.clients.nextId(),
@@ -473,53 +458,18 @@ export class Pooler {
    * transactions may go on with `wait_for_transactions`; undefined: as long as they take.
    */
   shutdown(mode: ShutdownMode, limitMs?: number): void {
-    const { clock, log, onShuttingDown } = this.#options;
-    const isSecond = this.#shutdown !== undefined;
-    if (!isSecond) onShuttingDown?.();
-    this.#shutdown = isSecond ? "immediate" : mode;
-    if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
-    for (const listener of this.#listeners) {
-      if (this.#shutdown === "immediate") listener.close();
-      else if (!this.#isKept(listener)) this.#drainListener(listener);
-    }
-    log.log(`shutting down: ${SHUTDOWN_WORDS[this.#shutdown]}`);
-    this.operations.beginShutdown();
-    this.#advanceShutdown();
-  }
-
-  /** Whether a listener stays while the pooler ends. */
-  #isKept(listener: Listener): boolean {
-    const { address } = listener;
-    // The console stays in reach as long as somebody is waited for.
-    if (address.kind === "unix") return listener.isInPlace();
-    // Newcomers go to another process; cancel requests of peers still have to come here.
-    if (this.live.settings.soReuseport) return this.#isForPeers(address);
-    // They are told, where the others are not told anything before they ask.
-    return this.#shutdown === "wait_for_transactions";
-  }
-
-  /** Whether an address is the one by which peers are told to reach this process. */
-  #isForPeers(address: Extract<ListenAddress, { kind: "tcp" }>): boolean {
-    const { peers, settings } = this.live.config;
-    const own = peers.get(settings.peerId);
-    return own?.host === address.host && own.port === address.port;
-  }
-
-  #drainListener(listener: Listener): void {
-    this.#draining.add(listener);
-    listener.drain();
+    this.#shutdown.begin(mode, limitMs);
   }
 
   async #accept(listener: Listener): Promise<void> {
     await this.#acceptAll(listener);
-    this.#draining.delete(listener);
-    this.#advanceShutdown();
+    this.#shutdown.noteClosed(listener);
   }
 
   async #acceptAll(listener: Listener): Promise<void> {
     for await (const stream of listener.connections()) {
       try {
-        this.serve(stream, this.#shutdown !== undefined && !this.#draining.has(listener));
+        this.serve(stream, this.#shutdown.isLate(listener));
       } catch (error) {
         // One connection that cannot be served must not end the accepting of others.
         this.#options.log.error(`internal error: ${errorStack(error)}`);
@@ -538,114 +488,7 @@ export class Pooler {
     return this.#streamOptions!;
   }
 
-  /** Does what the mode of shutdown allows by now. */
-  #advanceShutdown(): void {
-    switch (this.#shutdown) {
-      case undefined:
-        return;
-      case "wait_for_transactions":
-        this.#drain();
-        if (this.#draining.size + this.#servedCount() > 0 && !this.#isDrainOver()) return;
-        break;
-      case "wait_for_clients":
-        if (this.#draining.size + this.#servedCount() > 0) return;
-        break;
-      case "wait_for_servers":
-        this.#endWaiting();
-        if (this.#draining.size + this.#activeCount() > 0) return;
-        break;
-      case "immediate":
-    }
-    this.#stop();
-  }
-
-  /** Lets clients go on to the end of their transactions, and no further. */
-  #drain(): void {
-    const farewell = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
-    const refusal = new PgError(SQLSTATE.cannotConnectNow, farewell.message);
-    for (const client of [...this.clients.all()]) {
-      if (this.#isOnShortVisit(client)) continue;
-      if (client.relay !== undefined) client.relay.leave(farewell);
-      else if (client.pool !== undefined) client.end(refusal.message, refusal);
-    }
-  }
-
-  /** Whether a client may be one that connects for a transaction and leaves. */
-  #isOnShortVisit(client: ClientSession): boolean {
-    const nowMs = this.#options.clock.nowMs();
-    if (!this.#isWelcome(client) || nowMs - client.connectedAtMs >= SHORT_VISIT_MS) return false;
-    const { relay } = client;
-    if (relay === undefined || relay.linkCount === 0) return true;
-    return relay.queryStartMs !== undefined || nowMs - relay.lastReadyMs < SHORT_VISIT_IDLE_MS;
-  }
-
-  /**
-   * Whether a client may come in though the pooler is ending: it was there before, clients are waited
-   * for, and another process takes those who come now, so that nobody is to notice anything.
-   */
-  #isWelcome({ isLate }: ClientSession): boolean {
-    const waitsForClients = this.#shutdown === "wait_for_clients" ||
-      this.#shutdown === "wait_for_transactions";
-    return waitsForClients && this.live.settings.soReuseport && !isLate;
-  }
-
-  #isDrainOver(): boolean {
-    if (this.#options.clock.nowMs() < this.#drainLimitMs) return false;
-    this.#options.log.warning(`${this.#servedCount()} clients have not ended in time`);
-    return true;
-  }
-
-  /**
-   * Clients that are being served by a pool or log in to one; those of the console do not count, nor
-   * do streams, which would be waited for for ever.
-   */
-  #servedCount(): number {
-    let count = 0;
-    for (const client of this.clients.all()) {
-      const { isOpen, pool, relay } = client;
-      if (!isOpen || relay?.server?.isStreaming === true) continue;
-      if (pool !== undefined || this.#isComingIn(client)) count += 1;
-    }
-    return count;
-  }
-
-  /** Whether a client that is waited for has not got as far as to have a pool. */
-  #isComingIn(client: ClientSession): boolean {
-    const { kind } = client.state;
-    const isBefore = kind === "startup" || kind === "login";
-    if (!isBefore || client.database === CONSOLE_DATABASE) return false;
-    return this.#shutdown === "wait_for_clients"
-      ? this.#isWelcome(client)
-      : this.#isOnShortVisit(client);
-  }
-
-  #activeCount(): number {
-    let count = 0;
-    for (const pool of this.pools.registry.all()) {
-      const { active, beingCanceled, recovering, tested } = pool.servers;
-      count += active.size + tested.size + beingCanceled.size + recovering.size -
-        streamCount(pool);
-    }
-    return count;
-  }
-
-  /** Links go on to their end, and no new ones begin. */
-  #endWaiting(): void {
-    const error = new PgError(SQLSTATE.adminShutdown, "server shutting down");
-    for (const pool of this.pools.registry.all()) pool.stopServing(error);
-  }
-
-  #stop(): void {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
-    this.#endEverything().then(this.#stopped.resolve, this.#stopped.reject);
-  }
-
   async #endEverything(): Promise<void> {
-    for (const listener of this.#listeners) {
-      if (this.#shutdown === "immediate") listener.close();
-      else listener.drain();
-    }
     await this.#acceptTasks.whenIdle();
     const error = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
     for (const client of [...this.clients.all()]) client.end(error.message, error);

@@ -43,7 +43,8 @@ export function assign(entries: readonly RawEntry[], options: AssignOptions): As
     }
     const parsed = parseValue(spec, entry.value, entry.isFetched === true ? "ini" : dialect);
     if ("problem" in parsed) {
-      errors.push(new ConfigError(entry, `"${entry.key}"${owner}: ${parsed.problem}`));
+      const problem = entry.isFetched === true ? withoutValue(parsed.problem) : parsed.problem;
+      errors.push(new ConfigError(entry, `"${entry.key}"${owner}: ${problem}`));
       continue;
     }
     const earlier = assigned.get(spec.name);
@@ -56,6 +57,11 @@ export function assign(entries: readonly RawEntry[], options: AssignOptions): As
     assigned.set(spec.name, { file, line, spec, value: parsed.value });
   }
   return [...assigned.values()];
+}
+
+/** Of what stands elsewhere nothing is shown: where the wrong name is given, it may be a secret. */
+function withoutValue(problem: string): string {
+  return problem.replace(/, found .*$/su, "; what was fetched is not shown");
 }
 
 /** Refuses the values that are refused. */

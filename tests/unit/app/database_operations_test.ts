@@ -226,6 +226,23 @@ Deno.test("PAUSE and RESUME refuse what does not fit, in PgBouncer's words", asy
   client.close();
 });
 
+for (const database of [undefined, "app"]) {
+  Deno.test(`RESUME of ${database ?? "all"} serves who waits while the pooler waits for its clients`, async () => {
+    await using world = await PoolerWorld.open({ sections: TWO });
+    const { operations } = world.pooler;
+    const client = await world.login();
+    pause(operations, database);
+    await client.send(frontend.query("select 'served'"));
+    await world.settle();
+    world.pooler.shutdown("wait_for_clients");
+    await world.advance(1_000);
+    operations.resume(database);
+    assert.equal((await client.result()).rows[0]?.[0], "served");
+    assert.equal(refusal(() => operations.resume(database)), "55000 pooler is shutting down");
+    client.close();
+  });
+}
+
 Deno.test("each command leaves a line in the log", async () => {
   await using world = await PoolerWorld.open({ sections: TWO });
   const { operations } = world.pooler;

@@ -184,6 +184,20 @@ port = { env = "PORT" }
   ]);
 });
 
+Deno.test("loadConfig() shows nothing of what it has fetched: it may be a secret that was meant for another setting", async () => {
+  const keys = ["default_pool_size", "pool_mode", "log_stats", "unix_socket_mode", "query_timeout"];
+  const texts = ["auth_type", "io_engine", "proxy_trusted", "client_tls_protocols", "pkt_buf"];
+  const lines = [...keys, ...texts].map((key) => `${key} = { env = "PASSWORD" }`);
+  const text = `[pooler]\n${lines.join("\n")}\n[databases.a]\nport = { file = "pw" }\n`;
+  const files = { "config.toml": text, pw: "hunter2" };
+  const errors = await errorsOf(
+    loadConfig("config.toml", memoryIo(files, { PASSWORD: "hunter2" })),
+  );
+  assert.equal(errors.length, lines.length + 1, errors.join("\n"));
+  for (const error of errors) assert.ok(!error.includes("hunter2"), error);
+  assert.match(errors[0]!, /"default_pool_size": expected .*; what was fetched is not shown$/);
+});
+
 Deno.test("loadConfig() reports secrets that are missing, empty or written in another way", async () => {
   const cases: [string, RegExp][] = [
     ['{ env = "NO" }', /2: "password": the environment has no variable "NO"/],
