@@ -15,6 +15,9 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { roleProblem, type ServerRole } from "./server_role.ts";
 
+/** Where there is no `server_login_retry`: else one trial would follow the other as fast as can be. */
+const LEAST_TRIAL_PAUSE_MS = 300;
+
 /** What the hosts of a database are made of. */
 export interface ServerHostsOptions {
   readonly port: number;
@@ -257,10 +260,8 @@ export class ServerHosts {
       this.#passTurn(host);
     }
     this.#tried.add(host);
-    // Where there is no room yet, it would be this one again without a pause.
-    const mayWait = !this.#isDueForTrial(host);
     const isOtherLeft = this.#hosts.some((each) =>
-      (this.#hasRoom(each) || mayWait && isUsable(each)) &&
+      (this.#hasRoom(each) || isUsable(each)) &&
       (isSecondChoice(each) || !this.#tried.has(each) && this.#isWorthTrying(each))
     );
     if (!isOtherLeft) this.#tried.clear();
@@ -290,7 +291,7 @@ export class ServerHosts {
   #isDueForTrial({ problem }: Host): boolean {
     if (problem === undefined || problem.kind === "second_choice") return false;
     const { nowMs, retryMs } = this.#options;
-    return nowMs() - problem.atMs >= retryMs();
+    return nowMs() - problem.atMs >= Math.max(LEAST_TRIAL_PAUSE_MS, retryMs());
   }
 
   #hasRoom({ address }: Host): boolean {
