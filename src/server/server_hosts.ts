@@ -15,8 +15,8 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { roleProblem, type ServerRole } from "./server_role.ts";
 
-/** Where there is no `server_login_retry`: else one trial would follow the other as fast as can be. */
-const LEAST_TRIAL_PAUSE_MS = 300;
+/** Whatever the settings say: else one attempt would follow the other as fast as can be. */
+const LEAST_PAUSE_MS = 300;
 
 /** What the hosts of a database are made of. */
 export interface ServerHostsOptions {
@@ -284,14 +284,14 @@ export class ServerHosts {
     const { attrs, nowMs, retryMs, roleRetryMs } = this.#options;
     const isAskedSoon = problem.kind === "unfit" && attrs !== "any";
     const pauseMs = isAskedSoon ? Math.min(roleRetryMs(), retryMs()) : retryMs();
-    return nowMs() - problem.atMs >= pauseMs;
+    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, pauseMs);
   }
 
   /** Whether a host with a problem may be tried beside others that have none. */
   #isDueForTrial({ problem }: Host): boolean {
     if (problem === undefined || problem.kind === "second_choice") return false;
     const { nowMs, retryMs } = this.#options;
-    return nowMs() - problem.atMs >= Math.max(LEAST_TRIAL_PAUSE_MS, retryMs());
+    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, retryMs());
   }
 
   #hasRoom({ address }: Host): boolean {
