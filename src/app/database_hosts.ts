@@ -156,8 +156,12 @@ export function endOf({ isOtherLeft }: HostFailure, error: PgError): Omit<Server
   return { kind: isOtherLeft ? "elsewhere" : "unreachable", error };
 }
 
-/** Whether a login that fails would leave room for another that is waited for. */
+/**
+ * Whether a login that fails would leave room for another that is waited for. One trial at a time:
+ * without `server_connect_timeout` it may never end.
+ */
 export function hasRoomForTrial({ loggingIn, rules, servers, waiting }: ServerPool): boolean {
+  for (const { isTrial } of servers.login) if (isTrial) return false;
   const isWaitedFor = waiting.size > 0 || loggingIn.size > 0;
   return servers.count + (isWaitedFor ? 2 : 1) <= rules.poolSize;
 }

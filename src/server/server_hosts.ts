@@ -257,9 +257,11 @@ export class ServerHosts {
       this.#passTurn(host);
     }
     this.#tried.add(host);
+    // Where there is no room yet, it would be this one again without a pause.
+    const mayWait = !this.#isDueForTrial(host);
     const isOtherLeft = this.#hosts.some((each) =>
-      isSecondChoice(each) ||
-      !this.#tried.has(each) && (isGood(each) || this.#hasRoom(each) && this.#isWorthTrying(each))
+      (this.#hasRoom(each) || mayWait && isUsable(each)) &&
+      (isSecondChoice(each) || !this.#tried.has(each) && this.#isWorthTrying(each))
     );
     if (!isOtherLeft) this.#tried.clear();
     return { why, isOtherLeft };

@@ -106,6 +106,21 @@ Deno.test("what a host on trial says of a user holds up no login at the others",
   await closing;
 });
 
+Deno.test("trials that never end do not fill a pool, where server_connect_timeout sets no end to them", async () => {
+  const noEnd = "server_connect_timeout = 0\nserver_lifetime = 4";
+  const pooler = POOLER.replace("server_connect_timeout = 5", noEnd);
+  await using world = await PoolerWorld.open({ pooler, sections: SECTIONS });
+  const client = await holder(world);
+  world.network.obstruct(DEAD, "black hole");
+  for (let i = 0; i < 20; i++) {
+    await client.query("commit");
+    await world.advance(6_000);
+    await client.query("begin");
+  }
+  assert.ok(world.pool().servers.login.size <= 1, `${world.pool().servers.login.size} trials`);
+  client.close();
+});
+
 // --- no room at the host that works ---
 
 /** One server may be at the host that works. */
@@ -144,6 +159,17 @@ for (const obstacle of ["refused", "black hole"] as const) {
     for (const client of [first, ...others]) client.close();
   });
 }
+
+Deno.test("without server_login_retry a host that fails is tried at the janitor's pace, not as fast as can be", async () => {
+  const pooler = POOLER.replace("server_login_retry = 5", "server_login_retry = 0");
+  await using world = await PoolerWorld.open({ pooler, sections: CRAMPED });
+  const first = await holder(world);
+  const others = await arrive(world, 2);
+  const before = failures(world);
+  await world.advance(10_000);
+  assert.ok(failures(world) - before <= 70, `${failures(world) - before} times`);
+  for (const client of [first, ...others]) client.close();
+});
 
 // --- a reload ---
 
