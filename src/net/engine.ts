@@ -5,7 +5,7 @@ import { errorText } from "../base/error_text.ts";
 import type { Random } from "../base/random.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 import { Libc, NoLibcError } from "./native/libc.ts";
-import { openWithDescriptor, waitingCountOf } from "./native/listening_descriptor.ts";
+import { finishIfNobodyWaits, openWithDescriptor } from "./native/listening_descriptor.ts";
 import { NativeNetwork } from "./native/native_network.ts";
 import { NativeTls } from "./native/native_tls.ts";
 import { SocketPeerCredentials } from "./native/peer_credentials.ts";
@@ -139,9 +139,9 @@ function portableEngine(
 ): Engine {
   const hasLibc = libc instanceof Libc;
   const peerCredentials = hasLibc ? new SocketPeerCredentials(libc) : undefined;
-  const waitingCount = (listener: Deno.Listener) =>
-    hasLibc ? waitingCountOf(libc, listener) : undefined;
-  const network = new PortableNetwork({ ...options, peerCredentials, waitingCount });
+  const finishIfQuiet = (listener: Deno.Listener) =>
+    hasLibc ? finishIfNobodyWaits(libc, listener) : undefined;
+  const network = new PortableNetwork({ ...options, peerCredentials, finishIfQuiet });
   return {
     name: "portable",
     network,

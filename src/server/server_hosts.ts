@@ -15,6 +15,9 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { roleProblem, type ServerRole } from "./server_role.ts";
 
+/** Whatever the settings say: else one attempt would follow the other as fast as can be. */
+const LEAST_PAUSE_MS = 300;
+
 /** What the hosts of a database are made of. */
 export interface ServerHostsOptions {
   readonly port: number;
@@ -257,10 +260,8 @@ export class ServerHosts {
       this.#passTurn(host);
     }
     this.#tried.add(host);
-    // Where there is no room yet, it would be this one again without a pause.
-    const mayWait = !this.#isDueForTrial(host);
     const isOtherLeft = this.#hosts.some((each) =>
-      (this.#hasRoom(each) || mayWait && isUsable(each)) &&
+      (this.#hasRoom(each) || isUsable(each)) &&
       (isSecondChoice(each) || !this.#tried.has(each) && this.#isWorthTrying(each))
     );
     if (!isOtherLeft) this.#tried.clear();
@@ -283,14 +284,14 @@ export class ServerHosts {
     const { attrs, nowMs, retryMs, roleRetryMs } = this.#options;
     const isAskedSoon = problem.kind === "unfit" && attrs !== "any";
     const pauseMs = isAskedSoon ? Math.min(roleRetryMs(), retryMs()) : retryMs();
-    return nowMs() - problem.atMs >= pauseMs;
+    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, pauseMs);
   }
 
   /** Whether a host with a problem may be tried beside others that have none. */
   #isDueForTrial({ problem }: Host): boolean {
     if (problem === undefined || problem.kind === "second_choice") return false;
     const { nowMs, retryMs } = this.#options;
-    return nowMs() - problem.atMs >= retryMs();
+    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, retryMs());
   }
 
   #hasRoom({ address }: Host): boolean {

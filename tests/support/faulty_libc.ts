@@ -114,6 +114,10 @@ export class FaultyLibc implements LibcCalls {
     return this.#fault("finishSending", descriptor) ?? this.#libc.finishSending(descriptor);
   }
 
+  finishListening(descriptor: number): number {
+    return this.#fault("finishListening", descriptor) ?? this.#libc.finishListening(descriptor);
+  }
+
   close(descriptor: number): void {
     this.#fault("close", descriptor);
     this.#watches.delete(descriptor);

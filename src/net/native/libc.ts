@@ -14,6 +14,7 @@ const NONBLOCKING_CLOEXEC = 0o2004000; // SOCK_NONBLOCK | SOCK_CLOEXEC, also EFD
 const MSG_PEEK = 0x2;
 const MSG_NOSIGNAL = 0x4000;
 const SOCK_STREAM = 1;
+const SHUT_RD = 0;
 const SHUT_WR = 1;
 const EPOLL_CLOEXEC = 0o2000000;
 
@@ -211,6 +212,11 @@ export class Libc implements Disposable {
   /** Says that nothing more will be sent. */
   finishSending(descriptor: number): number {
     return this.#result(this.#call.shutdown(descriptor, SHUT_WR));
+  }
+
+  /** Has a socket listen no more, at once, whoever else still holds it. */
+  finishListening(descriptor: number): number {
+    return this.#result(this.#call.shutdown(descriptor, SHUT_RD));
   }
 
   /** Gives a descriptor back to the system; whoever owns it calls this once. */

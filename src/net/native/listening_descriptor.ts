@@ -22,13 +22,36 @@ export interface OpenedSocket extends Disposable {
  * How many connections to a TCP listener wait to be accepted; where several listen on one port in
  * this process, to any of them. Undefined if that cannot be told.
  */
-export function waitingCountOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
-  const counts = listeningSockets(libc)
-    .filter(({ address }) => isAddress(address, addr))
-    .map(({ descriptor }) => waitingCount(libc, descriptor));
+export function waitingCountOf(libc: LibcCalls, listener: Deno.Listener): number | undefined {
+  return waitingCountAt(libc, socketsOf(libc, listener));
+}
+
+/**
+ * Has a TCP listener that is about to be closed listen no more, if nobody waits to be accepted; tells
+ * whether, or undefined if that cannot be told. The runtime closes a socket it accepts from in its
+ * next turn only: who connects until then would be reset. Where several listen on one port in this
+ * process it is left to the runtime all the same, since the descriptor cannot be told.
+ */
+export function finishIfNobodyWaits(
+  libc: LibcCalls,
+  listener: Deno.Listener,
+): boolean | undefined {
+  const sockets = socketsOf(libc, listener);
+  const count = waitingCountAt(libc, sockets);
+  // Nothing in between: whoever connected there would be lost.
+  if (count === 0 && sockets.length === 1) libc.finishListening(sockets[0]!.descriptor);
+  return count === undefined ? undefined : count === 0;
+}
+
+function waitingCountAt(libc: LibcCalls, sockets: readonly OpenSocket[]): number | undefined {
+  const counts = sockets.map(({ descriptor }) => waitingCount(libc, descriptor));
   return counts.reduce((sum, count) => {
     return sum === undefined || count === undefined ? undefined : sum + count;
   }, 0);
+}
+
+function socketsOf(libc: LibcCalls, { addr }: Deno.Listener): OpenSocket[] {
+  return listeningSockets(libc).filter(({ address }) => isAddress(address, addr));
 }
 
 /**

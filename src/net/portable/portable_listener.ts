@@ -29,8 +29,11 @@ export interface PortableListenerOptions {
   readonly accept: (conn: Deno.Conn) => ByteStream | undefined;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
-  /** How many connections wait to be accepted by a TCP listener, where the system tells. */
-  readonly waitingCount: (listener: Deno.Listener) => number | undefined;
+  /**
+   * Has a TCP listener listen no more if nobody waits to be accepted, and tells whether, where the
+   * system tells.
+   */
+  readonly finishIfQuiet: (listener: Deno.Listener) => boolean | undefined;
 }
 
 /** A listener of the portable engine. */
@@ -76,15 +79,15 @@ export class PortableListener implements Listener {
     const before = this.#acceptedCount;
     this.#look = this.#options.clock.startTimer(LOOK_MS, () => {
       // Now or never: where others listen, too, newcomers go on coming.
-      if (this.#waitingCount() === 0) return this.close();
+      if (this.#finishIfQuiet() === true) return this.close();
       const isQuiet = this.#acceptedCount === before;
       this.#closeWhenQuiet(isQuiet ? quietLooks - 1 : QUIET_LOOKS, looks - 1);
     });
   }
 
-  #waitingCount(): number | undefined {
-    const { opened, waitingCount } = this.#options;
-    return this.address.kind === "tcp" ? waitingCount(opened.listener) : undefined;
+  #finishIfQuiet(): boolean | undefined {
+    const { finishIfQuiet, opened } = this.#options;
+    return this.address.kind === "tcp" ? finishIfQuiet(opened.listener) : undefined;
   }
 
   close(): void {

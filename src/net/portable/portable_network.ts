@@ -35,8 +35,11 @@ export interface PortableNetworkOptions {
   readonly clock: Clock;
   /** Tells who is behind a unix socket; undefined where the platform cannot. */
   readonly peerCredentials: PeerCredentials | undefined;
-  /** How many connections wait to be accepted by a TCP listener, where the system tells. */
-  readonly waitingCount?: (listener: Deno.Listener) => number | undefined;
+  /**
+   * Has a TCP listener listen no more if nobody waits to be accepted, and tells whether, where the
+   * system tells.
+   */
+  readonly finishIfQuiet?: (listener: Deno.Listener) => boolean | undefined;
   /** Told of trouble with accepting. */
   readonly onAcceptError: (error: unknown) => void;
   /** The group's number by its name, for `unix_socket_group`. */
@@ -60,14 +63,14 @@ export class PortableNetwork implements Network {
           "that the process was started with (LISTEN_FDS)",
       );
     }
-    const { clock, groupIdOf, onAcceptError, waitingCount = () => undefined } = this.#options;
+    const { clock, groupIdOf, onAcceptError, finishIfQuiet = () => undefined } = this.#options;
     const opened = await openListener(address, groupIdOf);
     return new PortableListener({
       clock,
       opened,
       accept: (conn) => this.#accept(conn, { opened, options: options() }),
       onAcceptError,
-      waitingCount,
+      finishIfQuiet,
     });
   }
 

@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { ADDRESS_BYTES, Libc } from "../../../src/net/native/libc.ts";
 import {
+  finishIfNobodyWaits,
   openWithDescriptor,
   waitingCountOf,
 } from "../../../src/net/native/listening_descriptor.ts";
 import { hearOut, turnAwayNewcomers } from "../../../src/net/native/newcomers.ts";
-import { setDeferAccept } from "../../../src/net/native/socket_options.ts";
+import { isListening, setDeferAccept } from "../../../src/net/native/socket_options.ts";
 import { eventually } from "../../support/eventually.ts";
 
 /** So many that each listener would get some of them. */
@@ -87,5 +88,27 @@ Deno.test({
     libc.close(accepted);
     client.close();
     opened.listener.close();
+  },
+});
+
+Deno.test({
+  name: "finishIfNobodyWaits() has a socket listen no more, though it is being accepted from",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using libc = Libc.open();
+    const { descriptor, opened } = await openWithDescriptor(libc, () => {
+      const listener = listen(0);
+      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
+    });
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: opened.listener.addr.port });
+    assert.equal(finishIfNobodyWaits(libc, opened.listener), false, "the client waits");
+    const accepted = await opened.listener.accept();
+    assert.equal(isListening(libc, descriptor), true);
+    const accepting = opened.listener.accept().catch(() => "over");
+    assert.equal(finishIfNobodyWaits(libc, opened.listener), true);
+    opened.listener.close();
+    assert.equal(isListening(libc, descriptor), false, "not in the next turn of the runtime only");
+    assert.equal(await accepting, "over");
+    for (const each of [client, accepted]) each.close();
   },
 });

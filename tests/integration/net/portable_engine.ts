@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Clock } from "../../../src/base/clock.ts";
 import { Libc } from "../../../src/net/native/libc.ts";
-import { waitingCountOf } from "../../../src/net/native/listening_descriptor.ts";
+import { finishIfNobodyWaits } from "../../../src/net/native/listening_descriptor.ts";
 import { SocketPeerCredentials } from "../../../src/net/native/peer_credentials.ts";
 import { PortableNetwork } from "../../../src/net/portable/portable_network.ts";
 import type { EngineUnderTest } from "./socket_network_suite.ts";
@@ -15,7 +15,8 @@ export async function openPortableEngine(clock: Clock): Promise<EngineUnderTest>
     network: new PortableNetwork({
       clock,
       peerCredentials: libc === undefined ? undefined : new SocketPeerCredentials(libc),
-      waitingCount: (listener) => libc === undefined ? undefined : waitingCountOf(libc, listener),
+      finishIfQuiet: (listener) =>
+        libc === undefined ? undefined : finishIfNobodyWaits(libc, listener),
       onAcceptError: (error) => assert.fail(String(error)),
       groupIdOf: () => Deno.gid()!,
     }),

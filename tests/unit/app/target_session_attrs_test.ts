@@ -202,6 +202,23 @@ Deno.test("while no host suits, each is asked once in server_role_retry, whateve
   for (const client of clients) client.close();
 });
 
+Deno.test("without any pause in the settings a standby is asked at the janitor's pace, beside a dead primary", async () => {
+  await using cluster = await Cluster.open("read-write", {
+    pooler: "server_login_retry = 0\nserver_role_retry = 0",
+  });
+  const { first, second, world } = cluster;
+  second.become({ isStandby: true });
+  const client = await world.login();
+  await cluster.kill(first);
+  await client.send(frontend.query("select 1"));
+  await world.advance(5_000);
+  assert.ok(second.backends.length < 40, `asked ${second.backends.length} times`);
+  second.become({});
+  await world.advance(700);
+  assert.deepEqual(await rows(client), ["1"]);
+  client.close();
+});
+
 Deno.test("who has waited for query_wait_timeout is told what is wrong with the servers", async () => {
   await using cluster = await Cluster.open("primary", { pooler: "query_wait_timeout = 5" });
   const { first, second, world } = cluster;
