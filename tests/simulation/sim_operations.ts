@@ -419,7 +419,10 @@ async function cancel({ client, connection }: SimSession): Promise<void> {
 }
 
 async function wrongCancel({ client }: SimSession): Promise<void> {
-  await sendCancel(client, client.random.bytes(8));
+  const key = client.random.bytes(8);
+  // Nobody's: those of a pooler have it clear. Two sources of chance may give the same bytes here.
+  key[0]! |= 0x80;
+  await sendCancel(client, key);
 }
 
 async function sendCancel({ stage }: SimActor, key: Uint8Array): Promise<void> {
