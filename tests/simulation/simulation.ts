@@ -33,7 +33,7 @@ import { concernedTranscripts } from "./sim_transcript.ts";
 import { endTrouble, makeTrouble } from "./sim_trouble.ts";
 
 /** Steps after which a run that has not ended is taken for one that hangs. */
-const MAX_STEPS = 150_000;
+const MAX_STEPS = 400_000;
 
 /** Time that may pass with nothing happening; every timeout of every plan is shorter. */
 const MAX_IDLE_MS = 300_000;
