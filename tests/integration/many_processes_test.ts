@@ -218,7 +218,7 @@ Deno.test({
     const third = await fleet.start(settings);
     await console.query("shutdown wait_for_transactions");
     assert.equal((await within("the second ends", second.exited)).code, 0);
-    await console.end().catch(() => {});
+    await console.end();
     const { code, stderr, stdout } = await running;
     const count = await driver.end();
     assert.deepEqual(driver.errors, []);
