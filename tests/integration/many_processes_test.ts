@@ -85,6 +85,15 @@ async function untilRunning(count: number): Promise<void> {
   });
 }
 
+/** Cancels a client's query over a connection. What that answers, and the errors of the query. */
+async function cancel(client: TestClient, canceler: TestClient) {
+  await canceler.send(frontend.cancelRequest(client.cancelKey!));
+  const answer = await canceler.receiveUntilEnd();
+  canceler.close();
+  const { errors } = await within("the query is cancelled", client.result());
+  return { answer, errors };
+}
+
 Deno.test({
   name: "of three processes on one port, each passes on cancel requests for clients of the others",
   ignore: !HAS_FLEETS,
@@ -102,10 +111,8 @@ Deno.test({
       for (const [at, client] of clients.entries()) {
         // The next one: surely the wrong one.
         const canceler = await connectTo(fleet, PEER_IDS[(at + 1) % PEER_IDS.length]!);
-        await canceler.send(frontend.cancelRequest(client.cancelKey!));
-        assert.deepEqual(await canceler.receiveUntilEnd(), []);
-        canceler.close();
-        const { errors } = await within("the query is cancelled", client.result());
+        const { answer, errors } = await cancel(client, canceler);
+        assert.deepEqual(answer, []);
         assert.deepEqual(errors.map(({ sqlstate }) => sqlstate), ["57014"]);
         await untilRunning(PEER_IDS.length - 1 - at);
       }
@@ -130,10 +137,7 @@ async function cancelByCommonPort(fleet: Fleet): Promise<void> {
       await client.send(frontend.query("select pg_sleep(600)"));
       await untilRunning(1);
       const canceler = await TestClient.connect(address);
-      await canceler.send(frontend.cancelRequest(client.cancelKey!));
-      await canceler.receiveUntilEnd();
-      canceler.close();
-      const { errors } = await within("the query is cancelled", client.result());
+      const { errors } = await cancel(client, canceler);
       assert.equal(errors[0]?.sqlstate, "57014");
     }
     client.close();
@@ -218,7 +222,7 @@ Deno.test({
     const third = await fleet.start(settings);
     await console.query("shutdown wait_for_transactions");
     assert.equal((await within("the second ends", second.exited)).code, 0);
-    await console.end().catch(() => {});
+    await console.end();
     const { code, stderr, stdout } = await running;
     const count = await driver.end();
     assert.deepEqual(driver.errors, []);

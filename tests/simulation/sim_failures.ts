@@ -5,11 +5,9 @@
  */
 
 import type { NameResolver } from "../../src/net/name_resolver.ts";
+import { type FailingCall, USERS } from "../support/pooler_world.ts";
 import { NO_HAZARDS } from "./sim_hazards.ts";
 import type { SimPlan } from "./sim_plan.ts";
-
-/** What may fail. */
-export type FailingCall = "read" | "write" | "connect" | "accept" | "dns" | "file";
 
 /** Lets the n-th call fail, counted from when it is armed. */
 export class NthFailure {
@@ -43,11 +41,7 @@ export class NthFailure {
 const SECTIONS = `
 [databases."*"]
 host = "db.example"
-[users.ada]
-password = "secret"
-[users.bob]
-password = "secret"
-`;
+${USERS}`;
 
 const RESOLVER: NameResolver = {
   lookUp: () => Promise.resolve({ addresses: ["127.0.0.1"], ttlMs: 100 }),

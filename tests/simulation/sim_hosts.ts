@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { ServerAddress } from "../../src/net/network.ts";
 import { ROLE_KINDS, type RoleKind } from "../support/fake_postgres.ts";
-import type { PoolerWorld, WorldOptions } from "../support/pooler_world.ts";
+import { type PoolerWorld, USERS, type WorldOptions } from "../support/pooler_world.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import type { SimPlan } from "./sim_plan.ts";
 
@@ -55,11 +55,7 @@ export function withHosts(plan: SimPlan, seed: number): SimPlan {
 host = "${hosts.join()}"
 load_balance_hosts = "${policy}"
 target_session_attrs = "${attrs}"
-[users.ada]
-password = "secret"
-[users.bob]
-password = "secret"
-`,
+${USERS}`,
     postgres: {
       ...world.postgres,
       reportsRole: isReported,

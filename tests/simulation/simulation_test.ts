@@ -1,7 +1,8 @@
 /** Fifty seeds for the gate; `deno task sim --seed S --seeds N` runs others, or one with a trace. */
 
 import assert from "node:assert/strict";
-import { type FailingCall, NthFailure } from "./sim_failures.ts";
+import type { FailingCall } from "../support/pooler_world.ts";
+import { NthFailure } from "./sim_failures.ts";
 import { simulate } from "./simulation.ts";
 
 const SEEDS = 50;

@@ -4,18 +4,19 @@
  */
 
 import type { ByteStream } from "../../src/net/byte_stream.ts";
+import { copyBoth, copyIn, copyOut } from "./fake_copy.ts";
+import { BackendEnd, FakeLine } from "./fake_line.ts";
+import { misbehave } from "./fake_misbehaviour.ts";
 import { columnsOf, type Command, commentOf, readCommand, splitStatements } from "./fake_sql.ts";
 import { BadParameter, FakeSessionParameters } from "./fake_session_parameters.ts";
 import { FakeStatements, type Portal, StatementError } from "./fake_statements.ts";
 import {
   backend as say,
-  join,
-  MessageSplitter,
+  type MessageSplitter,
   type RawMessage,
   readCstrings,
   readInt32,
   readValues,
-  textOf,
 } from "./messages.ts";
 
 /** What a backend is made of. */
@@ -75,9 +76,6 @@ export interface RunStatement {
 /** Found when a statement is parsed; other errors when it runs. */
 const SYNTAX_ERROR = "42601";
 
-/** The backend ends here and now. */
-class BackendEnd extends Error {}
-
 /** One session of the fake PostgreSQL. */
 export class FakeBackend {
   readonly processId: number;
@@ -115,12 +113,8 @@ export class FakeBackend {
   readonly #secrets: SecretRows;
   readonly #watch: BackendWatch;
   readonly #knowsRole: boolean;
-  readonly #chunks: AsyncIterator<Uint8Array, void, void>;
-  readonly #splitter: MessageSplitter;
-  #out: Uint8Array[] = [];
+  readonly #line: FakeLine;
   #isSkippingToSync = false;
-  /** After a FATAL error nothing is served or said any more. */
-  #isTerminating = false;
   #sleep: PromiseWithResolvers<boolean> | undefined;
   #sender: string | undefined;
   /** Whether what is served was not asked for by a client. */
@@ -140,8 +134,8 @@ export class FakeBackend {
     this.#secrets = options.secrets;
     this.#watch = options.watch;
     this.#knowsRole = options.knowsRole;
-    this.#chunks = options.chunks;
-    this.#splitter = options.splitter;
+    const { chunks, splitter, stream } = options;
+    this.#line = new FakeLine({ chunks, splitter, stream, onMessage: (type) => this.#count(type) });
   }
 
   /** Whether a statement waits to be woken. */
@@ -158,7 +152,7 @@ export class FakeBackend {
   async run(): Promise<void> {
     try {
       for (;;) {
-        const received = await this.#next();
+        const received = await this.#line.next();
         if (received === undefined || received.type === "X") {
           this.isTerminated = received !== undefined;
           return;
@@ -187,13 +181,12 @@ export class FakeBackend {
 
   /** Says something without being asked. */
   async speak(...messages: readonly Uint8Array[]): Promise<void> {
-    const bytes = join(...messages);
-    await this.stream.write(bytes, 0, bytes.length);
+    await this.#line.speak(...messages);
   }
 
   /** Ends as on `pg_terminate_backend()`. */
   async terminate(): Promise<void> {
-    this.#isTerminating = true;
+    this.#line.terminate();
     await this.speak(
       say.error("57P01", "terminating connection due to administrator command", "FATAL"),
     );
@@ -206,18 +199,9 @@ export class FakeBackend {
     this.stream.close();
   }
 
-  async #next(): Promise<RawMessage | undefined> {
-    for (;;) {
-      const received = this.#splitter.next();
-      if (received !== undefined) {
-        this.received += received.type;
-        if (received.type === "P") this.served.parses += 1;
-        return received;
-      }
-      const chunk = await this.#chunks.next();
-      if (chunk.done) return undefined;
-      this.#splitter.add(chunk.value);
-    }
+  #count(type: string): void {
+    this.received += type;
+    if (type === "P") this.served.parses += 1;
   }
 
   async #handle({ type, body }: RawMessage): Promise<void> {
@@ -227,7 +211,7 @@ export class FakeBackend {
       this.#isSkippingToSync = false;
       return await this.#simple(readCstrings(body)[0] ?? "");
     }
-    if (type === "H") return await this.#flush();
+    if (type === "H") return await this.#line.flush();
     // What is left of a COPY that has failed.
     if (type === "d" || type === "c" || type === "f") return;
     if (this.#isSkippingToSync) return;
@@ -236,14 +220,14 @@ export class FakeBackend {
     } catch (error) {
       this.#fail(error);
       this.#isSkippingToSync = type !== "F";
-      await this.#flush();
+      await this.#line.flush();
     }
   }
 
   async #simple(sql: string): Promise<void> {
     this.statements.forget("");
     const statements = splitStatements(sql);
-    if (statements.length === 0) this.#put(say.empty());
+    if (statements.length === 0) this.#line.put(say.empty());
     try {
       if (this.status === "I") this.parameters.save();
       for (const statement of statements) await this.#run(statement, { values: [] });
@@ -276,14 +260,14 @@ export class FakeBackend {
       case "C": {
         const { isStatement, name } = readTarget(body);
         this.statements.close(isStatement ? "statement" : "portal", name);
-        return this.#put(say.closeComplete());
+        return this.#line.put(say.closeComplete());
       }
       case "F":
-        this.#put(say.functionCallResponse(`function ${readInt32(body)}`));
+        this.#line.put(say.functionCallResponse(`function ${readInt32(body)}`));
         return await this.#ready();
       default:
-        this.#put(say.error("08P01", `invalid frontend message type ${type}`, "FATAL"));
-        await this.#flush();
+        this.#line.put(say.error("08P01", `invalid frontend message type ${type}`, "FATAL"));
+        await this.#line.flush();
         throw new BackendEnd();
     }
   }
@@ -298,7 +282,7 @@ export class FakeBackend {
       throw new StatementError(command.sqlstate, command.text);
     }
     this.statements.prepare(name, sql);
-    this.#put(say.parseComplete());
+    this.#line.put(say.parseComplete());
   }
 
   #bind(body: Uint8Array): void {
@@ -307,21 +291,21 @@ export class FakeBackend {
     const rest = body.subarray(portal.length + name.length + 2);
     const formats = rest[0]! << 8 | rest[1]!;
     this.statements.bind(portal, { sql, values: readValues(rest.subarray(2 + 2 * formats)) });
-    this.#put(say.bindComplete());
+    this.#line.put(say.bindComplete());
   }
 
   #describe(body: Uint8Array): void {
     const { isStatement, name } = readTarget(body);
     const sql = isStatement ? this.statements.sql(name) : this.statements.portal(name).sql;
-    if (isStatement) this.#put(say.parameterDescription());
+    if (isStatement) this.#line.put(say.parameterDescription());
     const columns = columnsOf(readCommand(sql));
-    this.#put(columns === undefined ? say.noData() : say.rowDescription(columns));
+    this.#line.put(columns === undefined ? say.noData() : say.rowDescription(columns));
   }
 
   async #execute(body: Uint8Array): Promise<void> {
     const { sql, values } = this.statements.portal(readCstrings(body)[0] ?? "");
     const [statement] = splitStatements(sql);
-    if (statement === undefined) return this.#put(say.empty());
+    if (statement === undefined) return this.#line.put(say.empty());
     if (this.status === "I") this.parameters.save();
     await this.#run(statement, { values, isDescribed: true });
   }
@@ -344,7 +328,7 @@ export class FakeBackend {
     this.#refuseInFailedTransaction(command);
     const columns = columnsOf(command);
     if (columns !== undefined && !isDescribed) {
-      this.#put(say.rowDescription(columns.map((name) => this.#marked(name))));
+      this.#line.put(say.rowDescription(columns.map((name) => this.#marked(name))));
     }
     await this.#runCommand(command, values);
     this.#sender = undefined;
@@ -384,38 +368,40 @@ export class FakeBackend {
         return command.rows ? this.#rows([[command.value]]) : this.#complete("SET");
       case "reset":
         this.parameters.reset(command.name);
-        return this.#put(say.complete("RESET"));
+        return this.#line.put(say.complete("RESET"));
       case "reset_all":
         this.parameters.resetAll();
-        return this.#put(say.complete("RESET"));
+        return this.#line.put(say.complete("RESET"));
       case "discard_all":
         return this.#discardAll();
       case "deallocate":
         return this.#deallocate(command.name);
       case "unlisten":
-        return this.#put(say.complete("UNLISTEN"));
+        return this.#line.put(say.complete("UNLISTEN"));
       case "sleep":
         return await this.#sleepNow();
       case "copy_in":
         return await this.#copyIn(command.failAfter);
       case "copy_out":
-        return this.#copyOut(command);
+        copyOut(this.#line, command);
+        return this.#complete(`COPY ${command.count}`);
       case "copy_both":
         return await this.#copyBoth();
       case "notice":
-        return this.#put(say.notice(command.text), say.complete("DO"));
+        return this.#line.put(say.notice(command.text), say.complete("DO"));
       case "misbehave":
-        return await this.#misbehave(command);
+        if (command.how === "silence") return await this.#keepSilent();
+        return await misbehave(this.#line, command.how);
     }
   }
 
   #rows(rows: readonly (readonly (string | null)[])[], tag = `SELECT ${rows.length}`): void {
-    for (const row of rows) this.#put(say.dataRow(row));
+    for (const row of rows) this.#line.put(say.dataRow(row));
     this.#complete(tag);
   }
 
   #complete(tag: string): void {
-    this.#put(say.complete(this.#marked(tag)));
+    this.#line.put(say.complete(this.#marked(tag)));
   }
 
   #marked(text: string): string {
@@ -441,11 +427,11 @@ export class FakeBackend {
     }
     this.parameters.resetAll();
     this.statements.clear();
-    this.#put(say.complete("DISCARD ALL"));
+    this.#line.put(say.complete("DISCARD ALL"));
   }
 
   async #pause(): Promise<void> {
-    await this.#flush();
+    await this.#line.flush();
     this.#sleep = Promise.withResolvers<boolean>();
     await this.#sleep.promise;
     this.#sleep = undefined;
@@ -454,10 +440,10 @@ export class FakeBackend {
   #deallocate(name: string | undefined): void {
     if (name === undefined) {
       this.statements.deallocateAll();
-      return this.#put(say.complete("DEALLOCATE ALL"));
+      return this.#line.put(say.complete("DEALLOCATE ALL"));
     }
     this.statements.deallocate(name);
-    this.#put(say.complete("DEALLOCATE"));
+    this.#line.put(say.complete("DEALLOCATE"));
   }
 
   async #lookUp(name: string | null, waits: boolean): Promise<void> {
@@ -467,7 +453,7 @@ export class FakeBackend {
   }
 
   async #sleepNow(): Promise<void> {
-    await this.#flush();
+    await this.#line.flush();
     if (this.stream.isClosed) throw new BackendEnd();
     this.#sleep = Promise.withResolvers<boolean>();
     const isDone = await this.#sleep.promise;
@@ -479,95 +465,24 @@ export class FakeBackend {
   }
 
   async #copyIn(failAfter: number | undefined): Promise<void> {
-    this.#put(say.copyIn());
-    await this.#flush();
-    let count = 0;
-    for (;;) {
-      if (count === failAfter) throw new StatementError("22P04", "bad COPY data");
-      const received = await this.#next();
-      if (received === undefined) throw new BackendEnd();
-      switch (received.type) {
-        case "d":
-          this.copied.push(textOf(received.body));
-          if (/^\w+:/.test(this.copied.at(-1)!)) this.#noteOwner(this.copied.at(-1));
-          count += 1;
-          break;
-        case "c":
-          return this.#complete(`COPY ${count}`);
-        case "f":
-          throw new StatementError("57014", `COPY from stdin failed: ${textOf(received.body)}`);
-        case "H":
-        case "S":
-          break;
-        default:
-          throw new StatementError("08P01", "unexpected message type during COPY from stdin");
-      }
-    }
-  }
-
-  #copyOut({ count, text }: { count: number; text: string }): void {
-    this.#put(say.copyOut());
-    for (let i = 0; i < count; i++) this.#put(say.copyData(text));
-    this.#put(say.copyDone());
-    this.#complete(`COPY ${count}`);
+    const onData = (text: string) => {
+      this.copied.push(text);
+      if (/^\w+:/.test(text)) this.#noteOwner(text);
+    };
+    this.#complete(`COPY ${await copyIn(this.#line, { failAfter, onData })}`);
   }
 
   async #copyBoth(): Promise<void> {
-    this.#put(say.copyBoth());
-    await this.#flush();
-    for (;;) {
-      const received = await this.#next();
-      if (received === undefined) throw new BackendEnd();
-      switch (received.type) {
-        case "d":
-          this.copied.push(textOf(received.body));
-          break;
-        case "c":
-          return this.#put(say.copyDone(), say.complete("START_REPLICATION"));
-        case "X":
-          this.isTerminated = true;
-          throw new BackendEnd();
-        default:
-          this.#put(say.error("08P01", `invalid standby message type ${received.type}`, "FATAL"));
-          await this.#flush();
-          throw new BackendEnd();
-      }
-    }
+    const end = await copyBoth(this.#line, (text) => this.copied.push(text));
+    if (end === "done") return;
+    this.isTerminated = true;
+    throw new BackendEnd();
   }
 
-  async #misbehave({ how }: Extract<Command, { kind: "misbehave" }>): Promise<void> {
-    switch (how) {
-      case "close":
-        await this.#flush();
-        throw new BackendEnd();
-      case "reset":
-        if ("reset" in this.stream && typeof this.stream.reset === "function") this.stream.reset();
-        throw new BackendEnd();
-      case "fatal":
-        this.#put(say.error("57P01", "terminating connection", "FATAL"));
-        await this.#flush();
-        throw new BackendEnd();
-      case "garbage":
-        this.#put(new Uint8Array([0x00, 0xff, 0xff, 0xff, 0xff, 0x00]));
-        return await this.#flush();
-      case "cut":
-        this.#put(say.dataRow(["cut short"]).subarray(0, 9));
-        await this.#flush();
-        throw new BackendEnd();
-      case "second_ready":
-        return this.#put(say.complete("MISBEHAVE"), say.ready());
-      case "bad_ready":
-        this.#put(join(say.ready().subarray(0, 5), new Uint8Array([0x58])));
-        return await this.#flush();
-      case "huge":
-        this.#put(new Uint8Array([0x44, 0x7f, 0xff, 0xff, 0xff, 0x00, 0x01]));
-        await this.#flush();
-        throw new BackendEnd();
-      case "silence":
-        this.#sleep = Promise.withResolvers<boolean>();
-        await this.#sleep.promise;
-        throw new BackendEnd();
-    }
+  async #keepSilent(): Promise<void> {
+    this.#sleep = Promise.withResolvers<boolean>();
+    await this.#sleep.promise;
+    throw new BackendEnd();
   }
 
   #fail(error: unknown): void {
@@ -578,7 +493,7 @@ export class FakeBackend {
     if (this.status === "I") this.parameters.settle(false);
     else this.status = "E";
     const isOutdated = error instanceof StatementError && error.isOutdated;
-    this.#put(isOutdated ? say.outdated() : say.error(error.sqlstate, error.message));
+    this.#line.put(isOutdated ? say.outdated() : say.error(error.sqlstate, error.message));
   }
 
   /** Reports what has changed, then says that the next request may come. */
@@ -588,16 +503,16 @@ export class FakeBackend {
       await this.#pause();
     }
     for (const [name, value] of this.parameters.takeNews()) {
-      this.#put(say.parameterStatus(name, value));
+      this.#line.put(say.parameterStatus(name, value));
     }
     if (!this.#isPoolersOwn) {
       this.served.readies += 1;
       if (this.status === "I") this.served.idleReadies += 1;
     }
-    this.#put(say.ready(this.status), this.postscript ?? new Uint8Array());
+    this.#line.put(say.ready(this.status), this.postscript ?? new Uint8Array());
     this.postscript = undefined;
     if (this.status === "I") this.#owner = undefined;
-    await this.#flush();
+    await this.#line.flush();
   }
 
   /** Until the next ReadyForQuery with status idle, all must come from one client. */
@@ -606,16 +521,6 @@ export class FakeBackend {
     if (owner === undefined) return;
     this.#owner ??= owner;
     if (owner !== this.#owner) this.mixUps.push(`${sender} amid what is ${this.#owner}'s`);
-  }
-
-  #put(...messages: readonly Uint8Array[]): void {
-    this.#out.push(...messages);
-  }
-
-  async #flush(): Promise<void> {
-    if (this.#isTerminating) throw new BackendEnd();
-    const bytes = join(...this.#out.splice(0));
-    await this.stream.write(bytes, 0, bytes.length);
   }
 }
 

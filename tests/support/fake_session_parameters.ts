@@ -45,7 +45,7 @@ const FIXED: readonly string[] = [
 ];
 
 /** The only superuser: `SET SESSION AUTHORIZATION` to it gives its rights. */
-export const SUPERUSER = "root";
+const SUPERUSER = "root";
 
 /** What the parameters of a session are made of. */
 export interface FakeSessionOptions {

@@ -37,20 +37,20 @@ export type Command =
   | { readonly kind: "misbehave"; readonly how: Misbehaviour };
 
 /** Ways of breaking the rules, as `misbehave …` asks for them. */
-export type Misbehaviour =
-  | "close"
-  | "reset"
-  | "fatal"
-  | "garbage"
-  | "cut"
-  | "huge"
-  | "second_ready"
-  | "silence"
-  | "bad_ready";
+const MISBEHAVIOURS = [
+  "close",
+  "reset",
+  "fatal",
+  "garbage",
+  "cut",
+  "huge",
+  "second_ready",
+  "silence",
+  "bad_ready",
+] as const;
 
-const MISBEHAVIOURS: readonly string[] = [
-  ...["close", "reset", "fatal", "garbage", "cut", "huge", "second_ready", "silence", "bad_ready"],
-];
+/** One of them. */
+export type Misbehaviour = typeof MISBEHAVIOURS[number];
 
 type Reader = (match: RegExpExecArray) => Command;
 
@@ -124,10 +124,9 @@ export function readCommand(statement: string): Command {
     const match = pattern.exec(sql);
     if (match !== null) return read(match);
   }
-  const how = /^misbehave (\w+)$/i.exec(sql)?.[1];
-  if (how !== undefined && MISBEHAVIOURS.includes(how)) {
-    return { kind: "misbehave", how: how as Misbehaviour };
-  }
+  const asked = /^misbehave (\w+)$/i.exec(sql)?.[1];
+  const how = MISBEHAVIOURS.find((each) => each === asked);
+  if (how !== undefined) return { kind: "misbehave", how };
   return { kind: "error", sqlstate: "42601", text: `syntax error: ${sql}` };
 }
 

@@ -18,7 +18,7 @@ export async function startSluice(options: SluiceOptions): Promise<SluiceProcess
 }
 
 /** The same configuration with the engine under test in it; on the section's own line or the next. */
-export function onEngineUnderTest(config: string): string {
+function onEngineUnderTest(config: string): string {
   const engine = Deno.env.get("SLUICE_TEST_ENGINE");
   if (engine === undefined || /\bio_engine\b/.test(config)) return config;
   // At the end of the file, a section may be opened again in neither format: so into the first one.

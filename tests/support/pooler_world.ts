@@ -39,6 +39,9 @@ import {
 import { type LoginOptions, TestClient } from "./test_client.ts";
 import { SYSTEM_TCP } from "./stream_options.ts";
 
+/** What may fail of what the pooler asks of its surroundings. */
+export type FailingCall = NetworkCall | "dns" | "file";
+
 /** What a world may have otherwise than usual. */
 export interface WorldOptions {
   /** Without it, names are what the simulated network knows. */
@@ -54,7 +57,7 @@ export interface WorldOptions {
   /** Whether entries that are left in maps of the pooler are a fault. */
   readonly watchesMaps?: boolean;
   /** Says that what the pooler asks of its surroundings now is to fail. */
-  readonly fails?: (what: NetworkCall | "dns" | "file") => boolean;
+  readonly fails?: (what: FailingCall) => boolean;
   /** Lines of the section `[pooler]`; they win over those of the world. */
   readonly pooler?: string;
   /** Files by name, for `auth_hba_file` and `auth_ident_file`. */
@@ -86,14 +89,13 @@ default_pool_size = 2
 server_login_retry = 15
 `;
 
+/** Sections of the users that a world has. */
+export const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
+
 const SECTIONS = `
 [databases."*"]
 host = "127.0.0.1"
-[users.ada]
-password = "secret"
-[users.bob]
-password = "secret"
-`;
+${USERS}`;
 
 /** Where clients connect. */
 const POOLER_ADDRESS = { kind: "tcp", host: "127.0.0.1", port: 6432 } as const;

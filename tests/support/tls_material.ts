@@ -53,7 +53,7 @@ export function makeTlsMaterial(): TlsMaterial {
 }
 
 /** Both that everything takes. */
-export const MODERN_VERSIONS: readonly TlsVersion[] = ["TLSv1.2", "TLSv1.3"];
+const MODERN_VERSIONS: readonly TlsVersion[] = ["TLSv1.2", "TLSv1.3"];
 
 const PLAIN_CONTEXT = {
   authorities: undefined,

@@ -18,19 +18,27 @@ function listen(port: number): Deno.TcpListener {
   return Deno.listen({ hostname: "127.0.0.1", port, reusePort: true });
 }
 
+/** A listener at a port that is free. */
+async function listenWithDescriptor(
+  libc: Libc,
+): Promise<{ descriptor: number; listener: Deno.TcpListener }> {
+  const { descriptor, opened } = await openWithDescriptor(libc, () => {
+    const listener = listen(0);
+    return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
+  });
+  return { descriptor, listener: opened.listener };
+}
+
 Deno.test({
   name: "turnAwayNewcomers() leaves a port to the other listener, and refuses nobody",
   ignore: Deno.build.os !== "linux",
   async fn() {
     using libc = Libc.open();
-    const { descriptor, opened } = await openWithDescriptor(libc, () => {
-      const listener = listen(0);
-      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
-    });
-    const { port } = opened.listener.addr;
-    assert.equal(waitingCountOf(libc, opened.listener), 0);
+    const { descriptor, listener } = await listenWithDescriptor(libc);
+    const { port } = listener.addr;
+    assert.equal(waitingCountOf(libc, listener), 0);
     const early = await Deno.connect({ hostname: "127.0.0.1", port });
-    assert.equal(waitingCountOf(libc, opened.listener), 1);
+    assert.equal(waitingCountOf(libc, listener), 1);
     assert.equal(turnAwayNewcomers(libc, descriptor), true);
     const other = listen(port);
     const abort = new AbortController();
@@ -45,7 +53,7 @@ Deno.test({
         ),
     );
     await eventually("some come to the other", () => conns.length > 1);
-    const accepted = [await opened.listener.accept(), await other.accept()];
+    const accepted = [await listener.accept(), await other.accept()];
     await early.write(Uint8Array.of(7));
     const byte = new Uint8Array(1);
     assert.equal(await accepted[0]!.read(byte), 1, "who was there before is not held up");
@@ -54,7 +62,7 @@ Deno.test({
     await Promise.all(dials);
     assert.ok(refusedCount > 0, "those who would have come to it still waited");
     assert.equal(conns.length - 1 + refusedCount, CLIENTS);
-    for (const each of [...conns, ...accepted, opened.listener, other]) each.close();
+    for (const each of [...conns, ...accepted, listener, other]) each.close();
   },
 });
 
@@ -63,17 +71,14 @@ Deno.test({
   ignore: Deno.build.os !== "linux",
   async fn() {
     using libc = Libc.open();
-    const { descriptor, opened } = await openWithDescriptor(libc, () => {
-      const listener = listen(0);
-      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
-    });
+    const { descriptor, listener } = await listenWithDescriptor(libc);
     // Such a connection is not made before its first bytes have come.
     setDeferAccept(libc, descriptor, 1);
-    const client = await Deno.connect({ hostname: "127.0.0.1", port: opened.listener.addr.port });
-    assert.equal(waitingCountOf(libc, opened.listener), 0);
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    assert.equal(waitingCountOf(libc, listener), 0);
     turnAwayNewcomers(libc, descriptor);
     await client.write(Uint8Array.of(1));
-    await eventually("it is connected", () => waitingCountOf(libc, opened.listener) === 1);
+    await eventually("it is connected", () => waitingCountOf(libc, listener) === 1);
     const accepted = libc.accept(descriptor, new Uint8Array(ADDRESS_BYTES));
     hearOut(libc, accepted);
     await client.write(Uint8Array.of(2));
@@ -87,7 +92,7 @@ Deno.test({
     assert.deepEqual(received, [1, 2]);
     libc.close(accepted);
     client.close();
-    opened.listener.close();
+    listener.close();
   },
 });
 
@@ -96,17 +101,14 @@ Deno.test({
   ignore: Deno.build.os !== "linux",
   async fn() {
     using libc = Libc.open();
-    const { descriptor, opened } = await openWithDescriptor(libc, () => {
-      const listener = listen(0);
-      return Promise.resolve({ listener, [Symbol.dispose]: () => listener.close() });
-    });
-    const client = await Deno.connect({ hostname: "127.0.0.1", port: opened.listener.addr.port });
-    assert.equal(finishIfNobodyWaits(libc, opened.listener), false, "the client waits");
-    const accepted = await opened.listener.accept();
+    const { descriptor, listener } = await listenWithDescriptor(libc);
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    assert.equal(finishIfNobodyWaits(libc, listener), false, "the client waits");
+    const accepted = await listener.accept();
     assert.equal(isListening(libc, descriptor), true);
-    const accepting = opened.listener.accept().catch(() => "over");
-    assert.equal(finishIfNobodyWaits(libc, opened.listener), true);
-    opened.listener.close();
+    const accepting = listener.accept().catch(() => "over");
+    assert.equal(finishIfNobodyWaits(libc, listener), true);
+    listener.close();
     assert.equal(isListening(libc, descriptor), false, "not in the next turn of the runtime only");
     assert.equal(await accepting, "over");
     for (const each of [client, accepted]) each.close();

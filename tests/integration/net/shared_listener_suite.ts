@@ -2,12 +2,11 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { systemClock } from "../../../src/base/clock.ts";
 import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import type { ListenAddress, Listener, Network } from "../../../src/net/network.ts";
 import { ListenError } from "../../../src/net/network.ts";
 import { within } from "../../support/eventually.ts";
-import { type OpenEngine, STREAM_OPTIONS, TCP } from "./socket_network_suite.ts";
+import { inFolder, type OpenEngine, STREAM_OPTIONS, TCP } from "./socket_network_suite.ts";
 
 /** More than one burst of the native engine. */
 const CLIENTS = 20;
@@ -58,17 +57,8 @@ async function listenInPlace(network: Network, address: ListenAddress): Promise<
 
 /** Registers all tests of an engine. */
 export function sharedListenerSuite(name: string, open: OpenEngine): void {
-  const inFolder = (run: (network: Network, folder: string) => Promise<void>) => async () => {
-    await using engine = await open(systemClock());
-    const folder = await Deno.makeTempDir();
-    try {
-      await run(engine.network, folder);
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  };
   const test = (title: string, run: (network: Network, folder: string) => Promise<void>) =>
-    Deno.test(`${name}: ${title}`, inFolder(run));
+    Deno.test(`${name}: ${title}`, () => inFolder(open, run));
 
   const kinds = [
     ["a port", () => ({ ...TCP, backlog: 64 })],
@@ -227,17 +217,18 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
   Deno.test({
     name: `${name}: a shared unix socket of another user is not taken over`,
     ignore: Deno.uid() !== 0,
-    fn: inFolder(async (network, folder) => {
-      const address = unixAddress(folder, { isShared: true });
-      const holder = await listenInPlace(network, address);
-      await Deno.chown(address.path, 65_534, null);
-      await assert.rejects(network.listen(address, options), {
-        name: "ListenError",
-        message: `Cannot listen on ${address.path}: a process of another user listens there`,
-      });
-      assert.equal(holder.isInPlace(), true);
-      holder.close();
-    }),
+    fn: () =>
+      inFolder(open, async (network, folder) => {
+        const address = unixAddress(folder, { isShared: true });
+        const holder = await listenInPlace(network, address);
+        await Deno.chown(address.path, 65_534, null);
+        await assert.rejects(network.listen(address, options), {
+          name: "ListenError",
+          message: `Cannot listen on ${address.path}: a process of another user listens there`,
+        });
+        assert.equal(holder.isInPlace(), true);
+        holder.close();
+      }),
   });
 
   test(

@@ -105,7 +105,7 @@ async function overUnix(open: OpenEngine): Promise<NetworkUnderTest> {
 }
 
 /** An engine, and a folder for its sockets that is gone after the test. */
-async function inFolder(
+export async function inFolder(
   open: OpenEngine,
   run: (network: Network, folder: string) => Promise<void>,
 ): Promise<void> {

@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { frontend } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
+import { PoolerWorld, USERS } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
-
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 const DATABASES = '[databases.app]\nhost = "127.0.0.1"\n[databases.other]\nhost = "127.0.0.1"\n';
 

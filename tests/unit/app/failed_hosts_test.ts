@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { nextTurn } from "../../../src/base/turn.ts";
 import { FakePostgres } from "../../support/fake_postgres.ts";
 import { frontend } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
+import { PoolerWorld, USERS } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
 
 const DEAD = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
@@ -13,11 +13,7 @@ const POOLER = "default_pool_size = 5\nserver_login_retry = 5\nserver_connect_ti
 
 const SECTIONS = `[databases.app]
 host = "127.0.0.9,127.0.0.1"
-[users.ada]
-password = "secret"
-[users.bob]
-password = "secret"
-`;
+${USERS}`;
 
 /** Logs in and holds a server. */
 async function holder(world: PoolerWorld): Promise<TestClient> {

@@ -1,28 +1,10 @@
 import assert from "node:assert/strict";
-import process from "node:process";
 import { Pidfile, PidfileError } from "../../../src/app/pidfile.ts";
+import { ALIVE, amongProcesses, GONE, SOMEBODY_ELSES } from "./among_processes.ts";
 
-/** Processes of a world of three: one that is gone, one's own kind, and one of another user. */
-const GONE = 1_001;
-const ALIVE = 1_002;
-const SOMEBODY_ELSES = 1_003;
-
-/** Runs a test with a path in a folder of its own, and `kill()` as in that world. */
+/** Runs a test with a path in a folder of its own. */
 function inFolder(run: (path: string) => void): void {
-  const folder = Deno.makeTempDirSync();
-  const { kill } = process;
-  process.kill = (pid, signal) => {
-    assert.equal(signal, 0, "nobody is hurt");
-    const code = pid === GONE ? "ESRCH" : pid === SOMEBODY_ELSES ? "EPERM" : undefined;
-    if (code !== undefined) throw Object.assign(new Error(`kill ${code}`), { code });
-    return true;
-  };
-  try {
-    run(`${folder}/sluice.pid`);
-  } finally {
-    process.kill = kill;
-    Deno.removeSync(folder, { recursive: true });
-  }
+  amongProcesses((folder) => run(`${folder}/sluice.pid`));
 }
 
 function exists(path: string): boolean {

@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { frontend, readReport } from "../../support/messages.ts";
-import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
+import { ADA, PoolerWorld, USERS } from "../../support/pooler_world.ts";
 import { LoginRefused } from "../../support/test_client.ts";
-
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 /** Whether the pooler has ended. */
 function watchEnd({ pooler }: PoolerWorld): { has: boolean } {

@@ -1,28 +1,14 @@
 /** The readiness file: when it is there, and whose it is. */
 
 import assert from "node:assert/strict";
-import process from "node:process";
 import { ReadinessFile } from "../../../src/app/readiness_file.ts";
+import { ALIVE, amongProcesses, GONE } from "./among_processes.ts";
 
-/** Processes of a world of two others: one that lives, and one that is gone. */
-const ALIVE = 1_001;
-const GONE = 1_002;
-
-/** Runs a test with a path in a folder of its own, and `kill()` as in that world. */
+/** Runs a test with a path in a folder of its own, and what is in that folder. */
 function inFolder(run: (path: string, names: () => string[]) => void): void {
-  const folder = Deno.makeTempDirSync();
-  const { kill } = process;
-  process.kill = (pid, signal) => {
-    assert.equal(signal, 0, "nobody is hurt");
-    if (pid === GONE) throw Object.assign(new Error("kill ESRCH"), { code: "ESRCH" });
-    return true;
-  };
-  try {
-    run(`${folder}/ready`, () => [...Deno.readDirSync(folder)].map(({ name }) => name));
-  } finally {
-    process.kill = kill;
-    Deno.removeSync(folder, { recursive: true });
-  }
+  amongProcesses((folder) =>
+    run(`${folder}/ready`, () => [...Deno.readDirSync(folder)].map(({ name }) => name))
+  );
 }
 
 Deno.test("a readiness file is there from write() to remove(), and names the process", () => {

@@ -11,7 +11,7 @@ import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { hbaOf } from "../../support/memory_rules.ts";
 import { frontend } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
+import { PoolerWorld, USERS } from "../../support/pooler_world.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { OWN_NAMES } from "../../support/own_names.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
@@ -19,7 +19,6 @@ import { loadToml, memoryIo } from "../config/memory_files.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 
 const CHANGED = "FATAL 57P01 database configuration changed";
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 /** `app`, whose servers are those of a user if one is given, and in a database. */
 function sections(user?: string, dbname = "one"): string {

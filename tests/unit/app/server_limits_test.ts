@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { frontend } from "../../support/messages.ts";
-import { PoolerWorld } from "../../support/pooler_world.ts";
-
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
+import { PoolerWorld, USERS } from "../../support/pooler_world.ts";
 
 const ONE_DATABASE = '[databases.app]\nhost = "127.0.0.1"\n';
 

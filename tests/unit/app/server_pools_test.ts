@@ -3,10 +3,8 @@
 import assert from "node:assert/strict";
 import { eventTurn } from "../../support/event_turn.ts";
 import { frontend, readReport } from "../../support/messages.ts";
-import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
+import { PoolerWorld, USERS, type WorldOptions } from "../../support/pooler_world.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
-
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 function database(lines: string): string {
   return `[databases.app]\nhost = "127.0.0.1"\n${lines}\n${USERS}`;

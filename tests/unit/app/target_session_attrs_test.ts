@@ -4,10 +4,8 @@ import assert from "node:assert/strict";
 import { FakePostgres, type FakePostgresOptions } from "../../support/fake_postgres.ts";
 import { FakeResolver } from "../../support/fake_resolver.ts";
 import { frontend, readReport } from "../../support/messages.ts";
-import { PoolerWorld, type WorldOptions } from "../../support/pooler_world.ts";
+import { PoolerWorld, USERS, type WorldOptions } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
-
-const USERS = '[users.ada]\npassword = "secret"\n[users.bob]\npassword = "secret"\n';
 
 const HOSTS = "127.0.0.1,127.0.0.2";
 

@@ -338,14 +338,20 @@ Deno.test("pool_idle_timeout and autodb_idle_timeout forget a pool, neither earl
   }
 });
 
-Deno.test("cancel_wait_timeout gives a request up, neither early nor late, and not for a time we did not run", async () => {
-  await using world = await open("cancel_wait_timeout");
+/** A client whose query has been cancelled by a request that the server does not end yet. */
+async function cancelHeld(world: PoolerWorld) {
   world.postgres.holdsCancels = true;
   const client = await world.login();
   await client.send(SLEEP);
   await world.settle();
   const canceling = world.cancel(client.cancelKey!);
-  assert.equal((await client.result()).errors[0]?.sqlstate, "57014");
+  return { client, canceling, result: await client.result() };
+}
+
+Deno.test("cancel_wait_timeout gives a request up, neither early nor late, and not for a time we did not run", async () => {
+  await using world = await open("cancel_wait_timeout");
+  const { client, canceling, result } = await cancelHeld(world);
+  assert.equal(result.errors[0]?.sqlstate, "57014");
   await world.advance(2_000);
   world.clock.stall(STALL_MS);
   await world.advance(LIMIT_MS - 4_000);
@@ -376,12 +382,7 @@ Deno.test("suspend_timeout drops who owes something, neither early nor late, and
 
 Deno.test("an answer to a cancel request that came while the thread was held up is seen before it is given up", async () => {
   await using world = await open("cancel_wait_timeout");
-  world.postgres.holdsCancels = true;
-  const client = await world.login();
-  await client.send(SLEEP);
-  await world.settle();
-  const canceling = world.cancel(client.cancelKey!);
-  await client.result();
+  const { client, canceling } = await cancelHeld(world);
   await world.advance(LIMIT_MS - 300);
   world.postgres.releaseCancels();
   world.clock.stall(800);

@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { median } from "../../../scripts/percentiles.ts";
 import type { AuthStep } from "../../../src/auth/client_authentication.ts";
 import {
   bodyOf,
@@ -29,10 +30,6 @@ const RUNS = 51;
 /** Always the same, so that what a client answers is always right. */
 const random = { bytes: (count: number) => new Uint8Array(count).fill(1) };
 
-function medianOf(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!;
-}
-
 Deno.test("a client is let in by SCRAM with little garbage, hardly any outside the heap", async () => {
   const stored = credential("ada", await scramVerifier("pencil"));
   const demand: Demand = { method: "scram-sha-256", credential: stored, random };
@@ -53,6 +50,6 @@ Deno.test("a client is let in by SCRAM with little garbage, hardly any outside t
     heap.push((after.heapUsed - before.heapUsed) / LOGINS);
     outside.push((after.external - before.external) / LOGINS);
   }
-  assert.ok(medianOf(heap) < HEAP_BUDGET, `${medianOf(heap)} bytes of heap a login`);
-  assert.ok(medianOf(outside) < OUTSIDE_BUDGET, `${medianOf(outside)} bytes outside a login`);
+  assert.ok(median(heap) < HEAP_BUDGET, `${median(heap)} bytes of heap a login`);
+  assert.ok(median(outside) < OUTSIDE_BUDGET, `${median(outside)} bytes outside a login`);
 });
