@@ -11,6 +11,7 @@ import { judgeLedger, LedgerBook } from "./chaos/ledger.ts";
 import { tolerateLateWrites } from "./chaos/ledger_clients.ts";
 import { LedgerWorkload } from "./chaos/ledger_workload.ts";
 import { pause } from "./chaos/run_scenario.ts";
+import { oneOf, OptionError, runScript } from "./command_line.ts";
 import { waitUntil } from "./guarded_process.ts";
 import { judgeGrowth } from "./soak/growth.ts";
 import { SoakLoad } from "./soak/soak_load.ts";
@@ -42,7 +43,7 @@ interface SoakOptions {
   readonly report: string;
 }
 
-/** Reads the command line. @throws {TypeError} If it cannot be understood. */
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
 function readOptions(args: readonly string[]): SoakOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -54,12 +55,9 @@ function readOptions(args: readonly string[]): SoakOptions {
   });
   const minutes = Number(values.minutes);
   if (!(minutes >= 0.5)) {
-    throw new TypeError(`The option --minutes takes 0.5 or more, not "${values.minutes}"`);
+    throw new OptionError(`The option --minutes takes 0.5 or more, not "${values.minutes}"`);
   }
-  const engine = (["native", "portable"] as const).find((name) => name === values.engine);
-  if (engine === undefined) {
-    throw new TypeError(`The option --engine takes native or portable, not "${values.engine}"`);
-  }
+  const engine = oneOf("engine", values.engine, ["native", "portable"]);
   return { minutes, engine, report: resolve(values.report) };
 }
 
@@ -146,20 +144,10 @@ async function remains(world: ChaosWorld): Promise<string[]> {
 }
 
 async function main(): Promise<number> {
-  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
-    console.log(USAGE);
-    return 0;
-  }
-  try {
-    const faults = await runSoak(readOptions(Deno.args));
-    for (const fault of faults) console.log(`FAULT: ${fault}`);
-    console.log(faults.length === 0 ? "no fault" : `${faults.length} faults`);
-    return faults.length === 0 ? 0 : 1;
-  } catch (error) {
-    if (!(error instanceof TypeError && error.message.includes("option"))) throw error;
-    console.error(`${error.message}\n\n${USAGE}`);
-    return 2;
-  }
+  const faults = await runSoak(readOptions(Deno.args));
+  for (const fault of faults) console.log(`FAULT: ${fault}`);
+  console.log(faults.length === 0 ? "no fault" : `${faults.length} faults`);
+  return faults.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));
