@@ -7,6 +7,7 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import { parseArgs } from "node:util";
+import { tomlConfig } from "../tests/support/toml_config.ts";
 import { positive, runScript } from "./command_line.ts";
 import { percentile } from "./percentiles.ts";
 import { type Postgres, startPostgres } from "./postgres_fixture.ts";
@@ -41,26 +42,16 @@ interface Group {
 }
 
 function configOf({ host, port }: Postgres, { servers, weight }: Plan): string {
-  return `[pooler]
-listen_addr = "127.0.0.1"
-listen_port = 0
-unix_socket_dir = ""
-auth_type = "trust"
-pool_mode = "transaction"
-max_client_conn = 10000
-server_tls_sslmode = "disable"
-[databases."*"]
-host = "${host}"
-port = ${port}
+  const config = tomlConfig({
+    pooler: { pool_mode: "transaction", max_client_conn: 10_000 },
+    databases: { "*": { host, port } },
+    users: { many: { password: "x" }, one: { password: "x", weight } },
+  });
+  return `${config}
 [servers.main]
 host = "${host}"
 port = ${port}
 max_connections = ${servers}
-[users.many]
-password = "x"
-[users.one]
-password = "x"
-weight = ${weight}
 `;
 }
 

@@ -10,10 +10,10 @@ import { ChaosWorld, type EngineName } from "./chaos/chaos_world.ts";
 import { judgeLedger, LedgerBook } from "./chaos/ledger.ts";
 import { tolerateLateWrites } from "./chaos/ledger_clients.ts";
 import { LedgerWorkload } from "./chaos/ledger_workload.ts";
-import { pause } from "./chaos/run_scenario.ts";
 import { oneOf, OptionError, runScript } from "./command_line.ts";
-import { waitUntil } from "./guarded_process.ts";
+import { pause } from "./guarded_process.ts";
 import { judgeGrowth } from "./soak/growth.ts";
+import { pingConsole } from "./soak/ping_console.ts";
 import { SoakLoad } from "./soak/soak_load.ts";
 import { type Chart, soakReport, verdictOf } from "./soak/soak_report.ts";
 import { type Series, SoakSampler } from "./soak/soak_sampler.ts";
@@ -77,7 +77,7 @@ async function runSoak({ engine, minutes, report }: SoakOptions): Promise<readon
   });
   const load = new SoakLoad(world);
   {
-    using _ping = pingConsole(world, sampler);
+    using _ping = pingConsole(world.operator, (tookMs) => sampler.notePing(tookMs));
     await sampleFor(minutes * 60_000, sampler);
   }
   await load.stop();
@@ -108,14 +108,6 @@ async function runSoak({ engine, minutes, report }: SoakOptions): Promise<readon
   return faults;
 }
 
-/** Has the console asked from a thread of its own. */
-function pingConsole(world: ChaosWorld, sampler: SoakSampler): Disposable {
-  const worker = new Worker(new URL("soak/console_ping.ts", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }: MessageEvent<number>) => sampler.notePing(data);
-  worker.postMessage(world.operator);
-  return { [Symbol.dispose]: () => worker.terminate() };
-}
-
 async function sampleFor(durationMs: number, sampler: SoakSampler): Promise<void> {
   const everyMs = Math.min(FARTHEST_MS, Math.max(CLOSEST_MS, durationMs / SAMPLES));
   const collectEvery = Math.max(1, Math.floor(durationMs / everyMs / COLLECTIONS));
@@ -134,13 +126,9 @@ function judged({ samples, title, tolerance, unit }: Series): Chart {
 
 /** What is still there when all have gone. */
 async function remains(world: ChaosWorld): Promise<string[]> {
-  let state = await world.idleState();
-  const isIdle = await waitUntil(async () => {
-    state = await world.idleState();
-    return state.clients === 0 && state.busyServers === 0;
-  }, 20_000);
-  if (isIdle) return [];
-  return [`${state.clients} clients and ${state.busyServers} busy servers are left`];
+  const { busyServers, clients } = await world.untilIdle();
+  if (clients === 0 && busyServers === 0) return [];
+  return [`${clients} clients and ${busyServers} busy servers are left`];
 }
 
 async function main(): Promise<number> {

@@ -1,11 +1,11 @@
 /** Scenarios in which the network between the parts is broken. They need root and Linux's namespaces. */
 
 import type { ConfigSection } from "../../tests/support/toml_config.ts";
-import { waitUntil } from "../guarded_process.ts";
+import { pause, waitUntil } from "../guarded_process.ts";
 import type { ChaosWorld, EngineName } from "./chaos_world.ts";
 import { clientsCalled } from "./client_scenarios.ts";
 import { namespaceRefusal, netemRefusal, NetworkNamespace } from "./namespace.ts";
-import { type ChaosScenario, pause } from "./run_scenario.ts";
+import type { ChaosScenario } from "./run_scenario.ts";
 
 /**
  * How a lost peer is found within some seconds: on the native engine by TCP's own means, on the portable

@@ -2,9 +2,10 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
+import { pause } from "../guarded_process.ts";
 import type { StopMode } from "../postgres_fixture.ts";
 import { type ChaosWorld, POOL_SIZE, postgresProcesses } from "./chaos_world.ts";
-import { type ChaosScenario, pause } from "./run_scenario.ts";
+import type { ChaosScenario } from "./run_scenario.ts";
 
 /** A crash of PostgreSQL, as it is told to all its clients. */
 export const killBackend: ChaosScenario = {
