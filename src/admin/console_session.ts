@@ -5,6 +5,7 @@
  */
 
 import { Deferred } from "../base/deferred.ts";
+import { turnOn } from "../base/turn.ts";
 import type { ClientService, ClientSession } from "../client/client_session.ts";
 import {
   bindComplete,
@@ -39,12 +40,6 @@ import { formatsOf, rowIn } from "./value_formats.ts";
 const MAX_MESSAGE_BYTES = 65_536;
 
 const READY = readyForQuery(TransactionStatus.Idle);
-
-/**
- * Between two steps of a long answer. Not 0: the runtime looks at its sockets only when no timer is
- * due.
- */
-const TURN_MS = 1;
 
 /** Commands of one chunk that are run in one go: as short as they are, many take their time. */
 const COMMANDS_A_TURN = 10;
@@ -200,8 +195,7 @@ export class ConsoleSession implements ClientService {
   /** Lets others have the thread between two steps of a long answer, or of many. */
   async #turn(): Promise<void> {
     await this.#answers.flush();
-    const { clock } = this.#options.context;
-    await new Promise<void>((resolve) => clock.startTimer(TURN_MS, resolve));
+    await turnOn(this.#options.context.clock);
   }
 
   /** Runs a command; undefined if the client left meanwhile. */

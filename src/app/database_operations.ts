@@ -11,7 +11,7 @@ import { AssertionError } from "../base/assert.ts";
 import { Deferred } from "../base/deferred.ts";
 import { errorText } from "../base/error_text.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
-import type { ClientRegistry } from "../client/client_registry.ts";
+import { type ClientRegistry, ENDED_A_TURN } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
 import { withSetting } from "../config/set_setting.ts";
@@ -22,9 +22,6 @@ import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig } from "./live_config.ts";
 import { streamCount } from "./stream_count.ts";
-
-/** Each costs some system calls, 30 to 40 µs. */
-const DROPPED_A_TURN = 100;
 
 /** What the operations work on. */
 export interface DatabaseOperationsOptions {
@@ -157,7 +154,7 @@ export class DatabaseOperations implements Operations {
       if (!isOpen || pool === undefined || !isOfPool) continue;
       this.#dropClient(client);
       droppedCount += 1;
-      if (droppedCount % DROPPED_A_TURN === 0) await this.#options.turn();
+      if (droppedCount % ENDED_A_TURN === 0) await this.#options.turn();
     }
     for (const pool of this.#poolsOf(database)) {
       // What was resumed meanwhile is others' again.

@@ -1,7 +1,7 @@
 /** What the janitor does, round by round: limits of clients and servers, pools, statistics. */
 
 import type { Clock } from "../base/clock.ts";
-import type { ClientRegistry } from "../client/client_registry.ts";
+import { type ClientRegistry, ENDED_A_TURN } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Logger } from "../log/logger.ts";
@@ -17,9 +17,6 @@ import type { ServerPools } from "./server_pools.ts";
 
 /** Pools for looking up, of databases that only `*` covers, whose failed logins are remembered. */
 const MAX_PACED_LOOK_UPS = 100;
-
-/** Ended without a turn for others: each costs some system calls, 30 to 40 µs. */
-const MAX_ENDED = 100;
 
 /** What the duties look after. */
 export interface DutiesOptions {
@@ -59,14 +56,14 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void | t
         break;
       case "hang_up":
         client.hangUp();
-        if (++endedCount === MAX_ENDED) return MORE;
+        if (++endedCount === ENDED_A_TURN) return MORE;
         break;
       case "notify":
         notifyOfWait(client);
         break;
       case "end":
         client.end(verdict.error.message, verdict.error);
-        if (++endedCount === MAX_ENDED) return MORE;
+        if (++endedCount === ENDED_A_TURN) return MORE;
     }
   }
 }

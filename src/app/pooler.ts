@@ -11,6 +11,7 @@ import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { TaskGroup } from "../base/task_group.ts";
+import { turnOn } from "../base/turn.ts";
 import { CancelDesk } from "../client/cancel_request.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { ClientRegistry } from "../client/client_registry.ts";
@@ -75,9 +76,6 @@ const LOGIN_REPORT_INTERVAL_MS = 10_000;
 
 /** How often `auth_file` is looked at. */
 const USER_LIST_INTERVAL_MS = 1_000;
-
-/** Time for others between two parts of a long command. */
-const TURN_MS = 1;
 
 /** What a pooler is made of. */
 export interface PoolerOptions {
@@ -227,7 +225,7 @@ export class Pooler {
       nowMs: () => clock.nowMs(),
       isShuttingDown: () => this.#shutdown.hasBegun,
       isWaitingForClients: () => this.#shutdown.isWaitingForClients,
-      turn: () => new Promise((resolve) => clock.startTimer(TURN_MS, resolve)),
+      turn: () => turnOn(clock),
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });
     const authLookUp = new AuthLookUp({

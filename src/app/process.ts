@@ -117,7 +117,7 @@ async function check(path: string): Promise<number> {
     ...ldap,
     ...await checkTls(config, name),
   ];
-  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+  return printLines(lines);
 }
 
 /**
@@ -156,7 +156,7 @@ async function diff(path: string): Promise<number> {
     limitMs: DIFF_LIMIT_MS,
     isSameFile: async (a, b) => a === b || await realPathOf(a) === await realPathOf(b),
   });
-  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+  return printLines(lines);
 }
 
 /** Has the Sluice that runs with the configuration carry out a command, however long that takes. */
@@ -164,7 +164,7 @@ async function askConsole(path: string, command: string): Promise<number> {
   const { config: { settings } } = await loadFiles(path);
   await using engine = await openAskingEngine();
   const lines = await consoleCommand({ ...askingOptions(engine, settings), command, limitMs: 0 });
-  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
+  return printLines(lines);
 }
 
 /** An engine for one connection to another Sluice. */
@@ -534,6 +534,10 @@ function isUsers(error: unknown): error is Error {
 function print(text: string, status: number): number {
   writeAll(Deno.stdout, text);
   return status;
+}
+
+function printLines(lines: readonly string[]): number {
+  return print(lines.map((line) => `${line}\n`).join(""), EXIT.ok);
 }
 
 function complain(text: string, status: number): number {

@@ -40,7 +40,12 @@ function nativeOnlySettings(settings: Settings): string[] {
     tcp_socket_buffer: settings.tcpSocketBufferBytes > 0,
     tcp_user_timeout: settings.tcpUserTimeoutMs > 0,
   };
-  return Object.entries(given).filter(([, isGiven]) => isGiven).map(([name]) => name);
+  return namesOf(given);
+}
+
+/** Those that are given. */
+function namesOf(given: Readonly<Record<string, boolean>>): string[] {
+  return Object.keys(given).filter((name) => given[name]);
 }
 
 function backlogWarnings(
@@ -65,6 +70,6 @@ function abstractWarnings({ unixSocketDir, unixSocketGroup, unixSocketMode }: Se
     unix_socket_group: unixSocketGroup !== "",
     unix_socket_mode: unixSocketMode !== DEFAULT_MODE,
   };
-  return Object.entries(given).filter(([, isGiven]) => isGiven)
-    .map(([name]) => `${name} has no effect: an abstract socket is open to everybody`);
+  return namesOf(given)
+    .map((name) => `${name} has no effect: an abstract socket is open to everybody`);
 }

@@ -3,10 +3,19 @@
 import type { Clock } from "../base/clock.ts";
 import { startDeadline } from "../base/deadline.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
+import type { Network, StreamOptions } from "../net/network.ts";
 import { cancelRequest } from "../wire/startup_packet.ts";
+import type { CancelPlacesOptions } from "./cancel_places.ts";
 
 /** More than an error message, the only thing that may come in place of the end. */
 const MAX_ANSWER_BYTES = 65_536;
+
+/** What opening connections for cancel requests takes, and how long that may last. */
+export interface CancelMeans extends CancelPlacesOptions {
+  readonly network: Network;
+  readonly streamOptions: () => StreamOptions;
+  readonly connectTimeoutMs: () => number;
+}
 
 /** How a request is sent. */
 export interface CancelDeliveryOptions {

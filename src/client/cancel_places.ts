@@ -7,7 +7,7 @@ import { Deferred } from "../base/deferred.ts";
 /** What places need. */
 export interface CancelPlacesOptions {
   readonly clock: Clock;
-  /** Longest wait for a place; 0: none. */
+  /** Longest wait for a place, and then for the answer (`cancel_wait_timeout`); 0: none. */
   readonly waitTimeoutMs: () => number;
 }
 

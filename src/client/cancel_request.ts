@@ -7,15 +7,13 @@
  */
 
 import { errorText } from "../base/error_text.ts";
-import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../log/logger.ts";
 import type { ByteStream } from "../net/byte_stream.ts";
-import type { Network, StreamOptions } from "../net/network.ts";
 import { openCancelConnection } from "../server/cancel_connection.ts";
 import type { Recovery } from "../server/recovery.ts";
 import { serverLabel } from "../server/server_log.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import { deliverCancel } from "./cancel_delivery.ts";
+import { type CancelMeans, deliverCancel } from "./cancel_delivery.ts";
 import { type CancelCounts, CancelPlaces } from "./cancel_places.ts";
 import type { ClientRegistry } from "./client_registry.ts";
 import { clientLabel, type ClientSession } from "./client_session.ts";
@@ -23,17 +21,11 @@ import type { PeerDesk } from "./peer_desk.ts";
 import type { Relay, ServerPool } from "./relay.ts";
 
 /** What cancelling needs. */
-export interface CancelDeskOptions {
+export interface CancelDeskOptions extends CancelMeans {
   readonly clients: ClientRegistry;
   /** Knows the other processes. */
   readonly peers: PeerDesk;
-  readonly network: Network;
-  readonly clock: Clock;
   readonly log: Logger;
-  readonly streamOptions: () => StreamOptions;
-  /** Longest wait for a place, and then for the server's answer (`cancel_wait_timeout`); 0: none. */
-  readonly waitTimeoutMs: () => number;
-  readonly connectTimeoutMs: () => number;
 }
 
 /** A cancel request that has found the pool, or the other process, it is meant for. */

@@ -5,11 +5,9 @@
  * A key says how often it may still be passed on, so a circle of peers comes to an end.
  */
 
-import type { Clock } from "../base/clock.ts";
 import { errorText } from "../base/error_text.ts";
-import type { Network, StreamOptions } from "../net/network.ts";
 import { addressOf } from "../server/server_hosts.ts";
-import { deliverCancel } from "./cancel_delivery.ts";
+import { type CancelMeans, deliverCancel } from "./cancel_delivery.ts";
 import { cancelKeyPeerId, forwardedCancelKey } from "./cancel_key.ts";
 import { CancelPlaces } from "./cancel_places.ts";
 
@@ -22,17 +20,11 @@ export interface Peer {
 }
 
 /** What passing on needs. */
-export interface PeerDeskOptions {
-  readonly network: Network;
-  readonly clock: Clock;
-  readonly streamOptions: () => StreamOptions;
+export interface PeerDeskOptions extends CancelMeans {
   /** The number of this process; 0 = it has no peers, and nothing is passed on. */
   readonly ownId: () => number;
   /** The others, as configured now. */
   readonly peer: (id: number) => Peer | undefined;
-  /** Longest wait for a place, and then for the peer's answer (`cancel_wait_timeout`); 0: none. */
-  readonly waitTimeoutMs: () => number;
-  readonly connectTimeoutMs: () => number;
   /** So many requests may wait for a place at one peer: who sends them has proved nothing. */
   readonly maxWaiting: () => number;
 }
@@ -46,19 +38,14 @@ export interface PeerCounts {
   readonly sentCount: number;
 }
 
-/** A request on its way. */
-interface Forwarding {
-  readonly peerId: number;
-  stage: "queued" | "connecting" | "sent";
-}
-
 const NO_PEER = "could not find peer to forward request to";
 
 /** Passes requests on. */
 export class PeerDesk {
   readonly #options: PeerDeskOptions;
   readonly #places: CancelPlaces<number>;
-  readonly #underWay = new Set<Forwarding>();
+  /** By peer, one for each that was sent and is not over. */
+  readonly #sent: number[] = [];
   readonly #ended = new AbortController();
 
   constructor(options: PeerDeskOptions) {
@@ -68,15 +55,10 @@ export class PeerDesk {
 
   /** For SHOW PEER_POOLS. */
   countsOf(peerId: number): PeerCounts {
-    const stages = [...this.#underWay].filter((each) => each.peerId === peerId);
-    const countOf = (stage: Forwarding["stage"]) =>
-      stages.filter((each) => each.stage === stage).length;
-    const connectingCount = countOf("connecting");
-    return {
-      waitingCount: countOf("queued") + connectingCount,
-      connectingCount,
-      sentCount: countOf("sent"),
-    };
+    const { activeCount, waitingCount } = this.#places.countsOf(peerId);
+    const sentCount = this.#sent.filter((each) => each === peerId).length;
+    const connectingCount = activeCount - sentCount;
+    return { waitingCount: waitingCount + connectingCount, connectingCount, sentCount };
   }
 
   /** Gives up all that is under way, and whatever is still to be passed on. */
@@ -106,30 +88,23 @@ export class PeerDesk {
     if (this.#places.countsOf(peer.id).waitingCount >= this.#options.maxWaiting()) {
       return `too many cancel requests wait for peer ${peer.id}`;
     }
-    const forwarding: Forwarding = { peerId: peer.id, stage: "queued" };
-    this.#underWay.add(forwarding);
+    if (!await this.#places.take(peer.id, peer.poolSize)) return "cancel_wait_timeout";
     try {
-      if (!await this.#places.take(peer.id, peer.poolSize)) return "cancel_wait_timeout";
-      try {
-        // A reload may have moved it, or taken it away.
-        const current = this.#options.peer(peer.id);
-        if (current === undefined) return NO_PEER;
-        return await this.#send(current, { key: forwarded, forwarding, onSent });
-      } finally {
-        this.#places.give(peer.id);
-      }
+      // A reload may have moved it, or taken it away.
+      const current = this.#options.peer(peer.id);
+      if (current === undefined) return NO_PEER;
+      return await this.#send(current, { key: forwarded, onSent });
     } finally {
-      this.#underWay.delete(forwarding);
+      this.#places.give(peer.id);
     }
   }
 
   async #send(
     peer: Peer,
-    { forwarding, key, onSent }: { key: Uint8Array; forwarding: Forwarding; onSent: () => void },
+    { key, onSent }: { key: Uint8Array; onSent: () => void },
   ): Promise<string> {
     const { clock, connectTimeoutMs, network, streamOptions, waitTimeoutMs } = this.#options;
     const { signal } = this.#ended;
-    forwarding.stage = "connecting";
     let stream;
     try {
       stream = await network.dial(addressOf(peer.host, peer.port), {
@@ -140,7 +115,7 @@ export class PeerDesk {
     } catch (error) {
       return `failed to forward cancel request to peer ${peer.id}: ${errorText(error)}`;
     }
-    forwarding.stage = "sent";
+    this.#sent.push(peer.id);
     onSent();
     let isAnswered = true;
     try {
@@ -152,6 +127,7 @@ export class PeerDesk {
         onGivenUp: () => isAnswered = false,
       });
     } finally {
+      this.#sent.splice(this.#sent.indexOf(peer.id), 1);
       stream.close();
     }
     return isAnswered

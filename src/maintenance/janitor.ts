@@ -2,13 +2,11 @@
 
 import type { Clock, Timer } from "../base/clock.ts";
 import { CATCH_UP_MS, LATE_MS } from "../base/deadline.ts";
+import { TURN_MS } from "../base/turn.ts";
 import type { LoopLag } from "../stats/loop_lag.ts";
 
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
-
-/** Time for others between two parts of a duty. */
-const TURN_MS = 1;
 
 /** Answered by a duty that has stopped before its end, so as not to hold others up. */
 export const MORE = "more";

@@ -1,7 +1,7 @@
 /** Opening listening sockets, by the runtime, whichever engine accepts from them. */
 
 import { formatAddress, type ListenAddress, ListenError } from "./network.ts";
-import { bindUnixSocket, type BoundSocket } from "./unix_socket.ts";
+import { bindUnixSocket, type BoundSocket, KEPT_IN_PLACE } from "./unix_socket.ts";
 
 /** A listening socket of the runtime's. */
 export interface OpenedListener extends BoundSocket, Disposable {
@@ -50,7 +50,7 @@ function bindTcp(
   }
   const options = { hostname: host, port, tcpBacklog: backlog };
   const listener = Deno.listen(isShared ? { ...options, reusePort: true } : options);
-  return { listener, isInPlace: () => true, takeOver: () => {}, leave: () => {} };
+  return { ...KEPT_IN_PLACE, listener };
 }
 
 function boundAddress(address: ListenAddress, listener: Deno.Listener): ListenAddress {

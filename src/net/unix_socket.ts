@@ -37,11 +37,14 @@ export async function bindUnixSocket(
 ): Promise<BoundSocket> {
   const { path } = options;
   if (path.startsWith("@")) {
-    return keptInPlace(Deno.listen({ transport: "unix", path: unixAddress(path) }));
+    return {
+      ...KEPT_IN_PLACE,
+      listener: Deno.listen({ transport: "unix", path: unixAddress(path) }),
+    };
   }
   if (options.isShared === true) return await bindBeside(options, groupIdOf);
   await removeStaleSocket(path);
-  return keptInPlace(await bindFile(options, groupIdOf));
+  return { ...KEPT_IN_PLACE, listener: await bindFile(options, groupIdOf) };
 }
 
 /** The system's name for a path: one that begins with `@` is abstract, without a file. */
@@ -49,10 +52,12 @@ export function unixAddress(path: string): string {
   return path.startsWith("@") ? `\0${path.slice(1)}` : path;
 }
 
-/** The runtime removes the file with the listener. */
-function keptInPlace(listener: Deno.Listener): BoundSocket {
-  return { listener, isInPlace: () => true, takeOver: () => {}, leave: () => {} };
-}
+/** A socket that nobody takes over: its address is its own, and the runtime removes what file it has. */
+export const KEPT_IN_PLACE: Omit<BoundSocket, "listener"> = {
+  isInPlace: () => true,
+  takeOver: () => {},
+  leave: () => {},
+};
 
 async function bindFile(
   { group, mode, path }: UnixSocketOptions,

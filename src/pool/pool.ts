@@ -508,7 +508,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return {
       serverCount: this.servers.count,
       loginCount: this.#awaitedLoginCount,
-      waitingCount: this.waiting.size + this.loggingIn.size,
+      waitingCount: this.waitingCount,
       oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
     };
   }

@@ -281,17 +281,20 @@ export class ServerHosts {
 
   #isWorthTrying({ problem }: Host): boolean {
     if (problem === undefined) return true;
-    const { attrs, nowMs, retryMs, roleRetryMs } = this.#options;
-    const isAskedSoon = problem.kind === "unfit" && attrs !== "any";
-    const pauseMs = isAskedSoon ? Math.min(roleRetryMs(), retryMs()) : retryMs();
-    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, pauseMs);
+    const { retryMs, roleRetryMs } = this.#options;
+    const isAskedSoon = problem.kind === "unfit" && this.isRoleAsked;
+    return this.#isOver(problem, isAskedSoon ? Math.min(roleRetryMs(), retryMs()) : retryMs());
   }
 
   /** Whether a host with a problem may be tried beside others that have none. */
   #isDueForTrial({ problem }: Host): boolean {
     if (problem === undefined || problem.kind === "second_choice") return false;
-    const { nowMs, retryMs } = this.#options;
-    return nowMs() - problem.atMs >= Math.max(LEAST_PAUSE_MS, retryMs());
+    return this.#isOver(problem, this.#options.retryMs());
+  }
+
+  /** Whether a host was left alone for long enough. */
+  #isOver({ atMs }: HostProblem, pauseMs: number): boolean {
+    return this.#options.nowMs() - atMs >= Math.max(LEAST_PAUSE_MS, pauseMs);
   }
 
   #hasRoom({ address }: Host): boolean {

@@ -17,6 +17,7 @@ import {
 } from "../network.ts";
 import { dialWithin } from "../dial_limit.ts";
 import { openListener } from "../open_listener.ts";
+import { KEPT_IN_PLACE } from "../unix_socket.ts";
 import type { TlsEngine } from "../tls.ts";
 import type { LibcCalls } from "./libc.ts";
 import { openWithDescriptor } from "./listening_descriptor.ts";
@@ -109,10 +110,8 @@ export class NativeNetwork implements Network {
     const { descriptor: given } = address;
     if (given !== undefined) {
       const opened = {
+        ...KEPT_IN_PLACE,
         address,
-        isInPlace: () => true,
-        takeOver: () => {},
-        leave: () => {},
         [Symbol.dispose]: () => libc.close(given),
       };
       return { descriptor: given, opened };
