@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { hasDebianPostgres } from "./embedded_postgres.ts";
 import type { Flavour } from "./embedded_postgres.ts";
+import { oneOf, positive, runScript, scenariosOf } from "./command_line.ts";
 import { startPostgres } from "./postgres_fixture.ts";
 import { projectDir } from "./staging.ts";
 import { makeCertificate } from "./bench/certificate.ts";
@@ -51,7 +52,7 @@ interface BenchOptions {
   readonly context: Omit<BenchContext, "server" | "tls">;
 }
 
-/** Reads the command line. @throws {TypeError} If it cannot be understood. */
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
 function readOptions(args: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -74,7 +75,7 @@ function readOptions(args: readonly string[]): BenchOptions {
       ? POOLERS
       : only.split(",").map((name) => oneOf("only", name, POOLERS)),
     pgBouncer: values.pgbouncer,
-    scenarios: scenario === undefined ? SCENARIOS : scenario.split(",").map(scenarioOf),
+    scenarios: scenariosOf(scenario, SCENARIOS),
     isWhole: !quick && scenario === undefined && only === undefined,
     context: {
       seconds,
@@ -84,24 +85,6 @@ function readOptions(args: readonly string[]): BenchOptions {
       copyRows: quick ? 100_000 : 500_000,
     },
   };
-}
-
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new TypeError(`The option --${name} takes a positive whole number, not "${text}"`);
-}
-
-function oneOf<T extends string>(name: string, text: string, allowed: readonly T[]): T {
-  const value = allowed.find((word) => word === text);
-  if (value !== undefined) return value;
-  throw new TypeError(`The option --${name} takes ${allowed.join(" or ")}, not "${text}"`);
-}
-
-function scenarioOf(name: string): Scenario {
-  const scenario = SCENARIOS.find((one) => one.name === name);
-  if (scenario !== undefined) return scenario;
-  throw new TypeError(`The option --scenario knows no "${name}"`);
 }
 
 /** Runs everything asked for and answers the measurements. */
@@ -169,25 +152,16 @@ async function runBench(options: BenchOptions): Promise<void> {
 }
 
 async function main(): Promise<number> {
-  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
-    console.log(USAGE);
-    return 0;
-  }
   try {
     await runBench(readOptions(Deno.args));
     return 0;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      console.error(
-        `${error.message}\nThe benchmark needs Debian's postgresql-contrib and pgbouncer.`,
-      );
-    } else if (error instanceof TypeError && error.message.includes("option")) {
-      console.error(`${error.message}\n\n${USAGE}`);
-    } else {
-      throw error;
-    }
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.error(
+      `${error.message}\nThe benchmark needs Debian's postgresql-contrib and pgbouncer.`,
+    );
     return 1;
   }
 }
 
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));

@@ -10,6 +10,7 @@ import { CLIENT_SCENARIOS } from "./chaos/client_scenarios.ts";
 import { NETWORK_SCENARIOS } from "./chaos/network_scenarios.ts";
 import { type ChaosScenario, runScenario } from "./chaos/run_scenario.ts";
 import { SERVER_SCENARIOS } from "./chaos/server_scenarios.ts";
+import { oneOf, OptionError, runScript, scenariosOf } from "./command_line.ts";
 import type { Flavour } from "./embedded_postgres.ts";
 
 const SCENARIOS: readonly ChaosScenario[] = [
@@ -36,7 +37,7 @@ interface ChaosOptions {
   readonly flavour: Flavour;
 }
 
-/** Reads the command line. @throws {TypeError} If it cannot be understood. */
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
 function readOptions(args: readonly string[]): ChaosOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -49,29 +50,15 @@ function readOptions(args: readonly string[]): ChaosOptions {
   });
   const seconds = Number(values.seconds);
   if (!(seconds > 0)) {
-    throw new TypeError(`The option --seconds takes a positive number, not "${values.seconds}"`);
+    throw new OptionError(`The option --seconds takes a positive number, not "${values.seconds}"`);
   }
   const engine = oneOf("engine", values.engine, ["native", "portable", "both"]);
   return {
-    scenarios: values.scenario === undefined
-      ? SCENARIOS
-      : values.scenario.split(",").map(scenarioOf),
+    scenarios: scenariosOf(values.scenario, SCENARIOS),
     engines: engine === "both" ? ["native", "portable"] : [engine],
     seconds,
     flavour: oneOf("postgres", values.postgres, ["embedded", "debian"]),
   };
-}
-
-function oneOf<T extends string>(name: string, text: string, allowed: readonly T[]): T {
-  const value = allowed.find((word) => word === text);
-  if (value !== undefined) return value;
-  throw new TypeError(`The option --${name} takes ${allowed.join(" or ")}, not "${text}"`);
-}
-
-function scenarioOf(name: string): ChaosScenario {
-  const scenario = SCENARIOS.find((one) => one.name === name);
-  if (scenario !== undefined) return scenario;
-  throw new TypeError(`The option --scenario knows no "${name}"`);
 }
 
 /** Runs one scenario, or says why not; prints a line for it. */
@@ -97,25 +84,15 @@ async function runOne(
 }
 
 async function main(): Promise<number> {
-  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
-    console.log(USAGE);
-    return 0;
-  }
-  try {
-    const options = readOptions(Deno.args);
-    const lines: ReportLine[] = [];
-    for (const engine of options.engines) {
-      for (const scenario of options.scenarios) {
-        lines.push(await runOne(scenario, { ...options, engine }));
-      }
+  const options = readOptions(Deno.args);
+  const lines: ReportLine[] = [];
+  for (const engine of options.engines) {
+    for (const scenario of options.scenarios) {
+      lines.push(await runOne(scenario, { ...options, engine }));
     }
-    console.log(`\n${chaosReport(lines)}`);
-    return lines.some(({ result }) => (result?.faults.length ?? 0) > 0) ? 1 : 0;
-  } catch (error) {
-    if (!(error instanceof TypeError && error.message.includes("option"))) throw error;
-    console.error(`${error.message}\n\n${USAGE}`);
-    return 2;
   }
+  console.log(`\n${chaosReport(lines)}`);
+  return lines.some(({ result }) => (result?.faults.length ?? 0) > 0) ? 1 : 0;
 }
 
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));

@@ -3,7 +3,8 @@
  * `deno task failover`; see USAGE. The figures of docs/hosts.md are from here.
  */
 
-import { parseArgs } from "@std/flags";
+import { parseArgs } from "node:util";
+import { positive, runScript } from "./command_line.ts";
 import { type FailoverPlan, type FailoverResult, runFailover } from "./failover_run.ts";
 
 const USAGE = `Usage: deno task failover [options]
@@ -29,21 +30,28 @@ function report(result: FailoverResult): string {
   ].join("\n");
 }
 
-function readPlan(): FailoverPlan {
-  const names = ["clients", "pool-size", "promote-after", "seconds"] as const;
-  const usual = { clients: "50", "pool-size": "10", "promote-after": "3", seconds: "2" };
-  const args = parseArgs(Deno.args, { string: [...names], default: usual });
-  const [clients, poolSize, promoteAfter, seconds] = names.map((name) => {
-    const value = Number(args[name]);
-    if (Number.isInteger(value) && value > 0) return value;
-    throw new TypeError(`--${name} takes a positive whole number\n\n${USAGE}`);
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
+function readPlan(args: readonly string[]): FailoverPlan {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      clients: { type: "string", default: "50" },
+      "pool-size": { type: "string", default: "10" },
+      "promote-after": { type: "string", default: "3" },
+      seconds: { type: "string", default: "2" },
+    },
   });
   return {
-    clients: clients!,
-    poolSize: poolSize!,
-    promoteAfterMs: promoteAfter! * 1_000,
-    aroundMs: seconds! * 1_000,
+    clients: positive("clients", values.clients),
+    poolSize: positive("pool-size", values["pool-size"]),
+    promoteAfterMs: positive("promote-after", values["promote-after"]) * 1_000,
+    aroundMs: positive("seconds", values.seconds) * 1_000,
   };
 }
 
-if (import.meta.main) console.log(report(await runFailover(readPlan())));
+async function main(): Promise<number> {
+  console.log(report(await runFailover(readPlan(Deno.args))));
+  return 0;
+}
+
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));

@@ -5,7 +5,8 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
-import { waitUntil } from "./guarded_process.ts";
+import { tomlConfig } from "../tests/support/toml_config.ts";
+import { pause, waitUntil } from "./guarded_process.ts";
 import { type Postgres, startPostgres, startStandby } from "./postgres_fixture.ts";
 import { type SluiceProcess, startSluice } from "./sluice_process.ts";
 
@@ -62,15 +63,15 @@ export async function runFailover(plan: FailoverPlan): Promise<FailoverResult> {
     await pause(plan.promoteAfterMs);
     await standby.sql("select pg_promote()");
     const promotedMs = performance.now() - killedAtMs;
-    const isBack = ({ lastAtMs }: Writer) => lastAtMs > killedAtMs + plan.promoteAfterMs;
+    const backAtMs = killedAtMs + plan.promoteAfterMs;
+    const isBack = ({ lastAtMs }: Writer) => lastAtMs > backAtMs;
     if (!await waitUntil(() => writers.every(isBack), LIMIT_MS)) {
       throw new Error(`Not every client has written again in ${LIMIT_MS} ms:\n${sluice.log()}`);
     }
     await pause(plan.aroundMs);
     for (const writer of writers) writer.stop();
     await work;
-    const firsts = writers.map((writer) => writer.firstAfter(killedAtMs + plan.promoteAfterMs))
-      .map((atMs) => atMs - killedAtMs);
+    const firsts = writers.map((writer) => writer.firstAfter(backAtMs) - killedAtMs);
     return {
       before,
       after: sum(writers, ({ count }) => count) - before,
@@ -88,30 +89,23 @@ export async function runFailover(plan: FailoverPlan): Promise<FailoverResult> {
 }
 
 function configOf({ host, port }: Postgres, { poolSize }: FailoverPlan): string {
-  return `[pooler]
-listen_addr = "127.0.0.1"
-listen_port = 0
-unix_socket_dir = ""
-auth_type = "trust"
-pool_mode = "transaction"
-default_pool_size = ${poolSize}
-max_client_conn = 10000
-server_tls_sslmode = "disable"
-[databases.postgres]
-host = "${host},${STANDBY_HOST}"
-port = ${port}
-target_session_attrs = "read-write"
-[users.postgres]
-password = "x"
-`;
+  return tomlConfig({
+    pooler: { pool_mode: "transaction", default_pool_size: poolSize, max_client_conn: 10_000 },
+    databases: {
+      postgres: {
+        host: `${host},${STANDBY_HOST}`,
+        port,
+        target_session_attrs: "read-write",
+      },
+    },
+    users: { postgres: { password: "x" } },
+  });
 }
 
 /** A client that writes one transaction after the other, and connects again when it is cut off. */
 class Writer {
   readonly errors: string[] = [];
-  count = 0;
   connectionCount = 0;
-  lastAtMs = 0;
   longestMs = 0;
   /** When each transaction was committed. */
   readonly #commits: number[] = [];
@@ -122,6 +116,16 @@ class Writer {
   constructor(sluice: SluiceProcess, id: number) {
     this.#sluice = sluice;
     this.#id = id;
+  }
+
+  /** Transactions that were committed. */
+  get count(): number {
+    return this.#commits.length;
+  }
+
+  /** When the last one was. */
+  get lastAtMs(): number {
+    return this.#commits.at(-1) ?? -Infinity;
   }
 
   stop(): void {
@@ -148,9 +152,8 @@ class Writer {
 
   #newClient(): pg.Client {
     const { port } = this.#sluice;
-    const client = new pg.Client({
-      ...{ host: "127.0.0.1", port, user: "postgres", database: "postgres" },
-    });
+    const database = "postgres";
+    const client = new pg.Client({ host: "127.0.0.1", port, user: "postgres", database });
     // Whoever waits for an answer is told of it there.
     client.on("error", () => {});
     return client;
@@ -161,17 +164,12 @@ class Writer {
     await client.query("begin");
     await client.query("insert into written values ($1, $2)", [this.#id, this.count]);
     await client.query("commit");
-    this.lastAtMs = performance.now();
-    this.longestMs = Math.max(this.longestMs, this.lastAtMs - startMs);
-    this.#commits.push(this.lastAtMs);
-    this.count += 1;
+    const endMs = performance.now();
+    this.longestMs = Math.max(this.longestMs, endMs - startMs);
+    this.#commits.push(endMs);
   }
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {
   return items.reduce((total, item) => total + of(item), 0);
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -6,7 +6,9 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
-import { parseArgs } from "@std/flags";
+import { parseArgs } from "node:util";
+import { tomlConfig } from "../tests/support/toml_config.ts";
+import { positive, runScript } from "./command_line.ts";
 import { percentile } from "./percentiles.ts";
 import { type Postgres, startPostgres } from "./postgres_fixture.ts";
 import { type SluiceProcess, startSluice } from "./sluice_process.ts";
@@ -40,26 +42,16 @@ interface Group {
 }
 
 function configOf({ host, port }: Postgres, { servers, weight }: Plan): string {
-  return `[pooler]
-listen_addr = "127.0.0.1"
-listen_port = 0
-unix_socket_dir = ""
-auth_type = "trust"
-pool_mode = "transaction"
-max_client_conn = 10000
-server_tls_sslmode = "disable"
-[databases."*"]
-host = "${host}"
-port = ${port}
+  const config = tomlConfig({
+    pooler: { pool_mode: "transaction", max_client_conn: 10_000 },
+    databases: { "*": { host, port } },
+    users: { many: { password: "x" }, one: { password: "x", weight } },
+  });
+  return `${config}
 [servers.main]
 host = "${host}"
 port = ${port}
 max_connections = ${servers}
-[users.many]
-password = "x"
-[users.one]
-password = "x"
-weight = ${weight}
 `;
 }
 
@@ -107,16 +99,30 @@ async function measure(plan: Plan): Promise<void> {
   await Promise.all(groups.flatMap(({ clients }) => clients.map((client) => client.end())));
 }
 
-function readPlan(): Plan {
-  const names = ["many", "one", "servers", "weight", "seconds"] as const;
-  const usual = { many: "100", one: "1", servers: "4", weight: "1", seconds: "5" };
-  const args = parseArgs(Deno.args, { string: [...names], default: usual });
-  const [many, one, servers, weight, seconds] = names.map((name) => {
-    const value = Number(args[name]);
-    if (Number.isInteger(value) && value > 0) return value;
-    throw new TypeError(`--${name} takes a positive whole number\n\n${USAGE}`);
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
+function readPlan(args: readonly string[]): Plan {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      many: { type: "string", default: "100" },
+      one: { type: "string", default: "1" },
+      servers: { type: "string", default: "4" },
+      weight: { type: "string", default: "1" },
+      seconds: { type: "string", default: "5" },
+    },
   });
-  return { many: many!, one: one!, servers: servers!, weight: weight!, seconds: seconds! };
+  return {
+    many: positive("many", values.many),
+    one: positive("one", values.one),
+    servers: positive("servers", values.servers),
+    weight: positive("weight", values.weight),
+    seconds: positive("seconds", values.seconds),
+  };
 }
 
-if (import.meta.main) await measure(readPlan());
+async function main(): Promise<number> {
+  await measure(readPlan(Deno.args));
+  return 0;
+}
+
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));

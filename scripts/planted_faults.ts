@@ -5,7 +5,7 @@
  */
 
 import { parseArgs } from "@std/flags";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { projectDir } from "./staging.ts";
 
 /** A fault, as a change of one text in one file. */
@@ -196,7 +196,6 @@ async function main(): Promise<number> {
     for (const name of COPIED) await copyTree(join(projectDir(), name), join(folder, name));
     for (const fault of faults) {
       const path = join(folder, fault.file);
-      await Deno.mkdir(dirname(path), { recursive: true });
       const sound = await Deno.readTextFile(path);
       await Deno.writeTextFile(path, plant(sound, fault));
       const { found, text } = verdictOf(await simulateIn(folder));

@@ -10,9 +10,10 @@ import { ChaosWorld, type EngineName } from "./chaos/chaos_world.ts";
 import { judgeLedger, LedgerBook } from "./chaos/ledger.ts";
 import { tolerateLateWrites } from "./chaos/ledger_clients.ts";
 import { LedgerWorkload } from "./chaos/ledger_workload.ts";
-import { pause } from "./chaos/run_scenario.ts";
-import { waitUntil } from "./guarded_process.ts";
+import { oneOf, OptionError, runScript } from "./command_line.ts";
+import { pause } from "./guarded_process.ts";
 import { judgeGrowth } from "./soak/growth.ts";
+import { pingConsole } from "./soak/ping_console.ts";
 import { SoakLoad } from "./soak/soak_load.ts";
 import { type Chart, soakReport, verdictOf } from "./soak/soak_report.ts";
 import { type Series, SoakSampler } from "./soak/soak_sampler.ts";
@@ -42,7 +43,7 @@ interface SoakOptions {
   readonly report: string;
 }
 
-/** Reads the command line. @throws {TypeError} If it cannot be understood. */
+/** Reads the command line. @throws {OptionError} If it cannot be understood. */
 function readOptions(args: readonly string[]): SoakOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -54,12 +55,9 @@ function readOptions(args: readonly string[]): SoakOptions {
   });
   const minutes = Number(values.minutes);
   if (!(minutes >= 0.5)) {
-    throw new TypeError(`The option --minutes takes 0.5 or more, not "${values.minutes}"`);
+    throw new OptionError(`The option --minutes takes 0.5 or more, not "${values.minutes}"`);
   }
-  const engine = (["native", "portable"] as const).find((name) => name === values.engine);
-  if (engine === undefined) {
-    throw new TypeError(`The option --engine takes native or portable, not "${values.engine}"`);
-  }
+  const engine = oneOf("engine", values.engine, ["native", "portable"]);
   return { minutes, engine, report: resolve(values.report) };
 }
 
@@ -79,7 +77,7 @@ async function runSoak({ engine, minutes, report }: SoakOptions): Promise<readon
   });
   const load = new SoakLoad(world);
   {
-    using _ping = pingConsole(world, sampler);
+    using _ping = pingConsole(world.operator, (tookMs) => sampler.notePing(tookMs));
     await sampleFor(minutes * 60_000, sampler);
   }
   await load.stop();
@@ -110,14 +108,6 @@ async function runSoak({ engine, minutes, report }: SoakOptions): Promise<readon
   return faults;
 }
 
-/** Has the console asked from a thread of its own. */
-function pingConsole(world: ChaosWorld, sampler: SoakSampler): Disposable {
-  const worker = new Worker(new URL("soak/console_ping.ts", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }: MessageEvent<number>) => sampler.notePing(data);
-  worker.postMessage(world.operator);
-  return { [Symbol.dispose]: () => worker.terminate() };
-}
-
 async function sampleFor(durationMs: number, sampler: SoakSampler): Promise<void> {
   const everyMs = Math.min(FARTHEST_MS, Math.max(CLOSEST_MS, durationMs / SAMPLES));
   const collectEvery = Math.max(1, Math.floor(durationMs / everyMs / COLLECTIONS));
@@ -136,30 +126,16 @@ function judged({ samples, title, tolerance, unit }: Series): Chart {
 
 /** What is still there when all have gone. */
 async function remains(world: ChaosWorld): Promise<string[]> {
-  let state = await world.idleState();
-  const isIdle = await waitUntil(async () => {
-    state = await world.idleState();
-    return state.clients === 0 && state.busyServers === 0;
-  }, 20_000);
-  if (isIdle) return [];
-  return [`${state.clients} clients and ${state.busyServers} busy servers are left`];
+  const { busyServers, clients } = await world.untilIdle();
+  if (clients === 0 && busyServers === 0) return [];
+  return [`${clients} clients and ${busyServers} busy servers are left`];
 }
 
 async function main(): Promise<number> {
-  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
-    console.log(USAGE);
-    return 0;
-  }
-  try {
-    const faults = await runSoak(readOptions(Deno.args));
-    for (const fault of faults) console.log(`FAULT: ${fault}`);
-    console.log(faults.length === 0 ? "no fault" : `${faults.length} faults`);
-    return faults.length === 0 ? 0 : 1;
-  } catch (error) {
-    if (!(error instanceof TypeError && error.message.includes("option"))) throw error;
-    console.error(`${error.message}\n\n${USAGE}`);
-    return 2;
-  }
+  const faults = await runSoak(readOptions(Deno.args));
+  for (const fault of faults) console.log(`FAULT: ${fault}`);
+  console.log(faults.length === 0 ? "no fault" : `${faults.length} faults`);
+  return faults.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) Deno.exit(await runScript(USAGE, main));

@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { pingConsole } from "../soak/ping_console.ts";
 import type { OverloadResult } from "./overload_clients.ts";
 import { PASSWORD, type RunningPooler, startPooler, USER } from "./pooler.ts";
 import type { PoolerKind, PoolerSettings } from "./pooler.ts";
@@ -87,12 +88,16 @@ async function loadPooler(
   let result: OverloadResult | undefined;
   let most = before;
   let consoleMs = 0;
+  let isMeasuring = false;
   using _looking = every(LOOK_MS, async () => {
     most = Math.max(most, await pssBytes(pooler.pid));
   });
-  using console = pingConsole(pooler.port);
+  const target = { host: "127.0.0.1", port: pooler.port, user: USER, password: PASSWORD };
+  using _pinging = pingConsole(target, (tookMs) => {
+    if (isMeasuring) consoleMs = Math.max(consoleMs, tookMs);
+  });
   for await (const line of lines) {
-    if (line === "measuring") console.onAnswer((tookMs) => consoleMs = Math.max(consoleMs, tookMs));
+    if (line === "measuring") isMeasuring = true;
     if (line.startsWith("{")) result = JSON.parse(line) as OverloadResult;
   }
   const { success } = await child.status;
@@ -120,19 +125,4 @@ function startClients({ port }: RunningPooler, load: Load): Deno.ChildProcess {
 function every(ms: number, act: () => Promise<void>): Disposable {
   const timer = setInterval(() => void act(), ms);
   return { [Symbol.dispose]: () => clearInterval(timer) };
-}
-
-/** Has the console asked from a thread of its own, until disposed. */
-function pingConsole(
-  port: number,
-): Disposable & { onAnswer(note: (tookMs: number) => void): void } {
-  const script = new URL("../soak/console_ping.ts", import.meta.url);
-  const worker = new Worker(script, { type: "module" });
-  worker.postMessage({ host: "127.0.0.1", port, user: USER, password: PASSWORD });
-  return {
-    onAnswer(note) {
-      worker.onmessage = ({ data }: MessageEvent<number>) => note(data);
-    },
-    [Symbol.dispose]: () => worker.terminate(),
-  };
 }

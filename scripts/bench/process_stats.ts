@@ -18,6 +18,11 @@ export async function anonymousBytes(pid: number): Promise<number> {
   return anonymousFromRollup(await Deno.readTextFile(`/proc/${pid}/smaps_rollup`));
 }
 
+/** How many descriptors a process has open. */
+export function descriptorCount(pid: number): number {
+  return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+}
+
 /** Reads utime and stime. The name before them is in parentheses and may hold anything. */
 export function cpuUsFromStat(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

@@ -6,6 +6,7 @@ import { logIn } from "../../tests/support/logins.ts";
 import { type ConfigSection, tomlConfig } from "../../tests/support/toml_config.ts";
 import { type MadeCertificate, makeCertificate } from "../bench/certificate.ts";
 import type { Flavour } from "../embedded_postgres.ts";
+import { waitUntil } from "../guarded_process.ts";
 import { freePort, type Postgres, startPostgres } from "../postgres_fixture.ts";
 import { type SluiceProcess, startSluice } from "../sluice_process.ts";
 import { collectGarbage } from "./garbage_collector.ts";
@@ -37,6 +38,9 @@ export interface WorldOptions {
 
 /** The user and database of the ledger. */
 const LEDGER = "ledger";
+
+/** How long Sluice may take to be idle again. */
+export const IDLE_LIMIT_MS = 20_000;
 
 /** Who may ask Sluice's console. */
 const OPERATOR = "operator";
@@ -157,6 +161,16 @@ export class ChaosWorld implements AsyncDisposable {
   /** What Sluice holds now, garbage included that it has not collected. */
   async idleState(): Promise<IdleState> {
     return await readIdleState(this.operator, this.sluice.pid);
+  }
+
+  /** Waits for a Sluice that has nobody to serve; answers what it holds then, or when the time is over. */
+  async untilIdle(): Promise<IdleState> {
+    let state!: IdleState;
+    await waitUntil(async () => {
+      state = await this.idleState();
+      return state.clients === 0 && state.busyServers === 0;
+    }, IDLE_LIMIT_MS);
+    return state;
   }
 
   /** What the ledger's tables hold now. */

@@ -2,11 +2,12 @@
 
 import { frontend } from "../../tests/support/messages.ts";
 import { TestClient } from "../../tests/support/test_client.ts";
-import { waitUntil } from "../guarded_process.ts";
+import { descriptorCount } from "../bench/process_stats.ts";
+import { pause, waitUntil } from "../guarded_process.ts";
 import type { ChaosWorld } from "./chaos_world.ts";
 import { connectWire } from "./ledger_clients.ts";
 import { connectResettable, type ResettableStream } from "./resettable_stream.ts";
-import { type ChaosScenario, pause } from "./run_scenario.ts";
+import type { ChaosScenario } from "./run_scenario.ts";
 
 /** Most descriptors in the scenario that runs out of them: the ledger's own need fewer. */
 const FEW_DESCRIPTORS = 100;
@@ -25,7 +26,7 @@ const descriptors: ChaosScenario = {
         `select pg_terminate_backend(pid) from pg_stat_activity where usename = 'ledger'`,
       );
       await pause(1000);
-      most = Math.max(most, [...Deno.readDirSync(`/proc/${world.sluice.pid}/fd`)].length);
+      most = Math.max(most, descriptorCount(world.sluice.pid));
       for (const conn of strangers) conn.close();
       await pause(500);
     }

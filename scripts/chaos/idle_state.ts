@@ -1,7 +1,7 @@
 /** What Sluice holds when nobody is there, and whether it is the same as before. */
 
 import { show, type ShownRow } from "../../tests/support/console.ts";
-import { anonymousBytes } from "../bench/process_stats.ts";
+import { anonymousBytes, descriptorCount } from "../bench/process_stats.ts";
 
 /** What Sluice holds. */
 export interface IdleState {
@@ -34,7 +34,7 @@ export async function readIdleState(target: ConsoleTarget, pid: number): Promise
   return {
     ...countServers(servers),
     clients: clients.filter(({ database }) => database !== "pgbouncer").length,
-    descriptors: countDescriptors(pid),
+    descriptors: descriptorCount(pid),
     memoryBytes: await anonymousBytes(pid),
   };
 }
@@ -50,10 +50,6 @@ export function countServers(
     else freeServers[`${database}/${user}`] = (freeServers[`${database}/${user}`] ?? 0) + 1;
   }
   return { busyServers, freeServers };
-}
-
-function countDescriptors(pid: number): number {
-  return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
 }
 
 /** Says of all that is not as before what it was and is. */

@@ -362,7 +362,7 @@ class PgClient implements LedgerClient {
   }
 
   async end(): Promise<void> {
-    if (!this.#isLost) await this.#client.end().catch(() => {});
+    if (!this.#isLost) await this.#client.end();
   }
 
   vanish(): void {
@@ -393,6 +393,7 @@ class PostgresJsClient implements LedgerClient {
 
   private constructor(sql: postgres.Sql, closed: Promise<unknown>) {
     this.#sql = sql;
+    // It rejects between two transfers as well, when nobody listens; the next one races against it.
     this.#gone.promise.catch(() => {});
     void closed.then(() => this.#noteClosed());
   }

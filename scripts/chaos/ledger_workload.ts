@@ -1,6 +1,6 @@
 /** Clients of the ledger at work: each does transfer after transfer, and comes back when it is thrown out. */
 
-import { waitUntil } from "../guarded_process.ts";
+import { pause, waitUntil } from "../guarded_process.ts";
 import { ForeignAnswer, type LedgerBook, type Outcome, type Transfer } from "./ledger.ts";
 import {
   LEDGER_CLIENTS,
@@ -53,7 +53,7 @@ class Worker {
     while (!signal.aborted) {
       const client = await this.#connect(counts);
       if (client === undefined) {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await pause(RETRY_MS);
         continue;
       }
       while (!signal.aborted && !client.isLost) await this.#transferWith(client, counts);

@@ -10,15 +10,14 @@ export interface BadLink {
   readonly loss: number;
 }
 
-/** What a command said; rejects with what it complained of. */
-async function run(command: string, ...args: readonly string[]): Promise<string> {
-  const { stderr, stdout, success } = await new Deno.Command(command, {
+/** Runs a command; rejects with what it complained of. */
+async function run(command: string, ...args: readonly string[]): Promise<void> {
+  const { stderr, success } = await new Deno.Command(command, {
     args: [...args],
     stdin: "null",
   }).output();
-  const decoder = new TextDecoder();
-  if (success) return decoder.decode(stdout);
-  throw new Error(`${command} ${args.join(" ")}: ${decoder.decode(stderr).trim()}`);
+  if (success) return;
+  throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
 
 /** Why there are no namespaces on this machine; undefined if there are. */
@@ -43,8 +42,11 @@ export class NetworkNamespace implements AsyncDisposable {
   readonly nearAddress: string;
   readonly #near: string;
   readonly #far: string;
+  /** What has been made, to be removed. */
+  #parts: AsyncDisposableStack;
 
-  private constructor(tag: string) {
+  private constructor(tag: string, parts: AsyncDisposableStack) {
+    this.#parts = parts;
     // Of its own, as far as chance goes: several may be there at a time.
     const net = `10.213.${Math.floor(Math.random() * 256)}`;
     this.nearAddress = `${net}.1`;
@@ -56,20 +58,21 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Makes both. */
   static async make(): Promise<NetworkNamespace> {
-    const made = new NetworkNamespace(crypto.randomUUID().slice(0, 8));
-    try {
-      await made.#build();
-      return made;
-    } catch (error) {
-      await made[Symbol.asyncDispose]();
-      throw error;
-    }
+    await using parts = new AsyncDisposableStack();
+    const made = new NetworkNamespace(crypto.randomUUID().slice(0, 8), parts);
+    await made.#build();
+    made.#parts = parts.move();
+    return made;
   }
 
   async #build(): Promise<void> {
     await run("ip", "netns", "add", this.name);
+    // A namespace that a process is still in lives on without a name.
+    this.#parts.defer(() => run("ip", "netns", "del", this.name));
     const far = ["type", "veth", "peer", "name", this.#far, "netns", this.name];
     await run("ip", "link", "add", this.#near, ...far);
+    // The pair goes with either end.
+    this.#parts.defer(() => run("ip", "link", "del", this.#near));
     await run("ip", "addr", "add", `${this.nearAddress}/30`, "dev", this.#near);
     await run("ip", "link", "set", this.#near, "up");
     await run("ip", "-n", this.name, "addr", "add", `${this.address}/30`, "dev", this.#far);
@@ -116,9 +119,7 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Removes both. Sockets in there vanish without a word to their peers. */
   async [Symbol.asyncDispose](): Promise<void> {
-    // The pair goes with either end; a namespace that a process is still in lives on without a name.
-    await run("ip", "link", "del", this.#near).catch(() => {});
-    await run("ip", "netns", "del", this.name).catch(() => {});
+    await this.#parts[Symbol.asyncDispose]();
   }
 }
 

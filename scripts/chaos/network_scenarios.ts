@@ -1,11 +1,11 @@
 /** Scenarios in which the network between the parts is broken. They need root and Linux's namespaces. */
 
 import type { ConfigSection } from "../../tests/support/toml_config.ts";
-import { waitUntil } from "../guarded_process.ts";
+import { pause, waitUntil } from "../guarded_process.ts";
 import type { ChaosWorld, EngineName } from "./chaos_world.ts";
 import { clientsCalled } from "./client_scenarios.ts";
 import { namespaceRefusal, netemRefusal, NetworkNamespace } from "./namespace.ts";
-import { type ChaosScenario, pause } from "./run_scenario.ts";
+import type { ChaosScenario } from "./run_scenario.ts";
 
 /**
  * How a lost peer is found within some seconds: on the native engine by TCP's own means, on the portable
@@ -33,13 +33,18 @@ const FINDING_LOST_CLIENTS: readonly string[] = [
 /** How long clients wait where it may be the network that holds up the answer, in ms. */
 const PATIENCE_MS = 8000;
 
-const cutServer: ChaosScenario = {
-  name: "cut-server",
-  title: "the link to PostgreSQL is cut, for 1 s and for 5 s in turns",
+/** What scenarios have in common whose link to PostgreSQL is broken. */
+const SERVER_AWAY: Readonly<Omit<ChaosScenario, "disturb" | "name" | "title">> = {
   world: { away: "postgres", conf: FINDING_LOST_CLIENTS },
   poolerFor: findingLostPeers,
   patienceMs: PATIENCE_MS,
   refusal: namespaceRefusal,
+};
+
+const cutServer: ChaosScenario = {
+  name: "cut-server",
+  title: "the link to PostgreSQL is cut, for 1 s and for 5 s in turns",
+  ...SERVER_AWAY,
   disturb: cutAndMend,
 };
 
@@ -66,10 +71,7 @@ async function cutAndMend({ link }: ChaosWorld, isOver: () => boolean): Promise<
 const flaky: ChaosScenario = {
   name: "flaky-link",
   title: "the link to PostgreSQL is cut for 10 to 100 ms, three times a second",
-  world: { away: "postgres", conf: FINDING_LOST_CLIENTS },
-  poolerFor: findingLostPeers,
-  patienceMs: PATIENCE_MS,
-  refusal: namespaceRefusal,
+  ...SERVER_AWAY,
   async disturb({ link }, isOver) {
     while (!isOver()) {
       await link.cut();
@@ -84,33 +86,32 @@ const flaky: ChaosScenario = {
 const narrow: ChaosScenario = {
   name: "narrow-link",
   title: "the link to PostgreSQL lets 256 kbit/s through, late, and loses the rest",
-  world: { away: "postgres", conf: FINDING_LOST_CLIENTS },
-  poolerFor: findingLostPeers,
-  patienceMs: PATIENCE_MS,
-  refusal: namespaceRefusal,
-  async disturb({ link }, isOver) {
-    await link.throttle(256);
-    while (!isOver()) await pause(100);
-    await link.clear();
-    return [];
-  },
+  ...SERVER_AWAY,
+  disturb: (world, isOver) => spoilt(world, isOver, (link) => link.throttle(256)),
 };
 
 function netem(what: "clients" | "PostgreSQL"): ChaosScenario {
   return {
     name: what === "clients" ? "netem-clients" : "netem-server",
     title: `the link to ${what} is 20 ms late and loses 3% of the packets`,
+    ...SERVER_AWAY,
     world: { away: what === "clients" ? "both" : "postgres", conf: FINDING_LOST_CLIENTS },
-    poolerFor: findingLostPeers,
-    patienceMs: PATIENCE_MS,
     refusal: netemRefusal,
-    async disturb({ link }, isOver) {
-      await link.spoil({ delayMs: 20, loss: 0.03 });
-      while (!isOver()) await pause(100);
-      await link.clear();
-      return [];
-    },
+    disturb: (world, isOver) =>
+      spoilt(world, isOver, (link) => link.spoil({ delayMs: 20, loss: 0.03 })),
   };
+}
+
+/** Has the link spoilt until it is over. */
+async function spoilt(
+  { link }: ChaosWorld,
+  isOver: () => boolean,
+  spoil: (link: NetworkNamespace) => Promise<void>,
+): Promise<string[]> {
+  await spoil(link);
+  while (!isOver()) await pause(100);
+  await link.clear();
+  return [];
 }
 
 /** What the clients call themselves whose machine goes away. */

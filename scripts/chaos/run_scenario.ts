@@ -2,8 +2,8 @@
 
 import type { ConfigSection } from "../../tests/support/toml_config.ts";
 import type { Flavour } from "../embedded_postgres.ts";
-import { waitUntil } from "../guarded_process.ts";
-import { ChaosWorld, type EngineName, type WorldOptions } from "./chaos_world.ts";
+import { pause, waitUntil } from "../guarded_process.ts";
+import { ChaosWorld, type EngineName, IDLE_LIMIT_MS, type WorldOptions } from "./chaos_world.ts";
 import { hasGrown, idleFaults, type IdleState } from "./idle_state.ts";
 import { judgeLedger, LedgerBook } from "./ledger.ts";
 import { tolerateLateWrites } from "./ledger_clients.ts";
@@ -55,9 +55,6 @@ const PATIENCE_MS = 60_000;
 
 /** How long it may take until each client has committed again. */
 const RECOVERY_LIMIT_MS = 30_000;
-
-/** How long Sluice may take to be idle again. */
-const IDLE_LIMIT_MS = 20_000;
 
 const CALM_MS = 1_000;
 
@@ -172,11 +169,7 @@ async function leftBehind(world: ChaosWorld, before: IdleState): Promise<string[
 
 /** The state of a Sluice that has nobody to serve, and no garbage. */
 async function whenQuiet(world: ChaosWorld): Promise<IdleState> {
-  let state = await world.idleState();
-  await waitUntil(async () => {
-    state = await world.idleState();
-    return state.clients === 0 && state.busyServers === 0;
-  }, IDLE_LIMIT_MS);
+  await world.untilIdle();
   await world.collectGarbage();
   return await world.idleState();
 }
@@ -193,9 +186,4 @@ function startWorkload(
     patienceMs: patienceMs ?? PATIENCE_MS,
     isPatienceEnough: patienceMs === undefined,
   });
-}
-
-/** Lets time pass. */
-export async function pause(ms: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
 }

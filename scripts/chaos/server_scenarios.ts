@@ -2,9 +2,10 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
+import { pause } from "../guarded_process.ts";
 import type { StopMode } from "../postgres_fixture.ts";
 import { type ChaosWorld, POOL_SIZE, postgresProcesses } from "./chaos_world.ts";
-import { type ChaosScenario, pause } from "./run_scenario.ts";
+import type { ChaosScenario } from "./run_scenario.ts";
 
 /** A crash of PostgreSQL, as it is told to all its clients. */
 export const killBackend: ChaosScenario = {
@@ -112,10 +113,16 @@ async function takeAllConnections({ postgres }: ChaosWorld): Promise<pg.Client[]
     try {
       await client.connect();
       taken.push(client);
-    } catch {
+    } catch (error) {
+      if (!isFull(error)) throw error;
       return taken;
     }
   }
+}
+
+/** Whether PostgreSQL has no connection left (too_many_connections). */
+function isFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "53300";
 }
 
 const maxConnections: ChaosScenario = {
@@ -186,15 +193,20 @@ async function copyAndDie({ target }: ChaosWorld, turn: number): Promise<void> {
   const reader = child.stdout.getReader();
   try {
     // Whoever is refused, as the pool may be full for long, ends by itself.
-    if (isIn) await writer.write(new TextEncoder().encode(MANY_LINES)).catch(() => {});
+    if (isIn) await writer.write(new TextEncoder().encode(MANY_LINES)).catch(endOnly);
     else await reader.read();
     await pause(Math.random() * 200);
   } finally {
     kill(child.pid, "SIGKILL");
     await child.status;
-    await writer.abort().catch(() => {});
+    await writer.abort();
     await reader.cancel();
   }
+}
+
+/** Lets the end of who was written to pass. */
+function endOnly(error: unknown): void {
+  if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
 }
 
 /** All of them, in the order of the table. */

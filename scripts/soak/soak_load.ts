@@ -4,7 +4,7 @@ import { frontend } from "../../tests/support/messages.ts";
 import type { TestClient } from "../../tests/support/test_client.ts";
 import type { ChaosWorld } from "../chaos/chaos_world.ts";
 import { connectWire } from "../chaos/ledger_clients.ts";
-import { pause } from "../chaos/run_scenario.ts";
+import { pause } from "../guarded_process.ts";
 
 /** What the load has done, and what of it was not answered as it should be. */
 export interface LoadCounts {

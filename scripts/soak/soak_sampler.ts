@@ -1,7 +1,7 @@
 /** Takes the samples of a soak. */
 
 import type { ShownRow } from "../../tests/support/console.ts";
-import { anonymousBytes, pssBytes } from "../bench/process_stats.ts";
+import { anonymousBytes, descriptorCount, pssBytes } from "../bench/process_stats.ts";
 import type { ChaosWorld } from "../chaos/chaos_world.ts";
 import { percentile } from "../percentiles.ts";
 import type { Sample, Tolerance } from "./growth.ts";
@@ -71,7 +71,7 @@ export class SoakSampler {
     this.#note(this.memory, memory / 2 ** 20);
     this.#note(this.pss, pss / 2 ** 20);
     this.#note(this.heap, heapMegabytes(areas));
-    this.#note(this.descriptors, [...Deno.readDirSync(`/proc/${pid}/fd`)].length);
+    this.#note(this.descriptors, descriptorCount(pid));
     this.#note(this.servers, servers.length);
     this.#note(this.loopLag, Number(lag?.["p99_us"]) / 1000);
     this.#noteTimes(this.#pingsMs, this.ping, { end: this.worstPing, fraction: 1 });
