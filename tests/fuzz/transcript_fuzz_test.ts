@@ -72,15 +72,12 @@ const POOLER = "default_pool_size = 1\nserver_login_retry = 0\nquery_timeout = 5
 
 const RUNS = { numRuns: 25 };
 
-/** Has one side say any of its conversations with changes. */
-function fuzz(
-  title: string,
-  { side, run }: {
-    side: "F" | "B";
-    run: (world: PoolerWorld, said: Uint8Array) => Promise<void>;
-  },
-): void {
-  Deno.test(title, async () => {
+/** What has one side say any of its conversations with changes. */
+function saying(
+  side: "F" | "B",
+  run: (world: PoolerWorld, said: Uint8Array) => Promise<void>,
+): () => Promise<void> {
+  return async () => {
     const spoken = await conversations(side);
     await fc.assert(
       fc.asyncProperty(fc.nat(spoken.length - 1), changes, async (which, all) => {
@@ -89,14 +86,14 @@ function fuzz(
       }),
       RUNS,
     );
-  });
+  };
 }
 
 for (const isLoggedIn of [false, true]) {
   const when = isLoggedIn ? "after its login" : "from the start";
-  fuzz(`a client that says a conversation with changes ${when} harms nobody`, {
-    side: "F",
-    async run(world, said) {
+  Deno.test(
+    `a client that says a conversation with changes ${when} harms nobody`,
+    saying("F", async (world, said) => {
       const client = isLoggedIn ? await world.login() : await world.connect();
       void client.send(said);
       await world.settle();
@@ -105,15 +102,15 @@ for (const isLoggedIn of [false, true]) {
       // What was asked in part is given up.
       await world.advance(12_000);
       assert.equal(world.clients.length, 0);
-    },
-  });
+    }),
+  );
 }
 
 for (const isLoggedIn of [false, true]) {
   const when = isLoggedIn ? "in answer to a query" : "to a login";
-  fuzz(`a server that says a conversation with changes ${when} harms nobody`, {
-    side: "B",
-    async run(world, said) {
+  Deno.test(
+    `a server that says a conversation with changes ${when} harms nobody`,
+    saying("B", async (world, said) => {
       const client = await world.login();
       if (isLoggedIn) {
         await client.query("select 1");
@@ -130,6 +127,6 @@ for (const isLoggedIn of [false, true]) {
       client.close();
       await world.advance(12_000);
       await checkOthers(world);
-    },
-  });
+    }),
+  );
 }
