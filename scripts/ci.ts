@@ -18,14 +18,16 @@ interface Step {
   readonly args: readonly string[];
 }
 
-/** The suites: tasks of `deno.json`. */
-const SUITES: readonly Step[] = [
-  { title: "unit tests, without network", args: ["task", "test:unit"] },
-  // One file at a time, since they count what is open in the process.
-  { title: "tests of the I/O engines", args: ["task", "test:net"] },
-  { title: "integration tests", args: ["task", "test:integration"] },
+/** The suites, tasks of `deno.json`: those of one row run at the same time. */
+const SUITES: readonly (readonly Step[])[] = [
+  [
+    { title: "unit tests, without network", args: ["task", "test:unit"] },
+    // One file at a time, since they count what is open in the process; so they leave a core idle.
+    { title: "tests of the I/O engines", args: ["task", "test:net"] },
+  ],
+  [{ title: "integration tests", args: ["task", "test:integration"] }],
   // The engine of choice is the native one where it works; the other one must do the same.
-  { title: "integration tests on the portable I/O engine", args: ["task", "test:portable"] },
+  [{ title: "integration tests on the portable I/O engine", args: ["task", "test:portable"] }],
 ];
 
 /** What needs no test to be run: commands of Deno, and tasks. */
@@ -37,9 +39,36 @@ const CHECKS: readonly Step[] = [
   { title: "generated documentation", args: ["task", "docs", "--check"] },
 ];
 
-/** Runs a command, showing its output as it comes; answers its status and what it printed. */
-async function run({ title, args }: Step): Promise<{ success: boolean; output: string }> {
+/** How a command ended, and what it printed. */
+interface Ended {
+  readonly success: boolean;
+  readonly output: string;
+}
+
+/** Runs a command, showing its output as it comes. */
+async function run({ title, args }: Step): Promise<Ended> {
+  showTitle(title, args);
+  return await runWith(args, writeAll);
+}
+
+/** Runs a command beside others, and shows its output when it has ended and `others` have. */
+async function runBeside({ title, args }: Step, others: Promise<unknown>): Promise<Ended> {
+  const chunks: Uint8Array[] = [];
+  const ended = await runWith(args, (chunk) => void chunks.push(chunk));
+  await others;
+  showTitle(title, args);
+  for (const chunk of chunks) await writeAll(chunk);
+  return ended;
+}
+
+function showTitle(title: string, args: readonly string[]): void {
   console.log(`\n== ${title}: deno ${args.slice(0, 3).join(" ")}`);
+}
+
+async function runWith(
+  args: readonly string[],
+  show: (chunk: Uint8Array) => void | Promise<void>,
+): Promise<Ended> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: projectDir(),
@@ -52,7 +81,7 @@ async function run({ title, args }: Step): Promise<{ success: boolean; output: s
   const decoder = new TextDecoder();
   for await (const chunk of child.stdout) {
     output += decoder.decode(chunk, { stream: true });
-    await writeAll(chunk);
+    await show(chunk);
   }
   return { success: (await child.status).success, output };
 }
@@ -74,13 +103,22 @@ async function runChecks(): Promise<string[]> {
 /** Runs the suites; a suite that ended badly without a count counts as one failed test. */
 async function runTests(): Promise<TestCounts> {
   const counts: TestCounts[] = [];
-  for (const suite of SUITES) {
-    const { success, output } = await run(suite);
-    const { passed, failed, ignored } = readSummary(output) ??
-      { passed: 0, failed: 0, ignored: 0 };
-    counts.push({ passed, failed: success ? failed : Math.max(failed, 1), ignored });
+  for (const row of SUITES) {
+    let others: Promise<unknown> = Promise.resolve();
+    const running = row.map((suite, place) => {
+      const ended = place === 0 ? run(suite) : runBeside(suite, others);
+      others = ended;
+      return ended;
+    });
+    counts.push(...(await Promise.all(running)).map(countOf));
   }
   return addCounts(counts);
+}
+
+function countOf({ success, output }: Ended): TestCounts {
+  const { passed, failed, ignored } = readSummary(output) ??
+    { passed: 0, failed: 0, ignored: 0 };
+  return { passed, failed: success ? failed : Math.max(failed, 1), ignored };
 }
 
 async function main(part: string): Promise<number> {
