@@ -7,6 +7,8 @@ import { assert, unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
+import { turnOn } from "../base/turn.ts";
+import { ENDED_A_TURN } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import {
@@ -21,6 +23,7 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
+import { AnswersInTurns } from "../pool/answers_in_turns.ts";
 import { type CapKind, ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
@@ -115,14 +118,19 @@ export class ServerPools {
   readonly #secrets: PoolSecrets;
   readonly #options: ServerPoolsOptions;
   readonly #hosts: DatabaseHosts;
+  readonly #answers: AnswersInTurns;
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
-    const { clock, live, names } = options;
+    const { clock, live, names, servers } = options;
     this.#secrets = new PoolSecrets(live);
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
       limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
+    });
+    this.#answers = new AnswersInTurns({
+      maxAnswers: ENDED_A_TURN,
+      atNext: (then) => servers.spawn(() => turnOn(clock).then(then)),
     });
     this.#hosts = new DatabaseHosts({
       ...{ clock, live, names },
@@ -288,6 +296,7 @@ export class ServerPools {
       openServer: () => this.#openServer(pool, own),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
       isHostWorthTrying: () => this.#hosts.isOneWorthTrying(database),
+      answers: this.#answers,
       onServerGone: this.#options.onServerGone,
     });
     this.#options.onNewPool(pool);

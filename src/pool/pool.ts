@@ -7,12 +7,15 @@
  * logins; every path on which a server comes free or goes away ends in `#serveNext()`. While paused
  * a pool gives nothing away, has no free server, and opens none.
  *
- * All of it is synchronous: there is no moment between deciding and doing.
+ * All of it is synchronous: there is no moment between deciding and doing. Where many are told the
+ * same, it is decided for all of them at once, and they stand in no queue of the pool's any more
+ * while they are told in turns.
  */
 
 import type { PoolMode } from "../config/settings.ts";
 import { PoolHistograms } from "../stats/histogram.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
+import type { AnswersInTurns } from "./answers_in_turns.ts";
 import { type CappedPool, type CapShare, type ConnectionCaps, EVICTED } from "./connection_caps.ts";
 import {
   mayOpenServer,
@@ -103,6 +106,8 @@ export interface PoolOptions<S, E> {
    * may have found that it works again.
    */
   readonly isHostWorthTrying?: () => boolean;
+  /** Tells many at once that they are refused, or welcome. */
+  readonly answers: AnswersInTurns;
   /** Told of each server that was closed, when the pool has done what follows from it. */
   readonly onServerGone?: () => void;
 }
@@ -247,9 +252,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return undefined;
   }
 
-  /** Leaves the queue. Returns whether the place was in it. */
+  /** Waits no longer, for a server or to be refused. Returns whether it did. */
   cancel(place: WaitingPlace<ServerRequest<S, E>>): boolean {
-    const wasWaiting = this.waiting.remove(place);
+    const wasWaiting = place.leave();
     this.#giveUpPlace();
     return wasWaiting;
   }
@@ -272,7 +277,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   /** Leaves the queue of those logging in. */
   cancelWelcome(place: WaitingPlace<WelcomeRequest<E>>): boolean {
-    const wasWaiting = this.loggingIn.remove(place);
+    const wasWaiting = place.leave();
     this.#giveUpPlace();
     return wasWaiting;
   }
@@ -434,8 +439,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   #loginSucceeded(server: S): void {
     this.#failure = undefined;
-    this.welcome ??= server.reported;
-    for (const request of this.loggingIn.drain()) request.welcome(this.welcome);
+    const welcome = this.welcome ??= server.reported;
+    const { answers } = this.#options;
+    answers.add(this.loggingIn.takeAll(), (request) => request.welcome(welcome));
+    answers.begin();
   }
 
   #loginFailed(end: PooledServerEnd<E>): void {
@@ -446,9 +453,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (isFinal && this.servers.usableCount === 0) this.#refuseAll(end.error);
   }
 
+  /** Nobody who waits now is served any more, though not all are told in this turn. */
   #refuseAll(error: E): void {
-    for (const request of this.loggingIn.drain()) request.refuse(error);
-    for (const request of this.waiting.drain()) request.refuse(error);
+    const { answers } = this.#options;
+    answers.add(this.loggingIn.takeAll(), (request) => request.refuse(error));
+    answers.add(this.waiting.takeAll(), (request) => request.refuse(error));
+    answers.begin();
   }
 
   /** Hands out what is free; then sees to it that more comes free. */

@@ -14,6 +14,11 @@ export class WaitingPlace<T> {
   constructor(owner: T) {
     this.owner = owner;
   }
+
+  /** Leaves the queue it is in. Returns whether it was in one. */
+  leave(): boolean {
+    return this.queue?.remove(this) ?? false;
+  }
 }
 
 /** A doubly linked list of places: adding, taking and leaving cost the same at any length. */
@@ -65,11 +70,17 @@ export class WaitingQueue<T> {
     return first.owner;
   }
 
-  /** Takes out all, oldest first. */
-  drain(): T[] {
-    const all: T[] = [];
-    for (let owner = this.shift(); owner !== undefined; owner = this.shift()) all.push(owner);
-    return all;
+  /** Moves all to a queue of their own, where each has waited for as long as before. */
+  takeAll(): WaitingQueue<T> {
+    const taken = new WaitingQueue<T>();
+    for (const place of this.places()) place.queue = taken;
+    taken.#first = this.#first;
+    taken.#last = this.#last;
+    taken.#size = this.#size;
+    this.#first = undefined;
+    this.#last = undefined;
+    this.#size = 0;
+    return taken;
   }
 
   /** All places, oldest first. The queue must not change meanwhile. */

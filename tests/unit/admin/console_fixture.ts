@@ -16,6 +16,7 @@ import type {
 import { openConsole } from "../../../src/admin/open_console.ts";
 import { type ShownTable, textRow } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
+import { TURN_MS } from "../../../src/base/turn.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { PeerDesk } from "../../../src/client/peer_desk.ts";
 import { peerOf } from "../../../src/config/effective_settings.ts";
@@ -33,6 +34,7 @@ import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts
 import { DnsCache } from "../../../src/net/dns_cache.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
 import { NoTls } from "../../../src/net/no_tls.ts";
+import { AnswersInTurns } from "../../../src/pool/answers_in_turns.ts";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
@@ -347,6 +349,10 @@ export class ConsoleFixture implements ConsoleContext {
       }),
       openServer: () => this.#openServer(pool),
       isTemporary: () => false,
+      answers: new AnswersInTurns({
+        maxAnswers: 100,
+        atNext: (then) => this.clock.startTimer(TURN_MS, then),
+      }),
     });
     return this.pools.findOrMake(database, user, () => pool);
   }

@@ -4,6 +4,8 @@
  */
 
 import assert from "node:assert/strict";
+import { TURN_MS } from "../../../src/base/turn.ts";
+import { AnswersInTurns } from "../../../src/pool/answers_in_turns.ts";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import {
   CROWDED,
@@ -33,6 +35,8 @@ export interface PoolSurroundings {
   readonly user?: string;
   /** Where its servers are; each is opened at the first where there is room. */
   readonly addressKeys?: readonly string[];
+  /** Most that are told something in one turn. */
+  readonly maxAnswers?: number;
 }
 
 /** A pool and all around it. */
@@ -42,7 +46,7 @@ export class PoolWorld {
   readonly pool: Pool<ScriptedServer, TestError>;
   /** Every server ever opened, in order. */
   readonly servers: ScriptedServer[] = [];
-  /** Clients that wait, in the order in which they came. */
+  /** Clients that wait or are about to be refused, in the order in which they came. */
   readonly queue: TestClient[] = [];
   hasCheckQuery = true;
   /** Whether the next servers are on trial. */
@@ -54,7 +58,8 @@ export class PoolWorld {
 
   /** A pool of two servers, unless `rules` says otherwise. */
   constructor(rules: Partial<PoolRules> = {}, surroundings: PoolSurroundings = {}) {
-    const { clock = new FakeClock(), database = "db", user = "alice" } = surroundings;
+    const { clock = new FakeClock(), database = "db", maxAnswers = 100, user = "alice" } =
+      surroundings;
     this.clock = clock;
     this.#addressKeys = surroundings.addressKeys ?? [];
     this.#caps = surroundings.caps ??
@@ -83,6 +88,10 @@ export class PoolWorld {
       openServer: () => this.#openServer(),
       isTemporary: (error) => error === STARTING_UP,
       isHostWorthTrying: () => this.isHostWorthTrying,
+      answers: new AnswersInTurns({
+        maxAnswers,
+        atNext: (then) => this.clock.startTimer(TURN_MS, then),
+      }),
     });
   }
 
@@ -136,10 +145,11 @@ export class PoolWorld {
     this.#checkLists();
     const { servers, waiting } = this.pool;
     const places = [...waiting.places()].map((place) => place.owner);
-    assert.equal(waiting.size, this.queue.length);
+    const line = this.queue.filter(({ isUntold }) => !isUntold);
+    assert.equal(waiting.size, line.length);
     assert.ok(
-      places.length === this.queue.length && places.every((owner, i) => owner === this.queue[i]),
-      `the queue holds those who wait, oldest first: ${places.join()}, not ${this.queue.join()}`,
+      places.length === line.length && places.every((owner, i) => owner === line[i]),
+      `the queue holds those who wait, oldest first: ${places.join()}, not ${line.join()}`,
     );
     const isServing = !this.pool.isPaused;
     assert.ok(
@@ -216,6 +226,12 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
     this.place = new WaitingPlace<ServerRequest<ScriptedServer, TestError>>(this);
   }
 
+  /** Whether it has been refused and will be told so. */
+  get isUntold(): boolean {
+    const { queue } = this.place;
+    return queue !== undefined && queue !== this.#world.pool.waiting;
+  }
+
   /** Asks for a server. */
   ask(): Outcome {
     assert.notEqual(this.outcome, "waiting");
@@ -231,7 +247,8 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
         this.outcome = "turned away";
         this.error = got.error;
       } else {
-        assert.equal(this.#world.queue.length, 0, "a newcomer passes nobody who waits");
+        const isFirst = this.#world.queue.every(({ isUntold }) => isUntold);
+        assert.ok(isFirst, "a newcomer passes nobody who waits");
         this.#take(got);
       }
     }
@@ -239,13 +256,13 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
   }
 
   serve(server: ScriptedServer): void {
-    this.#leaveQueue();
+    this.#leaveQueue(this.#world.queue.find(({ isUntold }) => !isUntold));
     this.#take(server);
     this.onServed?.(this);
   }
 
   refuse(error: TestError): void {
-    this.#leaveQueue();
+    this.#leaveQueue(this.#world.queue[0]);
     this.outcome = "refused";
     this.error = error;
     this.onRefused?.(this);
@@ -291,11 +308,11 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
     return server;
   }
 
-  #leaveQueue(): void {
+  #leaveQueue(oldest: TestClient | undefined): void {
     const { queue } = this.#world;
     assert.equal(this.outcome, "waiting", "a request is answered once");
-    assert.equal(queue[0], this, "the oldest is answered first");
-    queue.shift();
+    assert.equal(oldest, this, "the oldest is answered first");
+    queue.splice(queue.indexOf(this), 1);
   }
 
   #take(server: ScriptedServer): void {

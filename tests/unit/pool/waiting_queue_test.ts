@@ -21,8 +21,8 @@ Deno.test("WaitingQueue.remove() takes out a place at either end and in the midd
     assert.equal(queue.remove(places[leaver]!), true);
     assert.equal(queue.remove(places[leaver]!), false);
     assert.equal(queue.size, 2);
-    assert.deepEqual(queue.drain(), [0, 1, 2].filter((owner) => owner !== leaver));
-    assert.equal(queue.size, 0);
+    const owners = [...queue.places()].map(({ owner }) => owner);
+    assert.deepEqual(owners, [0, 1, 2].filter((owner) => owner !== leaver));
   }
 });
 
@@ -45,6 +45,33 @@ Deno.test("a place stands in one queue at a time and can be used again after it 
   assert.equal(queue.size, 1);
 });
 
+Deno.test("WaitingQueue.takeAll() leaves nobody, and those taken wait on where they are", () => {
+  const queue = new WaitingQueue<string>();
+  const [first, second] = [new WaitingPlace("a"), new WaitingPlace("b")];
+  queue.add(first, 10);
+  queue.add(second, 20);
+  const taken = queue.takeAll();
+  const late = new WaitingPlace("c");
+  queue.add(late, 30);
+  assert.equal(queue.remove(first), false);
+  assert.deepEqual([...queue.places()], [late]);
+  assert.deepEqual([...taken.places()], [first, second]);
+  assert.deepEqual([taken.size, taken.oldest?.sinceMs], [2, 10]);
+  assert.equal(taken.takeAll().takeAll().size, 2);
+  assert.deepEqual([taken.size, taken.oldest], [0, undefined]);
+});
+
+Deno.test("WaitingPlace.leave() leaves whichever queue it is in", () => {
+  const queue = new WaitingQueue<string>();
+  const place = new WaitingPlace("a");
+  assert.equal(place.leave(), false);
+  queue.add(place, 0);
+  const taken = queue.takeAll();
+  assert.equal(place.leave(), true);
+  assert.equal(place.leave(), false);
+  assert.equal(taken.size, 0);
+});
+
 Deno.test("WaitingQueue.places() shows all, oldest first, and removes none", () => {
   const queue = new WaitingQueue<string>();
   for (const name of ["a", "b", "c"]) queue.add(new WaitingPlace(name), 0);
@@ -53,10 +80,10 @@ Deno.test("WaitingQueue.places() shows all, oldest first, and removes none", () 
 });
 
 Deno.test("WaitingQueue behaves as a plain list under any sequence of operations", () => {
-  const operation = fc.tuple(fc.constantFrom("add", "shift", "remove"), fc.nat(20));
+  const operation = fc.tuple(fc.constantFrom("add", "shift", "remove", "take all"), fc.nat(20));
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-      const queue = new WaitingQueue<number>();
+      let queue = new WaitingQueue<number>();
       const model: WaitingPlace<number>[] = [];
       const all: WaitingPlace<number>[] = [];
       for (const [kind, choice] of operations) {
@@ -67,6 +94,10 @@ Deno.test("WaitingQueue behaves as a plain list under any sequence of operations
           queue.add(place, choice);
         } else if (kind === "shift") {
           assert.equal(queue.shift(), model.shift()?.owner);
+        } else if (kind === "take all") {
+          const taken = queue.takeAll();
+          assert.equal(queue.size, 0);
+          queue = taken;
         } else if (all.length > 0) {
           const place = all[choice % all.length]!;
           const at = model.indexOf(place);
