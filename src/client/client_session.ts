@@ -279,7 +279,7 @@ export class ClientSession implements RelayHost, OpeningHost {
         return undefined;
       case "cancel_request":
         await desk.cancel(opening.key, this);
-        this.#endSilently();
+        this.#endInOrder();
         return undefined;
     }
     const service = await desk.logIn(this, { startup: opening, input });
@@ -314,6 +314,13 @@ export class ClientSession implements RelayHost, OpeningHost {
     if (!this.isOpen) return;
     this.#enter({ kind: "closing", reason: "nothing to serve" });
     this.stream.close();
+  }
+
+  /** Over TLS some clients take an end without close_notify for the failure of what they asked. */
+  #endInOrder(): void {
+    if (!this.isOpen) return;
+    this.#enter({ kind: "closing", reason: "served" });
+    this.stream.finishWriting();
   }
 
   /** Sorts what ended the session early into what the client is told. */

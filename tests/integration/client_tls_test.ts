@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { psqlWith } from "../support/commands.ts";
+import { frontend } from "../support/messages.ts";
 import { runSluice, type SluiceProcess, startSluice } from "../support/pooler_process.ts";
 import { isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
@@ -235,6 +236,25 @@ Deno.test("direct TLS is served to who asks for PostgreSQL's protocol, and to no
   await assert.rejects(connectDirectly(sluice, ["http/1.1"]));
   await sluice.waitForLog(/direct TLS connection without ALPN/);
 });
+
+for (const engine of ["auto", "portable"]) {
+  Deno.test(`io_engine ${engine}: a cancel request over TLS ends with close_notify, whatever came of it`, async () => {
+    await using sluice = await start("require", { io_engine: engine });
+    using plain = await Deno.connect({ hostname: "127.0.0.1", port: sluice.port });
+    await plain.write(frontend.sslRequest());
+    const answer = new Uint8Array(1);
+    assert.equal(await plain.read(answer), 1);
+    assert.equal(textOf(answer), "S");
+    const canceler = await Deno.startTls(plain, {
+      hostname: "localhost",
+      caCerts: [textOf(MATERIAL.authority.certificate)],
+    });
+    await canceler.write(frontend.cancelRequest(new Uint8Array(8)));
+    // Without close_notify this rejects.
+    assert.equal(await canceler.read(answer), null);
+    canceler.close();
+  });
+}
 
 Deno.test("sluice check sets TLS up, and says what is wrong with it or until when it is good", async () => {
   const check = async (files: Readonly<Record<string, string>>, pooler: ConfigSection = {}) => {
