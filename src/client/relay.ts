@@ -264,8 +264,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** Whether it stands between two messages in both directions, and stays there. */
   get isFrozen(): boolean {
+    // Of a client that waits, nothing has been sent on; nor is the rest read before it is served.
+    const isMidRequest = this.#server !== undefined && this.#intake.isMidMessage;
     const isUnderWay = this.isMidReply || this.#isReplyUnsent || this.#isForwardingHeld ||
-      this.#isSettingParameters || this.#intake.isMidMessage;
+      this.#isSettingParameters || isMidRequest;
     return this.#freeze !== undefined && !isUnderWay;
   }
 

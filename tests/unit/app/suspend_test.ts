@@ -87,6 +87,29 @@ Deno.test("a client that is in a queue when all is suspended is served after RES
   for (const client of [linked, waiting]) client.close();
 });
 
+Deno.test("a client in a queue with a part of its request owes nothing to SUSPEND", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: "default_pool_size = 1\nsuspend_timeout = 10",
+  });
+  const [linked, waiting] = [await world.login(), await world.login()];
+  await linked.query("begin");
+  const query = frontend.query(`select '${"x".repeat(20_000)}'`);
+  await waiting.send(query.subarray(0, 9_000));
+  await world.settle();
+  assert.equal(world.pool().waiting.size, 1);
+  const { operations } = world.pooler;
+  const suspending = suspend(operations);
+  await world.settle();
+  assert.equal(suspending.outcome, "done");
+  await waiting.send(query.subarray(9_000));
+  await linked.send(frontend.query("commit"));
+  await world.advance(11_000);
+  operations.resume(undefined);
+  await linked.result();
+  assert.equal((await waiting.result()).rows[0]![0]!.length, 20_000);
+  for (const client of [linked, waiting]) client.close();
+});
+
 Deno.test("a server that is lost while all is suspended is not replaced before RESUME", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
   const [linked, waiting] = await world.loginInLine();
