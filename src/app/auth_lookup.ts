@@ -280,6 +280,7 @@ class Flight {
     this.place = new WaitingPlace<ServerRequest<ServerSession, PgError>>({
       serve: ask,
       refuse: (error) => fail(error.message),
+      turnAway: ({ error }) => fail(error.message),
     });
     this.#onDeserted = onDeserted;
   }

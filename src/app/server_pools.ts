@@ -362,6 +362,7 @@ export class ServerPools {
         this.#leaveIfMoved(server);
       },
       onOldProtocol: (address) => hosts.noteOldProtocol(address),
+      onHotStandby: (isStandby) => pool.amendWelcome("in_hot_standby", isStandby),
     });
     if (pool.servers.count >= pool.rules.poolSize) {
       log.warning(`${serverLabel(server)} taking connection from reserve_pool`);

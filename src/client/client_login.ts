@@ -360,7 +360,7 @@ export class ClientLogin {
     return await this.#welcome(admission, { isLetIn: true });
   }
 
-  /** What the first server of the pool reported; waits for it if there was none yet. */
+  /** What the newest server of the pool reported; waits for one if there was none yet. */
   async #serverParameters(pool: ServerPool): Promise<ReadonlyMap<string, string> | undefined> {
     const wait = new WelcomeWait(pool);
     const got = pool.acquireWelcome(wait.place);
@@ -409,6 +409,10 @@ class WelcomeWait extends LoginWait<ReadonlyMap<string, string>>
 
   override refuse(error: PgError): void {
     super.refuse(new PgError(error.sqlstate, error.message));
+  }
+
+  turnAway(failure: StandingFailure<PgError>): void {
+    super.refuse(turnedAwayError(failure));
   }
 
   override detach(): void {

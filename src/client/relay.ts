@@ -244,6 +244,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#options.host.end(error.message, new PgError(error.sqlstate, error.message));
   }
 
+  /** Logins to the server go on failing. */
+  turnAway(failure: StandingFailure<PgError>): void {
+    this.refuse(turnedAwayError(failure));
+  }
+
   /** Takes what the server sent. */
   onServerChunk(cursor: MessageCursor): void | Promise<void> {
     if (this.#freeze !== undefined) return this.#receiveFrozenReply(cursor, this.#freeze);
@@ -503,7 +508,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       return HOLD;
     }
     if (got === CROWDED) return this.#turnBack();
-    if (got instanceof StandingFailure) return this.refuse(turnedAwayError(got));
+    if (got instanceof StandingFailure) return this.turnAway(got);
     this.#clock.waitedNot();
     this.#take(got);
     if (got.parameters.isFitFor(parameters)) return this.#forward(got);

@@ -30,20 +30,24 @@ import { type WaitingPlace, WaitingQueue } from "./waiting_queue.ts";
 /** Why a server is closed that is not to be used while the pool is paused. */
 const PAUSED = "pause mode";
 
-/** Somebody who waits for a server. Exactly one of the two is called, and then no more. */
-export interface ServerRequest<S, E> {
-  /** Takes the server, which is idle, and links it before returning. */
-  serve(server: S): void;
+/** Somebody whom there may be nothing for. One of its methods is called, once. */
+export interface PoolRequest<E> {
   /** No server is to be had. */
   refuse(error: E): void;
+  /** Logins failed before it came, and the one that it waited for has failed as well. */
+  turnAway(failure: StandingFailure<E>): void;
 }
 
-/** Somebody who logs in and waits for what the first server reports. */
-export interface WelcomeRequest<E> {
+/** Somebody who waits for a server. */
+export interface ServerRequest<S, E> extends PoolRequest<E> {
+  /** Takes the server, which is idle, and links it before returning. */
+  serve(server: S): void;
+}
+
+/** Somebody who logs in and waits for what a server reports. */
+export interface WelcomeRequest<E> extends PoolRequest<E> {
   /** The parameters to greet a client with. */
   welcome(parameters: ReadonlyMap<string, string>): void;
-  /** No server is to be had. */
-  refuse(error: E): void;
 }
 
 /**
@@ -128,7 +132,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   clientCount = 0;
   /** When it last had a client or a server. */
   usedAtMs: number;
-  /** What the first server reported; greets clients. */
+  /** What the server reported that was the last to log in, and what has changed since; greets clients. */
   welcome: ReadonlyMap<string, string> | undefined;
 
   readonly #options: PoolOptions<S, E>;
@@ -244,10 +248,11 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (this.#closure !== undefined) return this.#closure;
     const free = this.#nextFree() ?? this.#nextChecked();
     if (free !== undefined) return free;
-    const failure = this.isPaused ? undefined : this.#standingFailure();
-    if (failure !== undefined) return failure;
+    const outlook = this.#outlook();
+    if (outlook instanceof StandingFailure) return outlook;
     if (this.#isCrowded) return CROWDED;
     this.waiting.add(place, this.#options.nowMs());
+    place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
   }
@@ -268,9 +273,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
     if (this.#closure !== undefined) return this.#closure;
     if (this.welcome !== undefined) return this.welcome;
-    const failure = this.isPaused ? undefined : this.#standingFailure();
-    if (failure !== undefined) return failure;
+    const outlook = this.#outlook();
+    if (outlook instanceof StandingFailure) return outlook;
     this.loggingIn.add(place, this.#options.nowMs());
+    place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
   }
@@ -370,6 +376,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     }
   }
 
+  /** A server has come to report something else than at its login, whoever it is linked to. */
+  amendWelcome(name: string, value: string): void {
+    if (this.welcome === undefined || this.welcome.get(name) === value) return;
+    this.welcome = new Map([...this.welcome, [name, value]]);
+  }
+
   /**
    * Whether a server may be closed for its age now; if so, the turn is taken. Turns are spread over
    * a lifetime, so that a pool opened at once does not reconnect at once.
@@ -425,32 +437,42 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return maxWaiting > 0 && !this.isPaused && this.waiting.size >= maxWaiting;
   }
 
-  #standingFailure(): StandingFailure<E> | undefined {
-    if (this.#failure === undefined || this.servers.usableCount > 0) return undefined;
+  /**
+   * What whoever comes now has to expect. Logins have failed and the pool has no server: while it
+   * pauses, that; afterwards one more login is waited for, and whatever comes of it is told.
+   */
+  #outlook(): StandingFailure<E> | "one_login" | "server" {
     const failure = this.#failure;
-    if (this.#options.isTemporary(failure.error)) return undefined;
-    if (this.servers.login.size > 0 || !this.#mayTry()) return failure;
-    // Until there is a place to try again with, it waits.
-    if (!this.#caps.mayOpenAhead(this.#share)) return undefined;
-    // The one turned away is the only sign that somebody wants a server.
-    this.openServer();
-    return failure;
+    if (failure === undefined || this.isPaused || this.servers.usableCount > 0) return "server";
+    if (this.#options.isTemporary(failure.error)) return "server";
+    return this.servers.login.size > 0 || this.#mayTry() ? "one_login" : failure;
   }
 
   #loginSucceeded(server: S): void {
     this.#failure = undefined;
-    const welcome = this.welcome ??= server.reported;
+    const welcome = this.welcome = server.reported;
     const { answers } = this.#options;
     answers.add(this.loggingIn.takeAll(), (request) => request.welcome(welcome));
     answers.begin();
   }
 
   #loginFailed(end: PooledServerEnd<E>): void {
-    const atMs = this.#options.nowMs();
-    this.#failure = new StandingFailure("login_failed", { error: end.error, atMs });
+    const { error } = end;
+    const failure = new StandingFailure("login_failed", { error, atMs: this.#options.nowMs() });
+    this.#failure = failure;
     this.#isHostMissing = end.kind === "unreachable";
-    const isFinal = end.kind === "refused" && !this.#options.isTemporary(end.error);
-    if (isFinal && this.servers.usableCount === 0) this.#refuseAll(end.error);
+    if (this.servers.usableCount > 0 || this.#options.isTemporary(error)) return;
+    if (end.kind === "refused") this.#refuseAll(error);
+    // Beside one on trial there is another, which may have more to say.
+    else if (this.servers.login.size === 0) this.#turnAway(failure);
+  }
+
+  /** Who waited before logins began to fail goes on waiting. */
+  #turnAway(failure: StandingFailure<E>): void {
+    const { answers } = this.#options;
+    answers.add(this.loggingIn.takeOut(isForOneLogin), (request) => request.turnAway(failure));
+    answers.add(this.waiting.takeOut(isForOneLogin), (request) => request.turnAway(failure));
+    answers.begin();
   }
 
   /** Nobody who waits now is served any more, though not all are told in this turn. */
@@ -522,6 +544,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
       oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
     };
   }
+}
+
+function isForOneLogin(place: WaitingPlace<unknown>): boolean {
+  return place.isForOneLogin;
 }
 
 function idleLonger<S extends PooledServer<unknown>>(

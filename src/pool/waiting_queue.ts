@@ -7,6 +7,8 @@ export class WaitingPlace<T> {
   readonly owner: T;
   /** When it was taken, while in a queue. */
   sinceMs = 0;
+  /** Whether it stands there for the next outcome of a login only; the pool's own note. */
+  isForOneLogin = false;
   previous: WaitingPlace<T> | undefined;
   next: WaitingPlace<T> | undefined;
   queue: WaitingQueue<T> | undefined;
@@ -80,6 +82,16 @@ export class WaitingQueue<T> {
     this.#first = undefined;
     this.#last = undefined;
     this.#size = 0;
+    return taken;
+  }
+
+  /** Moves those that are meant, likewise. */
+  takeOut(isMeant: (place: WaitingPlace<T>) => boolean): WaitingQueue<T> {
+    const taken = new WaitingQueue<T>();
+    for (const place of [...this.places()].filter(isMeant)) {
+      this.remove(place);
+      taken.add(place, place.sinceMs);
+    }
     return taken;
   }
 

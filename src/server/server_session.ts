@@ -110,6 +110,8 @@ export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOpt
   readonly onReached: (address: ServerAddress) => void;
   /** Told when the server took 3.0 after it had refused what was asked for. */
   readonly onOldProtocol: (address: ServerAddress) => void;
+  /** Told that it has been promoted, or the like; not of one that is to go for it. */
+  readonly onHotStandby: (isStandby: string) => void;
 }
 
 /** A query of ours that is under way, and who waits for what comes of it. */
@@ -423,7 +425,7 @@ export class ServerSession {
       this.parameters.get("client_encoding"),
     );
     this.#reports.note(parameter.name, parameter.value, state);
-    if (parameter.name === "in_hot_standby") this.#onHotStandby(parameter.value === "on");
+    if (parameter.name === "in_hot_standby") this.#onHotStandby(parameter.value);
     return parameter;
   }
 
@@ -464,10 +466,11 @@ export class ServerSession {
     onOldProtocol(this.address);
   }
 
-  #onHotStandby(isStandby: boolean): void {
-    const why = this.#role?.noteHotStandby(isStandby);
+  #onHotStandby(isStandby: string): void {
+    const why = this.#role?.noteHotStandby(isStandby === "on");
     // What has begun to replicate can go on after a promotion.
     if (why !== undefined && !this.isPrivate) this.tag(why);
+    if (this.#state.kind !== "login" && !this.isDoomed) this.#options.onHotStandby(isStandby);
   }
 
   #afterLogin(): void {

@@ -415,9 +415,10 @@ export class ConsoleFixture implements ConsoleContext {
     void client.relay!.onClientChunk(message, message.length);
   }
 
-  /** Somebody logs in and waits for what the first server of the pool reports. */
+  /** Somebody logs in and waits for what a server of the pool reports. */
   awaitWelcome(pool: ServerPool): void {
-    pool.acquireWelcome(new WaitingPlace({ welcome: () => {}, refuse: () => {} }));
+    const request = { welcome: () => {}, refuse: () => {}, turnAway: () => {} };
+    pool.acquireWelcome(new WaitingPlace(request));
   }
 
   /** Runs a whole session from its startup packet on, as the accept loop does. */
@@ -479,6 +480,7 @@ export class ConsoleFixture implements ConsoleContext {
         }),
       protocolMinor: 0,
       onOldProtocol: () => {},
+      onHotStandby: () => {},
       connectQuery: undefined,
       upkeep: () => ({
         resetQuery: undefined,

@@ -14,6 +14,8 @@ function database(lines: string): string {
 
 const TWO_HOSTS = '[databases.app]\nhost = "127.0.0.9,127.0.0.1"\n';
 const STREAM_OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP };
+const CACHED = "server login has been failing, cached error: connect failed (server_login_retry)";
+const UNREACHABLE = `FATAL 08001: ${CACHED}`;
 const DEAD = { kind: "tcp", host: "127.0.0.9", port: 5432 } as const;
 
 for (const policy of ["round-robin", "disable"]) {
@@ -67,7 +69,82 @@ Deno.test("a pool all of whose hosts are dead pauses for server_login_retry", as
   early.close();
 });
 
+Deno.test("who comes when server_login_retry is over is let in, and not told the old error", async () => {
+  await using world = await PoolerWorld.open({ sections: database("") });
+  world.network.obstruct(world.postgres.address, "refused");
+  const early = await world.connect();
+  await early.send(frontend.startup({ user: "ada", database: "app" }));
+  await world.settle();
+  early.close();
+  await world.advance(14_000);
+  assert.equal(await world.outcome(), UNREACHABLE);
+  // After a long pause, in which nobody came.
+  await world.advance(600_000);
+  world.network.obstruct(world.postgres.address, undefined);
+  assert.equal(await world.outcome(), "in");
+});
+
+Deno.test("who comes when server_login_retry is over is told what came of another attempt", async () => {
+  await using world = await PoolerWorld.open({ sections: database("") });
+  const client = await world.login();
+  world.network.obstruct(world.postgres.address, "refused");
+  for (const backend of world.postgres.live) backend.close();
+  await world.settle();
+  await client.send(frontend.query("select 1"));
+  await world.settle();
+  const late = await world.login();
+  await late.send(frontend.query("select 1"));
+  assert.equal(readReport((await late.receiveUntilEnd())[0]!.body).message, CACHED);
+  client.close();
+  await world.advance(15_000);
+  const later = await world.login();
+  await later.send(frontend.query("select 1"));
+  assert.equal(readReport((await later.receiveUntilEnd())[0]!.body).message, CACHED);
+  const attempts = world.log.filter((line) => line.includes("because: connect failed ("));
+  assert.equal(attempts.length, 2);
+});
+
 // --- a new server ---
+
+Deno.test("who logs in is told what the newest server reported, not the first of the pool", async () => {
+  await using world = await PoolerWorld.open({ sections: database("") });
+  world.postgres.become({ isStandby: true });
+  const old = await world.login();
+  assert.equal(old.parameters.get("in_hot_standby"), "on");
+  world.postgres.become({ isStandby: false });
+  for (const backend of world.postgres.live) backend.close();
+  await world.settle();
+  await old.query("select 1");
+  const client = await world.login();
+  assert.equal(client.parameters.get("in_hot_standby"), "off");
+  for (const each of [old, client]) each.close();
+});
+
+Deno.test("who logs in after a promotion is told of it as soon as any server of the pool has", async () => {
+  await using world = await PoolerWorld.open({ sections: database("") });
+  world.postgres.become({ isStandby: true });
+  const clients = [await world.login(), await world.login()];
+  for (const client of clients) await client.query("begin");
+  world.postgres.become({ isStandby: false });
+  await clients[0]!.query("select 1");
+  const client = await world.login();
+  assert.equal(client.parameters.get("in_hot_standby"), "off");
+  assert.equal(world.postgres.backends.length, 2);
+  for (const each of [...clients, client]) each.close();
+});
+
+Deno.test("a server that is to be closed does not say any more what clients are greeted with", async () => {
+  await using world = await PoolerWorld.open({ sections: database("") });
+  world.postgres.become({ isStandby: true });
+  const old = await world.login();
+  await old.query("begin");
+  world.pool().doomServers("RECONNECT command issued");
+  const client = await world.login();
+  world.postgres.become({ isStandby: false });
+  await old.query("select 1");
+  assert.equal(world.pool().welcome?.get("in_hot_standby"), "on");
+  for (const each of [old, client]) each.close();
+});
 
 Deno.test("what connect_query sets is what clients are greeted with, and is left alone", async () => {
   await using world = await PoolerWorld.open({

@@ -414,7 +414,7 @@ Deno.test("a pool that was paused, or whose login failed, keeps no place from ot
   assert.equal(b.servers.length, 1, "its turn comes when it is resumed");
 });
 
-Deno.test("who is turned away for a failed login waits, if there is no place to try again with", () => {
+Deno.test("who comes when a failed login may be tried again waits for a place to do so", () => {
   const { caps, pools: [a, b] } = twoPools(1);
   a.ask();
   a.newest.refuseLogin("no");

@@ -108,7 +108,7 @@ Deno.test("each failed attempt starts the pause anew and tells newcomers its own
   assert.equal(world.servers.length, 3);
 });
 
-Deno.test("one who is turned away after the pause starts the next attempt", () => {
+Deno.test("one who comes after the pause starts the next attempt and waits for it", () => {
   const world = new PoolWorld({ loginRetryMs: 1_000 });
   const first = world.ask();
   world.newest.failToConnect("connection refused");
@@ -116,12 +116,87 @@ Deno.test("one who is turned away after the pause starts the next attempt", () =
   assert.equal(world.ask().outcome, "turned away");
   assert.equal(world.servers.length, 1, "not before the pause is over");
   world.clock.advance(1_000);
-  assert.equal(world.ask().outcome, "turned away");
+  const login = new TestLogin();
+  assert.equal(world.pool.acquireWelcome(login.place), undefined);
   assert.deepEqual(world.counts(), { login: 1 });
-  assert.equal(world.ask().outcome, "turned away");
+  const second = world.ask();
+  assert.equal(second.outcome, "waiting");
   assert.equal(world.servers.length, 2, "one login at a time");
   world.newest.loggedIn();
-  assert.equal(world.ask().outcome, "served");
+  assert.equal(login.parameters, world.newest.reported);
+  assert.equal(second.outcome, "served");
+  world.check();
+});
+
+Deno.test("one who comes after the pause is told at once if that attempt fails too, others wait on", () => {
+  const world = new PoolWorld({ loginRetryMs: 1_000 });
+  const earlyLogin = new TestLogin();
+  world.pool.acquireWelcome(earlyLogin.place);
+  const early = world.ask("early");
+  world.newest.failToConnect("connection refused");
+  world.clock.advance(1_000);
+  const [late, lateLogin] = [world.ask("late"), new TestLogin()];
+  world.pool.acquireWelcome(lateLogin.place);
+  world.newest.failToConnect("connect timeout");
+  assert.deepEqual([late.outcome, late.error], ["turned away", "connect timeout"]);
+  assert.equal(lateLogin.error, "connect timeout");
+  assert.deepEqual([early.outcome, earlyLogin.error], ["waiting", undefined]);
+  assert.deepEqual([world.pool.waiting.size, world.pool.loggingIn.size], [1, 1]);
+  world.clock.advance(1_000);
+  world.pool.maintain(false);
+  world.newest.refuseLogin("no such database");
+  assert.deepEqual([early.error, earlyLogin.error], ["no such database", "no such database"]);
+  world.check();
+});
+
+Deno.test("one who comes after the pause waits on while the server asks for patience", () => {
+  const world = new PoolWorld({ loginRetryMs: 1_000 });
+  world.ask().cancel();
+  world.newest.failToConnect("connection refused");
+  world.clock.advance(1_000);
+  const client = world.ask();
+  world.newest.refuseLogin(STARTING_UP);
+  assert.equal(client.outcome, "waiting");
+  world.clock.advance(1_000);
+  world.pool.maintain(false);
+  world.newest.loggedIn();
+  assert.equal(client.outcome, "served");
+});
+
+Deno.test("one who was turned away and comes again when it works waits like everybody", () => {
+  const world = new PoolWorld({ poolSize: 2, loginRetryMs: 1_000 });
+  const client = world.ask();
+  world.newest.failToConnect("connection refused");
+  client.cancel();
+  world.clock.advance(1_000);
+  client.ask();
+  world.newest.failToConnect("connection refused");
+  assert.equal(client.outcome, "turned away");
+  world.clock.advance(1_000);
+  const other = world.ask();
+  world.newest.loggedIn();
+  client.ask();
+  world.newest.failToConnect("connection refused");
+  other.abandon();
+  world.clock.advance(1_000);
+  world.pool.maintain(false);
+  world.newest.failToConnect("connection refused");
+  assert.equal(client.outcome, "waiting");
+});
+
+Deno.test("of two logins, one on trial, the first to fail turns nobody away", () => {
+  const world = new PoolWorld({ poolSize: 2, loginRetryMs: 1_000 });
+  world.ask().cancel();
+  world.newest.failToConnect("connection refused");
+  world.clock.advance(1_000);
+  world.isTrial = true;
+  const client = world.ask();
+  assert.deepEqual(world.counts(), { login: 2 });
+  world.newest.failToConnect("connection refused");
+  assert.equal(client.outcome, "waiting");
+  world.servers.at(-2)!.loggedIn();
+  assert.equal(client.outcome, "served");
+  world.check();
 });
 
 Deno.test("a login that takes too long counts as unreachable", () => {

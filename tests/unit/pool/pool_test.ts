@@ -274,10 +274,22 @@ Deno.test("Pool.cancelWelcome() takes one who logs in out of the queue", () => {
   assert.equal(login.parameters, undefined);
 });
 
-Deno.test("those who log in are greeted with what the first server said, not a later one", () => {
+Deno.test("those who log in are greeted with what the newest server said at its login", () => {
   const world = new PoolWorld();
   world.openIdle(2);
-  assert.equal(world.pool.welcome, world.servers[0]!.reported);
+  assert.equal(world.pool.welcome, world.servers[1]!.reported);
+  assert.equal(world.pool.acquireWelcome(new TestLogin().place), world.servers[1]!.reported);
+});
+
+Deno.test("Pool.amendWelcome() changes what newcomers are told, and not what a server said", () => {
+  const world = new PoolWorld();
+  world.pool.amendWelcome("in_hot_standby", "off");
+  assert.equal(world.pool.welcome, undefined, "before there is any");
+  const [server] = world.openIdle(1);
+  const said = [...server!.reported];
+  world.pool.amendWelcome("in_hot_standby", "off");
+  assert.deepEqual([...world.pool.welcome!], [...said, ["in_hot_standby", "off"]]);
+  assert.deepEqual([...server!.reported], said);
 });
 
 Deno.test("a server is opened for those who log in also while the pool's only ones are doomed", () => {

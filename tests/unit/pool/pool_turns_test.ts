@@ -123,6 +123,20 @@ Deno.test("those refused twice over are told in their order, and none is told tw
   assert.ok(late.every(({ error }) => error === "server shutting down"));
 });
 
+Deno.test("of very many who came after the pause, a hundred are turned away in a turn, and others wait", () => {
+  const world = new PoolWorld({ loginRetryMs: 1_000 });
+  const early = world.ask("early");
+  world.newest.failToConnect("connection refused");
+  world.clock.advance(1_000);
+  const late = crowded(world, 150);
+  world.newest.failToConnect("connect timeout");
+  assert.equal(countOf(late, "turned away"), 100);
+  assert.equal(world.pool.waiting.size, 1);
+  world.clock.advance(TURN_MS);
+  assert.equal(countOf(late, "turned away"), 150);
+  assert.equal(early.outcome, "waiting");
+});
+
 Deno.test("one whose refusal fails does not keep the others from theirs", () => {
   const world = new PoolWorld();
   const clients = crowded(world, 3);

@@ -268,6 +268,14 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
     this.onRefused?.(this);
   }
 
+  turnAway({ error }: StandingFailure<TestError>): void {
+    assert.equal(this.outcome, "waiting", "a request is answered once");
+    const { queue } = this.#world;
+    queue.splice(queue.indexOf(this), 1);
+    this.outcome = "turned away";
+    this.error = error;
+  }
+
   /** Gives up waiting. Returns whether it was waiting. */
   cancel(): boolean {
     const wasWaiting = this.#world.pool.cancel(this.place);
@@ -326,7 +334,7 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
   }
 }
 
-/** Somebody who logs in and waits for what the first server reports. */
+/** Somebody who logs in and waits for what a server reports. */
 export class TestLogin implements WelcomeRequest<TestError> {
   readonly place: WaitingPlace<WelcomeRequest<TestError>>;
   parameters: ReadonlyMap<string, string> | undefined;
@@ -348,6 +356,10 @@ export class TestLogin implements WelcomeRequest<TestError> {
   refuse(error: TestError): void {
     this.#answer();
     this.error = error;
+  }
+
+  turnAway({ error }: StandingFailure<TestError>): void {
+    this.refuse(error);
   }
 
   #answer(): void {

@@ -79,6 +79,18 @@ Deno.test("WaitingQueue.places() shows all, oldest first, and removes none", () 
   assert.equal(queue.size, 3);
 });
 
+Deno.test("WaitingQueue.takeOut() takes those that are meant, with their times, and leaves the others", () => {
+  const queue = new WaitingQueue<number>();
+  const places = [1, 2, 3, 4].map((number) => new WaitingPlace(number));
+  for (const place of places) queue.add(place, place.owner);
+  const taken = queue.takeOut(({ owner }) => owner % 2 === 0);
+  assert.deepEqual([...taken.places()], [places[1], places[3]]);
+  assert.deepEqual([...queue.places()], [places[0], places[2]]);
+  assert.deepEqual([taken.size, queue.size, places[3]!.sinceMs], [2, 2, 4]);
+  assert.equal(places[1]!.leave(), true);
+  assert.equal(taken.oldest, places[3]);
+});
+
 Deno.test("WaitingQueue behaves as a plain list under any sequence of operations", () => {
   const operation = fc.tuple(fc.constantFrom("add", "shift", "remove", "take all"), fc.nat(20));
   fc.assert(

@@ -191,6 +191,7 @@ export class ServerBench implements AsyncDisposable {
       },
       onReached: () => {},
       onOldProtocol: () => {},
+      onHotStandby: () => {},
       logsConnections: false,
       logsDisconnections: true,
       ...others,
