@@ -118,6 +118,8 @@ export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOpt
 interface PendingQuery {
   readonly answer: OwnQuery;
   readonly onDone: (result: OwnQueryResult) => void;
+  /** As what counts what is reported meanwhile; undefined: as what the state says. */
+  readonly reportsAs?: ServerStateKind;
 }
 
 /** A server, as pool, relay and console see it. */
@@ -500,6 +502,8 @@ export class ServerSession {
     const answer = new OwnQuery({ keepsTag: true });
     this.#ask(ROLE_QUERY, {
       answer,
+      // It sets nothing: what comes with its answer is no part of a login.
+      reportsAs: "idle",
       onDone: ({ error }) => {
         if (role.noteAnswer(answer.tag, this.#nowMs())) return onKnown();
         onError(error ?? new PgError(SQLSTATE.internalError, "no sensible answer"));
@@ -536,7 +540,8 @@ export class ServerSession {
         if (!this.#isHarmless()) return this.#receiveUnasked();
         if (cursor.type === Backend.ParameterStatus) this.#takeUnaskedStatus();
       } else if (cursor.type === Backend.ParameterStatus) {
-        if (!cursor.isContinuation) this.takeParameterStatus(cursor);
+        const { reportsAs } = this.#ownQuery;
+        if (!cursor.isContinuation) this.takeParameterStatus(cursor, reportsAs);
       } else {
         this.#receiveAnswer(this.#ownQuery);
       }
@@ -650,7 +655,8 @@ export class ServerSession {
   }
 
   #becomeFree(): void {
-    if (this.#reports.takingBack !== "") this.#doubt ??= NOT_PUT_BACK;
+    // At a login nobody was here before: then the next one would bring the same.
+    if (this.#reports.takingBack !== "") return this.#lose(this.#doubt ?? NOT_PUT_BACK);
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     const nowMs = this.#nowMs();
     if (this.#role?.isDue(nowMs) === true) return this.#recheckRole(this.#role);

@@ -66,6 +66,24 @@ Deno.test("ServerSession asks who does not report, before anybody gets it", asyn
   assert.deepEqual(role.judged, ["admit read_write_primary"]);
 });
 
+Deno.test("ServerSession that becomes another user when it is asked for its role is no good", async () => {
+  const role = new PrimaryWanted();
+  await using bench = await ServerBench.open({ role });
+  const peer = await bench.connect();
+  const login = [say.parameterStatus("session_authorization", "ada"), say.ready()];
+  await peer.send(say.authentication(0), ...login);
+  await bench.settle();
+  await peer.send(say.parameterStatus("session_authorization", "eve"));
+  await answer(peer, 0);
+  await bench.settle();
+  const { kind, reason } = bench.end();
+  assert.deepEqual([kind, reason], [
+    "unreachable",
+    "session of another client could not be taken back",
+  ]);
+  assert.deepEqual([...bench.server.reported], [["session_authorization", "ada"]]);
+});
+
 Deno.test("ServerSession that is doubted while it logs in is asked before it is free", async () => {
   const role = new PrimaryWanted();
   await using bench = await ServerBench.open({ role });
