@@ -142,7 +142,7 @@ function commandOf(verb: string, words: readonly Token[]): AdminCommand | undefi
 
 function showCommand(words: readonly Token[]): AdminCommand | undefined {
   const [first, ...rest] = words;
-  if (first?.kind !== "word") return undefined;
+  if (!isName(first)) return undefined;
   const name = first.value.toLowerCase();
   if (name === "fds") throw noFds();
   const thing = SHOW_THINGS.find((known) => known === name);
@@ -164,7 +164,7 @@ function noFds(): PgError {
 
 function setCommand(words: readonly Token[]): AdminCommand | undefined {
   const [name, sign, ...values] = words;
-  if (name?.kind !== "word" || sign === undefined) return undefined;
+  if (!isName(name) || sign === undefined) return undefined;
   const isAssignment = sign.value === "=" || sign.value.toLowerCase() === "to";
   // A semicolon here is followed by more: that would be a second command.
   if (!isAssignment || values.length === 0 || values.some(isSemicolon)) return undefined;
@@ -174,11 +174,20 @@ function setCommand(words: readonly Token[]): AdminCommand | undefined {
   return value === undefined ? undefined : { kind: "set", key, value };
 }
 
-/** One quoted text, or bare words and signs as they stand in a list of addresses or names. */
+function isName(token: Token | undefined): token is Token {
+  return token?.kind === "word" || token?.kind === "name";
+}
+
+/**
+ * One quoted text, or bare words and signs as they stand in a list of addresses or names. Two words
+ * side by side are none: blanks between them would be lost.
+ */
 function settingValue(tokens: readonly Token[]): string | undefined {
   const [only] = tokens;
   if (tokens.length === 1 && only !== undefined && only.kind !== "parameter") return only.value;
-  const isBare = tokens.every(({ kind }) => kind === "word" || kind === "sign");
+  const isBare = tokens.every(({ kind }, i) =>
+    kind === "sign" || kind === "word" && tokens[i - 1]?.kind !== "word"
+  );
   return isBare ? tokens.map(({ value }) => value).join("") : undefined;
 }
 
@@ -218,10 +227,10 @@ function nameIn(words: readonly Token[]): string | undefined {
 }
 
 function killClientCommand(words: readonly Token[]): AdminCommand | undefined {
-  const text = nameIn(words);
+  const text = words.length === 0 ? "" : nameIn(words);
   if (text === undefined) return undefined;
   const id = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
-  if (id > 0 && id <= MAX_ID) return { kind: "kill_client", id };
+  if (id <= MAX_ID) return { kind: "kill_client", id };
   throw new PgError(SQLSTATE.syntaxError, "invalid client pointer supplied", { severity: "ERROR" });
 }
 

@@ -58,6 +58,8 @@ interface Wait {
 export class DatabaseOperations implements Operations {
   readonly #options: DatabaseOperationsOptions;
   readonly #paused = new Set<string>();
+  /** Of those, the ones that a KILL of all has paused and a RESUME of all takes back. */
+  readonly #killed = new Set<string>();
   readonly #disabled = new Set<string>();
   readonly #waits = new Set<Wait>();
   #mode: Operations["mode"] = "active";
@@ -83,12 +85,12 @@ export class DatabaseOperations implements Operations {
 
   pause(database: string | undefined, signal: AbortSignal): Promise<void> {
     this.#refuseInShutdown();
+    this.#refuseUnlessActive();
+    this.#log("PAUSE", database);
     if (database === undefined) {
-      this.#log("PAUSE");
-      this.#enter("paused");
+      this.#mode = "paused";
       for (const pool of this.#options.pools.all()) pool.pause();
     } else {
-      this.#log("PAUSE", database);
       this.#requireDatabase(database, "pause");
       this.#paused.add(database);
       for (const pool of this.#poolsOf(database)) pool.pause();
@@ -111,7 +113,7 @@ export class DatabaseOperations implements Operations {
       return this.#undoPause(database);
     }
     this.#log("RESUME");
-    if (this.#mode === "active") throw wrongState("pooler is not paused/suspended");
+    if (!this.#isHeldBack(undefined)) throw wrongState("pooler is not paused/suspended");
     this.#undoPause(undefined);
   }
 
@@ -133,16 +135,29 @@ export class DatabaseOperations implements Operations {
     for (const pool of this.#poolsOf(database)) pool.doomServers("obsolete connection");
   }
 
+  /** Each database is paused by itself, so that each can be resumed by itself. */
   kill(database: string | undefined): Promise<void> {
     this.#refuseInShutdown();
+    if (database === undefined) this.#refuseUnlessActive();
     this.#log("KILL", database);
-    if (database === undefined) this.#enter("paused");
+    if (database === undefined) this.#pauseEach();
     else {
       this.#requireDatabase(database, "kill");
       this.#paused.add(database);
     }
     for (const pool of this.#poolsOf(database)) pool.pause();
     return this.#dropAll(database);
+  }
+
+  #pauseEach(): void {
+    const { live, pools } = this.#options;
+    const names = new Set(live.config.databases.keys());
+    for (const { database } of pools.all()) names.add(database);
+    names.delete("*");
+    for (const name of names.difference(this.#paused)) {
+      this.#paused.add(name);
+      this.#killed.add(name);
+    }
   }
 
   /** A few at a time: others are served meanwhile. */
@@ -176,8 +191,9 @@ export class DatabaseOperations implements Operations {
     if (this.#mode === "active" && this.#paused.size > 0) {
       throw wrongState("cannot suspend with paused databases");
     }
+    this.#refuseUnlessActive();
     this.#log("SUSPEND");
-    this.#enter("suspended");
+    this.#mode = "suspended";
     const { live, nowMs } = this.#options;
     this.#suspendLimitMs = nowMs() + live.settings.suspendTimeoutMs;
     for (const pool of this.#options.pools.all()) pool.hold();
@@ -250,7 +266,7 @@ export class DatabaseOperations implements Operations {
 
   /** What was said of databases that are no longer there is forgotten. */
   forgetRemoved(): void {
-    for (const names of [this.#paused, this.#disabled]) {
+    for (const names of [this.#paused, this.#killed, this.#disabled]) {
       for (const name of names) {
         if (this.#options.live.databaseConfig(name) === undefined) names.delete(name);
       }
@@ -262,16 +278,21 @@ export class DatabaseOperations implements Operations {
     if (this.#mode === "suspended") this.#undoPause(undefined);
   }
 
-  #enter(mode: "paused" | "suspended"): void {
+  #refuseUnlessActive(): void {
     if (this.#mode !== "active") throw wrongState("already suspended/paused");
-    this.#mode = mode;
   }
 
   /** Serves again what nothing else holds back. */
   #undoPause(database: string | undefined): void {
     // First of all: what goes on below may ask for it.
-    if (database === undefined) this.#mode = "active";
-    else this.#paused.delete(database);
+    if (database === undefined) {
+      this.#mode = "active";
+      for (const name of this.#killed) this.#paused.delete(name);
+      this.#killed.clear();
+    } else {
+      this.#paused.delete(database);
+      this.#killed.delete(database);
+    }
     if (this.#mode === "active") {
       for (const client of [...this.#options.clients.all()]) client.relay?.thaw();
       for (const pool of this.#poolsOf(database)) {
@@ -344,7 +365,8 @@ export class DatabaseOperations implements Operations {
   }
 
   #isHeldBack(database: string | undefined): boolean {
-    return database === undefined ? this.#mode !== "active" : this.isPaused(database);
+    if (database !== undefined) return this.isPaused(database);
+    return this.#mode !== "active" || this.#killed.size > 0;
   }
 
   #refuseInShutdown(): void {

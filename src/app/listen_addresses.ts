@@ -9,9 +9,12 @@ const ANY_ADDRESS = "::";
 /** The addresses in the order of `listen_addr`, the unix socket last. */
 export function listenAddresses(settings: Settings): ListenAddress[] {
   const { listenBacklog: backlog, listenPort: port, soReuseport: isShared } = settings;
-  const addresses: ListenAddress[] = settings.listenAddr.map((host) => ({
+  const hosts = new Set(settings.listenAddr.map((host) => host === "*" ? ANY_ADDRESS : host));
+  // Beside it, no other address is free, unless they are shared.
+  const open = hosts.has(ANY_ADDRESS) && !isShared ? [ANY_ADDRESS] : [...hosts];
+  const addresses: ListenAddress[] = open.map((host) => ({
     kind: "tcp",
-    host: host === "*" ? ANY_ADDRESS : host,
+    host,
     port,
     backlog,
     isShared,

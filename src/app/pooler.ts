@@ -36,6 +36,7 @@ import {
   formatAddress,
   type ListenAddress,
   type Listener,
+  ListenError,
   type Network,
   type StreamOptions,
 } from "../net/network.ts";
@@ -382,21 +383,16 @@ export class Pooler {
 
   /**
    * Opens the listeners and begins to serve. Returns the addresses as bound.
-   * @throws {ListenError} If one cannot be listened on; then none is.
+   * @throws {ListenError} If the unix socket or all of TCP cannot be listened on; then nothing is.
    * @throws {TlsSetupError} If TLS cannot be set up as the configuration says.
    */
   async start(): Promise<readonly ListenAddress[]> {
-    const { listenOn, log, network } = this.#options;
     using prepared = await this.tls.prepare(this.live.config);
     prepared.putInForce();
     this.#noteTls();
     this.#expiry.warn();
     try {
-      for (const address of listenOn ?? listenAddresses(this.live.settings)) {
-        const listener = await network.listen(address, () => this.#clientStreamOptions());
-        this.#listeners.push(listener);
-        log.log(`listening on ${formatAddress(listener.address)}`);
-      }
+      await this.#openListeners();
       for (const listener of this.#listeners) listener.takeOver();
     } catch (error) {
       this.#closeListeners();
@@ -406,6 +402,26 @@ export class Pooler {
     for (const listener of this.#listeners) this.#acceptTasks.spawn(() => this.#accept(listener));
     this.#ownTasks.spawn((signal) => this.janitor.run(signal));
     return this.#listeners.map(({ address }) => address);
+  }
+
+  /** As PgBouncer and PostgreSQL do, is content with some of several addresses of TCP. */
+  async #openListeners(): Promise<void> {
+    const { listenOn, log, network } = this.#options;
+    const failures: ListenError[] = [];
+    for (const address of listenOn ?? listenAddresses(this.live.settings)) {
+      try {
+        const listener = await network.listen(address, () => this.#clientStreamOptions());
+        this.#listeners.push(listener);
+        log.log(`listening on ${formatAddress(listener.address)}`);
+      } catch (error) {
+        if (!(error instanceof ListenError) || address.kind === "unix") throw error;
+        failures.push(error);
+      }
+    }
+    const [first] = failures;
+    const hasTcp = this.#listeners.some(({ address }) => address.kind === "tcp");
+    if (first !== undefined && !hasTcp) throw first;
+    for (const { message } of failures) log.warning(message);
   }
 
   /** Nobody should believe in a protection that is not there. */
@@ -452,11 +468,16 @@ export class Pooler {
   }
 
   /**
-   * Begins to end. The second time, whatever the modes, it ends at once. `limitMs` is how long
-   * transactions may go on with `wait_for_transactions`; undefined: as long as they take.
+   * Begins to end; the next time it only gets stricter. `limitMs` is how long transactions may go on
+   * with `wait_for_transactions`; undefined: as long as they take.
    */
   shutdown(mode: ShutdownMode, limitMs?: number): void {
     this.#shutdown.begin(mode, limitMs);
+  }
+
+  /** Whether it has begun to end. */
+  get isShuttingDown(): boolean {
+    return this.#shutdown.hasBegun;
   }
 
   async #accept(listener: Listener): Promise<void> {

@@ -21,6 +21,14 @@ const SHUTDOWN_WORDS: Readonly<Record<ShutdownMode, string>> = {
   wait_for_transactions: "as transactions end",
 };
 
+/** Each leaves less to those who are served than the one before. */
+const STRICTNESS: readonly ShutdownMode[] = [
+  "wait_for_clients",
+  "wait_for_transactions",
+  "wait_for_servers",
+  "immediate",
+];
+
 /**
  * Time in which a drain leaves a client alone that has come before it began, where another process
  * takes those who come after: one that connects for a transaction and leaves is to notice nothing.
@@ -102,14 +110,14 @@ export class Shutdown {
   }
 
   /**
-   * Begins to end. The second time, whatever the modes, it ends at once. `limitMs` is how long
-   * transactions may go on with `wait_for_transactions`; undefined: as long as they take.
+   * Begins to end; the next time it only gets stricter. `limitMs` is how long transactions may go on
+   * with `wait_for_transactions`; undefined: as long as they take.
    */
   begin(mode: ShutdownMode, limitMs?: number): void {
     const { clock, listeners, log, onBegun, onFirst } = this.#options;
-    const isSecond = this.hasBegun;
-    if (!isSecond) onFirst();
-    this.#mode = isSecond ? "immediate" : mode;
+    if (this.#mode === undefined) onFirst();
+    else if (STRICTNESS.indexOf(mode) < STRICTNESS.indexOf(this.#mode)) return;
+    this.#mode = mode;
     if (limitMs !== undefined) this.#drainLimitMs = clock.nowMs() + limitMs;
     for (const listener of listeners()) {
       if (this.#mode === "immediate") listener.close();

@@ -1,5 +1,6 @@
 /** What signals ask of a running pooler: PgBouncer's, one for one. */
 
+import type { ShutdownMode } from "../admin/console_context.ts";
 import { errorStack, errorText } from "../base/error_text.ts";
 import type { Logger } from "../log/logger.ts";
 import { PgError } from "../wire/pg_error.ts";
@@ -7,7 +8,7 @@ import type { Pooler } from "./pooler.ts";
 
 /** What signals act on. */
 export interface SignalTarget {
-  readonly pooler: Pick<Pooler, "reload" | "shutdown" | "operations">;
+  readonly pooler: Pick<Pooler, "isShuttingDown" | "reload" | "shutdown" | "operations">;
   readonly log: Logger;
   /** Opens the log file anew: it may have been moved away. */
   readonly rotate: () => void;
@@ -22,15 +23,18 @@ export function signalActions(
     log.log(`got ${signal}`);
     void carryOut(signal, { action, end, log });
   };
+  // A second signal means that somebody does not want to wait any longer.
+  const shutdown = (mode: ShutdownMode) =>
+    pooler.shutdown(pooler.isShuttingDown ? "immediate" : mode);
   return new Map<Deno.Signal, () => void>([
     ["SIGHUP", () => {
       log.log("got SIGHUP, reloading");
       rotate();
       void pooler.reload();
     }],
-    ["SIGTERM", operate("SIGTERM", () => pooler.shutdown("wait_for_clients"))],
-    ["SIGINT", operate("SIGINT", () => pooler.shutdown("wait_for_servers"))],
-    ["SIGQUIT", operate("SIGQUIT", () => pooler.shutdown("immediate"))],
+    ["SIGTERM", operate("SIGTERM", () => shutdown("wait_for_clients"))],
+    ["SIGINT", operate("SIGINT", () => shutdown("wait_for_servers"))],
+    ["SIGQUIT", operate("SIGQUIT", () => shutdown("immediate"))],
     ["SIGUSR1", operate("SIGUSR1", () => pooler.operations.pause(undefined, end))],
     ["SIGUSR2", operate("SIGUSR2", () => pooler.operations.resume(undefined))],
   ]);

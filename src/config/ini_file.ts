@@ -18,6 +18,13 @@ const MAX_INCLUDE_DEPTH = 10;
 
 const SECTIONS: readonly string[] = ["pgbouncer", "databases", "users", "servers", "peers"];
 
+/**
+ * `name = value`. PgBouncer's manual has names in double quotes, and PgBouncer 1.25 reads them in
+ * single ones.
+ */
+const PAIR =
+  /^(?:"(?<doubled>(?:[^"]|"")*)"|'(?<single>[^']+)'|(?<bare>[A-Za-z0-9_.*-]+))[ \t]*=[ \t]*(?<value>[^]*)$/;
+
 /** Reads the file, whose text is at hand, and all it includes. Rejects never for what they say. */
 export async function readIni(path: string, text: string, io: ConfigIo): Promise<RawResult> {
   const reader = new IniReader(io);
@@ -97,11 +104,11 @@ class IniReader {
   }
 
   #pair(line: string, place: Place): string | undefined {
-    const match = /^(?:"((?:[^"]|"")*)"|([A-Za-z0-9_.*-]+))[ \t]*=[ \t]*([^]*)$/.exec(line);
+    const match = PAIR.exec(line);
     if (match === null) return pairProblem(line);
     if (this.#section === undefined) return "Expected a section, like [pgbouncer], before settings";
-    const name = match[2] ?? (match[1] ?? "").replaceAll('""', '"');
-    const value = match[3] ?? "";
+    const { bare, doubled, single, value = "" } = match.groups ?? {};
+    const name = bare ?? single ?? (doubled ?? "").replaceAll('""', '"');
     if (this.#section === "pgbouncer") {
       this.#pooler.set(name, { ...place, key: name, value });
     } else if (SECTIONS.includes(this.#section)) {
@@ -146,8 +153,8 @@ class IniReader {
 
 /** Says why a line is not `name = value`, without showing the line: it may hold a secret. */
 function pairProblem(line: string): string {
-  if (line.startsWith('"')) return 'Expected a name in double quotes, "=" and a value';
+  if (/^["']/.test(line)) return 'Expected a name in quotes, "=" and a value';
   if (!line.includes("=")) return 'Expected "name = value": there is no "="';
   return 'Expected "name = value"; a name with anything but letters, digits and _ . - * ' +
-    "needs double quotes";
+    "needs quotes";
 }

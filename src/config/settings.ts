@@ -427,7 +427,7 @@ export const POOLER_TABLE = [
   restart(text("unix_socket_group", "", "Group of the unix socket.")),
   restart(mode("unix_socket_mode", "0777", "Mode of the unix socket, in octal digits.")),
   restart(optionalText("user", "Unix user to become when started as root.")),
-  integer("verbose", 0, "How much to log: 0 to 3.", { max: 3 }),
+  integer("verbose", 0, "How much to log: 0 to 3, and more is no more."),
   boolean(
     "warn_session_features",
     false,

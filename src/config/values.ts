@@ -67,7 +67,7 @@ export function parseValue(spec: SettingSpec, raw: RawValue, dialect: Dialect): 
     case "check_query":
       return parseCheckQuery(raw);
     case "list":
-      return parseList(spec, raw);
+      return parseList(spec, raw, dialect);
     case "boolean":
       return parseBoolean(raw, dialect);
     case "choice":
@@ -120,8 +120,8 @@ function parseCheckQuery(raw: RawValue): Parsed {
   return { value: raw === "" ? undefined : raw === "<empty>" ? "" : raw };
 }
 
-function parseList(spec: SettingSpec, raw: RawValue): Parsed {
-  const parts = typeof raw === "string" ? splitList(raw) : raw;
+function parseList(spec: SettingSpec, raw: RawValue, dialect: Dialect): Parsed {
+  const parts = typeof raw === "string" ? splitList(raw, dialect) : raw;
   if (!Array.isArray(parts) || !parts.every((part) => typeof part === "string")) {
     return { problem: `expected a text or an array of texts, found ${kindOf(raw)}` };
   }
@@ -140,17 +140,20 @@ function parseList(spec: SettingSpec, raw: RawValue): Parsed {
   return { value: items };
 }
 
-function splitList(text: string): string[] {
-  return text.trim() === "" ? [] : text.split(",");
+/** PgBouncer passes over empty items: a comma at the end does no harm. */
+function splitList(text: string, dialect: Dialect): string[] {
+  const parts = text.trim() === "" ? [] : text.split(",");
+  return dialect === "ini" ? parts.filter((part) => part.trim() !== "") : parts;
 }
 
 function parseBoolean(raw: RawValue, dialect: Dialect): Parsed {
   if (typeof raw === "boolean") return { value: raw };
   if (raw === 0 || raw === 1) return { value: raw === 1 };
-  const word = dialect === "ini" && typeof raw === "string"
-    ? BOOLEAN_WORDS.get(raw.toLowerCase())
-    : undefined;
+  const text = dialect === "ini" && typeof raw === "string" ? raw.toLowerCase() : "";
+  const word = BOOLEAN_WORDS.get(text);
   if (word !== undefined) return { value: word };
+  // To PgBouncer, it is a number.
+  if (/^[+-]?[0-9]+$/.test(text)) return { value: Number(text) !== 0 };
   return { problem: `expected true or false (or 1 or 0), found ${shown(raw)}` };
 }
 
@@ -181,6 +184,10 @@ function parseNumber(spec: SettingSpec, raw: RawValue, dialect: Dialect): Parsed
   if (whole && !Number.isInteger(number)) {
     return { problem: `expected a whole number, found ${shown(raw)}` };
   }
+  // PgBouncer takes a count below 0 for one that is not given, or for no limit.
+  if (dialect === "ini" && spec.kind === "integer" && number < 0 && isUnlimited(spec)) {
+    return { value: spec.default === undefined ? undefined : 0 };
+  }
   const min = spec.min ?? 0;
   const max = spec.max ?? MAX_INTEGER;
   if (number < min || number > max) {
@@ -190,6 +197,11 @@ function parseNumber(spec: SettingSpec, raw: RawValue, dialect: Dialect): Parsed
   return { value: spec.kind === "seconds" ? Math.round(number * 1e6) / 1e3 : number + 0 };
 }
 
+/** Whether a count has no limit, or that of the whole, where nothing is set. */
+function isUnlimited(spec: SettingSpec): boolean {
+  return spec.default === undefined || spec.default === "0";
+}
+
 /** A number in the unit of the file, from a text; `undefined` if it is none. */
 function readNumber(spec: SettingSpec, raw: RawValue, dialect: Dialect): number | undefined {
   if (typeof raw !== "string") return undefined;
@@ -197,11 +209,14 @@ function readNumber(spec: SettingSpec, raw: RawValue, dialect: Dialect): number 
   if (dialect === "ini" && spec.kind === "integer" && /^0(x[0-9a-f]+|[0-7]+)$/i.test(raw)) {
     return raw[1]?.toLowerCase() === "x" ? parseInt(raw, 16) : parseInt(raw, 8);
   }
+  // Times are read as C reads a fraction.
+  if (dialect === "ini" && /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i.test(raw)) {
+    return Number(raw);
+  }
   const match = /^([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$/.exec(raw);
   if (match === null) return undefined;
   const number = Number(match[1]);
   const unit = match[2] ?? "";
-  if (unit === "") return dialect === "ini" ? number : undefined;
   if (spec.kind === "bytes") return scaled(number, SIZE_UNITS.get(unit), 1);
   if (spec.kind === "seconds") return scaled(number, TIME_UNITS.get(unit), 1000);
   if (spec.kind === "milliseconds") return scaled(number, TIME_UNITS.get(unit), 1);

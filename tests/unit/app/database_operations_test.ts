@@ -212,6 +212,7 @@ Deno.test("PAUSE and RESUME refuse what does not fit, in PgBouncer's words", asy
     assert.equal(refusal(command), "55000 already suspended/paused");
   }
   assert.equal(refusal(() => operations.kill(undefined)), "55000 already suspended/paused");
+  assert.equal(refusal(() => pause(operations, "app")), "55000 already suspended/paused");
   operations.resume(undefined);
   const client = await world.login();
   await client.query("begin");
@@ -461,12 +462,32 @@ Deno.test("KILL of all drops everybody but the console, and RESUME undoes it", a
   const { operations } = world.pooler;
   operations.kill(undefined);
   assert.equal(await client.lastWords(), "FATAL 57P01 admin forced disconnect");
-  assert.equal(operations.mode, "paused");
+  assert.deepEqual([operations.mode, operations.isPaused("app")], ["active", true]);
   assert.equal((await admin.query("show version")).rows.length, 1);
   operations.resume(undefined);
+  assert.equal(
+    refusal(() => operations.resume(undefined)),
+    "55000 pooler is not paused/suspended",
+  );
   const again = await world.login();
   assert.deepEqual((await again.query("select 1")).rows, [["1"]]);
   for (const each of [admin, again]) each.close();
+});
+
+Deno.test("after a KILL of all, each database is resumed by itself, and one paused before stays paused", async () => {
+  await using world = await PoolerWorld.open({ sections: TWO });
+  const { operations } = world.pooler;
+  operations.kill(undefined);
+  operations.resume("app");
+  assert.deepEqual(["app", "other"].map((name) => operations.isPaused(name)), [false, true]);
+  const client = await world.login();
+  assert.deepEqual((await client.query("select 1")).rows, [["1"]]);
+  operations.resume("other");
+  await pause(operations, "app");
+  operations.kill(undefined);
+  operations.resume(undefined);
+  assert.deepEqual(["app", "other"].map((name) => operations.isPaused(name)), [true, false]);
+  client.close();
 });
 
 Deno.test("KILL of the console's database is refused", async () => {

@@ -31,6 +31,23 @@ Deno.test("listenAddresses() takes * for every address of both families", async 
   assert.equal(any?.kind === "tcp" ? any.host : "", "::");
 });
 
+Deno.test("listenAddresses() gives no address that another one takes already", async () => {
+  for (
+    const [listed, expected] of [
+      ["127.0.0.1,::1,127.0.0.1", ["127.0.0.1", "::1"]],
+      ["127.0.0.1,*", ["::"]],
+      ["0.0.0.0,::", ["::"]],
+    ] as const
+  ) {
+    const found = await addresses(`listen_addr = "${listed}"\nunix_socket_dir = ""`);
+    assert.deepEqual(found.map((address) => address.kind === "tcp" && address.host), expected);
+  }
+  const shared = await addresses(
+    'listen_addr = "*,127.0.0.11"\nso_reuseport = true\nunix_socket_dir = ""',
+  );
+  assert.equal(shared.length, 2, "those that are shared are free for each other");
+});
+
 Deno.test("listenAddresses() leaves out what is switched off", async () => {
   const tcpOnly = await addresses('listen_addr = "127.0.0.1"\nunix_socket_dir = ""');
   assert.deepEqual(tcpOnly.map(({ kind }) => kind), ["tcp"]);

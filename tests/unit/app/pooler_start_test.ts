@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { LoadedConfig } from "../../../src/app/live_config.ts";
 import { Pooler, type PoolerOptions } from "../../../src/app/pooler.ts";
 import { Logger } from "../../../src/log/logger.ts";
-import { formatAddress, ListenError } from "../../../src/net/network.ts";
+import { formatAddress, type ListenAddress, ListenError } from "../../../src/net/network.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SimNetwork } from "../../support/sim_net.ts";
@@ -82,6 +82,21 @@ Deno.test("Pooler.start() listens nowhere when one address is taken", async () =
   taken.close();
   await second.pooler.start();
   await stop(second.pooler);
+});
+
+Deno.test("Pooler.start() makes do with one of several addresses of TCP, warns, and fails without any", async () => {
+  const network = simulated();
+  const options = () => ({ receiveBytes: 1, maxBusyReads: 0, tcp: SYSTEM_TCP });
+  const tcp = (host: string): ListenAddress => ({ kind: "tcp", host, port: 6432, backlog: 1 });
+  const listenOn = [tcp("127.0.0.1"), tcp("10.9.9.9")];
+  const taken = await network.listen(tcp("127.0.0.1"), options);
+  const { log, pooler } = await make(network, { listenOn });
+  assert.deepEqual((await pooler.start()).map(formatAddress), ["10.9.9.9:6432"]);
+  assert.match(said(log)[1] ?? "", /^WARNING .*127\.0\.0\.1:6432/);
+  const { pooler: late } = await make(network, { listenOn });
+  await assert.rejects(late.start(), ListenError);
+  taken.close();
+  await stop(pooler);
 });
 
 Deno.test("Pooler.reload() that fails changes nothing, and says why line by line", async () => {

@@ -72,21 +72,33 @@ Deno.test("Pooler.shutdown() immediate tells all clients, hangs up on the deaf, 
   deaf.close();
 });
 
-Deno.test("Pooler.shutdown() the second time ends at once, and the log says so", async () => {
+Deno.test("Pooler.shutdown() the next time gets stricter and never laxer, and the log says so", async () => {
   await using world = await PoolerWorld.open();
-  const client = await world.login();
-  await client.query("begin");
+  const [busy, idle] = [await world.login(), await world.login()];
+  await busy.query("begin");
   const end = watchEnd(world);
-  world.pooler.shutdown("wait_for_clients");
-  world.pooler.shutdown("wait_for_clients");
+  const { pooler } = world;
+  assert.equal(pooler.isShuttingDown, false);
+  pooler.shutdown("wait_for_clients");
+  assert.equal(pooler.isShuttingDown, true);
+  pooler.shutdown("wait_for_clients");
+  await world.advance(1_000);
+  assert.deepEqual((await idle.query("select 1")).rows, [["1"]]);
+  pooler.shutdown("wait_for_servers");
+  pooler.shutdown("wait_for_clients");
+  await world.advance(1_000);
+  assert.equal(end.has, false, "a transaction is open");
+  pooler.shutdown("immediate");
   await world.advance(1_000);
   assert.equal(end.has, true);
   const said = world.log.filter((line) => line.includes("shutting down: "));
   assert.deepEqual(said.map((line) => line.split("shutting down: ")[1]), [
     "when all clients have left",
+    "when all clients have left",
+    "when all servers are released",
     "at once",
   ]);
-  client.close();
+  for (const client of [busy, idle]) client.close();
 });
 
 // --- reload ---

@@ -170,7 +170,7 @@ Deno.test("the end at once waits for nobody", async () => {
   await world.settle();
   world.pooler.shutdown("wait_for_clients");
   const end = endOf(world);
-  world.pooler.shutdown("wait_for_clients");
+  world.pooler.shutdown("immediate");
   await world.advance(1_000);
   assert.equal(end.hasEnded, true);
   silent.close();

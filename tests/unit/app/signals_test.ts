@@ -8,7 +8,7 @@ import { SQLSTATE } from "../../../src/wire/sqlstate.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 /** A pooler that notes what it is asked for, and refuses as it is told. */
-function fixture(refusal?: Error) {
+function fixture(refusal?: Error, isShuttingDown = false) {
   const asked: string[] = [];
   const lines: string[] = [];
   const log = new Logger({
@@ -18,6 +18,7 @@ function fixture(refusal?: Error) {
     sink: { write: (line) => void lines.push(line.replace(/^.*\[1\] /, "").trimEnd()) },
   });
   const pooler = {
+    isShuttingDown,
     reload: () => Promise.resolve(asked.push("reload") > 0),
     shutdown: (mode: string) => void asked.push(mode),
     operations: {
@@ -52,6 +53,12 @@ Deno.test("each signal asks for what it asks of PgBouncer", async () => {
   ]);
   assert.equal(lines[0], "LOG got SIGHUP, reloading");
   assert.deepEqual(lines.slice(-2), ["LOG got SIGUSR1", "LOG got SIGUSR2"]);
+});
+
+Deno.test("a signal to end while the pooler ends has it end at once", () => {
+  const { actions, asked } = fixture(undefined, true);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) actions.get(signal)!();
+  assert.deepEqual(asked, ["immediate", "immediate"]);
 });
 
 Deno.test("a signal that is refused leaves one line in the log, and nothing else", async () => {

@@ -43,6 +43,22 @@ listen_port = 7001
   assert.equal(users.get("alice")?.queryTimeoutMs, 2000);
 });
 
+Deno.test("a name may stand in single quotes, as PgBouncer reads it, though its manual says double", async () => {
+  const { databases } = await loadIni("[databases]\n'my \"db\"' = dbname=x\n");
+  assert.equal(databases.get('my "db"')?.dbname, "x");
+  const errors = await errorsOf(loadIni("[databases]\n'my db = dbname=x\n"));
+  assert.deepEqual(errors, ['pgbouncer.ini:2: Expected a name in quotes, "=" and a value']);
+});
+
+Deno.test("a limit of a database or user that is below 0 is one that is not given", async () => {
+  const { databases, users } = await loadIni(
+    "[databases]\na = pool_size=-1 max_db_connections=-1\n[users]\nu = max_user_connections=-1\n",
+  );
+  assert.equal(databases.get("a")?.poolSize, undefined);
+  assert.equal(databases.get("a")?.maxDbConnections, undefined);
+  assert.equal(users.get("u")?.maxUserConnections, undefined);
+});
+
 Deno.test("of two lines for one database the last counts as a whole, and of two keys the last", async () => {
   const { databases } = await loadIni("[databases]\na = host=x port=1\na = port=2 port=3");
   assert.deepEqual(databases.get("a")?.hosts, []);
@@ -103,7 +119,7 @@ Deno.test("a line that is not INI is reported alone, without what stands in it",
     ["[databases]\nnope = x\nhunter2", /3: Expected "name = value": there is no "="$/],
     ["[databases\n", /1: Expected "\]" after the name/],
     ["[databases]\na b = hunter2", /2: Expected "name = value"; a name with anything but letters/],
-    ['[databases]\n"a = hunter2', /2: Expected a name in double quotes/],
+    ['[databases]\n"a = hunter2', /2: Expected a name in quotes/],
     ["a = hunter2", /1: Expected a section/],
   ];
   for (const [text, expected] of cases) {

@@ -65,6 +65,19 @@ Deno.test("numbers of the INI may be hexadecimal and octal, as PgBouncer reads t
   assert.equal(value("max_client_conn", "010", "ini"), 8);
 });
 
+Deno.test("times of the INI may be written like fractions of C, as PgBouncer reads them", () => {
+  assert.equal(value("server_idle_timeout", ".5", "ini"), 500);
+  assert.equal(value("server_idle_timeout", "5.", "ini"), 5_000);
+  assert.equal(value("server_idle_timeout", "1e3", "ini"), 1_000_000);
+  assert.match(problem("server_idle_timeout", ".", "ini"), /number of seconds/);
+});
+
+Deno.test("a count below 0 in the INI is no limit, where 0 is none, and else refused", () => {
+  assert.equal(value("max_db_connections", "-1", "ini"), 0);
+  assert.match(problem("max_db_connections", -1), /from 0 to/);
+  assert.match(problem("default_pool_size", "-1", "ini"), /from 0 to/);
+});
+
 Deno.test("a number that is out of range, broken or of the wrong kind is refused", () => {
   assert.match(problem("listen_port", 65536), /from 0 to 65535, found 65536/);
   assert.match(problem("listen_port", -1), /from 0 to 65535/);
@@ -92,7 +105,9 @@ Deno.test("a boolean is true, false, 1 or 0, and in the INI also a word", () => 
   }
   assert.match(problem("log_stats", "yes"), /expected true or false/);
   assert.match(problem("log_stats", 2), /found 2/);
-  assert.match(problem("log_stats", "2", "ini"), /found "2"/);
+  for (const raw of ["2", "-1"]) assert.equal(value("log_stats", raw, "ini"), true);
+  assert.equal(value("log_stats", "00", "ini"), false);
+  assert.match(problem("log_stats", "2x", "ini"), /found "2x"/);
 });
 
 Deno.test("a word is one of those allowed, in the INI in any case", () => {
@@ -114,6 +129,7 @@ Deno.test("a list is a text with commas or an array", () => {
   assert.deepEqual(value("listen_addr", ""), []);
   assert.deepEqual(value("listen_addr", []), []);
   assert.match(problem("listen_addr", "a,,b"), /empty/);
+  assert.deepEqual(value("listen_addr", ",a,, b,", "ini"), ["a", "b"]);
   assert.match(problem("listen_addr", ["a,b"]), /comma/);
   assert.match(problem("listen_addr", [1]), /array of texts/);
 });
