@@ -19,14 +19,6 @@ export interface OpenedSocket extends Disposable {
 }
 
 /**
- * How many connections to a TCP listener wait to be accepted; where several listen on one port in
- * this process, to any of them. Undefined if that cannot be told.
- */
-export function waitingCountOf(libc: LibcCalls, listener: Deno.Listener): number | undefined {
-  return waitingCountAt(libc, socketsOf(libc, listener));
-}
-
-/**
  * Has a TCP listener that is about to be closed listen no more, if nobody waits to be accepted; tells
  * whether, or undefined if that cannot be told. The runtime closes a socket it accepts from in its
  * next turn only: who connects until then would be reset. Where several listen on one port in this

@@ -5,10 +5,13 @@ import { ADDRESS_BYTES, Libc } from "../../../src/net/native/libc.ts";
 import {
   finishIfNobodyWaits,
   openWithDescriptor,
-  waitingCountOf,
 } from "../../../src/net/native/listening_descriptor.ts";
 import { hearOut, turnAwayNewcomers } from "../../../src/net/native/newcomers.ts";
-import { isListening, setDeferAccept } from "../../../src/net/native/socket_options.ts";
+import {
+  isListening,
+  setDeferAccept,
+  waitingCount,
+} from "../../../src/net/native/socket_options.ts";
 import { eventually } from "../../support/eventually.ts";
 
 /** So many that each listener would get some of them. */
@@ -36,9 +39,9 @@ Deno.test({
     using libc = Libc.open();
     const { descriptor, listener } = await listenWithDescriptor(libc);
     const { port } = listener.addr;
-    assert.equal(waitingCountOf(libc, listener), 0);
+    assert.equal(waitingCount(libc, descriptor), 0);
     const early = await Deno.connect({ hostname: "127.0.0.1", port });
-    assert.equal(waitingCountOf(libc, listener), 1);
+    assert.equal(waitingCount(libc, descriptor), 1);
     assert.equal(turnAwayNewcomers(libc, descriptor), true);
     const other = listen(port);
     const abort = new AbortController();
@@ -75,10 +78,10 @@ Deno.test({
     // Such a connection is not made before its first bytes have come.
     setDeferAccept(libc, descriptor, 1);
     const client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    assert.equal(waitingCountOf(libc, listener), 0);
+    assert.equal(waitingCount(libc, descriptor), 0);
     turnAwayNewcomers(libc, descriptor);
     await client.write(Uint8Array.of(1));
-    await eventually("it is connected", () => waitingCountOf(libc, listener) === 1);
+    await eventually("it is connected", () => waitingCount(libc, descriptor) === 1);
     const accepted = libc.accept(descriptor, new Uint8Array(ADDRESS_BYTES));
     hearOut(libc, accepted);
     await client.write(Uint8Array.of(2));
