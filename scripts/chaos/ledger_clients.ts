@@ -7,6 +7,7 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import postgres from "postgres";
+import { saysItIsOver } from "../../tests/support/connection_end.ts";
 import { frontend } from "../../tests/support/messages.ts";
 import { type QueryResult, TestClient } from "../../tests/support/test_client.ts";
 import {
@@ -141,6 +142,15 @@ async function secured(conn: Deno.TcpConn, { certificate }: LedgerTarget): Promi
   return await Deno.startTls(conn, { hostname: "localhost", caCerts: [certificate] });
 }
 
+/**
+ * Whether an error says that a connection has ended: closed by either side, TLS cut off, or nothing
+ * getting through any more. Anything else is a fault, of Sluice or of the client.
+ */
+function hasEnded(error: unknown): boolean {
+  return saysItIsOver(error) || error instanceof Deno.errors.UnexpectedEof ||
+    error instanceof Deno.errors.TimedOut;
+}
+
 /** A client of its own wire. */
 class WireClient implements LedgerClient {
   readonly #client: TestClient;
@@ -182,8 +192,9 @@ class WireClient implements LedgerClient {
       const result = await this.#client.result();
       if (result.status === undefined) this.vanish();
       return result;
-    } catch {
+    } catch (error) {
       this.vanish();
+      if (!hasEnded(error)) throw error;
       return NOTHING;
     }
   }
