@@ -8,6 +8,7 @@ import { assign, judge, toProperties } from "./assign.ts";
 import type { Config, DatabaseConfig, PeerConfig, ServerConfig, UserConfig } from "./config.ts";
 import { ConfigError, type Place } from "./config_error.ts";
 import { channelBindingOf, hasOwnServerTls, serverTlsOf } from "./effective_settings.ts";
+import { peerWarnings } from "./peer_warnings.ts";
 import type { RawConfig, RawEntry, RawSection } from "./raw.ts";
 import type { PropertiesOf, SettingSpec } from "./setting_spec.ts";
 import { clientTlsProblems, serverTlsProblems } from "./tls_needs.ts";
@@ -56,7 +57,7 @@ export function validate(path: string, raw: RawConfig): Validated {
     warnings: validator.warnings,
     files: raw.files,
   };
-  validator.checkPeers(path, settings);
+  validator.checkPeers(config);
   validator.checkListeners(path, settings);
   validator.checkProxies(path, settings);
   validator.checkLog(path, settings);
@@ -148,9 +149,8 @@ class Validator {
     return peers;
   }
 
-  checkPeers(path: string, { peerId }: Settings): void {
-    if (peerId > 0 || this.#raw.peers.length === 0) return;
-    this.warnings.push(`${path}: [peers] has no effect as long as "peer_id" is 0`);
+  checkPeers({ path, peers, settings }: Config): void {
+    for (const warning of peerWarnings(peers, settings)) this.warnings.push(`${path}: ${warning}`);
   }
 
   checkListeners(path: string, settings: Settings): void {

@@ -191,6 +191,16 @@ Deno.test("what needs a restart is warned of by each reload, but not by a SET be
   }
 });
 
+Deno.test("a reload warns of an own entry among the peers that is wrong", async () => {
+  const files = { "config.toml": "[pooler]\npeer_id = 2\n" };
+  const { pooler, said } = await make(files);
+  files["config.toml"] += '[peers.2]\nhost = "/nowhere"\n';
+  await pooler.reload();
+  assert.ok(
+    said().some((line) => line.startsWith('WARNING config.toml: Peer "2" is this process')),
+  );
+});
+
 Deno.test("what a reload would change is told of what is in force when the files have been read", async () => {
   const config = await loadToml("[pooler]\nquery_timeout = 1\n");
   const { promise: reading, resolve } = Promise.withResolvers<LoadedConfig>();
