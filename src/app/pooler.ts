@@ -214,7 +214,10 @@ export class Pooler {
       clients: this.clients,
       pools: this.pools,
       listeners: () => this.#listeners,
-      onFirst: () => options.onShuttingDown?.(),
+      onFirst: () => {
+        options.onShuttingDown?.();
+        this.#lookForDeserted();
+      },
       onBegun: () => this.operations.beginShutdown(),
       endEverything: () => this.#endEverything(),
     });
@@ -248,7 +251,10 @@ export class Pooler {
       onReloadEnded: options.onReloadEnded,
       onReloaded: options.onReloaded,
       onTakenOver: ({ isReload }) => {
-        if (isReload) this.#expiry.warn();
+        if (isReload) {
+          this.#expiry.warn();
+          this.#lookForDeserted();
+        }
         this.operations.forgetRemoved();
         authLookUp.onTakenOver();
         this.pools.caps.refresh();
@@ -494,6 +500,22 @@ export class Pooler {
         this.#options.log.error(`internal error: ${errorStack(error)}`);
         stream.close();
       }
+    }
+  }
+
+  /**
+   * Says of addresses that another process took over that it has ended since. Nothing tells of that
+   * by itself, so it is looked at when an operator does something that may have to do with it.
+   */
+  #lookForDeserted(): void {
+    for (const listener of this.#listeners) {
+      this.#ownTasks.spawn(async () => {
+        if (!await listener.isDeserted()) return;
+        this.#options.log.warning(
+          `nobody listens on ${formatAddress(listener.address)}: the process that took it over ` +
+            "has ended; one that is started anew takes it over in turn",
+        );
+      });
     }
   }
 

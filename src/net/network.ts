@@ -41,6 +41,8 @@ export interface Listener {
   connections(): AsyncIterableIterator<ByteStream, void, void>;
   /** Whether newcomers come to it: the path of a shared unix socket may be another's by now. */
   isInPlace(): boolean;
+  /** Whether nobody listens there any more who came after it: that process has ended. */
+  isDeserted(): Promise<boolean>;
   /**
    * Takes the path of a shared unix socket over from who has it, in one step: until then nobody comes
    * by it. To be called once nothing else can fail. Others have their place from the beginning.

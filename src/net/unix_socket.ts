@@ -20,6 +20,8 @@ export interface BoundSocket {
   readonly listener: Deno.Listener;
   /** Whether its path leads here; of one without a path, that it does. */
   isInPlace(): boolean;
+  /** Whether the path is another's that is gone. */
+  isDeserted(): Promise<boolean>;
   /** Makes the path of a shared one lead here. @throws {ListenError} If that cannot be done. */
   takeOver(): void;
   /** Makes the path lead here no more, if it still does, and the runtime would not see to that. */
@@ -55,6 +57,7 @@ export function unixAddress(path: string): string {
 /** A socket that nobody takes over: its address is its own, and the runtime removes what file it has. */
 export const KEPT_IN_PLACE: Omit<BoundSocket, "listener"> = {
   isInPlace: () => true,
+  isDeserted: () => Promise.resolve(false),
   takeOver: () => {},
   leave: () => {},
 };
@@ -94,6 +97,7 @@ async function bindBeside(
     return {
       listener,
       isInPlace,
+      isDeserted: async () => !isInPlace() && await leadsNowhere(path),
       takeOver: () => rename(ownName, path),
       leave: () => {
         if (isInPlace()) removeQuietly(path);
@@ -148,6 +152,15 @@ function isSameFile(file: Deno.FileInfo, path: string): boolean {
   }
 }
 
+async function leadsNowhere(path: string): Promise<boolean> {
+  try {
+    return await nameBoundBy(path) === undefined;
+  } catch {
+    // Somebody is there, as far as can be seen.
+    return false;
+  }
+}
+
 /** As the runtime does with a file of its own: one that is left over must not get in the way of the end. */
 function removeQuietly(path: string): void {
   try {
@@ -187,6 +200,13 @@ async function nameBoundBy(path: string): Promise<string | undefined> {
   } catch (error) {
     if (error instanceof Deno.errors.ConnectionRefused) return undefined;
     if (error instanceof Deno.errors.NotFound) return undefined;
+    // As Linux says it of a unix socket. Whose it is cannot be told without a connection.
+    if (error instanceof Deno.errors.WouldBlock) {
+      throw new ListenError(
+        `Cannot listen on ${path}: a process listens there that accepts nobody, ` +
+          "and its queue is full; end it if it hangs",
+      );
+    }
     throw error;
   }
 }

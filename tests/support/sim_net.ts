@@ -98,6 +98,8 @@ export class SimNetwork implements Network {
   readonly rules: SimRules;
   /** User ID behind connections to unix sockets, as the accepting side learns it. */
   peerUid: number | undefined;
+  /** Whether unix sockets were taken over by a process that has ended. */
+  isSocketDeserted = false;
   /** While set, what the pooler dials comes about later. */
   holdsDials = false;
   /** Where TCP connections come from, from now on. */
@@ -149,6 +151,7 @@ export class SimNetwork implements Network {
       options,
       changed: () => this.#changed(),
       onClosed: () => this.#listeners.delete(name),
+      isDeserted: () => bound.kind === "unix" && this.isSocketDeserted,
     });
     this.#listeners.set(name, listener);
     return Promise.resolve(listener);
@@ -347,22 +350,25 @@ class SimListener implements Listener {
   readonly options: () => StreamOptions;
   readonly #changed: () => void;
   readonly #onClosed: () => void;
+  readonly #isDeserted: () => boolean;
   readonly #backlog: SimStream[] = [];
   #wake: ((stream: SimStream | undefined) => void) | undefined;
   #isClosed = false;
 
   constructor(
     address: ListenAddress,
-    { options, changed, onClosed }: {
+    { options, changed, isDeserted, onClosed }: {
       options: () => StreamOptions;
       changed: () => void;
       onClosed: () => void;
+      isDeserted: () => boolean;
     },
   ) {
     this.address = address;
     this.options = options;
     this.#changed = changed;
     this.#onClosed = onClosed;
+    this.#isDeserted = isDeserted;
   }
 
   get hasNews(): boolean {
@@ -393,6 +399,10 @@ class SimListener implements Listener {
 
   isInPlace(): boolean {
     return true;
+  }
+
+  isDeserted(): Promise<boolean> {
+    return Promise.resolve(this.#isDeserted());
   }
 
   takeOver(): void {}

@@ -51,7 +51,7 @@ const HALF_CONNECTED_MS = 2;
 
 /** A socket that listens; disposing of it closes that. */
 export type ListeningSocket =
-  & Pick<OpenedListener, "address" | "isInPlace" | "leave" | "takeOver">
+  & Pick<OpenedListener, "address" | "isDeserted" | "isInPlace" | "leave" | "takeOver">
   & Disposable;
 
 /** What a listener is made of. */
@@ -121,6 +121,10 @@ export class NativeListener implements Listener, ReactorHandler {
 
   isInPlace(): boolean {
     return this.#parts.opened.isInPlace();
+  }
+
+  isDeserted(): Promise<boolean> {
+    return this.#parts.opened.isDeserted();
   }
 
   takeOver(): void {

@@ -63,6 +63,10 @@ export class PortableListener implements Listener {
     return this.#options.opened.isInPlace();
   }
 
+  isDeserted(): Promise<boolean> {
+    return this.#options.opened.isDeserted();
+  }
+
   takeOver(): void {
     this.#options.opened.takeOver();
   }

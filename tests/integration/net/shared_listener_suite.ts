@@ -232,6 +232,49 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
   });
 
   test(
+    "who has lost a shared unix socket can tell whether that leads anywhere still",
+    async (network, folder) => {
+      const address = unixAddress(folder, { isShared: true });
+      const listener = await listenInPlace(network, address);
+      assert.equal(await listener.isDeserted(), false, "it is its own");
+      // As by a process that is killed: what was bound by another name is not removed by the runtime.
+      const killed = Deno.listen({ transport: "unix", path: join(folder, "killed") });
+      await Deno.rename(join(folder, "killed"), address.path);
+      assert.equal(await listener.isDeserted(), false, "somebody listens");
+      killed.close();
+      assert.equal(await listener.isDeserted(), true);
+      await Deno.remove(address.path);
+      assert.equal(await listener.isDeserted(), true, "nothing is there");
+      listener.close();
+    },
+  );
+
+  Deno.test({
+    name: `${name}: a unix socket at which nobody is accepted is not taken, and it is said why`,
+    ignore: Deno.build.os !== "linux",
+    fn: () =>
+      inFolder(open, async (network, folder) => {
+        const address = unixAddress(folder);
+        const hung = Deno.listen({ transport: "unix", path: address.path });
+        const waiting: Deno.Conn[] = [];
+        const fill = async () => {
+          for (;;) waiting.push(await connect(address));
+        };
+        await assert.rejects(fill(), Deno.errors.WouldBlock);
+        for (const isShared of [false, true]) {
+          await assert.rejects(network.listen({ ...address, isShared }, options), {
+            name: "ListenError",
+            message: `Cannot listen on ${address.path}: a process listens there that accepts ` +
+              "nobody, and its queue is full; end it if it hangs",
+          });
+        }
+        assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
+        hung.close();
+        closeAll(waiting);
+      }),
+  });
+
+  test(
     "a shared unix socket takes the place of what a dead process has left",
     async (network, folder) => {
       const address = unixAddress(folder, { isShared: true });

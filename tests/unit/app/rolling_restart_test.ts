@@ -101,6 +101,25 @@ Deno.test("cancel requests of peers find their clients until the last of them ha
   client.close();
 });
 
+Deno.test("a unix socket that leads nowhere is told of when somebody reloads or ends the pooler, once each", async () => {
+  const pooler = 'so_reuseport = true\nunix_socket_dir = "/run/sluice"';
+  await using world = await openWorld(pooler);
+  const warnings = () =>
+    world.log.filter((line) => line.includes("WARNING nobody listens on unix:/run/sluice/"));
+  await world.reload({ pooler });
+  assert.equal(warnings().length, 0);
+  world.network.isSocketDeserted = true;
+  await world.advance(60_000);
+  assert.equal(warnings().length, 0, "nothing watches it");
+  await world.reload({ pooler });
+  assert.equal(warnings().length, 1);
+  const client = await world.login();
+  for (let count = 1; count <= 2; count++) world.pooler.shutdown("wait_for_clients");
+  await world.settle();
+  assert.equal(warnings().length, 2);
+  client.close();
+});
+
 Deno.test("where no other process is, who has not logged in is told that the pooler ends", async () => {
   await using world = await openWorld("");
   const silent = await world.connect();

@@ -228,6 +228,7 @@ async function openLinked(exchange: Exchange) {
           await ended.promise;
         },
         isInPlace: () => true,
+        isDeserted: () => Promise.resolve(false),
         takeOver: () => {},
         drain: ended.resolve,
         close: ended.resolve,
