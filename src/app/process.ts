@@ -306,8 +306,9 @@ async function servePooler(
   using _signals = handleSignals({ pooler, log, rotate: () => rotate(sink, log) });
   using _rejections = handleRejections(log);
   const tls = engine.network.tls.name;
+  const extra = engine.extra === undefined ? "" : ` with ${engine.extra}`;
   log.log(
-    `process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}, TLS ${tls}`,
+    `process up: ${versionText()}, Deno ${Deno.version.deno}, I/O engine ${engine.name}${extra}, TLS ${tls}`,
   );
   try {
     pidfile?.takeOver();

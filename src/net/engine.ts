@@ -37,6 +37,8 @@ export interface EngineOptions {
 export interface Engine extends AsyncDisposable {
   readonly name: EngineName;
   readonly network: Network;
+  /** What of the kernel it makes use of besides, if it can, for the log. */
+  readonly extra: string | undefined;
   /** Why it is not the native one, if that was wanted where possible. */
   readonly reason: string | undefined;
 }
@@ -120,6 +122,7 @@ async function tryNativeEngine(options: EngineOptions, libc: Libc): Promise<Engi
     return {
       name: "native",
       network,
+      extra: network.sendsTogether ? "io_uring" : undefined,
       reason: undefined,
       async [Symbol.asyncDispose]() {
         await network[Symbol.asyncDispose]();
@@ -145,6 +148,7 @@ function portableEngine(
   return {
     name: "portable",
     network,
+    extra: undefined,
     reason,
     [Symbol.asyncDispose]() {
       if (hasLibc) libc[Symbol.dispose]();

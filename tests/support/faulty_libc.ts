@@ -15,6 +15,8 @@ import {
   type LibcError,
   type SocketOption,
 } from "../../src/net/native/libc.ts";
+import type { Sends } from "../../src/net/native/send_ring.ts";
+import { SingleSends } from "./single_sends.ts";
 
 /** Calls that can be made to fail. */
 export type CallName = Extract<keyof Libc, string>;
@@ -183,6 +185,12 @@ export class FaultyLibc implements LibcCalls {
     return fault === undefined ? this.#libc.waitApart(epoll, events) : Promise.resolve(-1);
   }
 
+  openSends(count: number, bytes: Uint8Array<ArrayBuffer>): Sends | undefined {
+    if (this.#fault("openSends", -1) !== undefined) return undefined;
+    const sends = this.#libc.openSends(count, bytes);
+    return sends && new FaultySends(sends, new SingleSends(this, bytes), () => this.faults);
+  }
+
   counter(): number {
     return this.#opened(this.#fault("counter", -1) ?? this.#libc.counter());
   }
@@ -212,6 +220,34 @@ export class FaultyLibc implements LibcCalls {
     const watch = this.#watches.get(descriptor);
     if (watch !== undefined) this.#libc.watchFor(watch.epoll, descriptor, watch.interest);
     return answer;
+  }
+}
+
+/** Sends that are made together, unless there are faults: those are of single ones. */
+class FaultySends implements Sends {
+  readonly #sends: Sends;
+  readonly #single: SingleSends;
+  readonly #faults: () => Faults;
+
+  constructor(sends: Sends, single: SingleSends, faults: () => Faults) {
+    this.#sends = sends;
+    this.#single = single;
+    this.#faults = faults;
+  }
+
+  [Symbol.dispose](): void {
+    this.#sends[Symbol.dispose]();
+  }
+
+  put(descriptor: number, start: number, end: number): void {
+    this.#single.put(descriptor, start, end);
+  }
+
+  send(results: Int32Array): void {
+    const { answer, takes } = this.#faults();
+    if (answer !== undefined || takes !== undefined) return this.#single.send(results);
+    this.#single.moveTo(this.#sends);
+    this.#sends.send(results);
   }
 }
 

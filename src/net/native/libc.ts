@@ -8,6 +8,7 @@
  */
 
 import { assert } from "../../base/assert.ts";
+import { type RingCalls, SendRing, type Sends } from "./send_ring.ts";
 
 const NONBLOCKING_CLOEXEC = 0o2004000; // SOCK_NONBLOCK | SOCK_CLOEXEC, also EFD_…
 
@@ -49,6 +50,16 @@ export const EVENT = {
   edgeTriggered: 0x8000_0000 | 0,
 } as const;
 
+/** Numbers of system calls that the library has no function for; the same on x64 and arm64. */
+const SYSTEM_CALL = { setUpRing: 425, enterRing: 426 } as const;
+
+const IORING_ENTER_GETEVENTS = 1;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED_POPULATE = 0x8001;
+
+/** `MAP_FAILED`. */
+const NOT_MAPPED = 0xffff_ffff_ffff_ffffn;
+
 /** `epoll_ctl`. */
 const CONTROL = { add: 1, remove: 2, modify: 3 } as const;
 
@@ -71,6 +82,17 @@ const SYMBOLS = {
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  io_uring_enter: {
+    name: "syscall",
+    parameters: ["i32", "i32", "u32", "u32", "u32", "pointer", "u32"],
+    result: "i32",
+  },
+  io_uring_setup: { name: "syscall", parameters: ["i32", "u32", "buffer"], result: "i32" },
+  mmap: {
+    parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"],
+    result: "pointer",
+  },
+  munmap: { parameters: ["pointer", "usize"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
@@ -296,11 +318,46 @@ export class Libc implements Disposable {
     this.#call.eventfd_write(descriptor, 1n);
   }
 
+  /** Opens what makes up to `count` sends of parts of `bytes` at once; undefined if there is no such. */
+  openSends(count: number, bytes: Uint8Array<ArrayBuffer>): Sends | undefined {
+    return SendRing.open(this.#ringCalls(), count, bytes);
+  }
+
   /** A failed call as an error, in the system's words. */
   error(negativeErrno: number): LibcError {
     const text = this.#call.strerror(-negativeErrno);
     const words = text === null ? "unknown" : Deno.UnsafePointerView.getCString(text);
     return new LibcError(`${words} (os error ${-negativeErrno})`, -negativeErrno);
+  }
+
+  #ringCalls(): RingCalls {
+    const call = this.#call;
+    return {
+      open: (entryCount, params) => {
+        const bytes = new Uint8Array(params.buffer);
+        return this.#result(call.io_uring_setup(SYSTEM_CALL.setUpRing, entryCount, bytes));
+      },
+      enter: (descriptor, submit, wait) => {
+        const flags = IORING_ENTER_GETEVENTS;
+        const number = SYSTEM_CALL.enterRing;
+        return this.#result(
+          call.io_uring_enter(number, descriptor, submit, wait, flags, null, 0),
+        );
+      },
+      map: (descriptor, byteCount, offset) => {
+        const size = BigInt(byteCount);
+        const from = BigInt(offset);
+        const at = call.mmap(null, size, PROT_READ_WRITE, MAP_SHARED_POPULATE, descriptor, from);
+        const isMapped = at !== null && Deno.UnsafePointer.value(at) !== NOT_MAPPED;
+        return isMapped ? Deno.UnsafePointerView.getArrayBuffer(at, byteCount) : undefined;
+      },
+      unmap: (memory) => {
+        const at = Deno.UnsafePointer.of(new Uint8Array(memory));
+        call.munmap(at, BigInt(memory.byteLength));
+      },
+      addressOf: (bytes) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)),
+      close: (descriptor) => this.close(descriptor),
+    };
   }
 
   #result(result: number): number {

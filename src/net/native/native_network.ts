@@ -79,6 +79,11 @@ export class NativeNetwork implements Network {
     }
   }
 
+  /** Whether the kernel has a call for many sends, which is used where there are many. */
+  get sendsTogether(): boolean {
+    return this.#reactor.sends.isOfUse;
+  }
+
   /**
    * @throws {ListenError} If the address cannot be listened on, or not with these options.
    * @throws {DescriptorError} If the listener's descriptor cannot be found.

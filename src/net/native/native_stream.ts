@@ -105,6 +105,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly remote: Endpoint;
   readonly isUnix: boolean;
   token = 0;
+  isInBatch = false;
+  #isPlain = true;
   readonly #libc: LibcCalls;
   readonly #reactor: Reactor;
   readonly #descriptor: number;
@@ -172,13 +174,14 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     assert(context instanceof NativeTlsContext, "A context is of the engine that its stream is of");
     assert(this.#channel instanceof PlainChannel, "TLS is started once");
     const isAtRest = this.#loop.kind === "none" && this.#waitingWrites === undefined &&
-      this.#lookedCount === 0;
+      this.#lookedCount === 0 && !this.isInBatch;
     assert(isAtRest, "Nobody reads or writes while TLS is started");
     const libc = this.#libc;
     const { libssl } = context;
     if (this.#isClosed || this.#isFinishing) {
       throw new TlsHandshakeError("the connection was closed");
     }
+    this.#isPlain = false;
     const channel = this.#newChannel(context, serverName);
     const handshake = new HandshakeUnderWay({ libc, libssl, channel });
     this.#channel = channel;
@@ -282,6 +285,12 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     // Nothing may go out in plain text, and TLS is not there yet.
     if (this.#handshake !== undefined) return;
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
+    if (
+      this.#isPlain && this.#reactor.sends.take(this, this.#descriptor, buffer, start, end)
+    ) return;
+    // What was taken before goes first, and may not all have gone.
+    if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
+    if (this.#hasWriteFailed) return;
     const count = this.#channel.send(buffer, start, end);
     if (count === end - start) return;
     if (count >= 0) return this.#waitToWrite(buffer, start + count, end);
@@ -289,7 +298,14 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     this.#failWriting();
   }
 
+  onTakenInPart(count: number, bytes: Uint8Array, start: number, end: number): void {
+    if (count < 0 && !isForLater(count)) return this.#failWriting();
+    const rest = bytes.slice(start + Math.max(count, 0), end);
+    void this.#waitToWrite(rest, 0, rest.length);
+  }
+
   finishWriting(): void {
+    if (this.isInBatch) this.#reactor.sends.flush();
     if (this.#isClosed || this.#isFinishing || this.#handshake !== undefined) return;
     this.#isFinishing = true;
     this.#isFinishDue = true;
@@ -298,6 +314,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   close(): void {
     if (this.#isClosed) return;
+    if (this.isInBatch) this.#reactor.sends.flush();
     this.#isClosed = true;
     this.#reactor.release(this.#descriptor);
     this.#endHandshake();

@@ -19,6 +19,7 @@ import type { HeldClock } from "../../base/clock.ts";
 import type { LoopLag } from "../../stats/loop_lag.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { EVENT, EventList, type LibcCalls } from "./libc.ts";
+import { SendBatch } from "./send_batch.ts";
 
 /** How long the runtime is kept from its own work; what is being handed out then comes on top. */
 const SLICE_MS = 1.5;
@@ -89,6 +90,7 @@ export interface ReactorOptions {
 /** The reactor of one pooler. */
 export class Reactor implements AsyncDisposable {
   readonly buffers = new BufferPool();
+  readonly sends: SendBatch;
   readonly #libc: LibcCalls;
   readonly #clock: HeldClock;
   readonly #turn: ThreadLoan;
@@ -131,9 +133,11 @@ export class Reactor implements AsyncDisposable {
     const result = this.#wake < 0
       ? this.#wake
       : libc.watch(this.#epoll, this.#wake, { events: EVENT.in, token: 0 });
-    if (result >= 0) return;
-    this.#closeDescriptors();
-    throw libc.error(result);
+    if (result < 0) {
+      this.#closeDescriptors();
+      throw libc.error(result);
+    }
+    this.sends = new SendBatch(libc);
   }
 
   /**
@@ -202,6 +206,7 @@ export class Reactor implements AsyncDisposable {
     // A slice that was to come finds that it is over.
     await new Promise<void>((resolve) => this.#turn.settle(resolve));
     this.#handlers.length = 0;
+    this.sends[Symbol.dispose]();
     this.#closeDescriptors();
   }
 
@@ -239,12 +244,14 @@ export class Reactor implements AsyncDisposable {
   #round(count: number): number {
     const nowMs = this.#clock.hold();
     if (count > 0) this.#lastEventMs = nowMs;
+    this.sends.open();
     try {
       this.#dispatch(count);
       this.#serveWaiting();
       this.#serveReaders();
     } finally {
       this.#clock.release();
+      this.sends.close();
     }
     return nowMs;
   }

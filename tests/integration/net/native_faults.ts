@@ -57,6 +57,10 @@ export const UNNOTICED: readonly Unnoticed[] = [
   },
   { name: "accept4() that is not ready", faults: acceptFaults },
   {
+    name: "io_uring that is not to be had",
+    faults: () => ({ answer: (call) => call === "openSends" ? -FAULT.notPermitted : undefined }),
+  },
+  {
     name: "epoll_wait() that is interrupted, every second time",
     faults: () => everySecond(["wait", "waitApart"], FAULT.interrupted),
   },

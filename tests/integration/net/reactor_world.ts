@@ -38,6 +38,11 @@ class ScriptedLibc {
     return this.#apart !== undefined;
   }
 
+  /** As of a kernel that makes sends one by one only. */
+  openSends(): undefined {
+    return undefined;
+  }
+
   epoll(): number {
     return 100;
   }

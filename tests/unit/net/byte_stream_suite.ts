@@ -15,7 +15,7 @@ import {
 } from "../../../src/net/network.ts";
 import { eventTurn, eventTurns } from "../../support/event_turn.ts";
 import { join, textOf, utf8 } from "../../support/messages.ts";
-import { holding, pumping } from "./pump_suite.ts";
+import { holding, pumping, writingInSinks } from "./pump_suite.ts";
 import {
   type NetworkUnderTest,
   Pair,
@@ -43,6 +43,7 @@ export function byteStreamSuite({ name, open }: SuiteOptions): void {
   writing(test);
   reading(test);
   pumping(test);
+  writingInSinks(test);
   holding(test);
   ending(test);
   listening(test);

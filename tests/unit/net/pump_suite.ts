@@ -310,3 +310,90 @@ function pumpHeld(stream: ByteStream, within?: () => void) {
   });
   return { pumping, seen };
 }
+
+/** Has a sink of `far` do something, once. */
+async function inSink(
+  [near, far]: readonly [ByteStream, ByteStream],
+  act: () => void,
+): Promise<void> {
+  const hasActed = Promise.withResolvers<void>();
+  void far.pump(() => {
+    act();
+    hasActed.resolve();
+  });
+  await near.write(utf8("!"), 0, 1);
+  await hasActed.promise;
+}
+
+/** What a sink writes: an engine may put that off to the end of its round. */
+export function writingInSinks(test: Test): void {
+  test("what a sink writes arrives in the order in which it was written, long or short", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent = [7, 300, 401, 4_096, 4_097, 1, 30_000, 9].map((length, at) =>
+      new Uint8Array(length).fill(at)
+    );
+    await inSink([near, far], () => {
+      for (const piece of sent) void far.write(piece, 0, piece.length);
+      far.finishWriting();
+    });
+    assert.deepEqual(await readAll(near), join(...sent));
+  });
+
+  test("what a sink has written arrives though it closes the stream then", async (pair) => {
+    const [near, far] = await pair.connect();
+    await inSink([near, far], () => {
+      const answer = far.write(utf8("farewell"), 0, 8);
+      if (answer === undefined) far.close();
+      else void answer.then(() => far.close());
+    });
+    assert.equal(textOf(await readAll(near)), "farewell");
+  });
+
+  test("what a sink has written may be overwritten at once", async (pair) => {
+    const [near, far] = await pair.connect();
+    const buffer = utf8("as it was");
+    let answer: void | Promise<void>;
+    await inSink([near, far], () => {
+      answer = far.write(buffer, 0, buffer.length);
+      if (answer === undefined) buffer.fill(0);
+      far.finishWriting();
+    });
+    await answer!;
+    assert.equal(textOf(await readAll(near)), "as it was");
+  });
+
+  test("what a sink writes to many others arrives at each of them", async (pair) => {
+    const pairs: [ByteStream, ByteStream][] = [];
+    for (let i = 0; i < 70; i++) pairs.push(await pair.connect());
+    await inSink(pairs[0]!, () => {
+      for (const [at, [, far]] of pairs.entries()) {
+        void far.write(utf8(`for ${at}`), 0, `for ${at}`.length);
+        far.finishWriting();
+      }
+    });
+    for (const [at, [near]] of pairs.entries()) {
+      assert.equal(textOf(await readAll(near)), `for ${at}`);
+    }
+  });
+
+  test("a sink that writes more than is taken is told to wait, and all of it arrives in order", async (pair) => {
+    const [near, far] = await pair.connect();
+    const sent: Uint8Array[] = [];
+    const waiting: Promise<void>[] = [];
+    void far.pump(() => {
+      for (let i = 0; i < 30 && waiting.length === 0; i++) {
+        const piece = new Uint8Array(1_000 + sent.length % 3_000).fill(sent.length);
+        sent.push(piece);
+        const answer = far.write(piece, 0, piece.length);
+        if (answer !== undefined) waiting.push(answer);
+      }
+    });
+    while (waiting.length === 0) {
+      await near.write(utf8("x"), 0, 1);
+      await eventTurn();
+    }
+    far.finishWriting();
+    assert.deepEqual(await readAll(near), join(...sent));
+    await waiting[0];
+  });
+}

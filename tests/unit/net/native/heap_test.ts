@@ -22,6 +22,7 @@ import type { Network, StreamOptions } from "../../../../src/net/network.ts";
 import { NoTls } from "../../../../src/net/no_tls.ts";
 import { eventually } from "../../../support/eventually.ts";
 import { OWN_NAMES } from "../../../support/own_names.ts";
+import { SingleSends } from "../../../support/single_sends.ts";
 import { backend, frontend, join } from "../../../support/messages.ts";
 
 const CLIENT = 10;
@@ -176,6 +177,10 @@ class MemoryLibc {
   send(descriptor: number, _buffer: Uint8Array, start: number, end: number): number {
     if (descriptor === CLIENT) this.sentToClient += end - start;
     return end - start;
+  }
+
+  openSends(_count: number, bytes: Uint8Array): SingleSends {
+    return new SingleSends(this, bytes);
   }
 
   #report(events: EventList, descriptor: number): number {
