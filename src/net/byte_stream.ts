@@ -82,7 +82,8 @@ export interface ByteStream {
   /**
    * Sends the bytes of `buffer` from `start` to `end`. Answers nothing when all was taken at once,
    * else a promise; the bytes are borrowed until it settles. Several writes keep their order.
-   * It never rejects: with a peer that is gone the stream ends, and its reader hears of it.
+   * It never rejects: with a peer that is gone the stream ends, and its reader hears of it. What was
+   * taken is on its way, but does not outlive `close()` if the peer has no room for it.
    */
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void>;
 

@@ -199,6 +199,14 @@ function leavingTests(test: typeof testTls): void {
 }
 
 function writingTests(): void {
+  test("sends what a sink has written though the sink closes it then", async (pair) => {
+    await pumpWord(pair, () => {
+      void pair.far.write(WORD, 0, 4);
+      pair.far.close();
+    });
+    assert.equal(await countBytes(pair.near), 4);
+  });
+
   test("ends when more writes wait than may, and answers them all", async ({ far }) => {
     const loop = far.pump(() => assert.fail("Nothing came"));
     const writes = flood(far);

@@ -339,16 +339,6 @@ export function writingInSinks(test: Test): void {
     assert.deepEqual(await readAll(near), join(...sent));
   });
 
-  test("what a sink has written arrives though it closes the stream then", async (pair) => {
-    const [near, far] = await pair.connect();
-    await inSink([near, far], () => {
-      const answer = far.write(utf8("farewell"), 0, 8);
-      if (answer === undefined) far.close();
-      else void answer.then(() => far.close());
-    });
-    assert.equal(textOf(await readAll(near)), "farewell");
-  });
-
   test("what a sink has written may be overwritten at once", async (pair) => {
     const [near, far] = await pair.connect();
     const buffer = utf8("as it was");
