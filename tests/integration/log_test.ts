@@ -99,7 +99,10 @@ Deno.test("an attempt to log in is logged, whatever comes of it", async () => {
   await using sluice = await start({ auth_type: "scram-sha-256" });
   await outcome({ ...target(sluice, "eve"), password: "wrong" });
   await sluice.waitForLog(/closing because: SASL authentication failed/);
-  assert.match(sluice.log(), /postgres\/eve@\S+ login attempt: db=postgres user=eve tls=no replication=no\n/);
+  assert.match(
+    sluice.log(),
+    /postgres\/eve@\S+ login attempt: db=postgres user=eve tls=no replication=no\n/,
+  );
 });
 
 Deno.test("a server's end has a line with its name, number, reason and age", async () => {
