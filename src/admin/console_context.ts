@@ -37,6 +37,8 @@ export interface Operations {
   /** Whether the database is paused by itself. */
   isPaused(database: string): boolean;
   isDisabled(database: string): boolean;
+  /** Names of all databases that are paused by themselves or disabled. */
+  heldBack(): ReadonlySet<string>;
   /**
    * Gives out no servers any more; resolves when those that were in use are free and closed. If
    * `signal` comes before that, what was paused is resumed and the promise rejects.

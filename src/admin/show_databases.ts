@@ -1,6 +1,6 @@
 /**
- * SHOW DATABASES: those of the configuration, those made for names that only `*` covers, and the
- * console. The entry `*` is not a database and not listed.
+ * SHOW DATABASES: those of the configuration, those of names that only `*` covers, if there is
+ * anything to show of them, and the console. The entry `*` is not a database and not listed.
  */
 
 import {
@@ -75,6 +75,7 @@ export function showDatabases(context: ConsoleContext): ShownTable {
 export function shownDatabaseNames(context: ConsoleContext): Set<string> {
   const names = new Set(context.config().databases.keys());
   for (const { database } of context.pools.all()) names.add(database);
+  for (const database of context.operations.heldBack()) names.add(database);
   names.delete("*");
   names.delete(CONSOLE_DATABASE);
   return names;

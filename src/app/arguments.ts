@@ -41,7 +41,7 @@ export const USAGE = `Usage: sluice [OPTION]... CONFIG
 
 CONFIG is a TOML file, or a pgbouncer.ini as it is.
 
-  -d, --daemon         run in the background (needs logfile)
+  -d, --daemon         run in the background (needs logfile or syslog)
   -q, --quiet          no log on standard error
   -v, --verbose        more in the log; may be repeated
   -u, --user=USER      become USER when started as root
@@ -62,7 +62,7 @@ CONFIG is a TOML file, or a pgbouncer.ini as it is.
 const NO_ONLINE_RESTART =
   "-R (--reboot) is not supported: for a restart without an interruption, start a second Sluice " +
   "beside the first, then end the first with SIGTERM (rolling restart; both on one port with " +
-  "so_reuseport, once that has an effect)";
+  "so_reuseport)";
 
 const FLAGS = {
   daemon: "d",

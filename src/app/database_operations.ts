@@ -83,6 +83,10 @@ export class DatabaseOperations implements Operations {
     return this.#disabled.has(database);
   }
 
+  heldBack(): ReadonlySet<string> {
+    return this.#paused.union(this.#disabled);
+  }
+
   pause(database: string | undefined, signal: AbortSignal): Promise<void> {
     this.#refuseInShutdown();
     this.#refuseUnlessActive();
@@ -376,7 +380,7 @@ export class DatabaseOperations implements Operations {
   /** @throws {PgError} If there is no such database, or it is the console. */
   #requireDatabase(database: string, verb: string): void {
     if (database === CONSOLE_DATABASE) throw wrongState(`cannot ${verb} admin db: ${database}`);
-    if (this.#options.live.databaseConfig(database) !== undefined) return;
+    if (database !== "*" && this.#options.live.databaseConfig(database) !== undefined) return;
     throw new PgError(SQLSTATE.invalidCatalogName, `no such database: ${database}`, {
       severity: "ERROR",
     });

@@ -413,8 +413,10 @@ export class Pooler {
   /** As PgBouncer and PostgreSQL do, is content with some of several addresses of TCP. */
   async #openListeners(): Promise<void> {
     const { listenOn, log, network } = this.#options;
+    const addresses = listenOn ?? listenAddresses(this.live.settings);
+    const tcpCount = addresses.filter(({ kind }) => kind === "tcp").length;
     const failures: ListenError[] = [];
-    for (const address of listenOn ?? listenAddresses(this.live.settings)) {
+    for (const address of addresses) {
       try {
         const listener = await network.listen(address, () => this.#clientStreamOptions());
         this.#listeners.push(listener);
@@ -422,11 +424,9 @@ export class Pooler {
       } catch (error) {
         if (!(error instanceof ListenError) || address.kind === "unix") throw error;
         failures.push(error);
+        if (failures.length === tcpCount) throw failures[0];
       }
     }
-    const [first] = failures;
-    const hasTcp = this.#listeners.some(({ address }) => address.kind === "tcp");
-    if (first !== undefined && !hasTcp) throw first;
     for (const { message } of failures) log.warning(message);
   }
 

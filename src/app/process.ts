@@ -217,7 +217,9 @@ async function run(invocation: RunInvocation): Promise<number> {
     if (handed.length > 0) {
       return complain("-d does not go with socket activation (LISTEN_FDS)\n", EXIT.failed);
     }
-    if (settings.logfile === "") return complain("-d needs logfile to be set\n", EXIT.failed);
+    if (settings.logfile === "" && !settings.syslog) {
+      return complain("-d needs logfile or syslog to be set\n", EXIT.failed);
+    }
     const start = await detach(invocation);
     return start.isUp ? EXIT.ok : complain(start.complaint, start.status || EXIT.failed);
   }

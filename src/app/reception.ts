@@ -43,6 +43,7 @@ import { tlsText } from "../net/tls.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { hasLongKeys, versionText } from "../wire/protocol_version.ts";
+import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { StartupMessage } from "../wire/startup_packet.ts";
 import type { AuthLookUp } from "./auth_lookup.ts";
@@ -56,6 +57,13 @@ import { replicationRefusal } from "./replication_limits.ts";
 import type { ServerPools } from "./server_pools.ts";
 import type { TlsContexts } from "./tls_contexts.ts";
 import { TrustedProxies } from "./trusted_proxies.ts";
+
+/** As the log says what a client asked for, in PgBouncer's words. */
+const ASKED_REPLICATION: Readonly<Record<Replication, string>> = {
+  none: "no",
+  logical: "database",
+  physical: "yes",
+};
 
 /** What the reception is made of. */
 export interface ReceptionOptions {
@@ -297,8 +305,8 @@ export class Reception implements LoginDesk, SessionDesk {
     if (!live.settings.logConnections) return;
     const { database, replication, stream: { tls }, user } = client;
     const protection = tls === undefined ? "no" : tlsText(tls);
-    const purpose = replication === "none" ? "" : ` replication=${replication}`;
-    const attempt = `db=${database} user=${user} tls=${protection}${purpose}`;
+    const asked = ASKED_REPLICATION[replication];
+    const attempt = `db=${database} user=${user} tls=${protection} replication=${asked}`;
     log.log(`${clientLabel(client)} login attempt: ${attempt}`);
   }
 }

@@ -28,7 +28,7 @@ export function signalActions(
     pooler.shutdown(pooler.isShuttingDown ? "immediate" : mode);
   return new Map<Deno.Signal, () => void>([
     ["SIGHUP", () => {
-      log.log("got SIGHUP, reloading");
+      log.log("got SIGHUP, re-reading config");
       rotate();
       void pooler.reload();
     }],

@@ -6,6 +6,7 @@ import { exists } from "../../scripts/cache_dir.ts";
 import { freePort } from "../../scripts/postgres_fixture.ts";
 import { projectDir } from "../../scripts/staging.ts";
 import { tomlConfig } from "../support/toml_config.ts";
+import { DatagramReceiver } from "../support/datagram_receiver.ts";
 import { eventually } from "../support/eventually.ts";
 import { logIn } from "../support/logins.ts";
 import { runSluice, type SluiceProcess, startSluice } from "../support/pooler_process.ts";
@@ -367,10 +368,31 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "-d with syslog needs no log file",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using daemon = DatagramReceiver.atPath();
+    await using folder = await SluiceFolder.make({
+      "config.toml": tomlConfig({ pooler: { syslog: true, pidfile: "{dir}/sluice.pid" } }),
+    });
+    const parent = await folder.run(["-d", "config.toml"], {
+      env: { SLUICE_SYSLOG_SOCKET: daemon.path },
+    });
+    assert.deepEqual(parent, { code: 0, stdout: "", stderr: "" });
+    const pid = Number(folder.read("sluice.pid"));
+    await folder.watch(pid);
+    await daemon.waitFor(/process up/);
+    process.kill(pid, "SIGQUIT");
+    await eventually("the process has ended", () => !isAlive(pid));
+    await folder.watch(undefined);
+  },
+});
+
 Deno.test("-d without a log file, or with a bad configuration, is refused at once", async () => {
   const without = await runSluice({ config: tomlConfig({}), args: ["-d"] });
   assert.equal(without.code, 1);
-  assert.match(without.stderr, /logfile/);
+  assert.equal(without.stderr, "-d needs logfile or syslog to be set\n");
   assert.equal((await runSluice({ config: BAD_TOML, args: ["-d"] })).code, 2);
 });
 

@@ -55,14 +55,19 @@ Deno.test("listen_addr * takes IPv4 and IPv6 at one port, and shows IPv4 as such
   assert.doesNotMatch(sluice.log(), /::ffff/);
 });
 
-Deno.test("an address that this machine does not have is said plainly", async () => {
+Deno.test("an address that this machine does not have is said plainly, and others are listened on", async () => {
   await using folder = await SluiceFolder.make({
-    "config.toml": configWith({ listen_addr: "127.0.0.1,192.0.2.1" }),
+    "config.toml": configWith({ listen_addr: "192.0.2.1" }),
   });
   const { code, stderr } = await folder.run(["config.toml"]);
   assert.equal(code, 1);
-  assert.match(stderr, /Cannot listen on 192\.0\.2\.1:0: /);
+  assert.match(stderr, /^Cannot listen on 192\.0\.2\.1:0: /);
   assert.doesNotMatch(stderr, /^\s+at /m);
+  await using sluice = await startSluice({
+    config: configWith({ listen_addr: "192.0.2.1,127.0.0.1" }),
+  });
+  assert.match(sluice.log(), / WARNING Cannot listen on 192\.0\.2\.1:0: .*\n/);
+  assert.equal(await outcome({ host: "127.0.0.1", port: sluice.port, user: "postgres" }), "in");
 });
 
 /** A configuration with a unix socket in the process's folder, and nothing else. */

@@ -61,7 +61,7 @@ Deno.test("a client's login and end have a line each, with its name, number, rea
   assert.equal(await outcome(target(sluice)), "in");
   const label = "(C-0x[0-9a-f]{12}): template1/postgres@127\\.0\\.0\\.1:(\\d+)";
   const opened = await sluice.waitForLog(
-    new RegExp(` LOG ${label} login attempt: db=template1 user=postgres tls=no\n`),
+    new RegExp(` LOG ${label} login attempt: db=template1 user=postgres tls=no replication=no\n`),
   );
   const closed = await sluice.waitForLog(
     new RegExp(` LOG ${label} closing because: client_idle_timeout \\(age=1s\\)\n`),
@@ -99,7 +99,10 @@ Deno.test("an attempt to log in is logged, whatever comes of it", async () => {
   await using sluice = await start({ auth_type: "scram-sha-256" });
   await outcome({ ...target(sluice, "eve"), password: "wrong" });
   await sluice.waitForLog(/closing because: SASL authentication failed/);
-  assert.match(sluice.log(), /postgres\/eve@\S+ login attempt: db=postgres user=eve tls=no\n/);
+  assert.match(
+    sluice.log(),
+    /postgres\/eve@\S+ login attempt: db=postgres user=eve tls=no replication=no\n/,
+  );
 });
 
 Deno.test("a server's end has a line with its name, number, reason and age", async () => {

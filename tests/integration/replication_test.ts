@@ -91,7 +91,7 @@ test("pg_basebackup takes a backup with its WAL, over two connections", async ()
   const backup = join(dir.path, "backup");
   await run(world, "pg_basebackup", "-D", backup, "-X", "stream", "--checkpoint=fast");
   await run(world, "pg_verifybackup", backup);
-  const logins = world.sluice.log().match(/login attempt: db=replication .* replication=physical/g);
+  const logins = world.sluice.log().match(/login attempt: db=replication .* replication=yes/g);
   assert.equal(logins?.length, 2);
   await world.untilBackendCount(0);
 });
@@ -183,7 +183,7 @@ test("a subscription follows its publisher through Sluice, and over RECONNECT", 
   await console.query("reconnect");
   await world.direct(`insert into ${table} select generate_series(1502, 2000)`);
   await untilCount(2000);
-  await until("the log of it", () => /replication=logical/.test(world.sluice.log()));
+  await until("the log of it", () => /replication=database/.test(world.sluice.log()));
   await other.direct("drop subscription s");
   await world.untilBackendCount(0);
 });

@@ -162,6 +162,10 @@ export class NotedOperations implements Operations {
     return this.disabled.has(database);
   }
 
+  heldBack(): ReadonlySet<string> {
+    return this.paused.union(this.disabled);
+  }
+
   pause(database: string | undefined, signal: AbortSignal): Promise<void> {
     return this.#wait(["pause", database], signal);
   }

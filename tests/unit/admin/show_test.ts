@@ -137,6 +137,17 @@ Deno.test("SHOW DATABASES leaves out what is no longer configured", async () => 
   assert.deepEqual(rows.map(({ name }) => name), ["pgbouncer", "shop"]);
 });
 
+Deno.test("SHOW DATABASES lists what only the entry * covers while it is paused or disabled", async () => {
+  const fixture = await ConsoleFixture.from('[databases."*"]\nhost = "db.example"\n');
+  fixture.operations.paused.add("one");
+  fixture.operations.disabled.add("two");
+  const { rows } = readResult(showDatabases(fixture));
+  assert.deepEqual(
+    rows.map(({ disabled, name, paused }) => [name, paused, disabled]),
+    [["one", "1", "0"], ["pgbouncer", "0", "0"], ["two", "0", "1"]],
+  );
+});
+
 Deno.test("SHOW USERS lists who has a secret, an entry or a connection", async () => {
   const fixture = await ConsoleFixture.from(SHOWN_TOML);
   fixture.secretHolders = ["otto", "mia"];

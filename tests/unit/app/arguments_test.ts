@@ -73,7 +73,7 @@ for (
     ["-x -y config.toml", /^Unknown option -x, -y$/],
     ["config.toml -u", /^-u takes the name of a user$/],
     ["config.toml --user=", /^-u takes the name of a user$/],
-    ["-R config.toml", /^-R .* is not supported: .*rolling restart.*once that has an effect/],
+    ["-R config.toml", /^-R .* is not supported: .*rolling restart.*so_reuseport/],
     ["--reboot config.toml", /not supported/],
   ] as const
 ) {

@@ -207,6 +207,7 @@ Deno.test("PAUSE and RESUME refuse what does not fit, in PgBouncer's words", asy
     refusal(() => pause(operations, "pgbouncer")),
     "55000 cannot pause admin db: pgbouncer",
   );
+  assert.deepEqual([...operations.heldBack()], []);
   pause(operations);
   for (const command of [() => pause(operations), () => operations.suspend(never())]) {
     assert.equal(refusal(command), "55000 already suspended/paused");
@@ -394,6 +395,19 @@ Deno.test("giving up WAIT_CLOSE ends the wait alone", async () => {
   await world.settle();
   assert.equal(world.pool().servers.count, 0);
   client.close();
+});
+
+Deno.test("what only the entry * covers is paused and disabled by its name, and * itself is no database", async () => {
+  await using world = await PoolerWorld.open({
+    sections: '[databases."*"]\nhost = "127.0.0.1"\n[users.ada]\npassword = "secret"\n',
+  });
+  const { operations } = world.pooler;
+  pause(operations, "one");
+  operations.disable("two");
+  assert.deepEqual([...operations.heldBack()], ["one", "two"]);
+  for (const command of [() => pause(operations, "*"), () => operations.kill("*")]) {
+    assert.equal(refusal(command), "3D000 no such database: *");
+  }
 });
 
 // --- KILL and KILL_CLIENT ---

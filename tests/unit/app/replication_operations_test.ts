@@ -230,8 +230,8 @@ Deno.test("the log says of a login what it is to replicate", async () => {
   const attempts = world.log.filter((line) => line.includes("login attempt"))
     .map((line) => line.slice(line.indexOf("db=")));
   assert.deepEqual(attempts, [
-    "db=app user=ada tls=no replication=logical",
-    "db=app user=ada tls=no",
+    "db=app user=ada tls=no replication=database",
+    "db=app user=ada tls=no replication=no",
   ]);
   for (const client of clients) client.close();
 });

@@ -51,7 +51,7 @@ Deno.test("each signal asks for what it asks of PgBouncer", async () => {
     ...["rotate", "reload", "wait_for_clients", "wait_for_servers", "immediate"],
     ...["pause undefined", "resume undefined"],
   ]);
-  assert.equal(lines[0], "LOG got SIGHUP, reloading");
+  assert.equal(lines[0], "LOG got SIGHUP, re-reading config");
   assert.deepEqual(lines.slice(-2), ["LOG got SIGUSR1", "LOG got SIGUSR2"]);
 });
 

@@ -27,6 +27,7 @@ Deno.test("convertIni() gives TOML that means the same", async () => {
 [databases]
 * = host=127.0.0.1
 "a ""b"".c" = host=/run/pg,10.0.0.1 port=5433 dbname='it''s \\n' password='p"w' pool_size=0x10
+'single "quotes"' = host=10.0.0.2 pool_size=-1 max_db_connections=-1
 reserve = reserve_pool=3 server_lifetime=0.5 application_name='x y' datestyle=ISO
 %include more.ini
 [pgbouncer]
@@ -34,6 +35,9 @@ listen_addr = *
 listen_port = 16432
 unix_socket_mode = 0770
 log_connections = no
+log_stats = 2
+admin_users = a,,b,
+max_user_connections = -1
 pool_mode = STATEMENT
 server_check_query =
 server_reset_query = DISCARD "ALL" -- \\ #
