@@ -161,9 +161,15 @@ class Connecting {
 /** What another attempt may mend; undefined for all else. */
 function failureOf(error: unknown): AttemptFailure | undefined {
   if (error instanceof VersionRefusal) return "version";
-  if (error instanceof ServerRefusal) return error.isEarly ? "refused" : undefined;
+  if (error instanceof ServerRefusal) return mayBeOfTheWay(error) ? "refused" : undefined;
   if (!(error instanceof ServerTlsError)) return undefined;
-  return error.failure === "bad_answer" ? undefined : error.failure;
+  const { failure } = error;
+  return failure === "bad_answer" || failure === "broken" ? undefined : failure;
+}
+
+/** As libpq has it: a server that is not ready is so in every way. */
+function mayBeOfTheWay({ error, isEarly }: ServerRefusal): boolean {
+  return isEarly && error.sqlstate !== SQLSTATE.cannotConnectNow;
 }
 
 function isNotOffered(error: unknown): boolean {

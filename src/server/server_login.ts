@@ -21,7 +21,7 @@ import { MAJOR, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { startupMessage } from "../wire/startup_packet.ts";
 import { serverCrashed } from "./server_end.ts";
-import { handshakeFailed } from "./server_tls.ts";
+import { tlsBroken } from "./server_tls.ts";
 
 /** A login consists of short messages; PostgreSQL's own are far below this. */
 const MAX_LOGIN_MESSAGE_BYTES = 65_536;
@@ -112,8 +112,8 @@ export async function logInToServer(
       return { minor, cancelKey, parameters, rest };
     }
   }
-  // In TLS 1.3 a server that refuses our certificate says so when the handshake is over.
-  if (stream.tlsFailure !== undefined) throw handshakeFailed(stream.tlsFailure);
+  const { tlsFailure } = stream;
+  if (tlsFailure !== undefined) throw tlsBroken(tlsFailure, { isAnswered: login.isAnswered });
   throw login.failure(serverCrashed());
 }
 
@@ -133,6 +133,11 @@ class ServerLogin {
     this.#stream = stream;
     this.#authentication = authentication;
     this.minor = minor;
+  }
+
+  /** Whether the server has said anything but what version it speaks. */
+  get isAnswered(): boolean {
+    return this.#hasTakenUp;
   }
 
   /** Takes one message. Returns whether the login is complete. */

@@ -32,10 +32,13 @@ export interface ServerTls {
   hold(): Disposable;
 }
 
-/** `not_offered`: the connection may go on in plain text; else it is good for nothing any more. */
-export type ServerTlsFailure = "not_offered" | "handshake" | "bad_answer";
+/**
+ * `not_offered`: the connection may go on in plain text; else it is good for nothing any more.
+ * `broken`: there was TLS, so that another connection is not to do without.
+ */
+export type ServerTlsFailure = "not_offered" | "handshake" | "bad_answer" | "broken";
 
-/** No TLS came about. */
+/** No TLS came about, or it did not last until the login was over. */
 export class ServerTlsError extends Error {
   override readonly name = "ServerTlsError";
   readonly failure: ServerTlsFailure;
@@ -115,10 +118,24 @@ function badAnswer(what: string): ServerTlsError {
   return new ServerTlsError("bad_answer", what);
 }
 
-/** What is told and logged when TLS does not come about; `why` in the words of the library. */
-export function handshakeFailed(why: string): ServerTlsError {
+/**
+ * What is told and logged when TLS ends during the login; `why` in the words of the library. Up to the
+ * first answer it is about the handshake: in TLS 1.3 a server that refuses our certificate says so
+ * when that is over.
+ */
+export function tlsBroken(why: string, { isAnswered }: { isAnswered: boolean }): ServerTlsError {
+  if (!isAnswered) return failedHandshake("broken", why);
+  const { message } = serverCrashed();
+  return new ServerTlsError("broken", message, `${message} (TLS: ${why})`);
+}
+
+function handshakeFailed(why: string): ServerTlsError {
+  return failedHandshake("handshake", why);
+}
+
+function failedHandshake(failure: ServerTlsFailure, why: string): ServerTlsError {
   return new ServerTlsError(
-    "handshake",
+    failure,
     "server TLS handshake failed",
     `TLS handshake failed: ${why}`,
   );

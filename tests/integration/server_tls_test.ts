@@ -5,8 +5,11 @@
  */
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import type { Flavour } from "../../scripts/embedded_postgres.ts";
+import { GuardedDir } from "../../scripts/guarded_process.ts";
 import type { Postgres } from "../../scripts/postgres_fixture.ts";
+import { psqlWith } from "../support/commands.ts";
 import { show } from "../support/console.ts";
 import { frontend } from "../support/messages.ts";
 import { outcome } from "../support/logins.ts";
@@ -95,6 +98,8 @@ const UNREACHABLE: readonly Case[] = [
   ["trusted", "verify-full", CA, /TLS handshake failed: /],
   // In TLS 1.3 it is told when the handshake is over.
   ["trusted", "require", STRANGER, /TLS handshake failed: .*unknown ?ca/i],
+  // And then libpq does not do without, either: see below.
+  ["trusted", "prefer", STRANGER, /TLS handshake failed: .*unknown ?ca/i],
 ];
 
 const DIRECT_SETTINGS = { ...CA, ...DIRECT, host: "localhost" };
@@ -198,6 +203,31 @@ for (const [flavour, hasDirect] of VERSIONS) {
       );
       assert.deepEqual(rows.map(({ ssl }) => ssl), [true, true]);
       for (const each of [client, requester, walSender]) each.close();
+    },
+  });
+
+  Deno.test({
+    name:
+      `PostgreSQL (${flavour}) that refuses a certificate has libpq, preferring TLS, give up as well`,
+    ignore: ignore || isMissing("psql"),
+    async fn() {
+      const { host, port } = shared.get();
+      await using dir = await GuardedDir.make("libpq-", undefined);
+      for (const name of ["stranger.crt", "stranger.key"] as const) {
+        await Deno.writeTextFile(join(dir.path, name), FILES[name], { mode: 0o600 });
+      }
+      const own = `sslcert=${dir.path}/stranger.crt sslkey=${dir.path}/stranger.key`;
+      const outcomes: Record<string, string> = {};
+      for (const version of ["TLSv1.2", "TLSv1.3"]) {
+        const versions = `ssl_min_protocol_version=${version} ssl_max_protocol_version=${version}`;
+        const where = `host=${host} port=${port} user=trusted dbname=postgres sslmode=prefer`;
+        const to = { host, port, user: "trusted" };
+        const args = ["-d", `${where} ${versions} ${own}`, "-Atc", IS_TLS];
+        const { stderr, stdout } = await psqlWith(to, args);
+        outcomes[version] = stdout.trim() || /tlsv1 alert unknown ca/.exec(stderr)?.[0] || stderr;
+      }
+      // Before TLS 1.3 it is the handshake that fails.
+      assert.deepEqual(outcomes, { "TLSv1.2": "f", "TLSv1.3": "tlsv1 alert unknown ca" });
     },
   });
 }

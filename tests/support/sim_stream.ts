@@ -273,7 +273,9 @@ export class SimStream implements ByteStream {
     return this.#tls?.inUse;
   }
 
-  readonly tlsFailure = undefined;
+  get tlsFailure(): string | undefined {
+    return this.#tls?.failure;
+  }
 
   /** What a client that speaks TLS calls the server, as its other end has learned. */
   get tlsServerName(): string | undefined {

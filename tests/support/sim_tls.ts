@@ -67,6 +67,7 @@ export class SimTlsSession {
   readonly #records = new SimRecordReader();
   #plain: Uint8Array = NO_BYTES;
   #hasEnded = false;
+  #failure: string | undefined;
   #inUse: TlsInUse | undefined;
   #serverName: string | undefined;
 
@@ -83,6 +84,11 @@ export class SimTlsSession {
   /** As `ByteStream.tls`. */
   get inUse(): TlsInUse | undefined {
     return this.#inUse;
+  }
+
+  /** As `ByteStream.tlsFailure`. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** What the client calls us, as far as its hello has come (SNI). */
@@ -107,6 +113,7 @@ export class SimTlsSession {
         this.#plain = record.content;
       } else {
         this.#hasEnded = true;
+        this.#failure = failureOf(record);
       }
     }
     const part = this.#plain.subarray(0, buffer.length);
@@ -214,6 +221,14 @@ export class SimTlsSession {
       this.#records.push(bytes);
     }
   }
+}
+
+/** What is wrong with an end; nothing, if it is in order or the connection's. */
+function failureOf(record: ReturnType<SimRecordReader["next"]>): string | undefined {
+  if (record === undefined) return undefined;
+  if (record === "garbage") return "wrong version number";
+  const text = Buffer.from(record.content).toString();
+  return text === CLOSE_NOTIFY ? undefined : `The peer says: ${text}`;
 }
 
 type CipherLists = Pick<ClientHello, "ciphers" | "cipherSuites">;

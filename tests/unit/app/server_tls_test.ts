@@ -27,6 +27,12 @@ const NO_HBA_LINE: ReportFields = {
   message: "no pg_hba.conf entry",
 };
 
+const STARTING_UP: ReportFields = {
+  severity: "FATAL",
+  sqlstate: "57P03",
+  message: "the database system is starting up",
+};
+
 const TLS: FakePostgresTls = { context: new SimTls().makeContext(toClients(MATERIAL.server)) };
 
 const answering = (answer: Uint8Array): FakePostgresTls => ({ ...TLS, answer });
@@ -59,6 +65,11 @@ const KINDS = {
   "demands TLS": { tls: TLS, onLogin: refusing((isTls) => !isTls) },
   "forbids TLS": { tls: TLS, onLogin: refusing((isTls) => isTls) },
   "refuses all": { tls: TLS, onLogin: refusing(() => true) },
+  "is not ready": { tls: TLS, onLogin: refusing(() => true, STARTING_UP) },
+  // As in TLS 1.3: with its own handshake the client is done by then.
+  "refuses our certificate": {
+    tls: showing(MATERIAL.server, { authorities: FILES.ca, verification: "required" }),
+  },
 } satisfies Record<string, Kind>;
 
 const MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
@@ -104,6 +115,7 @@ const REFUSED = "request -> server refused SSL";
 const OLD = "request -> TLS handshake failed: The peer says: unsupported protocol version";
 const UNKNOWN = "request -> TLS handshake failed: unknown certificate authority";
 const NO_LINE = "server login failed: FATAL no pg_hba.conf entry";
+const NOT_READY = "server login failed: FATAL the database system is starting up";
 
 /** By kind: what comes of `prefer`, `require`, `verify-ca` and `verify-full`. */
 const COURSES: Readonly<Record<keyof typeof KINDS, readonly (string | RegExp)[]>> = {
@@ -123,12 +135,17 @@ const COURSES: Readonly<Record<keyof typeof KINDS, readonly (string | RegExp)[]>
     `request, login tls, login plain -> ${NO_LINE}`,
     ...four(`request, login tls -> ${NO_LINE}`).slice(1),
   ],
+  "is not ready": four(`request, login tls -> ${NOT_READY}`),
+  "refuses our certificate": four(
+    "request -> TLS handshake failed: The peer says: certificate required",
+  ),
 };
 
 /** The same of `disable` and `allow`, for kinds that do not let everybody in without TLS. */
 const PLAIN_FIRST: Readonly<Record<string, readonly [disable: string, allow: string]>> = {
   "demands TLS": [`login plain -> ${NO_LINE}`, "login plain, request, login tls -> in"],
   "refuses all": [`login plain -> ${NO_LINE}`, `login plain, request, login tls -> ${NO_LINE}`],
+  "is not ready": [`login plain -> ${NOT_READY}`, `login plain -> ${NOT_READY}`],
 };
 
 function four(course: string): string[] {

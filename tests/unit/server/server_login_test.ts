@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
+import type { ByteStream } from "../../../src/net/byte_stream.ts";
 import { logInToServer, ServerRefusal, VersionRefusal } from "../../../src/server/server_login.ts";
+import { ServerTlsError } from "../../../src/server/server_tls.ts";
 import { PgError, ProtocolError } from "../../../src/wire/pg_error.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { FakePostgres, type FakePostgresOptions } from "../../support/fake_postgres.ts";
@@ -354,6 +356,37 @@ Deno.test("logInToServer() says so when the server closes, wherever it does", as
       assert.equal(error.message, "server conn crashed?");
       return true;
     });
+  }
+});
+
+Deno.test("logInToServer() tells TLS that ends before the first answer from TLS that ends later", async () => {
+  const logInOver = (...chunks: readonly Uint8Array[]) => {
+    const stream: Partial<ByteStream> = {
+      write: () => {},
+      async *chunks() {
+        yield* chunks;
+      },
+      tlsFailure: "bad record mac",
+    };
+    return logInToServer(stream as ByteStream, {
+      parameters: PARAMETERS,
+      authentication: authentication("secret"),
+      minor: 2,
+    });
+  };
+  const rejection = async (login: Promise<unknown>) => {
+    const error: unknown = await login.catch((error: unknown) => error);
+    assert.ok(error instanceof ServerTlsError);
+    return [error.failure, error.message, error.error.message];
+  };
+  const handshake = ["TLS handshake failed: bad record mac", "server TLS handshake failed"];
+  assert.deepEqual(await rejection(logInOver()), ["broken", ...handshake]);
+  for (const chunks of [[say.authentication(3)], [say.authentication(0)]]) {
+    assert.deepEqual(await rejection(logInOver(...chunks)), [
+      "broken",
+      "server conn crashed? (TLS: bad record mac)",
+      "server conn crashed?",
+    ]);
   }
 });
 
