@@ -15,7 +15,7 @@ import { byName, loadBalanceOf, sum } from "./listing.ts";
 import { int4, type ShowColumn, type ShownTable, table, text } from "./result_set.ts";
 import { consoleClientCount } from "./shown_client.ts";
 
-/** PgBouncer's figure; nothing is limited by it. */
+/** PgBouncer's figure, as the minimum and the reserve of 0; nothing is limited by it. */
 const CONSOLE_POOL_SIZE = 2;
 
 interface DatabaseRow {
@@ -119,8 +119,8 @@ function consoleRow(context: ConsoleContext): DatabaseRow {
     serverDatabase: CONSOLE_DATABASE,
     forcedUser: CONSOLE_DATABASE,
     poolSize: CONSOLE_POOL_SIZE,
-    minPoolSize: settings.minPoolSize,
-    reservePoolSize: settings.reservePoolSize,
+    minPoolSize: 0,
+    reservePoolSize: 0,
     serverLifetimeMs: settings.serverLifetimeMs,
     poolMode: "statement",
     loadBalance: undefined,

@@ -215,7 +215,9 @@ export const POOLER_TABLE = [
     ),
     aliases: ["service_name"],
   }),
-  restart(list("listen_addr", "", "Addresses to listen on; * = all, empty = unix socket only.")),
+  restart(
+    list("listen_addr", "", "Addresses to listen on; * and :: = all, empty = unix socket only."),
+  ),
   restart(
     integer("listen_backlog", 128, "How many connections the kernel queues for accepting, by TCP."),
   ),

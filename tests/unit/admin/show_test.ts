@@ -116,7 +116,7 @@ Deno.test("SHOW DATABASES lists those configured, those made from *, and the con
     ],
     [
       ...["pgbouncer", null, "7432", "pgbouncer", "pgbouncer"],
-      ...["2", "1", "3", "1800", "statement", null, "50", "0", "60", "1", "0", "0"],
+      ...["2", "0", "0", "1800", "statement", null, "50", "0", "60", "1", "0", "0"],
     ],
     [
       ...["shop", "db.example", "5432", "shop_production", null],

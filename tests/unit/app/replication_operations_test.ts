@@ -170,6 +170,7 @@ function consoleOf({ clock, network, pooler }: PoolerWorld): ConsoleContext {
   });
   const cancels = new CancelDesk({ ...limits, clients: pooler.clients, peers, log: undefined! });
   return {
+    operations: pooler.operations,
     clients: pooler.clients,
     pools: pooler.pools.registry,
     loopLag: pooler.loopLag,
