@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { EVENT } from "../../../src/net/native/libc.ts";
+import type { BatchSender } from "../../../src/net/native/send_batch.ts";
 import { settle } from "../../support/fake_clock.ts";
 import { ReactorWorld, type ScriptedHandler } from "./reactor_world.ts";
 
@@ -340,6 +341,41 @@ test("needTurn() lets promises go on, those that follow too, before the thread i
   await settle();
   assert.deepEqual(waits, [1]);
   assert.ok(world.libc.timeouts.length > 1, "And then it goes on by itself");
+  await world.rest();
+});
+
+/** Whoever sends a word. */
+class WordSender implements BatchSender {
+  isInBatch = false;
+  readonly #world: ReactorWorld;
+
+  constructor(world: ReactorWorld) {
+    this.#world = world;
+  }
+
+  /** Returns whether it is sent later, with others. */
+  send(): boolean {
+    return this.#world.reactor.sends.take(this, 5, new Uint8Array(4), 0, 4);
+  }
+
+  onTakenInPart(): void {
+    assert.fail("All is taken");
+  }
+}
+
+test("what events send goes out at the end of their round, and what is sent after it at once", async (world) => {
+  const [a, b] = [world.add(5), world.add(6)];
+  const sender = new WordSender(world);
+  const sentAfter: number[] = [];
+  world.libc.onSend = () => sentAfter.push(b.told.length);
+  a.onEventsDo = () => assert.equal(sender.send(), true);
+  await world.wake(world.event(5), world.event(6));
+  assert.deepEqual(sentAfter, [1]);
+  assert.equal(sender.send(), false);
+  world.libc.batches.push([world.event(5), world.event(6)]);
+  world.turn.take();
+  assert.deepEqual(sentAfter, [1, 2]);
+  assert.equal(sender.send(), false);
   await world.rest();
 });
 

@@ -9,6 +9,7 @@ import { EVENT, type EventList, type Interest, type Libc } from "../../../src/ne
 import { Reactor, type ReactorHandler, type ThreadLoan } from "../../../src/net/native/reactor.ts";
 import { LoopLag } from "../../../src/stats/loop_lag.ts";
 import { FakeClock, settle } from "../../support/fake_clock.ts";
+import { SingleSends } from "../../support/single_sends.ts";
 
 /** One event as epoll tells it. */
 interface ScriptedEvent {
@@ -26,6 +27,8 @@ class ScriptedLibc {
   /** The timeouts that were asked for. */
   readonly timeouts: number[] = [];
   apartCount = 0;
+  /** Called whenever something is sent. */
+  onSend: () => void = () => {};
   readonly #clock: FakeClock;
   #apart: ((count: number) => void) | undefined;
   #apartEvents: EventList | undefined;
@@ -38,9 +41,13 @@ class ScriptedLibc {
     return this.#apart !== undefined;
   }
 
-  /** As of a kernel that makes sends one by one only. */
-  openSends(): undefined {
-    return undefined;
+  openSends(_count: number, bytes: Uint8Array): SingleSends {
+    return new SingleSends(this, bytes);
+  }
+
+  send(_descriptor: number, _buffer: Uint8Array, start: number, end: number): number {
+    this.onSend();
+    return end - start;
   }
 
   epoll(): number {
