@@ -24,6 +24,11 @@ export interface Channel {
    */
   send(buffer: Uint8Array, start: number, end: number): number;
   /**
+   * Takes back what it had sent together with what others sent, and the kernel has not taken. Returns
+   * what is to be sent next in its place.
+   */
+  takeBack(unsent: Uint8Array): Uint8Array;
+  /**
    * Says that nothing more will be sent, after all has been. To be called again if it answers
    * `-ERRNO.again` or `-ERRNO.interrupted`.
    */
@@ -55,6 +60,10 @@ export class PlainChannel implements Channel {
 
   send(buffer: Uint8Array, start: number, end: number): number {
     return this.#libc.send(this.#descriptor, buffer, start, end);
+  }
+
+  takeBack(unsent: Uint8Array): Uint8Array {
+    return unsent;
   }
 
   finishSending(): number {

@@ -285,10 +285,10 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     // Nothing may go out in plain text, and TLS is not there yet.
     if (this.#handshake !== undefined) return;
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
-    if (
-      this.#isPlain && this.#reactor.sends.take(this, this.#descriptor, buffer, start, end)
-    ) return;
-    // What was taken before goes first, and may not all have gone.
+    if (this.#isPlain) {
+      if (this.#reactor.sends.take(this, this.#descriptor, buffer, start, end)) return;
+    } else if (this.isInBatch) this.#reactor.sends.flush();
+    // What was taken before has gone first, and may not all have gone.
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
     if (this.#hasWriteFailed) return;
     const count = this.#channel.send(buffer, start, end);
@@ -300,7 +300,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   onTakenInPart(count: number, bytes: Uint8Array, start: number, end: number): void {
     if (count < 0 && !isForLater(count)) return this.#failWriting();
-    const rest = bytes.slice(start + Math.max(count, 0), end);
+    const rest = this.#channel.takeBack(bytes.slice(start + Math.max(count, 0), end));
     void this.#waitToWrite(rest, 0, rest.length);
   }
 
@@ -601,8 +601,16 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     if (handshake === undefined) return;
     this.#handshake = undefined;
     this.#tls = handshake.inUse;
+    handshake.channel.sendTogether = this.#isClosed ? undefined : this.#togetherInTls();
     this.#isReadable = true;
     this.#settle(() => handshake.settle());
+  }
+
+  /** For what TLS has made of what is written; the end goes out at once. */
+  #togetherInTls(): (bytes: Uint8Array, length: number) => boolean {
+    return (bytes, length) =>
+      !this.#isClosed && !this.#isFinishing &&
+      this.#reactor.sends.take(this, this.#descriptor, bytes, 0, length);
   }
 
   /** Whoever writes is not told: the loop that reads is, when it has come to the end. */

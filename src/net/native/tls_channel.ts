@@ -58,6 +58,11 @@ export class TlsChannel implements Channel {
   readonly #libc: LibcCalls;
   readonly #libssl: LibSsl;
   readonly #buffers: TlsBuffers;
+  /**
+   * Sends the first `length` bytes together with what others send, if that can be now, and returns
+   * whether it will; set when there is somebody to take back what is not taken.
+   */
+  sendTogether: ((bytes: Uint8Array, length: number) => boolean) | undefined;
   /** -1 once it is closed. */
   #descriptor: number;
   /** Undefined once it is closed, or has failed. */
@@ -157,6 +162,12 @@ export class TlsChannel implements Channel {
       at += count;
     }
     return end - start;
+  }
+
+  takeBack(unsent: Uint8Array): Uint8Array {
+    if (this.#connection !== undefined) this.#keep(unsent);
+    // It goes first whatever is sent next, be it nothing.
+    return NO_BYTES;
   }
 
   finishSending(): number {
@@ -310,6 +321,12 @@ export class TlsChannel implements Channel {
   /** Sends what was just encrypted, while nothing else waits. */
   #sendNew(length: number): number {
     const bytes = this.#take(length);
+    if (this.sendTogether?.(bytes, length) === true) return 0;
+    if (this.#unsent !== undefined) {
+      // What went together with others has just come back.
+      this.#keep(bytes.subarray(0, length));
+      return this.#sendOn();
+    }
     const count = this.#libc.send(this.#descriptor, bytes, 0, length);
     if (count === length) return 0;
     this.#keep(bytes.subarray(Math.max(count, 0), length));

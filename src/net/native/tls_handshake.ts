@@ -22,7 +22,7 @@ export interface HandshakeOptions {
 export class HandshakeUnderWay {
   readonly #libc: LibcCalls;
   readonly #libssl: LibSsl;
-  readonly #channel: TlsChannel;
+  readonly channel: TlsChannel;
   readonly #outcome = Promise.withResolvers<TlsHandshake>();
   #result: TlsHandshake | undefined;
   #inUse: TlsInUse | undefined;
@@ -33,7 +33,7 @@ export class HandshakeUnderWay {
   constructor({ channel, libc, libssl }: HandshakeOptions) {
     this.#libc = libc;
     this.#libssl = libssl;
-    this.#channel = channel;
+    this.channel = channel;
   }
 
   /** Resolves when it was settled and is done; else rejects with `TlsHandshakeError`. */
@@ -52,7 +52,7 @@ export class HandshakeUnderWay {
     let at = 0;
     do {
       const part = received.subarray(at, at + MAX_FEED_BYTES);
-      if (part.length > 0) this.#channel.feed(part, part.length);
+      if (part.length > 0) this.channel.feed(part, part.length);
       at += part.length;
       wait = this.#goOn();
     } while (at < received.length && wait === "turn");
@@ -61,10 +61,10 @@ export class HandshakeUnderWay {
 
   /** One step: reads once, and does what can be done with that. */
   step(): HandshakeWait {
-    const flushed = this.#channel.flush();
+    const flushed = this.channel.flush();
     if (flushed < 0) return this.#waitForRoom(flushed);
     if (this.#isAgreed) return this.#succeed();
-    const count = this.#channel.feedFromKernel();
+    const count = this.channel.feedFromKernel();
     if (count === -ERRNO.interrupted) return "turn";
     if (count === -ERRNO.again) return "bytes";
     if (count === 0) return this.#fail("the peer has closed the connection");
@@ -75,15 +75,15 @@ export class HandshakeUnderWay {
   /** Tells who waits for the outcome; one that is not done by now has failed. */
   settle(): void {
     if (this.#result !== undefined) return this.#outcome.resolve(this.#result);
-    this.#channel.abandon();
+    this.channel.abandon();
     this.#outcome.reject(new TlsHandshakeError(this.#reason));
   }
 
   #goOn(): HandshakeWait {
-    const result = this.#channel.handshake();
-    if (result !== 1 && result !== -ERRNO.again) return this.#fail(this.#channel.failure);
+    const result = this.channel.handshake();
+    if (result !== 1 && result !== -ERRNO.again) return this.#fail(this.channel.failure);
     this.#isAgreed = result === 1;
-    const flushed = this.#channel.flush();
+    const flushed = this.channel.flush();
     if (flushed < 0) return this.#waitForRoom(flushed);
     return this.#isAgreed ? this.#succeed() : "turn";
   }
@@ -95,7 +95,7 @@ export class HandshakeUnderWay {
 
   #succeed(): HandshakeWait {
     const libssl = this.#libssl;
-    const { connection } = this.#channel;
+    const { connection } = this.channel;
     const peerCertificate = libssl.peerCertificate(connection);
     this.#inUse = libssl.inUse(connection);
     this.#result = {
