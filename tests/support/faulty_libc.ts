@@ -243,11 +243,11 @@ class FaultySends implements Sends {
     this.#single.put(descriptor, start, end);
   }
 
-  send(results: Int32Array): void {
+  send(results: Int32Array): number {
     const { answer, takes } = this.#faults();
     if (answer !== undefined || takes !== undefined) return this.#single.send(results);
     this.#single.moveTo(this.#sends);
-    this.#sends.send(results);
+    return this.#sends.send(results);
   }
 }
 

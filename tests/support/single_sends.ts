@@ -25,13 +25,15 @@ export class SingleSends implements Sends {
     this.#put[at + 2] = end;
   }
 
-  send(results: Int32Array): void {
-    for (let i = 0; i < this.#count; i++) {
+  send(results: Int32Array): number {
+    const count = this.#count;
+    this.#count = 0;
+    for (let i = 0; i < count; i++) {
       const at = i * 3;
       const start = this.#put[at + 1]!;
       results[i] = this.#libc.send(this.#put[at]!, this.#bytes, start, this.#put[at + 2]!);
     }
-    this.#count = 0;
+    return count;
   }
 
   /** Leaves what was put to others. */

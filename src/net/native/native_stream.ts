@@ -301,7 +301,13 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   onTakenInPart(count: number, bytes: Uint8Array, start: number, end: number): void {
     if (count < 0 && !isForLater(count)) return this.#failWriting();
     const rest = this.#channel.takeBack(bytes.slice(start + Math.max(count, 0), end));
-    void this.#waitToWrite(rest, 0, rest.length);
+    try {
+      void this.#waitToWrite(rest, 0, rest.length);
+    } catch (error) {
+      // Nobody will be told of room, and he who wrote is not here to be told.
+      this.#failWriting();
+      throw error;
+    }
   }
 
   finishWriting(): void {

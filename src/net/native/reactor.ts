@@ -137,7 +137,7 @@ export class Reactor implements AsyncDisposable {
       this.#closeDescriptors();
       throw libc.error(result);
     }
-    this.sends = new SendBatch(libc);
+    this.sends = new SendBatch(libc, onError);
   }
 
   /**

@@ -9,7 +9,7 @@
  * is not followed by something else.
  */
 
-import type { LibcCalls } from "./libc.ts";
+import { ERRNO, type LibcCalls } from "./libc.ts";
 import type { Sends } from "./send_ring.ts";
 
 /** Sends that are made together: as few as will not keep the first of them waiting for long. */
@@ -37,8 +37,9 @@ export interface BatchSender {
 /** The sends of one reactor. */
 export class SendBatch implements Disposable {
   readonly #libc: LibcCalls;
+  readonly #onError: (error: unknown) => void;
   readonly #bytes = new Uint8Array(new ArrayBuffer(ROOM_BYTES));
-  readonly #sends: Sends | undefined;
+  #sends: Sends | undefined;
   readonly #senders: (BatchSender | undefined)[] = [];
   readonly #descriptors = new Int32Array(MAX_SENDS);
   /** Each begins where the one before it ends. */
@@ -47,8 +48,10 @@ export class SendBatch implements Disposable {
   #count = 0;
   #isOpen = false;
 
-  constructor(libc: LibcCalls) {
+  /** @param onError Told what was thrown while it sent: our mistake, which must stop nobody. */
+  constructor(libc: LibcCalls, onError: (error: unknown) => void) {
     this.#libc = libc;
+    this.#onError = onError;
     this.#sends = libc.openSends(MAX_SENDS, this.#bytes);
   }
 
@@ -107,8 +110,9 @@ export class SendBatch implements Disposable {
     const count = this.#count;
     if (count === 0) return;
     this.#count = 0;
-    if (count === 1) this.#sendOne();
-    else this.#sendAll(count);
+    const made = count === 1 ? 0 : this.#sendTogether(count);
+    // One that is alone, or what a kernel short of memory has not taken.
+    for (let place = made; place < count; place++) this.#sendOne(place);
     for (let place = 0; place < count; place++) this.#note(place);
   }
 
@@ -122,18 +126,33 @@ export class SendBatch implements Disposable {
     else for (let from = start; from < end; from++) bytes[at + from - start] = buffer[from]!;
   }
 
-  #sendOne(): void {
-    const end = this.#starts[1]!;
-    this.#results[0] = this.#libc.send(this.#descriptors[0]!, this.#bytes, 0, end);
+  #sendOne(place: number): void {
+    const end = this.#starts[place + 1]!;
+    this.#results[place] = this.#libc.send(
+      this.#descriptors[place]!,
+      this.#bytes,
+      this.#starts[place]!,
+      end,
+    );
   }
 
-  #sendAll(count: number): void {
+  /** Returns how many were made, the first ones. */
+  #sendTogether(count: number): number {
     const sends = this.#sends!;
     const starts = this.#starts;
-    for (let place = 0; place < count; place++) {
-      sends.put(this.#descriptors[place]!, starts[place]!, starts[place + 1]!);
+    try {
+      for (let place = 0; place < count; place++) {
+        sends.put(this.#descriptors[place]!, starts[place]!, starts[place + 1]!);
+      }
+      return sends.send(this.#results);
+    } catch (error) {
+      // Nobody knows what was sent, or still is: those connections end, and nothing comes here again.
+      this.#sends = undefined;
+      this.#isOpen = false;
+      this.#results.fill(-ERRNO.brokenPipe);
+      this.#onError(error);
+      return count;
     }
-    sends.send(this.#results);
   }
 
   #note(place: number): void {
@@ -143,6 +162,11 @@ export class SendBatch implements Disposable {
     const start = this.#starts[place]!;
     const end = this.#starts[place + 1]!;
     const result = this.#results[place]!;
-    if (result < end - start) sender.onTakenInPart(result, this.#bytes, start, end);
+    if (result === end - start) return;
+    try {
+      sender.onTakenInPart(result, this.#bytes, start, end);
+    } catch (error) {
+      this.#onError(error);
+    }
   }
 }

@@ -61,10 +61,10 @@ export interface Sends extends Disposable {
   /** Adds one: the bytes from `start` to `end` of those that it was opened for. */
   put(descriptor: number, start: number, end: number): void;
   /**
-   * Makes all of them, in order. `results` gets for each how many bytes were taken, or a negative
-   * errno.
+   * Makes them, in order. Returns how many: all, unless the kernel is short of memory. `results` gets
+   * for each of these how many bytes were taken, or a negative errno.
    */
-  send(results: Int32Array): void;
+  send(results: Int32Array): number;
 }
 
 /** What a ring asks of the C library; numbers below zero are negative errnos. */
@@ -179,7 +179,7 @@ export class SendRing implements Sends {
     this.#count += 1;
   }
 
-  send(results: Int32Array): void {
+  send(results: Int32Array): number {
     const count = this.#count;
     this.#count = 0;
     const taken = Math.max(this.#calls.enter(this.#descriptor, count, count), 0);
@@ -190,10 +190,9 @@ export class SendRing implements Sends {
       this.#calls.enter(this.#descriptor, 0, taken - completed);
       completed += this.#collect(results);
     }
-    if (taken === count) return;
-    // A kernel short of memory: of these, nothing was sent.
-    results.fill(0, taken, count);
-    this.#ring[this.#tail] = this.#ring[this.#head]!;
+    // What was not taken is not to be taken later.
+    if (taken < count) this.#ring[this.#tail] = this.#ring[this.#head]!;
+    return taken;
   }
 
   /** Notes what came of sends; returns of how many. */

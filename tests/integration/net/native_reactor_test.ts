@@ -379,6 +379,22 @@ test("what events send goes out at the end of their round, and what is sent afte
   await world.rest();
 });
 
+test("a sender that throws when it is told at the end of a round stops nobody", async (world) => {
+  const a = world.add(5);
+  const sender = new WordSender(world);
+  const mistake = new Error("told");
+  sender.onTakenInPart = () => {
+    throw mistake;
+  };
+  a.onEventsDo = () => assert.equal(sender.send(), true);
+  world.libc.send = () => 1;
+  await world.wake(world.event(5));
+  assert.deepEqual(world.errors, [mistake]);
+  await world.rest();
+  await world.wake(world.event(5));
+  assert.equal(a.told.length, 2);
+});
+
 test("while a sink holds by promise, promises go on after each round", async (world) => {
   const a = world.add(5);
   const rounds: number[] = [];

@@ -207,6 +207,21 @@ function writingTests(): void {
     assert.equal(await countBytes(pair.near), 4);
   });
 
+  test("ends when it cannot wait for room for the rest of what a sink has written", async (pair) => {
+    const { engine, far } = pair;
+    const { loop } = await pumpWord(pair, () => {
+      engine.libc.faults = {
+        takes: () => 1,
+        answer: (call) => call === "watchFor" ? -FAULT.noMemory : undefined,
+      };
+      void far.write(WORD, 0, 4);
+    });
+    await within("the loop ends", loop);
+    assert.deepEqual(engine.errors.splice(0).map(String), [
+      "LibcError: Cannot allocate memory (os error 12)",
+    ]);
+  });
+
   test("ends when more writes wait than may, and answers them all", async ({ far }) => {
     const loop = far.pump(() => assert.fail("Nothing came"));
     const writes = flood(far);

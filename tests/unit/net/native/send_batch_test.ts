@@ -12,7 +12,10 @@ class NotedSends {
   readonly calls: string[][] = [];
   /** What is answered for a descriptor; whatever else is taken whole. */
   readonly answers = new Map<number, number>();
-  isClosed = false;
+  /** How many of those that are sent together the kernel takes; all if undefined. */
+  takes: number | undefined;
+  /** What sending together throws. */
+  mistake: Error | undefined;
   readonly libc = {
     send: (descriptor: number, buffer: Uint8Array, start: number, end: number) => {
       this.calls.push([noted(descriptor, buffer, start, end)]);
@@ -30,17 +33,18 @@ class NotedSends {
     return {
       put: (descriptor, start, end) => void put.push([descriptor, start, end]),
       send: (results) => {
+        if (this.mistake !== undefined) throw this.mistake;
+        const taken = put.slice(0, this.takes);
         this.calls.push(
-          put.map(([descriptor, start, end]) => noted(descriptor, bytes, start, end)),
+          taken.map(([descriptor, start, end]) => noted(descriptor, bytes, start, end)),
         );
-        for (const [at, [descriptor, start, end]] of put.entries()) {
+        for (const [at, [descriptor, start, end]] of taken.entries()) {
           results[at] = this.#answer(descriptor, end - start);
         }
         put = [];
+        return taken.length;
       },
-      [Symbol.dispose]: () => {
-        this.isClosed = true;
-      },
+      [Symbol.dispose]: () => {},
     };
   }
 }
@@ -54,6 +58,8 @@ function noted(descriptor: number, bytes: Uint8Array, start: number, end: number
 class Sender implements BatchSender {
   isInBatch = false;
   readonly told: string[] = [];
+  /** What it throws when it is told. */
+  mistake: Error | undefined;
   readonly descriptor: number;
   readonly #batch: SendBatch;
 
@@ -69,16 +75,19 @@ class Sender implements BatchSender {
 
   onTakenInPart(count: number, bytes: Uint8Array, start: number, end: number): void {
     this.told.push(`${count} of ${textOf(bytes.slice(start, end))}`);
+    if (this.mistake !== undefined) throw this.mistake;
   }
 }
 
 function openBatch() {
-  const { calls, libc, answers, ...rest } = new NotedSends();
-  const batch = new SendBatch(libc);
+  const kernel = new NotedSends();
+  const { answers, calls } = kernel;
+  const errors: unknown[] = [];
+  const batch = new SendBatch(kernel.libc, (error) => errors.push(error));
   batch.open();
   const senders = (count: number) =>
     Array.from({ length: count }, (_, at) => new Sender(batch, at + 1));
-  return { batch, calls, answers, senders, rest };
+  return { batch, calls, answers, errors, kernel, senders };
 }
 
 Deno.test("SendBatch sends what it took when it closes: in order, by one call", () => {
@@ -180,8 +189,48 @@ Deno.test("SendBatch takes of a sender again when what it took before is gone", 
   assert.deepEqual(calls.at(-1), ["1: more", "2: more"]);
 });
 
+Deno.test("SendBatch sends by itself what the kernel has not taken of those sent together", () => {
+  const { answers, batch, calls, kernel, senders } = openBatch();
+  kernel.takes = 2;
+  answers.set(2, 1).set(4, 3);
+  const all = senders(4);
+  for (const sender of all) assert.equal(sender.send("text"), true);
+  batch.close();
+  assert.deepEqual(calls, [["1: text", "2: text"], ["3: text"], ["4: text"]]);
+  assert.deepEqual(all.map(({ told }) => told), [[], ["1 of text"], [], ["3 of text"]]);
+});
+
+Deno.test("SendBatch tells the others though a sender throws, and tells onError", () => {
+  const { answers, batch, errors, senders } = openBatch();
+  const [one, two, three] = senders(3);
+  const mistake = new Error("told");
+  one!.mistake = mistake;
+  answers.set(1, 1).set(3, 2);
+  for (const sender of [one!, two!, three!]) sender.send("text");
+  batch.close();
+  assert.deepEqual(errors, [mistake]);
+  assert.deepEqual(three!.told, ["2 of text"]);
+  assert.deepEqual([one, two, three].map((sender) => sender!.isInBatch), [false, false, false]);
+});
+
+Deno.test("SendBatch fails whose bytes may be anywhere when sending throws, and takes nothing more", () => {
+  const { batch, calls, errors, kernel, senders } = openBatch();
+  const [one, two, three] = senders(3);
+  kernel.mistake = new Error("sent");
+  for (const sender of [one!, two!]) sender.send("text");
+  batch.flush();
+  assert.deepEqual(errors, [kernel.mistake]);
+  assert.deepEqual([one!.told, two!.told], [["-32 of text"], ["-32 of text"]]);
+  assert.equal(three!.send("more"), false);
+  batch.close();
+  batch.open();
+  assert.equal(three!.send("more"), false);
+  assert.deepEqual([batch.isOfUse, calls], [false, []]);
+});
+
 Deno.test("SendBatch takes nothing where the kernel has no call for many sends", () => {
-  const batch = new SendBatch({ openSends: () => undefined } as unknown as LibcCalls);
+  const libc = { openSends: () => undefined } as unknown as LibcCalls;
+  const batch = new SendBatch(libc, (error) => assert.fail(String(error)));
   batch.open();
   assert.equal(batch.isOfUse, false);
   assert.equal(new Sender(batch, 1).send("x"), false);
