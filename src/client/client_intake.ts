@@ -178,8 +178,11 @@ export class ClientIntake {
         stats.bindCount += 1;
         return this.#noteExtended();
       case Frontend.Describe:
-      case Frontend.Close:
         return this.#noteExtended();
+      case Frontend.Close:
+        requests.noteClose();
+        this.hasStatements = this.#options.looksForStatements;
+        return true;
       case Frontend.Execute:
         requests.noteExtended();
         return true;

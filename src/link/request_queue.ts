@@ -3,7 +3,10 @@
  * the transaction status does not answer. Pure.
  *
  * Query, Sync and FunctionCall are each answered by one ReadyForQuery, in order. Extended-protocol
- * messages without a Sync behind them hold the server too, though no answer is due. COPY from the
+ * messages without a Sync behind them hold the server too, though no answer is due. A Query in place
+ * of the Sync puts the count in doubt, since it is skipped if one of them fails, and some versions of
+ * PostgreSQL then say that they are idle and are not. Close alone never fails and begins nothing; JDBC
+ * drivers send it together with the Query that comes next. COPY from the
  * client is the odd one: while it runs the server ignores Syncs, so those already counted on are
  * taken back. Should it then fail, nobody can tell which of them the server had read by then: the
  * count is in doubt, and stays so.
@@ -34,8 +37,8 @@ export class RequestQueue {
   #ring: number[] = [0, 0, 0, 0];
   #head = 0;
   #count = 0;
-  /** Whether extended messages were sent that no Sync follows yet. */
-  #isUnsynced = false;
+  /** Extended messages that no Sync follows yet: none, only Close, or others as well. */
+  #unsynced: "none" | "closes" | "some" = "none";
   /** Whether the server awaits CopyData from the client. */
   #isCopyingIn = false;
   /** Requests the server ignores because of a COPY, unless the COPY fails before it reads them. */
@@ -72,7 +75,7 @@ export class RequestQueue {
 
   /** Whether nothing at all is outstanding. */
   get isEmpty(): boolean {
-    return this.#count === 0 && !this.#isUnsynced && !this.#isCopyingIn;
+    return this.#count === 0 && !this.isUnsynced && !this.#isCopyingIn;
   }
 
   /** How many ReadyForQuery are due. */
@@ -82,7 +85,7 @@ export class RequestQueue {
 
   /** Whether extended messages wait for their Sync. */
   get isUnsynced(): boolean {
-    return this.#isUnsynced;
+    return this.#unsynced !== "none";
   }
 
   /**
@@ -109,7 +112,7 @@ export class RequestQueue {
     moved.#ring = this.#ring;
     moved.#head = this.#head;
     moved.#count = this.#count;
-    moved.#isUnsynced = this.#isUnsynced;
+    moved.#unsynced = this.#unsynced;
     moved.#isCopyingIn = this.#isCopyingIn;
     moved.#ignoredCount = this.#ignoredCount;
     moved.#isDoubtful = this.#isDoubtful;
@@ -125,22 +128,30 @@ export class RequestQueue {
   /** The client sent Query. */
   noteQuery(): void {
     // If a message before it fails, the server skips the Query as well and answers once, not twice.
-    if (this.#isUnsynced) this.#isDoubtful = true;
+    if (this.#unsynced === "some") this.#isDoubtful = true;
+    else this.#unsynced = "none";
     this.#noteIntoCopy();
     this.#pushReady(QueryReadyDue);
   }
 
   /** The client sent FunctionCall. */
   noteFunctionCall(): void {
-    if (this.#isUnsynced) this.#isDoubtful = true;
+    if (this.isUnsynced) this.#isDoubtful = true;
     this.#noteIntoCopy();
     this.#pushReady(ReadyDue);
   }
 
-  /** The client sent Parse, Bind, Describe, Execute or Close. */
+  /** The client sent Parse, Bind, Describe or Execute. */
   noteExtended(): void {
     this.#noteIntoCopy();
-    this.#isUnsynced = true;
+    this.#unsynced = "some";
+    this.#askedInSegment += 1;
+  }
+
+  /** The client sent Close. */
+  noteClose(): void {
+    this.#noteIntoCopy();
+    if (this.#unsynced === "none") this.#unsynced = "closes";
     this.#askedInSegment += 1;
   }
 
@@ -149,7 +160,7 @@ export class RequestQueue {
     if (this.#isCopyingIn) {
       this.#ignoredCount += 1;
     } else {
-      this.#isUnsynced = false;
+      this.#unsynced = "none";
       this.#pushReady(ReadyDue);
     }
   }
@@ -157,7 +168,7 @@ export class RequestQueue {
   /** The client sent CopyDone or CopyFail. */
   noteCopyEnd(): void {
     if (this.#isCopyingIn) this.#isCopyingIn = false;
-    else if (this.#isUnsynced) this.#push(CopyEndBefore);
+    else if (this.isUnsynced) this.#pushCopyEndBefore();
     else if (this.#count > 0) this.#push(CopyEndAfter);
   }
 
@@ -182,13 +193,13 @@ export class RequestQueue {
       if (kept === 1 && this.#kindAt(1 + dropped) === CopyEndBefore) this.#isDoubtful = true;
       dropped += 1;
     }
-    if (kept === 1 && !hasEnded && this.#isUnsynced) this.#isDoubtful = true;
+    if (kept === 1 && !hasEnded && this.isUnsynced) this.#isDoubtful = true;
     const due = this.#readyCount;
     this.#remove(kept, dropped);
     // What follows an ignored Sync is counted from there: the end of the COPY stands before it.
     if (kept === 0 && this.#readyCount < due) this.#answeredInSegment = -1;
     // Its own Sync may have been ignored; then another one has to come.
-    if (this.#count === 0) this.#isUnsynced = true;
+    if (this.#count === 0) this.#unsynced = "some";
     this.#isCopyingIn = !hasEnded;
     this.#ignoredCount = hasEnded ? dropped - 1 : dropped;
   }
@@ -214,7 +225,7 @@ export class RequestQueue {
   clear(): void {
     this.#count = 0;
     this.#head = 0;
-    this.#isUnsynced = false;
+    this.#unsynced = "none";
     this.#isCopyingIn = false;
     this.#ignoredCount = 0;
     this.#isDoubtful = false;
@@ -242,6 +253,11 @@ export class RequestQueue {
     this.#readyCount += 1;
     this.#askedSegments += 1;
     this.#askedInSegment = 0;
+  }
+
+  #pushCopyEndBefore(): void {
+    this.#unsynced = "some";
+    this.#push(CopyEndBefore);
   }
 
   #push(kind: number): void {

@@ -11,6 +11,7 @@ export type ModelMessage =
   | "Query"
   | "Parse"
   | "Execute"
+  | "Close"
   | "Flush"
   | "Sync"
   | "FunctionCall"
@@ -69,6 +70,9 @@ export class ModelServer {
       case "Parse":
         this.#isUnsynced = true;
         return fate === "fails" ? this.#fail("extended copy") : [];
+      case "Close":
+        this.#isUnsynced = true;
+        return [];
       case "Execute":
         this.#isUnsynced = true;
         return this.#run(fate, "extended copy");

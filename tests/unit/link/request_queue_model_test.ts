@@ -19,7 +19,7 @@ type Event = ModelStep | "read" | "arrive";
 
 const MESSAGES: readonly ModelMessage[] = [
   ...["Query", "Query", "Parse", "Execute", "Execute", "Flush", "Sync", "Sync", "Sync"] as const,
-  ...["FunctionCall", "CopyData", "CopyDone", "CopyDone", "CopyFail"] as const,
+  ...["Close", "Close", "FunctionCall", "CopyData", "CopyDone", "CopyDone", "CopyFail"] as const,
 ];
 
 const step: fc.Arbitrary<ModelStep> = fc.record({
@@ -83,6 +83,9 @@ class Conversation {
       case "Execute":
         queue.noteExtended();
         break;
+      case "Close":
+        queue.noteClose();
+        break;
       case "Flush":
       case "CopyData":
         break;
@@ -134,6 +137,8 @@ const request: fc.Arbitrary<readonly ModelStep[]> = fc.oneof(
     [{ message: "Query", fate: "works" }],
     [{ message: "Query", fate: "fails" }],
     [{ message: "FunctionCall", fate: "works" }],
+    [{ message: "Close", fate: "works" }, { message: "Query", fate: "works" }],
+    [{ message: "Close", fate: "works" }, { message: "Query", fate: "fails" }],
     [{ message: "Sync", fate: "works" }],
   ),
   // Extended, with a COPY that ends before the Sync.

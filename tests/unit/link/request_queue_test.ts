@@ -88,6 +88,27 @@ Deno.test("a Query or FunctionCall among extended messages without Sync puts the
   }
 });
 
+Deno.test("a Query in place of a Sync ends Close, which never fails, and leaves no doubt", () => {
+  const queue = new RequestQueue();
+  for (let i = 0; i < 2; i++) queue.noteClose();
+  assert.equal(queue.isUnsynced, true);
+  queue.noteQuery();
+  assert.deepEqual([queue.isUnsynced, queue.dueCount], [false, 1]);
+  queue.onReadyForQuery();
+  assertClean(queue);
+});
+
+Deno.test("Close among messages that may fail does not make these certain", () => {
+  for (const before of [0, 1]) {
+    const queue = new RequestQueue();
+    for (let i = 0; i < before; i++) queue.noteClose();
+    queue.noteExtended();
+    queue.noteClose();
+    queue.noteQuery();
+    assert.equal(queue.isDoubtful, true);
+  }
+});
+
 Deno.test("COPY in by Query: one ReadyForQuery, after CopyDone", () => {
   const queue = new RequestQueue();
   queue.noteQuery();
