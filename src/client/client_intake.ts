@@ -149,12 +149,17 @@ export class ClientIntake {
 
   /** Takes back all that was asked. Returns the answer: the error and a ReadyForQuery for each. */
   cancel(error: PgError): Uint8Array {
-    const answer = this.#canceledAnswer(errorResponse(error));
-    this.#isSkippingToSync = this.requests.isUnsynced;
+    const { dueCount, isSkipping } = this.requests.ifAllFails();
+    const answer = new MessageWriter();
+    const message = errorResponse(error);
+    const ready = readyForQuery(TransactionStatus.Idle);
+    for (let i = 0; i < dueCount; i++) answer.bytes(message).bytes(ready);
+    if (isSkipping) answer.bytes(message);
+    this.#isSkippingToSync = isSkipping;
     this.dropRest();
     this.outgoing.clear();
     this.requests.clear();
-    return answer;
+    return answer.take();
   }
 
   /** Takes note of a message. Returns whether it is sent on. */
@@ -239,14 +244,6 @@ export class ClientIntake {
       this.#options.answerSync();
     }
     return false;
-  }
-
-  #canceledAnswer(error: Uint8Array): Uint8Array {
-    const ready = readyForQuery(TransactionStatus.Idle);
-    const answer = new MessageWriter();
-    for (let i = 0; i < this.requests.dueCount; i++) answer.bytes(error).bytes(ready);
-    if (this.requests.isUnsynced) answer.bytes(error);
-    return answer.take();
   }
 }
 

@@ -94,7 +94,7 @@ export class RelayStatements {
     const { isMidMessage, place, requests } = this.#options.intake;
     return plan.isEmpty && server.transactionStatus === TransactionStatus.Idle &&
       place.continuedBytes === 0 && place.askedInSegment === 0 && !isMidMessage &&
-      requests.dueCount === 1 && !requests.isUnsynced;
+      requests.dueCount === 1 && !requests.isUnsynced && !requests.isNextSkippable;
   }
 
   /** The server completed an answer. Returns whether the client is not to see it. */

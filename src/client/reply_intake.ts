@@ -194,11 +194,11 @@ export class ReplyIntake {
     const requests = this.#requests;
     this.#options.features?.tell(this.outgoing);
     this.#shared?.onReady(this.#server);
-    const wasDue = requests.onReadyForQuery();
+    const isIdle = status === TransactionStatus.Idle;
+    const wasDue = requests.onReadyForQuery(isIdle);
     if (!wasDue) this.#hasUnaskedReady = true;
     this.#server.transactionStatus = status;
     this.#hasAskedSince = false;
-    const isIdle = status === TransactionStatus.Idle;
     this.#isOver = this.#mode !== "session" && isIdle && requests.isEmpty;
     this.#clock.ready(isIdle, !requests.isEmpty);
     if (this.#mode === "statement" && !isIdle) {

@@ -3,13 +3,15 @@
  * the transaction status does not answer. Pure.
  *
  * Query, Sync and FunctionCall are each answered by one ReadyForQuery, in order. Extended-protocol
- * messages without a Sync behind them hold the server too, though no answer is due. A Query in place
- * of the Sync puts the count in doubt, since it is skipped if one of them fails, and some versions of
- * PostgreSQL then say that they are idle and are not. Close alone never fails and begins nothing; JDBC
- * drivers send it together with the Query that comes next. COPY from the
+ * messages without a Sync behind them hold the server too, though no answer is due. COPY from the
  * client is the odd one: while it runs the server ignores Syncs, so those already counted on are
  * taken back. Should it then fail, nobody can tell which of them the server had read by then: the
  * count is in doubt, and stays so.
+ *
+ * JDBC drivers send extended messages with a Query in place of their Sync: BEGIN before a SAVEPOINT,
+ * and Close, which never fails, before anything. If one of them fails, the Query is skipped up to
+ * the next Sync. If none does, they may have left a transaction open that nobody began; the next
+ * Sync does not end it in some versions of PostgreSQL, which say that they are idle all the same.
  *
  * What lies between two ReadyForQuery is a *segment*: an error makes the server skip the rest of
  * one, never more. Each message of the extended protocol has one answer, so a message is known by
@@ -21,12 +23,14 @@
 
 import { ProtocolError } from "../wire/pg_error.ts";
 
-const ReadyDue = 1;
+const SyncReadyDue = 1;
 const QueryReadyDue = 2;
+/** Of a Query or FunctionCall behind messages without a Sync, which is skipped if one of them fails. */
+const SkippableReadyDue = 3;
 /** CopyDone or CopyFail to a COPY that a request before it may have begun. */
-const CopyEndAfter = 3;
+const CopyEndAfter = 4;
 /** The same among extended messages whose Sync is still to come. */
-const CopyEndBefore = 4;
+const CopyEndBefore = 5;
 
 /** Requests in flight before a client is refused; drivers pipeline hundreds, this bounds memory. */
 export const MAX_OUTSTANDING_REQUESTS = 1_048_576;
@@ -44,6 +48,8 @@ export class RequestQueue {
   /** Requests the server ignores because of a COPY, unless the COPY fails before it reads them. */
   #ignoredCount = 0;
   #isDoubtful = false;
+  /** Whether a transaction that nobody began may be open. */
+  #mayBeImplicit = false;
   /** Entries of the ring that ReadyForQuery answers. */
   #readyCount = 0;
   /** Segments that were begun and ended by what the client sent. */
@@ -83,6 +89,29 @@ export class RequestQueue {
     return this.#readyCount;
   }
 
+  /** Whether what ReadyForQuery answers next is skipped if a message before it fails. */
+  get isNextSkippable(): boolean {
+    let next = 0;
+    while (next < this.#count && this.#isCopyEndAt(next)) next += 1;
+    return next < this.#count && this.#kindAt(next) === SkippableReadyDue;
+  }
+
+  /**
+   * How many ReadyForQuery come if everything fails, and whether all up to the next Sync is skipped
+   * behind them.
+   */
+  ifAllFails(): { readonly dueCount: number; readonly isSkipping: boolean } {
+    let dueCount = 0;
+    let isSkipping = false;
+    for (let i = 0; i < this.#count; i++) {
+      const kind = this.#kindAt(i);
+      if (kind === SkippableReadyDue) isSkipping = true;
+      else if (kind === SyncReadyDue) isSkipping = false;
+      if (!isSkipping && !this.#isCopyEndAt(i)) dueCount += 1;
+    }
+    return { dueCount, isSkipping: isSkipping || this.isUnsynced };
+  }
+
   /** Whether extended messages wait for their Sync. */
   get isUnsynced(): boolean {
     return this.#unsynced !== "none";
@@ -116,6 +145,7 @@ export class RequestQueue {
     moved.#isCopyingIn = this.#isCopyingIn;
     moved.#ignoredCount = this.#ignoredCount;
     moved.#isDoubtful = this.#isDoubtful;
+    moved.#mayBeImplicit = this.#mayBeImplicit;
     moved.#readyCount = this.#readyCount;
     moved.#askedSegments = this.#askedSegments;
     moved.#askedInSegment = this.#askedInSegment;
@@ -127,18 +157,14 @@ export class RequestQueue {
 
   /** The client sent Query. */
   noteQuery(): void {
-    // If a message before it fails, the server skips the Query as well and answers once, not twice.
-    if (this.#unsynced === "some") this.#isDoubtful = true;
-    else this.#unsynced = "none";
     this.#noteIntoCopy();
-    this.#pushReady(QueryReadyDue);
+    this.#pushReady(this.#unsynced === "some" ? SkippableReadyDue : QueryReadyDue);
+    this.#unsynced = "none";
   }
 
   /** The client sent FunctionCall. */
   noteFunctionCall(): void {
-    if (this.isUnsynced) this.#isDoubtful = true;
-    this.#noteIntoCopy();
-    this.#pushReady(ReadyDue);
+    this.noteQuery();
   }
 
   /** The client sent Parse, Bind, Describe or Execute. */
@@ -161,7 +187,7 @@ export class RequestQueue {
       this.#ignoredCount += 1;
     } else {
       this.#unsynced = "none";
-      this.#pushReady(ReadyDue);
+      this.#pushReady(SyncReadyDue);
     }
   }
 
@@ -184,6 +210,8 @@ export class RequestQueue {
 
   /** The server sent CopyInResponse: it ignores Syncs up to the end of the COPY. */
   onCopyIn(): void {
+    // The COPY may be of the Query, or of what stands before it.
+    if (this.isNextSkippable) this.#isDoubtful = true;
     const kept = this.#count > 0 && this.#kindAt(0) === QueryReadyDue ? 1 : 0;
     let dropped = 0;
     let hasEnded = false;
@@ -206,16 +234,17 @@ export class RequestQueue {
 
   /** The server sent ErrorResponse: a COPY from the client is over. */
   onError(): void {
-    if (this.#ignoredCount > 0) this.#isDoubtful = true;
+    if (this.#ignoredCount > 0 || this.isNextSkippable) this.#isDoubtful = true;
     this.#isCopyingIn = false;
   }
 
-  /** The server sent ReadyForQuery. Returns whether one was due. */
-  onReadyForQuery(): boolean {
+  /** The server sent ReadyForQuery, and whether it is idle. Returns whether one was due. */
+  onReadyForQuery(isIdle = true): boolean {
     this.#ignoredCount = 0;
     this.#answeredInSegment = 0;
     while (this.#count > 0 && this.#isCopyEndAt(0)) this.#remove(0, 1);
     if (this.#count === 0) return false;
+    this.#noteTransaction(this.#kindAt(0), isIdle);
     this.#remove(0, 1);
     while (this.#count > 0 && this.#kindAt(0) === CopyEndAfter) this.#remove(0, 1);
     return true;
@@ -229,6 +258,7 @@ export class RequestQueue {
     this.#isCopyingIn = false;
     this.#ignoredCount = 0;
     this.#isDoubtful = false;
+    this.#mayBeImplicit = false;
     this.#readyCount = 0;
     this.#askedSegments = 0;
     this.#askedInSegment = 0;
@@ -238,6 +268,13 @@ export class RequestQueue {
   /** A request in a COPY makes it fail; whether it comes in time to do so is not known. */
   #noteIntoCopy(): void {
     if (this.#isCopyingIn) this.#isDoubtful = true;
+  }
+
+  /** A Sync ends a transaction that nobody began: what is open behind one was begun. */
+  #noteTransaction(kind: number, isIdle: boolean): void {
+    if (this.#mayBeImplicit && isIdle) this.#isDoubtful = true;
+    if (kind === SkippableReadyDue) this.#mayBeImplicit = !isIdle;
+    else if (kind === SyncReadyDue) this.#mayBeImplicit = false;
   }
 
   #kindAt(index: number): number {

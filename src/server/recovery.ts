@@ -141,7 +141,8 @@ export class Recovery {
 
   #onReadyForQuery(cursor: MessageCursor): RecoveryStep | undefined {
     this.#status = transactionStatusOf(cursor);
-    if (!this.#requests.onReadyForQuery()) return this.#fail("answers out of step with requests");
+    const wasDue = this.#requests.onReadyForQuery(this.#status === TransactionStatus.Idle);
+    if (!wasDue || this.#isUncertain()) return this.#fail("answers out of step with requests");
     if (this.#requests.isEmpty) this.#phase = "drained";
     return undefined;
   }

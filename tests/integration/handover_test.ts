@@ -156,6 +156,25 @@ Deno.test("a Close without a Sync before a Query costs no server, and holds none
   assert.deepEqual((await world.backends()).map(({ pid }) => pid), [before!.pid]);
 });
 
+/** As JDBC drivers do with `autosave`. */
+Deno.test("BEGIN without a Sync before a SAVEPOINT by Query costs no server, and holds none", async () => {
+  await using world = await startWorld(postgres, { pooler: SHARED });
+  const [client, other] = await world.connectMany(2);
+  const [before] = await world.backends();
+  for (let round = 0; round < 3; round++) {
+    await client!.send(
+      ...[...unsynced("begin"), frontend.query("savepoint a")],
+      ...[...unsynced("select 1"), frontend.sync()],
+    );
+    assert.equal((await client!.result()).types, "12nCCZ");
+    assert.equal((await client!.result()).types, "12TDCZ");
+    assert.equal((await client!.query("commit")).status, "I");
+    const mine = token();
+    assert.equal(valueOf(await other!.query(`select '${mine}'`)), mine);
+  }
+  assert.deepEqual((await world.backends()).map(({ pid }) => pid), [before!.pid]);
+});
+
 Deno.test("a transaction sent in one piece is answered message by message", async () => {
   await using world = await startWorld(postgres, { pooler: SHARED });
   const [client, other] = await world.connectMany(2);

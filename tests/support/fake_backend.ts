@@ -207,14 +207,11 @@ export class FakeBackend {
   async #handle({ type, body }: RawMessage): Promise<void> {
     this.#isPoolersOwn = type === "Q" && isPoolersOwn(readCstrings(body)[0] ?? "");
     if (type === "S") return await this.#sync();
-    if (type === "Q") {
-      this.#isSkippingToSync = false;
-      return await this.#simple(readCstrings(body)[0] ?? "");
-    }
+    if (this.#isSkippingToSync) return;
+    if (type === "Q") return await this.#simple(readCstrings(body)[0] ?? "");
     if (type === "H") return await this.#line.flush();
     // What is left of a COPY that has failed.
     if (type === "d" || type === "c" || type === "f") return;
-    if (this.#isSkippingToSync) return;
     try {
       await this.#extended({ type, body });
     } catch (error) {

@@ -564,13 +564,23 @@ Deno.test("Relay keeps the link while a notice behind the last answer is cut, an
 Deno.test("Relay closes a server whose answers may be out of step with what was asked", async () => {
   await using world = await oneServer("transaction");
   const client = await world.login();
-  // Whether the Query is answered or skipped depends on whether the Parse fails.
+  // With the Parse, which fails, the Query is skipped: the Sync is the first to be answered.
+  await client.send(frontend.parse("no sql"), frontend.query("select 1"), frontend.sync());
+  assert.equal((await client.result()).types, "EZ");
+  await world.advance(2_000);
+  assert.equal(world.pool().servers.idle.length, 0);
+  assert.equal((await client.query("select session id")).rows[0]?.[0], "1002");
+  client.close();
+});
+
+Deno.test("Relay keeps a server that answers a Query in place of a Sync", async () => {
+  await using world = await oneServer("transaction");
+  const client = await world.login();
   await client.send(frontend.parse("select 1"), frontend.query("select 1"), frontend.sync());
   assert.equal((await client.result()).types, "1TDCZ");
   assert.equal((await client.result()).types, "Z");
   await world.settle();
-  assert.equal(world.pool().servers.idle.length, 0);
-  assert.equal((await client.query("select session id")).rows[0]?.[0], "1002");
+  assert.equal(world.pool().servers.idle.length, 1);
   client.close();
 });
 

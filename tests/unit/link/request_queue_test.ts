@@ -79,33 +79,90 @@ Deno.test("an error changes nothing about what is due: the Sync is still answere
   assertClean(queue);
 });
 
-Deno.test("a Query or FunctionCall among extended messages without Sync puts the count in doubt", () => {
-  for (const send of ["noteQuery", "noteFunctionCall"] as const) {
+/** What may stand in place of a Sync. */
+const UNSYNCING = ["noteQuery", "noteFunctionCall"] as const;
+
+Deno.test("a Query or FunctionCall in place of the Sync ends extended messages as well", () => {
+  for (const send of UNSYNCING) {
     const queue = new RequestQueue();
     sendExtended(queue);
     queue[send]();
-    assert.equal(queue.isDoubtful, true);
+    assert.deepEqual([queue.isUnsynced, queue.dueCount], [false, 1]);
+    queue.onReadyForQuery();
+    assertClean(queue);
   }
 });
 
-Deno.test("a Query in place of a Sync ends Close, which never fails, and leaves no doubt", () => {
-  const queue = new RequestQueue();
-  for (let i = 0; i < 2; i++) queue.noteClose();
-  assert.equal(queue.isUnsynced, true);
-  queue.noteQuery();
-  assert.deepEqual([queue.isUnsynced, queue.dueCount], [false, 1]);
-  queue.onReadyForQuery();
-  assertClean(queue);
+Deno.test("an error puts a Query in place of the Sync in doubt: it may have been skipped", () => {
+  for (const send of UNSYNCING) {
+    for (const hasCopyEnd of [false, true]) {
+      const queue = new RequestQueue();
+      sendExtended(queue);
+      if (hasCopyEnd) queue.noteCopyEnd();
+      queue[send]();
+      queue.onError();
+      assert.equal(queue.isDoubtful, true);
+    }
+  }
 });
 
-Deno.test("Close among messages that may fail does not make these certain", () => {
-  for (const before of [0, 1]) {
+Deno.test("a COPY puts a Query in place of the Sync in doubt: it may be of what stands before", () => {
+  const queue = new RequestQueue();
+  sendExtended(queue);
+  queue.noteQuery();
+  queue.onCopyIn();
+  assert.equal(queue.isDoubtful, true);
+});
+
+Deno.test("a transaction that a Query in place of the Sync leaves open was begun if it outlives a Sync", () => {
+  for (const wasBegun of [true, false]) {
     const queue = new RequestQueue();
-    for (let i = 0; i < before; i++) queue.noteClose();
-    queue.noteExtended();
+    sendExtended(queue);
+    queue.noteQuery();
+    queue.onReadyForQuery(false);
+    sendExtended(queue);
+    queue.noteSync();
+    queue.onReadyForQuery(!wasBegun);
+    assert.equal(queue.isDoubtful, !wasBegun);
+    queue.noteQuery();
+    queue.onReadyForQuery();
+    assert.equal(queue.isDoubtful, !wasBegun);
+  }
+});
+
+Deno.test("a transaction that ends by a Query, no Sync being between, may not have been begun", () => {
+  const queue = new RequestQueue();
+  sendExtended(queue);
+  queue.noteQuery();
+  queue.onReadyForQuery(false);
+  queue.noteQuery();
+  queue.onReadyForQuery();
+  assert.equal(queue.isDoubtful, true);
+});
+
+Deno.test("if everything fails, what stands in place of a Sync is skipped with all up to the next", () => {
+  const queue = new RequestQueue();
+  queue.noteQuery();
+  sendExtended(queue);
+  queue.noteQuery();
+  assert.deepEqual(queue.ifAllFails(), { dueCount: 1, isSkipping: true });
+  queue.noteQuery();
+  queue.noteSync();
+  assert.deepEqual(queue.ifAllFails(), { dueCount: 2, isSkipping: false });
+  sendExtended(queue);
+  assert.deepEqual(queue.ifAllFails(), { dueCount: 2, isSkipping: true });
+});
+
+Deno.test("Close never fails: an error behind it is of the Query in place of its Sync", () => {
+  for (const isAlone of [true, false]) {
+    const queue = new RequestQueue();
+    queue.noteClose();
+    if (!isAlone) queue.noteExtended();
     queue.noteClose();
     queue.noteQuery();
-    assert.equal(queue.isDoubtful, true);
+    assert.equal(queue.isUnsynced, false);
+    queue.onError();
+    assert.equal(queue.isDoubtful, !isAlone);
   }
 });
 

@@ -167,11 +167,20 @@ Deno.test("Recovery gives up where a COPY leaves open how many answers will come
   });
   behind.begin();
   assert.deepEqual(behind.receive([say.copyIn()]), OUT_OF_STEP);
-  const doubtful = new RecoveryRig((requests) => {
+});
+
+Deno.test("Recovery gives up where a Query in place of a Sync may be skipped, or end nothing", () => {
+  const unsynced = (requests: RequestQueue) => {
     requests.noteExtended();
     requests.noteQuery();
-  });
-  assert.deepEqual(doubtful.begin(), OUT_OF_STEP);
+    requests.noteSync();
+  };
+  const failing = new RecoveryRig(unsynced);
+  assert.deepEqual(failing.begin(), []);
+  assert.deepEqual(failing.receive([say.error("42601", "syntax error")]), OUT_OF_STEP);
+  const implicit = new RecoveryRig(unsynced);
+  assert.deepEqual(implicit.begin(), []);
+  assert.deepEqual(implicit.receive([say.ready("T"), say.ready()]), OUT_OF_STEP);
 });
 
 Deno.test("Recovery gives up on a server that replicates", () => {
