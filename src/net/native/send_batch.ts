@@ -62,6 +62,9 @@ export class SendBatch implements Disposable {
 
   [Symbol.dispose](): void {
     this.#sends?.[Symbol.dispose]();
+    // Its memory is gone: whoever sends all the same does so by himself.
+    this.#sends = undefined;
+    this.#isOpen = false;
   }
 
   /** Takes what is sent from now on. */

@@ -1,11 +1,11 @@
-/** What a peer may send over TLS that brings no byte of the stream. */
+/** What a peer may send over TLS that brings no byte of the stream, and what is sent together. */
 
 import assert from "node:assert/strict";
 import { ERRNO, type LibcCalls } from "../../../src/net/native/libc.ts";
 import { type Handle, LibSsl, TAKE_BYTES } from "../../../src/net/native/libssl.ts";
 import { TlsBuffers, TlsChannel } from "../../../src/net/native/tls_channel.ts";
 import { NativeTlsContext } from "../../../src/net/native/tls_context.ts";
-import { join } from "../../support/messages.ts";
+import { join, textOf, utf8 } from "../../support/messages.ts";
 import { makeTlsMaterial, toClients } from "../../support/tls_material.ts";
 
 const MATERIAL = makeTlsMaterial();
@@ -50,6 +50,24 @@ class Peer implements Disposable {
     this.#collect();
   }
 
+  /** Takes what the channel has sent in another way. */
+  take(bytes: Uint8Array): void {
+    this.#toPeer = join(this.#toPeer, bytes);
+  }
+
+  /** What has come of the channel, as a text. */
+  read(): string {
+    this.#libssl.feed(this.#toPeer, this.#toPeer.length);
+    this.#toPeer = new Uint8Array();
+    const buffer = new Uint8Array(new ArrayBuffer(4_096));
+    let text = "";
+    for (;;) {
+      const count = this.#libssl.read(this.#connection, buffer, buffer.length);
+      if (count <= 0) return text;
+      text += textOf(buffer.slice(0, count));
+    }
+  }
+
   [Symbol.dispose](): void {
     this.channel.close();
     this.#libssl.free(this.#connection);
@@ -64,6 +82,7 @@ class Peer implements Disposable {
     this.channel.feedFromKernel();
     this.channel.handshake();
     this.#libssl.feed(this.#toPeer, this.#toPeer.length);
+    this.#toPeer = new Uint8Array();
     assert.equal(this.#libssl.handshake(this.#connection), 1);
     this.#collect();
     this.channel.feedFromKernel();
@@ -85,7 +104,7 @@ class Peer implements Disposable {
         return bytes.length === 0 ? -ERRNO.again : bytes.length;
       },
       send: (_descriptor, buffer, start, end) => {
-        this.#toPeer = join(this.#toPeer, buffer.subarray(start, end));
+        this.take(buffer.subarray(start, end));
         return end - start;
       },
       close: () => 0,
@@ -140,3 +159,23 @@ test("a peer that says little and changes its keys all the time is given up", (p
   assert.ok(text.length < 100);
   assert.equal(end, -ERRNO.brokenPipe);
 });
+
+for (const takenCount of [0, 5]) {
+  test(`a record of which ${takenCount} bytes went with others goes before the next`, (peer) => {
+    const { channel } = peer;
+    let first: Uint8Array | undefined;
+    channel.sendTogether = (bytes, length) => {
+      if (first === undefined) {
+        first = bytes.slice(0, length);
+        return true;
+      }
+      peer.take(first.subarray(0, takenCount));
+      assert.equal(channel.takeBack(first.subarray(takenCount)).length, 0);
+      return false;
+    };
+    assert.equal(channel.send(utf8("one, "), 0, 5), 5);
+    assert.equal(peer.read(), "");
+    assert.equal(channel.send(utf8("two"), 0, 3), 3);
+    assert.equal(peer.read(), "one, two");
+  });
+}

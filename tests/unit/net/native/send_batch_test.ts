@@ -228,6 +228,17 @@ Deno.test("SendBatch fails whose bytes may be anywhere when sending throws, and 
   assert.deepEqual([batch.isOfUse, calls], [false, []]);
 });
 
+Deno.test("SendBatch takes nothing any more when it is disposed of, be it while it is open", () => {
+  const { batch, calls, senders } = openBatch();
+  const [one, two] = senders(2);
+  batch[Symbol.dispose]();
+  assert.equal(one!.send("late"), false);
+  batch.open();
+  assert.equal(two!.send("later"), false);
+  batch.close();
+  assert.deepEqual(calls, []);
+});
+
 Deno.test("SendBatch takes nothing where the kernel has no call for many sends", () => {
   const libc = { openSends: () => undefined } as unknown as LibcCalls;
   const batch = new SendBatch(libc, (error) => assert.fail(String(error)));
