@@ -37,6 +37,9 @@ export const ALL_ROWS: Selection = { conditions: [], order: [], limit: undefined
 /** Rows that are made in one go: some milliseconds of work at most. */
 const STEP_ROWS = 200;
 
+/** Rows of sorted steps that are merged in one go, which is far less work for each. */
+const MERGED_ROWS = 2_000;
+
 const NUMBER_OIDS: readonly number[] = [OID.int4, OID.int8, OID.numeric];
 
 /** Reads the clauses, in this order; undefined if they are something else. */
@@ -102,13 +105,40 @@ async function* sortedSteps(
   compare: (a: ShownRow, b: ShownRow) => number,
   turn: () => Promise<void>,
 ): AsyncGenerator<readonly ShownRow[], void, void> {
-  const all: ShownRow[] = [];
-  for await (const step of steps) all.push(...step);
-  all.sort(compare);
+  let runs: (readonly ShownRow[])[] = [];
+  for await (const step of steps) runs.push([...step].sort(compare));
+  while (runs.length > 1) runs = await mergedPairs(runs, compare, turn);
+  const all = runs[0] ?? [];
   for (let at = 0; at < all.length; at += STEP_ROWS) {
     if (at > 0) await turn();
     yield all.slice(at, at + STEP_ROWS);
   }
+}
+
+/** Half as many runs, each twice as long: one pass of a merge sort. */
+async function mergedPairs(
+  runs: readonly (readonly ShownRow[])[],
+  compare: (a: ShownRow, b: ShownRow) => number,
+  turn: () => Promise<void>,
+): Promise<(readonly ShownRow[])[]> {
+  const merged: (readonly ShownRow[])[] = [];
+  let leftCount = MERGED_ROWS;
+  for (let at = 0; at < runs.length; at += 2) {
+    const [a, b = []] = runs.slice(at, at + 2) as [readonly ShownRow[], (readonly ShownRow[])?];
+    const run: ShownRow[] = [];
+    let [i, j] = [0, 0];
+    while (i < a.length || j < b.length) {
+      if (leftCount-- === 0) {
+        await turn();
+        leftCount = MERGED_ROWS;
+      }
+      // Of equal ones the first stays the first.
+      const isFromA = j === b.length || i < a.length && compare(a[i]!, b[j]!) <= 0;
+      run.push(isFromA ? a[i++]! : b[j++]!);
+    }
+    merged.push(run);
+  }
+  return merged;
 }
 
 async function* limitedSteps(

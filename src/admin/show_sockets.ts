@@ -28,31 +28,34 @@ const COLUMNS: readonly ShowColumn<SocketRow>[] = [
   int4("send_avail", ({ heldBytes }) => heldBytes),
 ];
 
-/** Answers SHOW SOCKETS. */
+/** Answers SHOW SOCKETS: clients, then servers. */
 export function showSockets(context: ConsoleContext): ShownTable {
-  return table(COLUMNS, rows(allSockets(context), () => true));
+  // Who is there is settled by this call, before a row is read.
+  const sides = [
+    clientSockets(context, (client) => socketState(client, context)),
+    serverSockets(context, serverStateText),
+  ];
+  return table(COLUMNS, rows(sides));
 }
 
-/** Answers SHOW ACTIVE_SOCKETS: those of which something is held. */
+/** Answers SHOW ACTIVE_SOCKETS: those of which something is held, which are clients'. */
 export function showActiveSockets(context: ConsoleContext): ShownTable {
-  return table(COLUMNS, rows(allSockets(context), ({ heldBytes }) => heldBytes > 0));
+  const stateOf = (client: ClientSession) =>
+    isHeld(client) ? socketState(client, context) : undefined;
+  return table(COLUMNS, clientSockets(context, stateOf));
 }
 
-/** Clients, then servers; who is there is settled by this call, before a row is read. */
-function allSockets(context: ConsoleContext): readonly Iterable<SocketRow>[] {
-  const { cancels } = context;
-  const stateOf = (client: ClientSession) => {
-    const cancelState = shownCancelState(cancels.pendingOf(client));
-    return cancelState === undefined ? clientStateText(client) : `cl_${cancelState}`;
-  };
-  return [clientSockets(context, stateOf), serverSockets(context, serverStateText)];
+function isHeld({ relay }: ClientSession): boolean {
+  return relay !== undefined && relay.heldBytes > 0;
 }
 
-function* rows(
-  sides: readonly Iterable<SocketRow>[],
-  isShown: (row: SocketRow) => boolean,
-): Generator<SocketRow, void, void> {
-  for (const side of sides) for (const row of side) if (isShown(row)) yield row;
+function* rows(sides: readonly Iterable<SocketRow>[]): Generator<SocketRow, void, void> {
+  for (const side of sides) yield* side;
+}
+
+function socketState(client: ClientSession, { cancels }: ConsoleContext): string | undefined {
+  const cancelState = shownCancelState(cancels.pendingOf(client));
+  return cancelState === undefined ? clientStateText(client) : `cl_${cancelState}`;
 }
 
 /** PgBouncer's lists: a client without a server that asks nothing stands in that of active ones. */

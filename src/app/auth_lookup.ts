@@ -16,6 +16,7 @@ import { SecretCache } from "../auth/secret_cache.ts";
 import { isTooLongName } from "../auth/user_list.ts";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import { CredentialWait } from "../client/credential_wait.ts";
 import type { ServerPool } from "../client/relay.ts";
@@ -35,6 +36,8 @@ export interface AuthLookUpOptions {
   readonly log: Logger;
   readonly live: LiveConfig;
   readonly pools: ServerPools;
+  /** In which many are told what was found. */
+  readonly turns: InTurns;
   readonly isDisabled: (database: string) => boolean;
 }
 
@@ -155,6 +158,7 @@ export class AuthLookUp {
   #begin(key: string, user: string, source: Source): Flight {
     const pool = this.#options.pools.lookUpPool(source.authUser, source.database);
     const flight = new Flight(user, pool, {
+      turns: this.#options.turns,
       ask: (server) => this.#ask(key, { flight, server, sql: source.sql }),
       fail: (reason) => this.#fail(key, { flight, reason }),
       onDeserted: () => this.#drop(key, flight),
@@ -264,10 +268,12 @@ class Flight {
   readonly user: string;
   readonly pool: ServerPool;
   readonly place: WaitingPlace<ServerRequest<ServerSession, PgError>>;
+  readonly #turns: InTurns;
   readonly #onDeserted: () => void;
   readonly #waits = new Set<CredentialWait>();
 
-  constructor(user: string, pool: ServerPool, { ask, fail, onDeserted }: {
+  constructor(user: string, pool: ServerPool, { ask, fail, onDeserted, turns }: {
+    turns: InTurns;
     /** Sends the question. */
     ask: (server: ServerSession) => void;
     /** No server is to be had. */
@@ -282,6 +288,7 @@ class Flight {
       refuse: (error) => fail(error.message),
       turnAway: ({ error }) => fail(error.message),
     });
+    this.#turns = turns;
     this.#onDeserted = onDeserted;
   }
 
@@ -292,11 +299,11 @@ class Flight {
   }
 
   settle(credential: UserCredential | undefined): void {
-    for (const wait of this.#takeAll()) wait.settle(credential);
+    this.#turns.each(this.#takeAll(), (wait) => wait.settle(credential));
   }
 
   refuse(error: PgError): void {
-    for (const wait of this.#takeAll()) wait.refuse(error);
+    this.#turns.each(this.#takeAll(), (wait) => wait.refuse(error));
   }
 
   /** Those who wait, if the question has not been sent yet; it will not be. */

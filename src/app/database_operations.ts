@@ -2,7 +2,8 @@
  * What operators do with databases, servers and clients: PAUSE and its kin, each with PgBouncer's
  * meaning in every state of the others.
  *
- * All is done between two awaits, but for KILL, which lets others be served between its clients.
+ * All is decided between two awaits; where it is about all clients, it is carried out in turns, and
+ * others are served in between.
  * Those that wait look again each time a server has gone, and once in each of the janitor's rounds.
  */
 
@@ -10,8 +11,9 @@ import type { Operations } from "../admin/console_context.ts";
 import { AssertionError } from "../base/assert.ts";
 import { Deferred } from "../base/deferred.ts";
 import { errorText } from "../base/error_text.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
-import { type ClientRegistry, ENDED_A_TURN } from "../client/client_registry.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
 import { withSetting } from "../config/set_setting.ts";
@@ -33,8 +35,12 @@ export interface DatabaseOperationsOptions {
   readonly isShuttingDown: () => boolean;
   /** Whether the pooler ends, and serves its clients until they leave. */
   readonly isWaitingForClients: () => boolean;
-  /** Resolves when others have had the thread. */
-  readonly turn: () => Promise<void>;
+  /** In which much is done to many. */
+  readonly turns: InTurns;
+  /** Does what may close many servers. */
+  readonly closeMany: (close: () => void) => void;
+  /** Whether some of them are still connected. */
+  readonly isHangingUp: () => boolean;
   /** Puts a configuration in force that differs from the present one in a setting. */
   readonly apply: (config: Config) => void;
 }
@@ -93,14 +99,13 @@ export class DatabaseOperations implements Operations {
     this.#log("PAUSE", database);
     if (database === undefined) {
       this.#mode = "paused";
-      for (const pool of this.#options.pools.all()) pool.pause();
     } else {
       this.#requireDatabase(database, "pause");
       this.#paused.add(database);
-      for (const pool of this.#poolsOf(database)) pool.pause();
     }
+    this.#pausePools(database);
     return this.#wait({
-      isOver: () => !this.#hasServers(database),
+      isOver: () => !this.#hasServers(database) && !this.#options.isHangingUp(),
       isLost: () => database === undefined ? this.#mode !== "paused" : !this.isPaused(database),
       giveUp: () => this.#undoPause(database),
     }, signal);
@@ -136,7 +141,9 @@ export class DatabaseOperations implements Operations {
   reconnect(database: string | undefined): void {
     this.#log("RECONNECT", database);
     if (database !== undefined) this.#requireDatabase(database, "reconnect");
-    for (const pool of this.#poolsOf(database)) pool.doomServers("obsolete connection");
+    this.#options.closeMany(() => {
+      for (const pool of this.#poolsOf(database)) pool.doomServers("obsolete connection");
+    });
   }
 
   /** Each database is paused by itself, so that each can be resumed by itself. */
@@ -149,8 +156,8 @@ export class DatabaseOperations implements Operations {
       this.#requireDatabase(database, "kill");
       this.#paused.add(database);
     }
-    for (const pool of this.#poolsOf(database)) pool.pause();
-    return this.#dropAll(database);
+    this.#pausePools(database);
+    return new Promise((resolve) => this.#dropAll(database, resolve));
   }
 
   #pauseEach(): void {
@@ -164,22 +171,37 @@ export class DatabaseOperations implements Operations {
     }
   }
 
-  /** A few at a time: others are served meanwhile. */
-  async #dropAll(database: string | undefined): Promise<void> {
-    let droppedCount = 0;
-    for (const client of [...this.#options.clients.all()]) {
-      const { isOpen, pool } = client;
-      const isOfPool = database === undefined || pool?.database === database;
-      if (!isOpen || pool === undefined || !isOfPool) continue;
-      this.#dropClient(client);
-      droppedCount += 1;
-      if (droppedCount % ENDED_A_TURN === 0) await this.#options.turn();
-    }
-    for (const pool of this.#poolsOf(database)) {
-      // What was resumed meanwhile is others' again.
-      if (!pool.isPaused) continue;
-      for (const server of [...pool.servers.all()]) server.discard(forced().message);
-    }
+  #pausePools(database: string | undefined): void {
+    this.#options.closeMany(() => {
+      for (const pool of this.#poolsOf(database)) pool.pause();
+    });
+  }
+
+  #dropAll(database: string | undefined, onDone: () => void): void {
+    const { clients, turns } = this.#options;
+    const dropped = [...clients.all()].filter(({ pool }) =>
+      pool !== undefined && (database === undefined || pool.database === database)
+    );
+    turns.each(
+      dropped,
+      (client) => {
+        if (client.isOpen) this.#dropClient(client);
+      },
+      () => {
+        this.#dropServers(database);
+        onDone();
+      },
+    );
+  }
+
+  #dropServers(database: string | undefined): void {
+    this.#options.closeMany(() => {
+      for (const pool of this.#poolsOf(database)) {
+        // What was resumed meanwhile is others' again.
+        if (!pool.isPaused) continue;
+        for (const server of [...pool.servers.all()]) server.discard(forced().message);
+      }
+    });
   }
 
   killClient(id: number): void {
@@ -298,7 +320,7 @@ export class DatabaseOperations implements Operations {
       this.#killed.delete(database);
     }
     if (this.#mode === "active") {
-      for (const client of [...this.#options.clients.all()]) client.relay?.thaw();
+      this.#thawAll();
       for (const pool of this.#poolsOf(database)) {
         if (pool.isPaused && !this.#paused.has(pool.database)) pool.resume();
       }
@@ -306,25 +328,38 @@ export class DatabaseOperations implements Operations {
     this.check();
   }
 
+  /** In turns, but for those that a new SUSPEND holds by then. */
+  #thawAll(): void {
+    const { clients, turns } = this.#options;
+    const frozen = [...clients.all()].filter(({ relay }) => relay?.isInFreeze === true);
+    turns.each(frozen, ({ relay }) => {
+      if (this.#mode !== "suspended") relay!.thaw();
+    });
+  }
+
   #isFrozen(): boolean {
-    for (const { isOpen, relay } of this.#options.clients.all()) {
-      if (isOpen && relay?.isFrozen === false) return false;
-    }
+    for (const client of this.#options.clients.all()) if (isRestless(client)) return false;
     return true;
   }
 
   /** SUSPEND waits for so long and no longer. */
   #closeRestless(): void {
-    if (this.#options.nowMs() < this.#suspendLimitMs) return;
+    const { clients, nowMs, turns } = this.#options;
+    if (nowMs() < this.#suspendLimitMs) return;
     const error = new PgError(SQLSTATE.adminShutdown, "suspend_timeout");
+    const restless = [...clients.all()].filter(isRestless);
+    if (restless.length === 0) return;
     this.#isClosingRestless = true;
-    try {
-      for (const client of [...this.#options.clients.all()]) {
-        if (client.relay?.isFrozen === false) client.end(error.message, error);
-      }
-    } finally {
-      this.#isClosingRestless = false;
-    }
+    turns.each(
+      restless,
+      (client) => {
+        if (isRestless(client)) client.end(error.message, error);
+      },
+      () => {
+        this.#isClosingRestless = false;
+        this.check();
+      },
+    );
   }
 
   /** The client and its server, which is closed as soon as it is not needed for cancelling. */
@@ -391,6 +426,11 @@ export class DatabaseOperations implements Operations {
       of === undefined ? `${command} command issued` : `${command} '${of}' command issued`,
     );
   }
+}
+
+/** Whether SUSPEND still waits for the client. */
+function isRestless({ isOpen, relay }: ClientSession): boolean {
+  return isOpen && relay?.isFrozen === false;
 }
 
 /** What the dropped are told. */

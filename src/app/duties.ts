@@ -1,7 +1,8 @@
 /** What the janitor does, round by round: limits of clients and servers, pools, statistics. */
 
 import type { Clock } from "../base/clock.ts";
-import { type ClientRegistry, ENDED_A_TURN } from "../client/client_registry.ts";
+import { DONE_A_TURN } from "../base/in_turns.ts";
+import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Logger } from "../log/logger.ts";
@@ -42,7 +43,7 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void | t
   const timeoutsOf = timeoutsByClient(live);
   // Most clients are idle most of the time, and seldom is there a limit to that.
   const areIdleJudged = hasIdleTimeout(live);
-  let endedCount = 0;
+  let toldCount = 0;
   for (const client of clients.all()) {
     if (client.state.kind === "idle" && !areIdleJudged) continue;
     // It can neither ask nor be answered: its time is looked at when it can again.
@@ -56,15 +57,14 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void | t
         break;
       case "hang_up":
         client.hangUp();
-        if (++endedCount === ENDED_A_TURN) return MORE;
         break;
       case "notify":
         notifyOfWait(client);
         break;
       case "end":
         client.end(verdict.error.message, verdict.error);
-        if (++endedCount === ENDED_A_TURN) return MORE;
     }
+    if (verdict.kind !== "keep" && ++toldCount === DONE_A_TURN) return MORE;
   }
 }
 
@@ -130,9 +130,11 @@ function sweepPools(options: DutiesOptions, nowMs: number): void {
   const { pools } = options;
   pools.openForcedPools();
   for (const pool of [...pools.registry.all()]) {
-    for (const verdict of judgeServers(pool, serverRules(options, pool), nowMs)) {
-      carryOut(verdict);
-    }
+    pools.closeMany(() => {
+      for (const verdict of judgeServers(pool, serverRules(options, pool), nowMs)) {
+        carryOut(verdict);
+      }
+    });
     pool.maintain(pools.wantsSpares(pool));
     pools.seekBetterHost(pool);
     freeIfUnused(options, { pool, nowMs });

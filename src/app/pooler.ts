@@ -9,6 +9,7 @@ import { openConsole } from "../admin/open_console.ts";
 import type { OwnNetworks } from "../auth/hba_rules.ts";
 import { KeyDerivation } from "../auth/key_derivation.ts";
 import type { Clock } from "../base/clock.ts";
+import { DONE_A_TURN, InTurns } from "../base/in_turns.ts";
 import type { Random } from "../base/random.ts";
 import { TaskGroup } from "../base/task_group.ts";
 import { turnOn } from "../base/turn.ts";
@@ -150,6 +151,7 @@ export class Pooler {
   readonly #acceptTasks: TaskGroup;
   /** The janitor, and what it starts. */
   readonly #ownTasks: TaskGroup;
+  readonly #turns: InTurns;
   #listeners: Listener[] = [];
   readonly #shutdown: Shutdown;
   #streamOptions: StreamOptions | undefined;
@@ -163,6 +165,10 @@ export class Pooler {
     this.#serverTasks = new TaskGroup(onError);
     this.#acceptTasks = new TaskGroup(onError);
     this.#ownTasks = new TaskGroup(onError);
+    const turns = this.#turns = new InTurns({
+      maxActions: DONE_A_TURN,
+      atNext: (then) => this.#serverTasks.spawn(() => turnOn(clock).then(then)),
+    });
     this.live = new LiveConfig(options.loaded);
     this.tls = new TlsContexts({
       engine: options.network.tls,
@@ -204,6 +210,7 @@ export class Pooler {
       stats: this.stats,
       nextId: () => this.clients.nextId(),
       servers: this.#serverTasks,
+      turns,
       onNewPool: (pool) => this.operations.adoptPool(pool),
       onServerGone: () => this.operations.check(),
     });
@@ -213,6 +220,7 @@ export class Pooler {
       live: this.live,
       clients: this.clients,
       pools: this.pools,
+      turns,
       listeners: () => this.#listeners,
       onFirst: () => {
         options.onShuttingDown?.();
@@ -229,7 +237,9 @@ export class Pooler {
       nowMs: () => clock.nowMs(),
       isShuttingDown: () => this.#shutdown.hasBegun,
       isWaitingForClients: () => this.#shutdown.isWaitingForClients,
-      turn: () => turnOn(clock),
+      turns,
+      closeMany: (close) => this.pools.closeMany(close),
+      isHangingUp: () => this.pools.isHangingUp,
       apply: (config) => this.#reloader.takeOver({ ...this.live.loaded, config }),
     });
     const authLookUp = new AuthLookUp({
@@ -237,12 +247,14 @@ export class Pooler {
       log,
       live: this.live,
       pools: this.pools,
+      turns,
       isDisabled: (database) => this.operations.isDisabled(database),
     });
     this.#reloader = new Reloader({
       live: this.live,
       pools: this.pools,
       clients: this.clients,
+      turns,
       log,
       tls: this.tls,
       load: options.load,
@@ -311,7 +323,7 @@ export class Pooler {
       },
     };
     this.#logins = new LoginLimit({ log, limit: maxLogins });
-    const brake = new LoginBrake({ clock, log, settings: () => this.live.settings });
+    const brake = new LoginBrake({ clock, log, turns, settings: () => this.live.settings });
     this.#reception = new Reception({
       clock,
       log,
@@ -532,14 +544,19 @@ export class Pooler {
   async #endEverything(): Promise<void> {
     await this.#acceptTasks.whenIdle();
     const error = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
-    for (const client of [...this.clients.all()]) client.end(error.message, error);
+    await this.#turns.whenEach(
+      [...this.clients.all()],
+      (client) => client.end(error.message, error),
+    );
     const farewell = this.#options.clock.startTimer(FAREWELL_MS, () => {
-      for (const client of this.clients.all()) client.hangUp();
+      this.#turns.each([...this.clients.all()], (client) => client.hangUp());
       this.#cancels.end();
     });
     await this.#clientTasks.whenIdle();
     farewell.cancel();
-    for (const pool of this.pools.registry.all()) pool.close(error, error.message);
+    this.pools.closeMany(() => {
+      for (const pool of this.pools.registry.all()) pool.close(error, error.message);
+    });
     await this.#serverTasks.whenIdle();
     await this.#ownTasks[Symbol.asyncDispose]();
     this.tls[Symbol.dispose]();

@@ -5,15 +5,17 @@
 
 import { Deferred } from "../base/deferred.ts";
 import { errorText } from "../base/error_text.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import type { Secret } from "../base/secret.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
+import type { ServerPool } from "../client/relay.ts";
 import { serverTlsOf } from "../config/effective_settings.ts";
 import type { Logger } from "../log/logger.ts";
 import { reloadChanges, tlsFileChanges } from "../maintenance/reload_changes.ts";
 import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
 import { TlsSetupError } from "../net/tls.ts";
-import { databaseChanged } from "../server/server_end.ts";
+import { DATABASE_CHANGED } from "../server/server_end.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { LiveConfig, LoadedConfig } from "./live_config.ts";
@@ -33,6 +35,8 @@ export interface ReloaderOptions {
   readonly live: LiveConfig;
   readonly pools: ServerPools;
   readonly clients: ClientRegistry;
+  /** In which much is done to many. */
+  readonly turns: InTurns;
   readonly log: Logger;
   readonly tls: TlsContexts;
   readonly load: (path: string) => Promise<LoadedConfig>;
@@ -139,10 +143,12 @@ export class Reloader {
     prepared?.putInForce();
     for (const warning of read.config.warnings) log.warning(warning);
     for (const key of plan.needsRestart) log.warning(`${key} takes effect with a restart only`);
-    for (const name of plan.changedDatabases) this.#recycle(name);
-    for (const name of otherTls) this.#doomServers(name, "TLS settings changed");
-    for (const name of plan.removedDatabases) this.#remove(name);
-    onTakenOver({ isReload: prepared !== undefined });
+    pools.closeMany(() => {
+      for (const name of plan.changedDatabases) this.#recycle(name);
+      for (const name of otherTls) this.#doomServers(name, "TLS settings changed");
+      for (const name of plan.removedDatabases) this.#remove(name);
+      onTakenOver({ isReload: prepared !== undefined });
+    });
   }
 
   async #reload(): Promise<boolean> {
@@ -216,35 +222,58 @@ export class Reloader {
 
   /** Closes a database's servers as they come free, and ends clients that need another user's. */
   #recycle(database: string): void {
-    const { clients, pools } = this.#options;
+    const { clients, pools, turns } = this.#options;
     const misplaced = [...clients.all()].filter(({ pool, user }) =>
       pool?.database === database && user !== undefined &&
       pools.serverUser(user, database) !== pool.user
     );
     // First, so that no server is opened for them in place of those that are closed.
-    for (const client of misplaced) endIfWaiting(client);
+    for (const pool of pools.registry.ofDatabase(database)) {
+      if (pools.isObsolete(pool)) pool.refuseWaiting(DATABASE_CHANGED);
+    }
+    for (const client of misplaced) {
+      // Others stay who wait there: those of the user who was forced upon these.
+      if (!pools.isObsolete(client.pool!)) endIfWaiting(client);
+      client.relay?.renounceObsoletePool();
+    }
     this.#doomServers(database, "connect string changed");
-    for (const { isOpen, relay } of misplaced) if (isOpen) relay?.leaveObsoletePool();
+    turns.each(misplaced, (client) => leaveObsoletePool(client));
   }
 
   #remove(database: string): void {
-    const { clients, pools } = this.#options;
+    const { clients, pools, turns } = this.#options;
     const error = new PgError(SQLSTATE.adminShutdown, "database removed");
-    for (const client of [...clients.all()]) {
-      if (client.pool?.database === database) client.end(error.message, error);
-    }
-    for (const pool of pools.registry.ofDatabase(database)) {
-      pool.close(error, error.message);
-      pools.free(pool);
-    }
+    const removed = pools.registry.ofDatabase(database);
+    for (const pool of removed) pool.stopServing(error);
+    turns.each(
+      [...clients.all()].filter(({ pool }) => pool?.database === database),
+      (client) => client.end(error.message, error),
+      () => this.#closePools(removed, error),
+    );
+  }
+
+  #closePools(removed: readonly ServerPool[], error: PgError): void {
+    const { pools } = this.#options;
+    pools.closeMany(() => {
+      for (const pool of removed) pool.close(error, error.message);
+    });
+    // The janitor may have come first.
+    for (const pool of removed) if (pools.registry.has(pool)) pools.free(pool);
   }
 }
 
 /** Who still waits, for a server or for its login, would wait for one that is not opened any more. */
 function endIfWaiting(client: ClientSession): void {
   const { relay } = client;
-  const error = databaseChanged();
-  if (relay === undefined || relay.waitingSinceMs !== undefined) client.end(error.message, error);
+  if (relay !== undefined && relay.waitingSinceMs === undefined) return;
+  client.end(DATABASE_CHANGED.message, DATABASE_CHANGED);
+}
+
+/** Who logs in to it ends, as does who is in, but for what is under way. */
+function leaveObsoletePool(client: ClientSession): void {
+  const { isOpen, relay } = client;
+  if (relay === undefined) client.end(DATABASE_CHANGED.message, DATABASE_CHANGED);
+  else if (isOpen) relay.leaveObsoletePool();
 }
 
 /** They have been said when the files were read. */

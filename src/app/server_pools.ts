@@ -5,10 +5,9 @@ import type { KeyDerivation } from "../auth/key_derivation.ts";
 import { ServerAuthentication } from "../auth/server_authentication.ts";
 import { assert, unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import type { Random } from "../base/random.ts";
 import type { TaskGroup } from "../base/task_group.ts";
-import { turnOn } from "../base/turn.ts";
-import { ENDED_A_TURN } from "../client/client_registry.ts";
 import type { ServerPool } from "../client/relay.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
 import {
@@ -23,7 +22,6 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
 import type { Network, ServerAddress, StreamOptions } from "../net/network.ts";
-import { AnswersInTurns } from "../pool/answers_in_turns.ts";
 import { type CapKind, ConnectionCaps } from "../pool/connection_caps.ts";
 import { Pool, type PoolRules } from "../pool/pool.ts";
 import { PoolRegistry } from "../pool/pool_registry.ts";
@@ -67,6 +65,9 @@ const LOOK_UP_RULES = {
 /** Names are asked for as this, whatever the entry of the database says. */
 const LOOK_UP_PARAMETERS: ReadonlyMap<string, string> = new Map([["client_encoding", "UTF8"]]);
 
+/** Why a server is closed whose name leads elsewhere. */
+const MOVED = "obsolete connection";
+
 /** First receive buffer of a server; it grows under bulk load. */
 const SERVER_RECEIVE_BYTES = 16_384;
 
@@ -87,6 +88,8 @@ export interface ServerPoolsOptions {
   readonly nextId: () => number;
   /** Runs the servers. */
   readonly servers: TaskGroup;
+  /** In which much is done to many. */
+  readonly turns: InTurns;
   /** Told of each new pool, before anybody has it. */
   readonly onNewPool: (pool: ServerPool) => void;
   /** Told of each server that has gone. */
@@ -118,25 +121,55 @@ export class ServerPools {
   readonly #secrets: PoolSecrets;
   readonly #options: ServerPoolsOptions;
   readonly #hosts: DatabaseHosts;
-  readonly #answers: AnswersInTurns;
+  /** The servers to be hung up on, while many may be closed. */
+  #leaving: (() => void)[] | undefined;
+  #leavingCount = 0;
 
   constructor(options: ServerPoolsOptions) {
     this.#options = options;
-    const { clock, live, names, servers } = options;
+    const { clock, live, names } = options;
     this.#secrets = new PoolSecrets(live);
     this.caps = new ConnectionCaps({
       nowMs: () => clock.nowMs(),
       limitOf: (kind, name) => serverLimitOf(live.config, kind, name),
-    });
-    this.#answers = new AnswersInTurns({
-      maxAnswers: ENDED_A_TURN,
-      atNext: (then) => servers.spawn(() => turnOn(clock).then(then)),
     });
     this.#hosts = new DatabaseHosts({
       ...{ clock, live, names },
       hasRoomAt: (addressKey) => this.caps.hasRoomAt(addressKey),
       poolsOf: (database) => this.registry.ofDatabase(database),
     });
+  }
+
+  /** Whether there are servers that are closed and have not been hung up on yet. */
+  get isHangingUp(): boolean {
+    return this.#leavingCount > 0;
+  }
+
+  /** Does what may close many servers: all of them at once, and then they are hung up on in turns. */
+  closeMany(close: () => void): void {
+    if (this.#leaving !== undefined) return close();
+    const leaving = this.#leaving = [];
+    try {
+      close();
+    } finally {
+      this.#leaving = undefined;
+      this.#hangUpOnAll(leaving);
+    }
+  }
+
+  #hangUpOnAll(leaving: readonly (() => void)[]): void {
+    const { onServerGone, turns } = this.#options;
+    if (leaving.length === 0) return;
+    this.#leavingCount += leaving.length;
+    turns.each(leaving, (hangUp) => {
+      this.#leavingCount -= 1;
+      hangUp();
+    }, onServerGone);
+  }
+
+  #hangUp(hangUp: () => void): void {
+    if (this.#leaving === undefined) hangUp();
+    else this.#leaving.push(hangUp);
   }
 
   /** How connections to servers are set up. */
@@ -296,7 +329,7 @@ export class ServerPools {
       openServer: () => this.#openServer(pool, own),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
       isHostWorthTrying: () => this.#hosts.isOneWorthTrying(database),
-      answers: this.#answers,
+      turns: this.#options.turns,
       onServerGone: this.#options.onServerGone,
     });
     this.#options.onNewPool(pool);
@@ -351,6 +384,7 @@ export class ServerPools {
       connectQuery: own?.replication === "physical" ? undefined : config?.connectQuery,
       upkeep: (createdAtMs) => upkeep ??= new LiveUpkeep(pool, { live, clock, createdAtMs }),
       isTrial,
+      hangUp: (hangUp) => this.#hangUp(hangUp),
       role: this.#hosts.roleDemand(database, { hosts, address }),
       onUnreachable: (address, error) => {
         const isUnfit = error.sqlstate === SQLSTATE.cannotConnectNow;
@@ -413,7 +447,14 @@ export class ServerPools {
    * replicates keeps a server: what it has begun cannot go on anywhere else.
    */
   doomMoved(name: string): void {
-    for (const server of [...this.#serversBy(name)]) this.#leaveIfMoved(server);
+    // Many are at few addresses.
+    const byHost = Map.groupBy(this.#serversBy(name), ({ stream }) => stream?.remote.host);
+    this.closeMany(() => {
+      for (const [host, servers] of byHost) {
+        if (host === undefined || this.#options.names.isCurrent(name, host)) continue;
+        for (const server of servers) if (!server.isPrivate) server.tag(MOVED);
+      }
+    });
   }
 
   /** A name may also have come to lead elsewhere while a server was dialed by it. */
@@ -421,7 +462,7 @@ export class ServerPools {
     const { address, isPrivate, stream } = server;
     if (isPrivate || stream === undefined || address.kind !== "tcp") return;
     const { names } = this.#options;
-    if (!names.isCurrent(address.host, stream.remote.host)) server.tag("obsolete connection");
+    if (!names.isCurrent(address.host, stream.remote.host)) server.tag(MOVED);
   }
 
   /** Whether a server was opened by a name. */

@@ -3,6 +3,7 @@
 import type { ShutdownMode } from "../admin/console_context.ts";
 import type { Clock } from "../base/clock.ts";
 import { Deferred } from "../base/deferred.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
@@ -49,6 +50,8 @@ export interface ShutdownOptions {
   readonly live: LiveConfig;
   readonly clients: ClientRegistry;
   readonly pools: ServerPools;
+  /** In which much is done to many. */
+  readonly turns: InTurns;
   /** Those that are open. */
   readonly listeners: () => readonly Listener[];
   /** Told once, at the first moment of the end. */
@@ -174,13 +177,17 @@ export class Shutdown {
 
   /** Lets clients go on to the end of their transactions, and no further. */
   #drain(): void {
+    const { clients, turns } = this.#options;
     const farewell = new PgError(SQLSTATE.adminShutdown, "pooler is shutting down");
     const refusal = new PgError(SQLSTATE.cannotConnectNow, farewell.message);
-    for (const client of [...this.#options.clients.all()]) {
-      if (this.#isOnShortVisit(client)) continue;
-      if (client.relay !== undefined) client.relay.leave(farewell);
-      else if (client.pool !== undefined) client.end(refusal.message, refusal);
-    }
+    turns.each(
+      [...clients.all()].filter(({ isOpen, pool }) => isOpen && pool !== undefined),
+      (client) => {
+        if (this.#isOnShortVisit(client)) return;
+        if (client.relay !== undefined) client.relay.leave(farewell);
+        else client.end(refusal.message, refusal);
+      },
+    );
   }
 
   /** Whether a client may be one that connects for a transaction and leaves. */

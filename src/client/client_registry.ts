@@ -24,9 +24,6 @@ class NameCounts {
   }
 }
 
-/** So many are ended without a turn for others: each costs some system calls, 30 to 40 µs. */
-export const ENDED_A_TURN = 100;
-
 /** Knows every client from its first byte to its last. */
 export class ClientRegistry {
   readonly #clients = new Set<ClientSession>();

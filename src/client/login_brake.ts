@@ -2,6 +2,7 @@
 
 import { FailedLogins } from "../auth/failed_logins.ts";
 import type { Clock } from "../base/clock.ts";
+import type { InTurns } from "../base/in_turns.ts";
 import { peerGroup } from "../base/ip_address.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Logger } from "../log/logger.ts";
@@ -15,6 +16,8 @@ const MARGIN_MS = 1_000;
 export interface LoginBrakeOptions {
   readonly clock: Clock;
   readonly log: Logger;
+  /** In which many are let go. */
+  readonly turns: InTurns;
   readonly settings: () => Settings;
 }
 
@@ -56,7 +59,9 @@ export class LoginBrake {
 
   /** Lets go whose time has come. */
   release(nowMs: number): void {
-    for (const pause of this.#held) if (pause.endsAtMs <= nowMs) pause.settle();
+    const due = [...this.#held].filter(({ endsAtMs }) => endsAtMs <= nowMs);
+    for (const pause of due) this.#held.delete(pause);
+    this.#options.turns.each(due, (pause) => pause.settle());
   }
 
   /** What is left of the client's time to log in. */

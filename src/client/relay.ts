@@ -20,7 +20,7 @@ import { WaitingPlace } from "../pool/waiting_queue.ts";
 import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
 import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
-import { databaseChanged, serverCrashed, type ServerEnd } from "../server/server_end.ts";
+import { DATABASE_CHANGED, SERVER_CRASHED, type ServerEnd } from "../server/server_end.ts";
 import type { ServerTaker } from "../server/server_taker.ts";
 import { ClientIntake } from "./client_intake.ts";
 import type { FeatureWatch } from "./feature_watch.ts";
@@ -227,7 +227,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   takeOwnServer(): void {
     const server = this.#options.pool.servers.nextIdle(false);
-    if (server === undefined) return this.refuse(serverCrashed());
+    if (server === undefined) return this.refuse(SERVER_CRASHED);
     this.#take(server);
   }
 
@@ -298,8 +298,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    * a session goes on to its end unless `server_fast_close` says otherwise.
    */
   leaveObsoletePool(): void {
+    this.renounceObsoletePool();
+    this.#leaveIfFree();
+  }
+
+  /** Gets no other server of its pool from now on; `leaveObsoletePool()` follows. */
+  renounceObsoletePool(): void {
     const isInSession = this.#server !== undefined && this.#mode === "session";
-    if (!isInSession || this.#options.closesFast()) this.leave(databaseChanged());
+    if (!isInSession || this.#options.closesFast()) this.#farewell = DATABASE_CHANGED;
   }
 
   /** Ends the client as soon as it has no transaction open: at once, or when that has ended. */
@@ -502,6 +508,8 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Holds the client's receive loop until its chunk is with a server. */
   #acquire(): SinkAnswer {
     const { host, parameters, pool } = this.#options;
+    // It has only not been told yet.
+    if (this.#farewell !== undefined) return this.refuse(this.#farewell);
     const got = pool.acquire(this.#place);
     if (got === undefined) {
       host.enterWaiting();
@@ -655,8 +663,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const server = this.#server;
     const isObsolete = server?.isObsolete === true && this.#mode === "session";
     if (!isObsolete || !this.#options.closesFast() || !this.#isAtRest(server)) return;
-    const error = databaseChanged();
-    this.#options.host.end(error.message, error);
+    this.#options.host.end(DATABASE_CHANGED.message, DATABASE_CHANGED);
   }
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */

@@ -12,10 +12,10 @@
  * while they are told in turns.
  */
 
+import type { Batch, InTurns } from "../base/in_turns.ts";
 import type { PoolMode } from "../config/settings.ts";
 import { PoolHistograms } from "../stats/histogram.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
-import type { AnswersInTurns } from "./answers_in_turns.ts";
 import { type CappedPool, type CapShare, type ConnectionCaps, EVICTED } from "./connection_caps.ts";
 import {
   mayOpenServer,
@@ -110,8 +110,8 @@ export interface PoolOptions<S, E> {
    * may have found that it works again.
    */
   readonly isHostWorthTrying?: () => boolean;
-  /** Tells many at once that they are refused, or welcome. */
-  readonly answers: AnswersInTurns;
+  /** Tells many that they are refused, or welcome. */
+  readonly turns: InTurns;
   /** Told of each server that was closed, when the pool has done what follows from it. */
   readonly onServerGone?: () => void;
 }
@@ -400,8 +400,16 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    */
   stopServing(error: E): void {
     this.#closure = new StandingFailure("closed", { error, atMs: this.#options.nowMs() });
-    this.#refuseAll(error);
+    this.refuseWaiting(error);
     if (this.#share.isHeld) this.#caps.look();
+  }
+
+  /** Nobody who waits now is served any more, though not all are told in this turn. */
+  refuseWaiting(error: E): void {
+    this.#options.turns.add(
+      batchOf(this.loggingIn.takeAll(), (request) => request.refuse(error)),
+      batchOf(this.waiting.takeAll(), (request) => request.refuse(error)),
+    );
   }
 
   /** Forgets the pool, which has neither servers nor clients any more. */
@@ -451,9 +459,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   #loginSucceeded(server: S): void {
     this.#failure = undefined;
     const welcome = this.welcome = server.reported;
-    const { answers } = this.#options;
-    answers.add(this.loggingIn.takeAll(), (request) => request.welcome(welcome));
-    answers.begin();
+    this.#options.turns.add(
+      batchOf(this.loggingIn.takeAll(), (request) => request.welcome(welcome)),
+    );
   }
 
   #loginFailed(end: PooledServerEnd<E>): void {
@@ -462,25 +470,17 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.#failure = failure;
     this.#isHostMissing = end.kind === "unreachable";
     if (this.servers.usableCount > 0 || this.#options.isTemporary(error)) return;
-    if (end.kind === "refused") this.#refuseAll(error);
+    if (end.kind === "refused") this.refuseWaiting(error);
     // Beside one on trial there is another, which may have more to say.
     else if (this.servers.login.size === 0) this.#turnAway(failure);
   }
 
   /** Who waited before logins began to fail goes on waiting. */
   #turnAway(failure: StandingFailure<E>): void {
-    const { answers } = this.#options;
-    answers.add(this.loggingIn.takeOut(isForOneLogin), (request) => request.turnAway(failure));
-    answers.add(this.waiting.takeOut(isForOneLogin), (request) => request.turnAway(failure));
-    answers.begin();
-  }
-
-  /** Nobody who waits now is served any more, though not all are told in this turn. */
-  #refuseAll(error: E): void {
-    const { answers } = this.#options;
-    answers.add(this.loggingIn.takeAll(), (request) => request.refuse(error));
-    answers.add(this.waiting.takeAll(), (request) => request.refuse(error));
-    answers.begin();
+    this.#options.turns.add(
+      batchOf(this.loggingIn.takeOut(isForOneLogin), (request) => request.turnAway(failure)),
+      batchOf(this.waiting.takeOut(isForOneLogin), (request) => request.turnAway(failure)),
+    );
   }
 
   /** Hands out what is free; then sees to it that more comes free. */
@@ -548,6 +548,16 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
 function isForOneLogin(place: WaitingPlace<unknown>): boolean {
   return place.isForOneLogin;
+}
+
+/** Those of a queue of their own, who are all told the same; who leaves it is told nothing. */
+function batchOf<T>(queue: WaitingQueue<T>, tell: (request: T) => void): Batch {
+  return {
+    get size() {
+      return queue.size;
+    },
+    next: () => tell(queue.shift()!),
+  };
 }
 
 function idleLonger<S extends PooledServer<unknown>>(

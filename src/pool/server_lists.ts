@@ -111,9 +111,13 @@ export class ServerLists<S extends Listed> {
 }
 
 function removeFrom<S>(list: S[], server: S): void {
-  // The newest is the one taken most often.
+  // The newest is the one taken most often, and the oldest goes first where many do.
   if (list.at(-1) === server) {
     list.pop();
+    return;
+  }
+  if (list[0] === server) {
+    list.shift();
     return;
   }
   const at = list.lastIndexOf(server);

@@ -18,11 +18,13 @@ export interface ServerEnd {
 }
 
 /** What a client is told whose server has gone without a word. */
-export function serverCrashed(): PgError {
-  return new PgError(SQLSTATE.connectionFailure, "server conn crashed?");
-}
+export const SERVER_CRASHED: Readonly<PgError> = new PgError(
+  SQLSTATE.connectionFailure,
+  "server conn crashed?",
+);
 
 /** What a client is told whose servers are no longer those of the configuration. */
-export function databaseChanged(): PgError {
-  return new PgError(SQLSTATE.adminShutdown, "database configuration changed");
-}
+export const DATABASE_CHANGED: Readonly<PgError> = new PgError(
+  SQLSTATE.adminShutdown,
+  "database configuration changed",
+);

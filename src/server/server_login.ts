@@ -20,7 +20,7 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { MAJOR, versionText } from "../wire/protocol_version.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { startupMessage } from "../wire/startup_packet.ts";
-import { serverCrashed } from "./server_end.ts";
+import { SERVER_CRASHED } from "./server_end.ts";
 import { tlsBroken } from "./server_tls.ts";
 
 /** A login consists of short messages; PostgreSQL's own are far below this. */
@@ -114,7 +114,7 @@ export async function logInToServer(
   }
   const { tlsFailure } = stream;
   if (tlsFailure !== undefined) throw tlsBroken(tlsFailure, { isAnswered: login.isAnswered });
-  throw login.failure(serverCrashed());
+  throw login.failure(SERVER_CRASHED);
 }
 
 class ServerLogin {

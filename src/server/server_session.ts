@@ -29,7 +29,7 @@ import { SQLSTATE } from "../wire/sqlstate.ts";
 import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
 import { connectToServer, type ServerConnectOptions } from "./server_connect.ts";
-import { databaseChanged, serverCrashed, type ServerEnd } from "./server_end.ts";
+import { DATABASE_CHANGED, SERVER_CRASHED, type ServerEnd } from "./server_end.ts";
 import { addressKeyOf } from "./server_hosts.ts";
 import { ServerLog, type ServerLogOptions } from "./server_log.ts";
 import { type RoleDemand, RoleWatch } from "./role_watch.ts";
@@ -104,6 +104,8 @@ export interface ServerSessionOptions extends ServerConnectOptions, ServerLogOpt
   readonly isTrial: boolean;
   /** Which role it must have; undefined where any will do. */
   readonly role: RoleDemand | undefined;
+  /** Hangs up on a server that is closed: at once, or in the turns of many that are. */
+  readonly hangUp: (hangUp: () => void) => void;
   /** Told when the host is of no use now, and why; returns how that ends the server. */
   readonly onUnreachable: (address: ServerAddress, error: PgError) => Omit<ServerEnd, "reason">;
   /** Told when a login succeeded. */
@@ -323,7 +325,7 @@ export class ServerSession {
   }
 
   /** Closes the server, whatever it is doing. A linked client hears of it. */
-  discard(reason: string, error: PgError = serverCrashed()): void {
+  discard(reason: string, error: PgError = SERVER_CRASHED): void {
     this.#end({ reason, error, kind: "served" });
   }
 
@@ -355,7 +357,7 @@ export class ServerSession {
    * one at once, since a stream is never over.
    */
   tag(reason: string): void {
-    if (this.isPrivate) return this.discard(reason, databaseChanged());
+    if (this.isPrivate) return this.discard(reason, DATABASE_CHANGED);
     this.#isObsolete = true;
     this.doom(reason);
   }
@@ -702,7 +704,7 @@ export class ServerSession {
   }
 
   /** Ends without anybody's wish. Who never came to be free does not count as having served. */
-  #lose(reason: string, error: PgError = serverCrashed()): void {
+  #lose(reason: string, error: PgError = SERVER_CRASHED): void {
     if (this.#state.kind === "login") this.#endUnreached(reason, error);
     else this.#end({ reason, error, kind: "served" });
   }
@@ -730,11 +732,14 @@ export class ServerSession {
   }
 
   #hangUp(before: ServerState): void {
-    this.#ended.abort();
+    // Nobody listens any more who has logged in; and it costs more than all the rest.
+    if (before.kind === "login") this.#ended.abort();
     const stream = this.#stream;
     if (stream === undefined) return;
-    if (before.kind !== "login" && before.kind !== "active") this.#sayGoodbye();
-    stream.close();
+    this.#options.hangUp(() => {
+      if (before.kind !== "login" && before.kind !== "active") this.#sayGoodbye();
+      stream.close();
+    });
   }
 
   #sayGoodbye(): void {

@@ -15,7 +15,7 @@ import { type TlsContext, type TlsHandshake, TlsHandshakeError } from "../net/tl
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { sslRequest } from "../wire/startup_packet.ts";
-import { serverCrashed } from "./server_end.ts";
+import { SERVER_CRASHED } from "./server_end.ts";
 
 /** When TLS is used: see `connectAttempts()`. */
 export type ServerTlsUse = "allow" | "prefer" | "require";
@@ -92,7 +92,7 @@ async function askForTls(stream: ByteStream): Promise<void> {
   const request = sslRequest();
   await stream.write(request, 0, request.length);
   for await (const chunk of stream.chunks()) return checkAnswer(chunk);
-  throw serverCrashed();
+  throw SERVER_CRASHED;
 }
 
 function checkAnswer(chunk: Uint8Array): void {
@@ -125,7 +125,7 @@ function badAnswer(what: string): ServerTlsError {
  */
 export function tlsBroken(why: string, { isAnswered }: { isAnswered: boolean }): ServerTlsError {
   if (!isAnswered) return failedHandshake("broken", why);
-  const { message } = serverCrashed();
+  const { message } = SERVER_CRASHED;
   return new ServerTlsError("broken", message, `${message} (TLS: ${why})`);
 }
 

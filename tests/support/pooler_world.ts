@@ -115,6 +115,9 @@ const REMEMBERED_IN: readonly string[] = [
   "parameter_cache.ts",
   // The names of servers, for a while.
   "dns_cache.ts",
+  // What was looked up, and how users look of whom something was.
+  "secret_cache.ts",
+  "mock_challenge.ts",
   // What operators paused or disabled.
   "database_operations.ts",
 ];

@@ -113,6 +113,7 @@ export class SimNetwork implements Network {
   #connections: SimConnection[] = [];
   #lastPort = FIRST_FREE_PORT;
   #isStepDue = false;
+  #isLastOfPooler = false;
   #lastStep: SimEvent | undefined;
   readonly #possible: SimEvent[] = [];
 
@@ -196,12 +197,41 @@ export class SimNetwork implements Network {
     return `bytes of a connection to ${found?.address}`;
   }
 
+  /** Whether the last step woke the pooler, and not who is at the other end of a connection. */
+  get isLastOfPooler(): boolean {
+    return this.#isLastOfPooler;
+  }
+
   /** Lets one thing happen. Returns false when nothing could. */
   step(): boolean {
     const events = this.#events();
     if (events.length === 0) return false;
     this.#happen(this.rules.random.pick(events));
     return true;
+  }
+
+  /**
+   * All that could happen now, one thing after the other, each when it is asked for. With thousands
+   * of connections, looking for what could happen takes longer than letting it.
+   */
+  round(): Generator<void, void, void> {
+    return this.#each([...this.#events()]);
+  }
+
+  *#each(events: readonly SimEvent[]): Generator<void, void, void> {
+    for (const event of events) {
+      // Several may have connected; and what could happen may have become impossible.
+      for (let isFirst = true; this.#isPossible(event, isFirst); isFirst = false) {
+        this.#happen(event);
+        yield;
+      }
+    }
+  }
+
+  #isPossible(event: SimEvent, isFirst: boolean): boolean {
+    if (event instanceof SimListener) return event.hasNews;
+    return isFirst &&
+      (event instanceof Lane ? event.offer() !== undefined : this.#dials.has(event));
   }
 
   /** Lets things happen until none is left, with all that follows from them. */
@@ -243,8 +273,12 @@ export class SimNetwork implements Network {
 
   #happen(event: SimEvent): void {
     this.#lastStep = event;
-    if (event instanceof Lane) event.act(event.offer()!);
-    else if (event instanceof SimListener) event.deliver();
+    this.#isLastOfPooler = true;
+    if (event instanceof Lane) {
+      const offer = event.offer()!;
+      this.#isLastOfPooler = event.isToPooler === (offer === "deliver");
+      event.act(offer);
+    } else if (event instanceof SimListener) event.deliver();
     else this.#connect(event);
   }
 
@@ -271,11 +305,11 @@ export class SimNetwork implements Network {
 
   #pair({ address, options }: PendingDial, listener: SimListener): SimConnection {
     const { rules } = this;
-    const lanes = [new Lane(rules), new Lane(rules)] as const;
     const isUnix = address.kind === "unix";
     const there = { host: isUnix ? "unix" : address.host, port: address.port };
     const here = isUnix ? there : { host: this.sourceHost, port: this.#nextPort() };
     const isToPooler = address.port === this.#options.poolerPort;
+    const lanes = [new Lane(rules, !isToPooler), new Lane(rules, isToPooler)] as const;
     const recording: Recording = { address: formatAddress(address), pieces: [], byteCount: 0 };
     if (this.#options.isRecorded === true) this.recordings.push(recording);
     const dialer = new SimStream({

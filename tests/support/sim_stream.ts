@@ -27,6 +27,8 @@ export interface SimRules {
   writeAnswers: WriteAnswers;
   /** Bytes that each direction of a connection holds. */
   bufferBytes: number;
+  /** Told of each stream that the pooler writes to or closes, each time. */
+  onPoolerCall?: ((stream: SimStream) => void) | undefined;
   /** To be called when something may have become possible. */
   readonly changed: () => void;
   /** Says that the pooler is to fail here; it is asked only for what is the pooler's own. */
@@ -53,6 +55,8 @@ interface PendingRead {
 export class Lane {
   /** Nothing is delivered while set: a network that is down, or a peer that is slow. */
   isStalled = false;
+  /** Whether what is in it is for the pooler. */
+  readonly isToPooler: boolean;
   readonly #rules: SimRules;
   #held: Uint8Array[] = [];
   #heldCount = 0;
@@ -62,8 +66,9 @@ export class Lane {
   #isReset = false;
   #isReaderGone = false;
 
-  constructor(rules: SimRules) {
+  constructor(rules: SimRules, isToPooler: boolean) {
     this.#rules = rules;
+    this.isToPooler = isToPooler;
   }
 
   /** Bytes under way or received and not yet read. */
@@ -335,6 +340,7 @@ export class SimStream implements ByteStream {
 
   write(buffer: Uint8Array, start: number, end: number): void | Promise<void> {
     if (this.#isClosed || start === end) return;
+    this.#noteCall();
     // The answer to what was written before has come: there is nobody.
     if (this.#in.isReset) return this.close();
     if (this.#out.isReaderGone) this.#in.reset(false);
@@ -364,6 +370,10 @@ export class SimStream implements ByteStream {
     else this.close();
   }
 
+  #noteCall(): void {
+    if (this.#isPoolers) this.#rules.onPoolerCall?.(this);
+  }
+
   /** As when the kernel answers an error: the connection is lost, and its reader hears of it. */
   #fails(what: "read" | "write"): boolean {
     if (!this.#isPoolers || this.#rules.fails?.(what) !== true) return false;
@@ -374,12 +384,14 @@ export class SimStream implements ByteStream {
 
   finishWriting(): void {
     if (this.#isClosed) return;
+    this.#noteCall();
     if (this.#tls !== undefined) void this.#out.write(this.#tls.sealEnd());
     this.#out.finish();
   }
 
   close(): void {
     if (this.#isClosed) return;
+    this.#noteCall();
     this.#isClosed = true;
     // A kernel answers bytes that nobody will read with a reset, and that may overtake what was sent.
     const isRude = this.#in.heldCount > 0 && this.#rules.chunking === "random" &&

@@ -16,7 +16,6 @@ import type {
 import { openConsole } from "../../../src/admin/open_console.ts";
 import { type ShownTable, textRow } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
-import { TURN_MS } from "../../../src/base/turn.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { PeerDesk } from "../../../src/client/peer_desk.ts";
 import { peerOf } from "../../../src/config/effective_settings.ts";
@@ -34,7 +33,6 @@ import type { ByteStream, Endpoint, Sink } from "../../../src/net/byte_stream.ts
 import { DnsCache } from "../../../src/net/dns_cache.ts";
 import type { Network, ServerAddress } from "../../../src/net/network.ts";
 import { NoTls } from "../../../src/net/no_tls.ts";
-import { AnswersInTurns } from "../../../src/pool/answers_in_turns.ts";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import { Pool } from "../../../src/pool/pool.ts";
 import { PoolRegistry } from "../../../src/pool/pool_registry.ts";
@@ -61,6 +59,7 @@ import { loadToml } from "../config/memory_files.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
 import { noHandshake } from "../../support/no_handshake.ts";
 import { OWN_NAMES } from "../../support/own_names.ts";
+import { turnsOn } from "../../support/turns_on.ts";
 
 /** A stream of which the test is the other end. */
 export class StubStream implements ByteStream {
@@ -223,6 +222,7 @@ export class NotedOperations implements Operations {
 /** The pooler around the console. */
 export class ConsoleFixture implements ConsoleContext {
   readonly clock = new FakeClock();
+  readonly turns = turnsOn(this.clock);
   readonly clients = new ClientRegistry();
   readonly book = new StatementBook();
   readonly pools = new PoolRegistry<ServerPool>();
@@ -353,10 +353,7 @@ export class ConsoleFixture implements ConsoleContext {
       }),
       openServer: () => this.#openServer(pool),
       isTemporary: () => false,
-      answers: new AnswersInTurns({
-        maxAnswers: 100,
-        atNext: (then) => this.clock.startTimer(TURN_MS, then),
-      }),
+      turns: this.turns,
     });
     return this.pools.findOrMake(database, user, () => pool);
   }
@@ -483,6 +480,7 @@ export class ConsoleFixture implements ConsoleContext {
           derivation: this.#derivation,
         }),
       protocolMinor: 0,
+      hangUp: (hangUp) => hangUp(),
       onOldProtocol: () => {},
       onHotStandby: () => {},
       connectQuery: undefined,

@@ -79,6 +79,32 @@ Deno.test("a sorted table is sent in steps too, once all of it has been made", a
   assert.ok(turnCount > 2, "a turn while the rows are made, and one while they are sent");
 });
 
+Deno.test("a long table is sorted in steps, and equal rows keep their order", async () => {
+  const count = 5_000;
+  let [readCount, sinceTurn, mostInOneGo] = [0, 0, 0];
+  const rows = Array.from({ length: count }, (_, at) => {
+    const row: number[] = [0, at];
+    const get = () => {
+      readCount += 1;
+      mostInOneGo = Math.max(mostInOneGo, readCount - sinceTurn);
+      return at * 7_919 % 97;
+    };
+    return Object.defineProperty(row, 0, { get });
+  });
+  const { columns } = table([int4("n", () => 0), int4("at", () => 0)], []);
+  const order = [{ column: "n", isDescending: true }];
+  const steps = rowsInSteps({ columns, rows }, { ...ALL_ROWS, order }, () => {
+    sinceTurn = readCount;
+    return Promise.resolve();
+  });
+  const sorted = (await Array.fromAsync(steps)).flat().map(([, at]) => Number(at));
+  const key = (at: number) => at * 7_919 % 97;
+  const expected = rows.map((_, at) => at).sort((a, b) => key(b) - key(a));
+  assert.deepEqual(sorted, expected);
+  assert.ok(mostInOneGo <= 7_000, `${mostInOneGo} values looked at in one go`);
+  assert.ok(readCount > 8 * mostInOneGo, `${readCount} in all`);
+});
+
 Deno.test("others have their turns between commands that are sent all at once", async () => {
   const { answers, fixture, send } = await openSession({ rights: "stats" });
   const running = send(...Array.from({ length: 25 }, () => frontend.query("SHOW VERSION")));

@@ -87,6 +87,22 @@ Deno.test("SHOW ACTIVE_SOCKETS lists those whose request is held, and how much o
   await fixture.end();
 });
 
+Deno.test("SHOW ACTIVE_SOCKETS makes no rows of those that it leaves out, however many they are", async () => {
+  const fixture = await ConsoleFixture.from();
+  const pool = fixture.addPool({ poolSize: 1 });
+  let madeCount = 0;
+  for (let i = 0; i < 3; i++) {
+    const client = fixture.addClient({ user: "anna", database: "shop", pool });
+    const { remote } = client;
+    Object.defineProperty(client, "remote", { get: () => (madeCount += 1, remote) });
+  }
+  assert.equal(readResult(showSockets(fixture)).rows.length, 3);
+  assert.equal(madeCount, 3);
+  assert.deepEqual(readResult(showActiveSockets(fixture)).rows, []);
+  assert.equal(madeCount, 3);
+  await fixture.end();
+});
+
 Deno.test("SHOW CLIENTS and SOCKETS list cancel requests under way, by the pool they are for", async () => {
   const fixture = await ConsoleFixture.from();
   const pool = fixture.addPool({ poolSize: 1 });

@@ -5,6 +5,7 @@ import { LoginBrake } from "../../../src/client/login_brake.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import { ADA, PoolerWorld } from "../../support/pooler_world.ts";
 import { type LoginOptions, TestClient } from "../../support/test_client.ts";
+import { turnsOn } from "../../support/turns_on.ts";
 
 /** As the janitor comes by: so much later may anything be. */
 const ROUND_MS = 333;
@@ -125,6 +126,7 @@ Deno.test("who was told to go while its password was looked at is not held", asy
   const brake = new LoginBrake({
     clock: world.clock,
     log,
+    turns: turnsOn(world.clock),
     settings: () => world.pooler.live.settings,
   });
   session!.end("admin forced disconnect");

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { anyRules, anyStep, RandomWorld } from "./random_world.ts";
 
 /** Few are told in a turn, so that much may happen before all are. */
-const anyTurn = fc.record({ maxAnswers: fc.integer({ min: 1, max: 3 }) });
+const anyTurn = fc.record({ maxATurn: fc.integer({ min: 1, max: 3 }) });
 
 Deno.test("Pool keeps its promises under any sequence of operations", () => {
   const steps = fc.array(anyStep, { minLength: 1, maxLength: 60, size: "max" });

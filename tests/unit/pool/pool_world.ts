@@ -4,8 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { TURN_MS } from "../../../src/base/turn.ts";
-import { AnswersInTurns } from "../../../src/pool/answers_in_turns.ts";
+import { DONE_A_TURN } from "../../../src/base/in_turns.ts";
 import { ConnectionCaps } from "../../../src/pool/connection_caps.ts";
 import {
   CROWDED,
@@ -20,6 +19,7 @@ import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
 import { PoolStats } from "../../../src/stats/pool_stats.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { ScriptedServer, type TestError } from "../../support/scripted_server.ts";
+import { turnsOn } from "../../support/turns_on.ts";
 
 /** The error that only asks for patience, as 57P03 does. */
 export const STARTING_UP = "the database system is starting up";
@@ -36,7 +36,7 @@ export interface PoolSurroundings {
   /** Where its servers are; each is opened at the first where there is room. */
   readonly addressKeys?: readonly string[];
   /** Most that are told something in one turn. */
-  readonly maxAnswers?: number;
+  readonly maxATurn?: number;
 }
 
 /** A pool and all around it. */
@@ -58,7 +58,7 @@ export class PoolWorld {
 
   /** A pool of two servers, unless `rules` says otherwise. */
   constructor(rules: Partial<PoolRules> = {}, surroundings: PoolSurroundings = {}) {
-    const { clock = new FakeClock(), database = "db", maxAnswers = 100, user = "alice" } =
+    const { clock = new FakeClock(), database = "db", maxATurn = DONE_A_TURN, user = "alice" } =
       surroundings;
     this.clock = clock;
     this.#addressKeys = surroundings.addressKeys ?? [];
@@ -88,10 +88,7 @@ export class PoolWorld {
       openServer: () => this.#openServer(),
       isTemporary: (error) => error === STARTING_UP,
       isHostWorthTrying: () => this.isHostWorthTrying,
-      answers: new AnswersInTurns({
-        maxAnswers,
-        atNext: (then) => this.clock.startTimer(TURN_MS, then),
-      }),
+      turns: turnsOn(clock, maxATurn),
     });
   }
 

@@ -182,6 +182,7 @@ export class ServerBench implements AsyncDisposable {
       tls: undefined,
       authentication: () => authentication(),
       protocolMinor: 0,
+      hangUp: (hangUp) => hangUp(),
       connectQuery: undefined,
       isTrial: false,
       role: undefined,
