@@ -2,11 +2,12 @@
  * Runs the simulation: `deno task sim --seed 7` one run with its transcript, `--seeds 1000` so many
  * from the seed on (from 1 unless given), on all processors. With `--failures` each seed is run as
  * often as its pooler asks anything of the system, and each time another call fails. A fault is shown
- * with all that is needed to look into it, and ends it all.
+ * with all that is needed to look into it, and ends it all. `--clients 3000` measures a crowd instead.
  */
 
 import { parseArgs } from "@std/flags";
 import { SimFailure, simulate } from "../tests/simulation/simulation.ts";
+import { simulateCrowd } from "./simulate_crowd.ts";
 import type { SeedOrder, SeedReport } from "./simulate_worker.ts";
 
 /** Steps that took longest, of all runs, which are measured again and shown. */
@@ -85,7 +86,13 @@ async function runOne(seed: number): Promise<number> {
 }
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, { boolean: ["failures"], string: ["seed", "seeds"] });
+  const args = parseArgs(Deno.args, {
+    boolean: ["failures"],
+    string: ["clients", "seed", "seeds"],
+  });
+  if (args.clients !== undefined) {
+    return await simulateCrowd(wholeNumber("clients", args.clients, 0));
+  }
   const seed = wholeNumber("seed", args.seed, 1);
   const count = wholeNumber("seeds", args.seeds, args.seed === undefined ? 50 : 1);
   const hasFailures = args.failures;
