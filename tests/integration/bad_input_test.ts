@@ -20,26 +20,42 @@ import { SeededRandom } from "../support/seeded_random.ts";
 import { startWorld, token, valueOf, type World, type WorldOptions } from "./support/world.ts";
 
 const postgres = await startPostgres({ auth: "trust" });
-Deno.test.afterAll(() => postgres[Symbol.asyncDispose]());
+/** The process that all bad openings are sent to: one goes on for all of them. */
+const common = await startWorld(postgres, withTwoServers({}));
+Deno.test.afterAll(async () => {
+  await common[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+});
 
-/** A world, and a client in a transaction that must not be disturbed. */
+function withTwoServers({ pooler, ...rest }: WorldOptions): WorldOptions {
+  return { ...rest, pooler: { pool_mode: "transaction", default_pool_size: 2, ...pooler } };
+}
+
+/** Does something to a world in which a client in a transaction must not be disturbed. */
+async function disturb(world: World, action: (world: World) => Promise<void>): Promise<void> {
+  const mine = token();
+  const witness = await world.connect();
+  try {
+    await witness.query(`begin; create table "kept ${mine}" as select '${mine}'::text as mine`);
+    await action(world);
+    assert.equal(valueOf(await witness.query(`select mine from "kept ${mine}"`)), mine);
+    assert.equal((await witness.query("commit")).status, "I");
+    const newcomer = await world.connect();
+    assert.equal(valueOf(await newcomer.query(`select mine from "kept ${mine}"`)), mine);
+    newcomer.close();
+    assert.doesNotMatch(world.sluice.log(), /internal error/i);
+  } finally {
+    witness.close();
+  }
+}
+
+/** As `disturb()`, in a world of its own. */
 async function disturbedWorld(
   action: (world: World) => Promise<void>,
   options: WorldOptions = {},
 ): Promise<void> {
-  await using world = await startWorld(postgres, {
-    ...options,
-    pooler: { pool_mode: "transaction", default_pool_size: 2, ...options.pooler },
-  });
-  const witness = await world.connect();
-  const mine = token();
-  await witness.query(`begin; create table kept as select '${mine}'::text as mine`);
-  await action(world);
-  assert.equal(valueOf(await witness.query("select mine from kept")), mine);
-  assert.equal((await witness.query("commit")).status, "I");
-  const newcomer = await world.connect();
-  assert.equal(valueOf(await newcomer.query("select mine from kept")), mine);
-  assert.doesNotMatch(world.sluice.log(), /internal error/i);
+  await using world = await startWorld(postgres, withTwoServers(options));
+  await disturb(world, action);
 }
 
 /** The error with which a connection ends; undefined if it ends without a word. */
@@ -155,7 +171,7 @@ const REFUSED_OPENINGS: readonly (readonly [
 
 for (const [name, opening, sqlstate, text] of REFUSED_OPENINGS) {
   Deno.test(`${name} is refused with ${sqlstate}`, async () => {
-    await disturbedWorld(async (world) => fatal(sqlstate, text, await answerTo(world, opening)));
+    await disturb(common, async (world) => fatal(sqlstate, text, await answerTo(world, opening)));
   });
 }
 
