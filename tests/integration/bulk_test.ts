@@ -16,8 +16,11 @@ Deno.test.afterAll(() => postgres[Symbol.asyncDispose]());
 
 const MEGABYTE = 1_048_576;
 
-/** How much the pooler may grow under any load; far below what passes through it. */
-const MEMORY_LIMIT_BYTES = 24 * MEGABYTE;
+/**
+ * How much the pooler may grow under any load; far below what passes through it. On the portable
+ * engine garbage of the runtime's reads comes to 25 MB where the collector is slow.
+ */
+const MEMORY_LIMIT_BYTES = 40 * MEGABYTE;
 
 /** Only Linux tells a process's share of memory. */
 const hasMemoryFigures = Deno.build.os === "linux";
