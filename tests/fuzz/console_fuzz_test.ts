@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { parseAdminCommand } from "../../src/admin/admin_parser.ts";
 import { PgError, ProtocolError } from "../../src/wire/pg_error.ts";
 import { cstring, frontend, int16, int32, join, message } from "../support/messages.ts";
-import { messagesIn } from "../unit/admin/console_fixture.ts";
+import { messagesIn } from "../unit/admin/shown_result.ts";
 import { openSession } from "../unit/admin/open_session.ts";
 
 /** Texts that look like commands for a while. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { cstring, frontend, int16, int32, message } from "../../support/messages.ts";
-import { messagesIn } from "./console_fixture.ts";
+import { messagesIn } from "./shown_result.ts";
 import { openSession, openWithPools } from "./open_session.ts";
 
 Deno.test("a SHOW runs by the extended protocol as by the simple one, with one ReadyForQuery at Sync", async () => {

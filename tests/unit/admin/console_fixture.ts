@@ -10,11 +10,9 @@ import { ServerAuthentication } from "../../../src/auth/server_authentication.ts
 import type {
   ConsoleContext,
   MemoryUse,
-  Operations,
   ShutdownMode,
 } from "../../../src/admin/console_context.ts";
 import { openConsole } from "../../../src/admin/open_console.ts";
-import { type ShownTable, textRow } from "../../../src/admin/result_set.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { PeerDesk } from "../../../src/client/peer_desk.ts";
@@ -40,26 +38,17 @@ import { WaitingPlace } from "../../../src/pool/waiting_queue.ts";
 import { ServerSession } from "../../../src/server/server_session.ts";
 import { LoopLag } from "../../../src/stats/loop_lag.ts";
 import { StatsBook } from "../../../src/stats/stats_book.ts";
-import { rowDescription } from "../../../src/wire/backend_messages.ts";
 import type { PgError } from "../../../src/wire/pg_error.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
-import {
-  backend,
-  frontend,
-  join,
-  MessageSplitter,
-  type RawMessage,
-  readCstrings,
-  readValues,
-  textOf,
-} from "../../support/messages.ts";
+import { backend, frontend, join } from "../../support/messages.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { loadToml } from "../config/memory_files.ts";
 import { SYSTEM_TCP } from "../../support/stream_options.ts";
 import { noHandshake } from "../../support/no_handshake.ts";
 import { OWN_NAMES } from "../../support/own_names.ts";
 import { turnsOn } from "../../support/turns_on.ts";
+import { NotedOperations } from "./noted_operations.ts";
 
 /** A stream of which the test is the other end. */
 export class StubStream implements ByteStream {
@@ -140,84 +129,6 @@ export interface ClientPlan {
 }
 
 const TRACKED = new TrackedParameters([]);
-
-/** Notes what it is asked to do. */
-export class NotedOperations implements Operations {
-  mode: Operations["mode"] = "active";
-  readonly paused = new Set<string>();
-  readonly disabled = new Set<string>();
-  /** Each call, its name and what it was given. */
-  readonly calls: (readonly unknown[])[] = [];
-  /** What every call fails with, if anything. */
-  failure: PgError | undefined;
-  /** What those that take time wait for. */
-  waiting: Promise<void> = Promise.resolve();
-
-  isPaused(database: string): boolean {
-    return this.paused.has(database);
-  }
-
-  isDisabled(database: string): boolean {
-    return this.disabled.has(database);
-  }
-
-  heldBack(): ReadonlySet<string> {
-    return this.paused.union(this.disabled);
-  }
-
-  pause(database: string | undefined, signal: AbortSignal): Promise<void> {
-    return this.#wait(["pause", database], signal);
-  }
-
-  resume(database: string | undefined): void {
-    this.#note(["resume", database]);
-  }
-
-  disable(database: string): void {
-    this.#note(["disable", database]);
-  }
-
-  enable(database: string): void {
-    this.#note(["enable", database]);
-  }
-
-  reconnect(database: string | undefined): void {
-    this.#note(["reconnect", database]);
-  }
-
-  async kill(database: string | undefined): Promise<void> {
-    await this.#note(["kill", database]);
-  }
-
-  killClient(id: number): void {
-    this.#note(["killClient", id]);
-  }
-
-  suspend(signal: AbortSignal): Promise<void> {
-    return this.#wait(["suspend"], signal);
-  }
-
-  waitClose(database: string | undefined, signal: AbortSignal): Promise<void> {
-    return this.#wait(["waitClose", database], signal);
-  }
-
-  set(key: string, value: string): void {
-    this.#note(["set", key, value]);
-  }
-
-  #note(call: readonly unknown[]): void {
-    this.calls.push(call);
-    if (this.failure !== undefined) throw this.failure;
-  }
-
-  async #wait(call: readonly unknown[], signal: AbortSignal): Promise<void> {
-    this.#note(call);
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason));
-    });
-    await Promise.race([this.waiting, aborted]);
-  }
-}
 
 /** The pooler around the console. */
 export class ConsoleFixture implements ConsoleContext {
@@ -563,56 +474,4 @@ export class ConsoleFixture implements ConsoleContext {
       noteAttempt: () => {},
     };
   }
-}
-
-/** Whole messages; asserts by the splitter's count that nothing is left over. */
-export function messagesIn(bytes: Uint8Array): RawMessage[] {
-  const splitter = new MessageSplitter();
-  splitter.add(bytes);
-  const messages: RawMessage[] = [];
-  for (let next = splitter.next(); next !== undefined; next = splitter.next()) messages.push(next);
-  if (splitter.heldCount > 0) throw new Error(`${splitter.heldCount} bytes are left over`);
-  return messages;
-}
-
-/** A table as it is sent. */
-export function bytesOf({ columns, rows }: ShownTable): Uint8Array {
-  return join(rowDescription(columns), ...[...rows].map(textRow), backend.complete("SHOW"));
-}
-
-/** The answer to a SHOW, read. */
-export interface ReadResult {
-  /** `name:oid:size` of each column. */
-  readonly columns: readonly string[];
-  readonly rows: readonly Readonly<Record<string, string | null>>[];
-  readonly tag: string;
-}
-
-/** Reads RowDescription, rows and CommandComplete, of a table as it is sent. */
-export function readResult(shown: ShownTable | Uint8Array): ReadResult {
-  const bytes = shown instanceof Uint8Array ? shown : bytesOf(shown);
-  const [description, ...rest] = messagesIn(bytes);
-  const complete = rest.pop();
-  if (description?.type !== "T" || complete?.type !== "C") throw new Error("This is no result");
-  const columns = readColumns(description.body);
-  const names = columns.map((column) => column.split(":")[0]!);
-  const rows = rest.map(({ body }) => {
-    const values = readValues(body);
-    return Object.fromEntries(names.map((name, i) => [name, values[i] ?? null]));
-  });
-  return { columns, rows, tag: readCstrings(complete.body)[0]! };
-}
-
-function readColumns(body: Uint8Array): string[] {
-  const view = new DataView(body.buffer, body.byteOffset, body.length);
-  const columns: string[] = [];
-  let at = 2;
-  for (let count = view.getInt16(0); count > 0; count--) {
-    const zero = body.indexOf(0, at);
-    const name = textOf(body.subarray(at, zero));
-    // After the name: table 4, column 2, type 4, size 2, modifier 4, format 2.
-    columns.push(`${name}:${view.getInt32(zero + 7)}:${view.getInt16(zero + 11)}`);
-    at = zero + 19;
-  }
-  return columns;
 }

@@ -6,7 +6,7 @@ import { ALL_ROWS, rowsInSteps } from "../../../src/admin/selection.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { heapInUse } from "../../support/garbage.ts";
 import { frontend } from "../../support/messages.ts";
-import { messagesIn } from "./console_fixture.ts";
+import { messagesIn } from "./shown_result.ts";
 import { openSession, openWithPools } from "./open_session.ts";
 
 Deno.test("WHERE, ORDER BY and LIMIT choose and sort the rows of any SHOW", async () => {

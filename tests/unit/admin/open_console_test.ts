@@ -3,7 +3,8 @@ import { openConsole } from "../../../src/admin/open_console.ts";
 import { PgError } from "../../../src/wire/pg_error.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { frontend, message, readCstrings, readReport } from "../../support/messages.ts";
-import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { messagesIn } from "./shown_result.ts";
 
 const TOML = '[pooler]\nadmin_users = ["root"]\nstats_users = ["monitor", "root"]\n';
 

@@ -3,7 +3,8 @@
 import type { ConsoleRights } from "../../../src/admin/console_context.ts";
 import { ConsoleSession } from "../../../src/admin/console_session.ts";
 import { frontend, join, readCstrings, readReport, readValues } from "../../support/messages.ts";
-import { ConsoleFixture, messagesIn } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { messagesIn } from "./shown_result.ts";
 
 /** A client of the console, logged in. */
 export async function openSession({ rights = "admin" }: { rights?: ConsoleRights } = {}) {

@@ -6,7 +6,8 @@ import { showPools } from "../../../src/admin/show_pools.ts";
 import { showServers } from "../../../src/admin/show_servers.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { backend } from "../../support/messages.ts";
-import { ConsoleFixture, readResult } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { readResult } from "./shown_result.ts";
 import { columns, SOCKET_COLUMNS } from "./shown_columns.ts";
 import { SHOWN_TOML } from "./shown_config.ts";
 

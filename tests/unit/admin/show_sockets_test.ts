@@ -9,7 +9,8 @@ import { showServers } from "../../../src/admin/show_servers.ts";
 import { showActiveSockets, showSockets } from "../../../src/admin/show_sockets.ts";
 import { eventTurn } from "../../support/event_turn.ts";
 import { frontend } from "../../support/messages.ts";
-import { ConsoleFixture, readResult } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { readResult } from "./shown_result.ts";
 import { columns, SOCKET_COLUMNS } from "./shown_columns.ts";
 
 const COLUMNS = [

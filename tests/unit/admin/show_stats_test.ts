@@ -5,7 +5,8 @@ import { showHistograms } from "../../../src/admin/show_histograms.ts";
 import { showStatsAverages, showStatsTotals, showTotals } from "../../../src/admin/show_totals.ts";
 import { showStats } from "../../../src/admin/show_stats.ts";
 import { STAT_NAMES } from "../../../src/stats/pool_stats.ts";
-import { ConsoleFixture, readResult } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { readResult } from "./shown_result.ts";
 import { columns } from "./shown_columns.ts";
 import { SHOWN_TOML } from "./shown_config.ts";
 

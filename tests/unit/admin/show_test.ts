@@ -19,7 +19,8 @@ import { versionText } from "../../../src/admin/version.ts";
 import { SETTINGS } from "../../../src/config/settings.ts";
 import { backend, join } from "../../support/messages.ts";
 import manifest from "../../../deno.json" with { type: "json" };
-import { bytesOf, ConsoleFixture, readResult } from "./console_fixture.ts";
+import { ConsoleFixture } from "./console_fixture.ts";
+import { bytesOf, readResult } from "./shown_result.ts";
 import { columns } from "./shown_columns.ts";
 import { SHOWN_TOML } from "./shown_config.ts";
 

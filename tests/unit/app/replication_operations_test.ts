@@ -11,7 +11,7 @@ import { CancelDesk } from "../../../src/client/cancel_request.ts";
 import { PeerDesk } from "../../../src/client/peer_desk.ts";
 import { backend as say, frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
-import { readResult as readShown } from "../admin/console_fixture.ts";
+import { readResult as readShown } from "../admin/shown_result.ts";
 import { never, pause, suspend, TWO } from "./operations_fixture.ts";
 import {
   loginOptions,
