@@ -397,23 +397,20 @@ const GONE_MS = 1000;
 
 class PostgresJsClient implements LedgerClient {
   readonly #sql: postgres.Sql;
-  /** Rejects a while after the connection has gone: a query that meets just that is never answered. */
-  readonly #gone = Promise.withResolvers<never>();
+  /** Resolves a while after the connection has gone: a query that meets just that is never answered. */
+  readonly #gone = Promise.withResolvers<void>();
   #goneTimer: ReturnType<typeof setTimeout> | undefined;
   #isLost = false;
 
   private constructor(sql: postgres.Sql, closed: Promise<unknown>) {
     this.#sql = sql;
-    // It rejects between two transfers as well, when nobody listens; the next one races against it.
-    this.#gone.promise.catch(() => {});
     void closed.then(() => this.#noteClosed());
   }
 
   #noteClosed(): void {
     if (this.#isLost) return;
     this.#isLost = true;
-    const lost = () => this.#gone.reject(new Lost("the connection has gone"));
-    this.#goneTimer = setTimeout(lost, GONE_MS);
+    this.#goneTimer = setTimeout(() => this.#gone.resolve(), GONE_MS);
   }
 
   static async connect({ certificate, ...target }: LedgerTarget): Promise<PostgresJsClient> {
@@ -452,7 +449,10 @@ class PostgresJsClient implements LedgerClient {
         if (transfer.end === "fail") await sql.unsafe(FAILING_SQL);
         isAskedToCommit = true;
       });
-      await Promise.race([running, this.#gone.promise]);
+      const gone = this.#gone.promise.then(() => {
+        throw new Lost("the connection has gone");
+      });
+      await Promise.race([running, gone]);
       return "committed";
     } catch (error) {
       if (error instanceof ForeignAnswer) throw error;
