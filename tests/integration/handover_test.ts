@@ -138,42 +138,42 @@ for (const sql of ["select 1", "selec 1"]) {
   });
 }
 
-/** As JDBC drivers do, which close portals and statements together with what they ask next. */
-Deno.test("a Close without a Sync before a Query costs no server, and holds none", async () => {
-  await using world = await startWorld(postgres, { pooler: { ...SHARED, default_pool_size: 1 } });
-  const [client, other] = await world.connectMany(2);
-  const closes = [frontend.close("P", "gone"), frontend.close("S", "gone")];
-  const [before] = await world.backends();
-  for (let round = 0; round < 3; round++) {
-    await client!.send(...closes, frontend.query("begin"));
-    assert.equal((await client!.result()).types, "33CZ");
-    await client!.send(...closes, frontend.query("select 1"), frontend.query("commit"));
-    assert.equal((await client!.result()).types, "33TDCZ");
-    assert.equal((await client!.result()).types, "CZ");
-    const mine = token();
-    assert.equal(valueOf(await other!.query(`select '${mine}'`)), mine);
-  }
-  assert.deepEqual((await world.backends()).map(({ pid }) => pid), [before!.pid]);
-});
-
-/** As JDBC drivers do with `autosave`. */
-Deno.test("BEGIN without a Sync before a SAVEPOINT by Query costs no server, and holds none", async () => {
+/** Has a client ask, and another be served by the same server afterwards, again and again. */
+async function keepsSharing(ask: (client: TestClient) => Promise<void>): Promise<void> {
   await using world = await startWorld(postgres, { pooler: SHARED });
   const [client, other] = await world.connectMany(2);
   const [before] = await world.backends();
   for (let round = 0; round < 3; round++) {
-    await client!.send(
-      ...[...unsynced("begin"), frontend.query("savepoint a")],
-      ...[...unsynced("select 1"), frontend.sync()],
-    );
-    assert.equal((await client!.result()).types, "12nCCZ");
-    assert.equal((await client!.result()).types, "12TDCZ");
-    assert.equal((await client!.query("commit")).status, "I");
+    await ask(client!);
     const mine = token();
     assert.equal(valueOf(await other!.query(`select '${mine}'`)), mine);
   }
   assert.deepEqual((await world.backends()).map(({ pid }) => pid), [before!.pid]);
+}
+
+/** As JDBC drivers do, which close portals and statements together with what they ask next. */
+Deno.test("a Close without a Sync before a Query costs no server, and holds none", () => {
+  const closes = [frontend.close("P", "gone"), frontend.close("S", "gone")];
+  return keepsSharing(async (client) => {
+    await client.send(...closes, frontend.query("begin"));
+    assert.equal((await client.result()).types, "33CZ");
+    await client.send(...closes, frontend.query("select 1"), frontend.query("commit"));
+    assert.equal((await client.result()).types, "33TDCZ");
+    assert.equal((await client.result()).types, "CZ");
+  });
 });
+
+/** As JDBC drivers do with `autosave`. */
+Deno.test("BEGIN without a Sync before a SAVEPOINT by Query costs no server, and holds none", () =>
+  keepsSharing(async (client) => {
+    await client.send(
+      ...[...unsynced("begin"), frontend.query("savepoint a")],
+      ...[...unsynced("select 1"), frontend.sync()],
+    );
+    assert.equal((await client.result()).types, "12nCCZ");
+    assert.equal((await client.result()).types, "12TDCZ");
+    assert.equal((await client.query("commit")).status, "I");
+  }));
 
 Deno.test("a transaction sent in one piece is answered message by message", async () => {
   await using world = await startWorld(postgres, { pooler: SHARED });
