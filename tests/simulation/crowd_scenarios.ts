@@ -74,6 +74,13 @@ async function allAreServed(crowd: Crowd): Promise<void> {
   assert.deepEqual(crowd.errors, {});
 }
 
+/** All are logged in, and as many servers are idle as there may be. */
+async function openAllServers(crowd: Crowd): Promise<void> {
+  await crowd.logIn();
+  await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
+  await allAreServed(crowd);
+}
+
 async function showAll(crowd: Crowd): Promise<void> {
   for (const thing of SHOW_THINGS) await crowd.order(`SHOW ${thing}`);
   for (const thing of ["clients", "servers", "sockets"]) {
@@ -160,9 +167,7 @@ export const CROWD_SCENARIOS: readonly CrowdScenario[] = [
       postgres: ANYWHERE,
     }),
     async run(crowd) {
-      await crowd.logIn();
-      await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
-      await allAreServed(crowd);
+      await openAllServers(crowd);
       await reload(crowd, { sections: sections("127.0.0.2") });
       await crowd.pass(ROUND_MS);
       assert.equal(crowd.pool.servers.count, 0);
@@ -204,9 +209,7 @@ export const CROWD_SCENARIOS: readonly CrowdScenario[] = [
     name: "PAUSE and RESUME, many servers",
     world: manyServers,
     async run(crowd) {
-      await crowd.logIn();
-      await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
-      await allAreServed(crowd);
+      await openAllServers(crowd);
       await crowd.order("PAUSE");
       for (const client of crowd.clients) client.ask("select 1");
       await crowd.quiet();
@@ -248,9 +251,7 @@ export const CROWD_SCENARIOS: readonly CrowdScenario[] = [
     name: "RECONNECT, many servers",
     world: manyServers,
     async run(crowd) {
-      await crowd.logIn();
-      await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
-      await allAreServed(crowd);
+      await openAllServers(crowd);
       await crowd.order("RECONNECT");
       await crowd.pass(ROUND_MS);
       assert.equal(crowd.pool.servers.count, 0);
@@ -359,9 +360,7 @@ export const CROWD_SCENARIOS: readonly CrowdScenario[] = [
     name: "server_idle_timeout, many servers",
     world: (count) => ({ ...manyServers(count), pooler: "server_idle_timeout = 5" }),
     async run(crowd) {
-      await crowd.logIn();
-      await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
-      await allAreServed(crowd);
+      await openAllServers(crowd);
       await crowd.pass(7_000);
       assert.equal(crowd.pool.servers.count, 0);
     },
@@ -428,9 +427,7 @@ export const CROWD_SCENARIOS: readonly CrowdScenario[] = [
       };
     },
     async run(crowd) {
-      await crowd.logIn();
-      await crowd.takeServers((client) => client.ask("select pg_sleep(1)"));
-      await allAreServed(crowd);
+      await openAllServers(crowd);
       (crowd.options.resolver as FakeResolver).set("db.example", ["127.0.0.2"]);
       await crowd.pass(3_000);
       assert.equal(crowd.pool.servers.count, 0);
