@@ -7,6 +7,8 @@ import type { LibcCalls } from "./libc.ts";
 
 /** Carries the bytes of one connection; nothing here blocks. Counts are bytes, or a negative errno. */
 export interface Channel {
+  /** Whether bytes go out as they are: then others may send them. */
+  readonly isPlain: boolean;
   /**
    * Whether there may be more, though the last `receive()` gave less than was asked for: the kernel
    * will not tell of that.
@@ -39,6 +41,7 @@ export interface Channel {
 
 /** Bytes as they are. */
 export class PlainChannel implements Channel {
+  readonly isPlain = true;
   readonly hasMore = false;
   readonly readFailure: undefined = undefined;
   readonly #libc: LibcCalls;

@@ -106,7 +106,6 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly isUnix: boolean;
   token = 0;
   isInBatch = false;
-  #isPlain = true;
   readonly #libc: LibcCalls;
   readonly #reactor: Reactor;
   readonly #descriptor: number;
@@ -172,7 +171,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
 
   async startTls({ context, received, serverName }: TlsStart): Promise<TlsHandshake> {
     assert(context instanceof NativeTlsContext, "A context is of the engine that its stream is of");
-    assert(this.#channel instanceof PlainChannel, "TLS is started once");
+    assert(this.#channel.isPlain, "TLS is started once");
     const isAtRest = this.#loop.kind === "none" && this.#waitingWrites === undefined &&
       this.#lookedCount === 0 && !this.isInBatch;
     assert(isAtRest, "Nobody reads or writes while TLS is started");
@@ -181,7 +180,6 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     if (this.#isClosed || this.#isFinishing) {
       throw new TlsHandshakeError("the connection was closed");
     }
-    this.#isPlain = false;
     const channel = this.#newChannel(context, serverName);
     const handshake = new HandshakeUnderWay({ libc, libssl, channel });
     this.#channel = channel;
@@ -285,7 +283,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     // Nothing may go out in plain text, and TLS is not there yet.
     if (this.#handshake !== undefined) return;
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
-    if (this.#isPlain) {
+    if (this.#channel.isPlain) {
       if (this.#reactor.sends.take(this, this.#descriptor, buffer, start, end)) return;
     } else if (this.isInBatch) this.#reactor.sends.flush();
     // What was taken before has gone first, and may not all have gone.

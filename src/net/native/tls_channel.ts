@@ -55,6 +55,7 @@ export interface TlsChannelOptions {
 
 /** A socket with TLS on it. */
 export class TlsChannel implements Channel {
+  readonly isPlain = false;
   readonly #libc: LibcCalls;
   readonly #libssl: LibSsl;
   readonly #buffers: TlsBuffers;
