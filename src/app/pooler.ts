@@ -554,9 +554,7 @@ export class Pooler {
     });
     await this.#clientTasks.whenIdle();
     farewell.cancel();
-    this.pools.closeMany(() => {
-      for (const pool of this.pools.registry.all()) pool.close(error, error.message);
-    });
+    this.pools.closeAll(this.pools.registry.all(), error);
     await this.#serverTasks.whenIdle();
     await this.#ownTasks[Symbol.asyncDispose]();
     this.tls[Symbol.dispose]();

@@ -254,9 +254,7 @@ export class Reloader {
 
   #closePools(removed: readonly ServerPool[], error: PgError): void {
     const { pools } = this.#options;
-    pools.closeMany(() => {
-      for (const pool of removed) pool.close(error, error.message);
-    });
+    pools.closeAll(removed, error);
     // The janitor may have come first.
     for (const pool of removed) if (pools.registry.has(pool)) pools.free(pool);
   }

@@ -157,6 +157,13 @@ export class ServerPools {
     }
   }
 
+  /** Closes pools, and with them all their servers. */
+  closeAll(pools: Iterable<ServerPool>, error: PgError): void {
+    this.closeMany(() => {
+      for (const pool of pools) pool.close(error, error.message);
+    });
+  }
+
   #hangUpOnAll(leaving: readonly (() => void)[]): void {
     const { onServerGone, turns } = this.#options;
     if (leaving.length === 0) return;
