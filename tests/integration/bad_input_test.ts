@@ -20,15 +20,13 @@ import { SeededRandom } from "../support/seeded_random.ts";
 import { startWorld, token, valueOf, type World, type WorldOptions } from "./support/world.ts";
 
 const postgres = await startPostgres({ auth: "trust" });
-/** The process that all bad openings are sent to: one goes on for all of them. */
-const common = await startWorld(postgres, withTwoServers({}));
-Deno.test.afterAll(async () => {
-  await common[Symbol.asyncDispose]();
-  await postgres[Symbol.asyncDispose]();
-});
+Deno.test.afterAll(() => postgres[Symbol.asyncDispose]());
 
-function withTwoServers({ pooler, ...rest }: WorldOptions): WorldOptions {
-  return { ...rest, pooler: { pool_mode: "transaction", default_pool_size: 2, ...pooler } };
+function openWorld({ pooler, ...rest }: WorldOptions = {}): Promise<World> {
+  return startWorld(postgres, {
+    ...rest,
+    pooler: { pool_mode: "transaction", default_pool_size: 2, ...pooler },
+  });
 }
 
 /** Does something to a world in which a client in a transaction must not be disturbed. */
@@ -52,9 +50,9 @@ async function disturb(world: World, action: (world: World) => Promise<void>): P
 /** As `disturb()`, in a world of its own. */
 async function disturbedWorld(
   action: (world: World) => Promise<void>,
-  options: WorldOptions = {},
+  options?: WorldOptions,
 ): Promise<void> {
-  await using world = await startWorld(postgres, withTwoServers(options));
+  await using world = await openWorld(options);
   await disturb(world, action);
 }
 
@@ -169,11 +167,14 @@ const REFUSED_OPENINGS: readonly (readonly [
   ],
 ];
 
-for (const [name, opening, sqlstate, text] of REFUSED_OPENINGS) {
-  Deno.test(`${name} is refused with ${sqlstate}`, async () => {
-    await disturb(common, async (world) => fatal(sqlstate, text, await answerTo(world, opening)));
-  });
-}
+Deno.test("what is no startup packet is refused, one after the other, by a process that goes on", async (t) => {
+  await using world = await openWorld();
+  for (const [name, opening, sqlstate, text] of REFUSED_OPENINGS) {
+    await t.step(`${name} is refused with ${sqlstate}`, async () => {
+      await disturb(world, async () => fatal(sqlstate, text, await answerTo(world, opening)));
+    });
+  }
+});
 
 /** The beginning of a TLS handshake. */
 const CLIENT_HELLO = new Uint8Array([
