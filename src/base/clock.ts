@@ -35,6 +35,10 @@ export function systemClock(): Clock {
 export class HeldClock implements Clock {
   readonly #clock: Clock;
   #heldMs = -1;
+  /** When each timer that has been started is due. */
+  readonly #due = new Set<{ readonly atMs: number }>();
+  /** The first of those, or earlier. */
+  #nextDueAtMs = Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -49,7 +53,27 @@ export class HeldClock implements Clock {
   }
 
   startTimer(delayMs: number, fire: () => void): Timer {
-    return this.#clock.startTimer(delayMs, fire);
+    const due = { atMs: this.nowMs() + delayMs };
+    this.#due.add(due);
+    this.#nextDueAtMs = Math.min(this.#nextDueAtMs, due.atMs);
+    const timer = this.#clock.startTimer(delayMs, () => {
+      this.#due.delete(due);
+      fire();
+    });
+    return {
+      cancel: () => {
+        this.#due.delete(due);
+        timer.cancel();
+      },
+    };
+  }
+
+  /** When the next timer is due, or earlier if one was cancelled; `nowMs` is the time on this clock. */
+  nextDueAtMs(nowMs: number): number {
+    if (this.#nextDueAtMs > nowMs) return this.#nextDueAtMs;
+    this.#nextDueAtMs = Infinity;
+    for (const { atMs } of this.#due) this.#nextDueAtMs = Math.min(this.#nextDueAtMs, atMs);
+    return this.#nextDueAtMs;
   }
 
   /** Reads the clock and holds it. Returns the time. */

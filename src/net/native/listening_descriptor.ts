@@ -42,6 +42,12 @@ function waitingCountAt(libc: LibcCalls, sockets: readonly OpenSocket[]): number
   }, 0);
 }
 
+/** The descriptor of a listener, which goes on belonging to it; undefined if it cannot be told. */
+export function descriptorOf(libc: LibcCalls, listener: Deno.Listener): number | undefined {
+  const sockets = socketsOf(libc, listener);
+  return sockets.length === 1 ? sockets[0]!.descriptor : undefined;
+}
+
 function socketsOf(libc: LibcCalls, { addr }: Deno.Listener): OpenSocket[] {
   return listeningSockets(libc).filter(({ address }) => isAddress(address, addr));
 }

@@ -4,10 +4,11 @@
  * HOT PATH. Budget: one `epoll_wait` and one look at the clock for all that is ready; per event
  * nothing.
  *
- * How it waits. While there is traffic it blocks the thread, a millisecond at most, and hands the
- * thread to the runtime after a millisecond and a half: timers, console and whatever uses the runtime's own
- * sockets are never kept waiting for longer. When nothing has happened for a while it waits on
- * another thread, and costs nothing at all.
+ * How it waits. While there is traffic it blocks the thread, and hands it to the runtime after a
+ * millisecond and a half, or as soon as the runtime is called by its own sockets, signals or threads:
+ * console and timers are not kept waiting for longer under load. Between two events it blocks for a
+ * millisecond at most; for ten when all is calm, that is when nothing but bytes has been passed on for a
+ * while. When nothing has happened for a while it waits on another thread, and costs nothing at all.
  *
  * Who is told. Descriptors are watched once, for edges: what was told is remembered by the handler.
  * Each registration has a token of its own. An event of a registration that has ended, in the same
@@ -24,8 +25,18 @@ import { SendBatch } from "./send_batch.ts";
 /** How long the runtime is kept from its own work; what is being handed out then comes on top. */
 const SLICE_MS = 1.5;
 
-/** Longest wait for events in one go: the clock is looked at in between. */
+/** Longest wait for events while the runtime may have work that no descriptor tells of. */
 const WAIT_MS = 1;
+
+/**
+ * Longest wait when all is calm: timers that the pooler's clock does not know of may be late by that. A
+ * wait that would end before the kernel's next tick (every 4 ms mostly) has the processor's timer set
+ * anew, and once more when it is over: in a virtual machine that is a third of what one client costs.
+ */
+const CALM_WAIT_MS = 10;
+
+/** Promises, or the runtime, had something to do: all is calm when there was nothing more for so long. */
+const STIRRED_MS = 20;
 
 /** Nothing happened for so long: others may have the processor. */
 const QUIET_MS = 20;
@@ -70,6 +81,8 @@ type State =
 
 /** Lends the thread to the runtime; `RuntimeTurn` is made for that. */
 export interface ThreadLoan {
+  /** Readable when something calls the runtime; undefined if there is no such descriptor. */
+  readonly callDescriptor: number | undefined;
   /** Calls `then` when all that can be done without the outside world has been done. */
   settle(then: () => void): void;
   /** Calls `then` when everybody who waits for the outside world has had a look at it. */
@@ -111,6 +124,20 @@ export class Reactor implements AsyncDisposable {
   readonly #readers: ReactorReader[] = [];
   #readCount = 0;
   #isTurnDue = false;
+  /** Told when something calls the runtime. Only while the thread is kept: else the runtime hears it. */
+  readonly #runtime: ReactorHandler = {
+    token: 0,
+    onEvents: () => {
+      this.#isRuntimeCalled = true;
+    },
+    onTurn: () => {},
+  };
+  #hearsRuntime = false;
+  #isRuntimeCalled = false;
+  /** Somebody was let go on by a promise. */
+  #isStirred = false;
+  /** When all is calm again, if nothing more is stirred. */
+  #stirredUntilMs = 0;
   /** Awaited for a tick: anything else would be made into a promise first. */
   readonly #settled = Promise.resolve();
   /** How many sinks hold a chunk: their promises may settle unseen. */
@@ -180,12 +207,14 @@ export class Reactor implements AsyncDisposable {
   /** Lets a reader go on whose chunk is there: in its turn, a few in a round. */
   letRead(reader: ReactorReader): void {
     this.#readers.push(reader);
+    this.#isStirred = true;
     if (this.#state === "quiet" && this.#readers.length === 1) this.#turn.settle(this.#onWork);
   }
 
   /** A promise was settled for somebody: he is to get on before anybody blocks the thread. */
   needTurn(): void {
     this.#isTurnDue = true;
+    this.#isStirred = true;
   }
 
   /** A sink holds a chunk: its promise may be settled by anything. */
@@ -218,10 +247,14 @@ export class Reactor implements AsyncDisposable {
   /** Rounds until it is the runtime's turn. */
   readonly #run = (): void => {
     while (this.#state === "busy") {
-      const timeoutMs = this.#hasWork ? 0 : WAIT_MS;
+      const isCalm = this.#isCalm;
+      const fromMs = isCalm ? this.#clock.nowMs() : 0;
+      const timeoutMs = isCalm ? this.#calmWaitMs(fromMs) : this.#hasWork ? 0 : WAIT_MS;
       const count = this.#libc.wait(this.#epoll, this.#events, timeoutMs);
       const nowMs = this.#round(count);
-      if (nowMs >= this.#sliceEndMs) return this.#endSlice(nowMs);
+      // A time in which nothing happened, and the runtime was not called, is not lag.
+      if (isCalm) this.#sliceDueMs += Math.max(0, nowMs - Math.max(fromMs, this.#sliceEndMs));
+      if (nowMs >= this.#sliceEndMs || this.#isRuntimeCalled) return this.#endSlice(nowMs);
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
         return void this.#runAfterPromises();
@@ -229,6 +262,18 @@ export class Reactor implements AsyncDisposable {
       if (this.#heldCount > 0) return queueMicrotask(this.#run);
     }
   };
+
+  /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
+  get #isCalm(): boolean {
+    return this.#hearsRuntime && !this.#hasWork && this.#heldCount === 0 &&
+      this.#lastEventMs >= this.#stirredUntilMs;
+  }
+
+  /** Until the next timer is due, within limits. */
+  #calmWaitMs(nowMs: number): number {
+    const restMs = Math.ceil(this.#clock.nextDueAtMs(nowMs) - nowMs);
+    return Math.min(Math.max(restMs, WAIT_MS), CALM_WAIT_MS);
+  }
 
   /**
    * Goes on when those whose promises were settled have got on: a turn of the runtime would do, at
@@ -243,7 +288,6 @@ export class Reactor implements AsyncDisposable {
   /** Hands out what happened, and the turns that are due. Returns when that was. */
   #round(count: number): number {
     const nowMs = this.#clock.hold();
-    if (count > 0) this.#lastEventMs = nowMs;
     this.sends.open();
     try {
       this.#dispatch(count);
@@ -253,12 +297,19 @@ export class Reactor implements AsyncDisposable {
       this.#clock.release();
       this.sends.close();
     }
+    // That the runtime is called is no traffic.
+    if (count > (this.#isRuntimeCalled ? 1 : 0)) this.#lastEventMs = nowMs;
+    if (this.#isStirred || this.#isRuntimeCalled) {
+      this.#isStirred = false;
+      this.#stirredUntilMs = nowMs + STIRRED_MS;
+    }
     return nowMs;
   }
 
   /** The runtime's turn; after it the next slice, or rest. */
   #endSlice(nowMs: number): void {
     this.#isTurnDue = false;
+    this.#isRuntimeCalled = false;
     const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;
     if (isQuiet) this.#waitApart();
     else this.#turn.yield(this.#beginSlice);
@@ -272,8 +323,26 @@ export class Reactor implements AsyncDisposable {
     this.#run();
   };
 
+  /** From now on the runtime has no look at what calls it, unless it is lent the thread. */
+  #hearRuntime(): void {
+    const descriptor = this.#turn.callDescriptor;
+    if (descriptor === undefined) return;
+    this.#lastToken = (this.#lastToken + 1) | 0;
+    this.#runtime.token = this.#lastToken;
+    const interest = { events: EVENT.in | EVENT.edgeTriggered, token: this.#lastToken };
+    this.#hearsRuntime = this.#libc.watch(this.#epoll, descriptor, interest) === 0;
+    if (this.#hearsRuntime) this.#handlers[descriptor] = this.#runtime;
+  }
+
+  #leaveRuntime(): void {
+    if (!this.#hearsRuntime) return;
+    this.#hearsRuntime = false;
+    this.release(this.#turn.callDescriptor!, "handing_over");
+  }
+
   #waitApart(): void {
     this.#state = "quiet";
+    this.#leaveRuntime();
     this.#apart = this.#libc.waitApart(this.#epoll, this.#events).then(this.#onWake);
   }
 
@@ -281,6 +350,7 @@ export class Reactor implements AsyncDisposable {
     this.#apart = undefined;
     if (this.#state === "closed") return;
     this.#state = "busy";
+    this.#hearRuntime();
     if (this.#loopLag !== undefined) this.#sliceDueMs = this.#loopLag.nowMs();
     this.#round(count);
     // Promises that were settled just now come first.

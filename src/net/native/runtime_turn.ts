@@ -12,18 +12,31 @@ import type { Random } from "../../base/random.ts";
 import { atNextTurn } from "../../base/turn.ts";
 import { FAMILY, type LibcCalls, type LibcError } from "./libc.ts";
 import type { ThreadLoan } from "./reactor.ts";
+import { runtimeEpoll } from "./runtime_epoll.ts";
 import { encodeUnixAddress } from "./socket_address.ts";
 
 const BELL: Readonly<Uint8Array> = new Uint8Array(1);
 
+/** What the turns are made of. */
+interface RuntimeTurnParts {
+  readonly libc: LibcCalls;
+  /** Our end of a connection with the runtime. */
+  readonly descriptor: number;
+  /** The runtime's end. */
+  readonly conn: Deno.UnixConn;
+  readonly callDescriptor: number | undefined;
+}
+
 /** Gives the runtime its turns. */
 export class RuntimeTurn implements ThreadLoan, Disposable {
+  readonly callDescriptor: number | undefined;
   readonly #libc: LibcCalls;
   readonly #descriptor: number;
   readonly #conn: Deno.UnixConn;
   readonly #received = new Uint8Array(8);
 
-  private constructor(libc: LibcCalls, descriptor: number, conn: Deno.UnixConn) {
+  private constructor({ callDescriptor, conn, descriptor, libc }: RuntimeTurnParts) {
+    this.callDescriptor = callDescriptor;
     this.#libc = libc;
     this.#descriptor = descriptor;
     this.#conn = conn;
@@ -47,7 +60,9 @@ export class RuntimeTurn implements ThreadLoan, Disposable {
       libc.close(descriptor);
       throw libc.error(result) satisfies LibcError;
     }
-    return new RuntimeTurn(libc, descriptor, await listener.accept());
+    const callDescriptor = runtimeEpoll(libc, listener);
+    const conn = await listener.accept();
+    return new RuntimeTurn({ libc, descriptor, conn, callDescriptor });
   }
 
   settle(then: () => void): void {

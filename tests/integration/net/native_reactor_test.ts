@@ -286,6 +286,125 @@ test("blocks the thread for a millisecond at most, and yields it after a slice",
   await world.rest();
 });
 
+/** The descriptor by which a world's runtime is called. */
+const CALL = 50;
+
+/** Brings a world with something to wait for to where it keeps the thread, and the runtime can be called. */
+async function keepThread(world: ReactorWorld): Promise<ScriptedHandler> {
+  world.turn.callDescriptor = CALL;
+  const handler = world.add(5);
+  await world.wake(world.event(5));
+  return handler;
+}
+
+test("blocks the thread for ten milliseconds when all is calm and the runtime can be heard", async (world) => {
+  await keepThread(world);
+  world.turn.take();
+  assert.deepEqual(world.libc.timeouts, [10]);
+  assert.equal(world.turn.yieldCount, 1, "The slice is over");
+  await world.rest();
+});
+
+test("the runtime is heard only while the thread is kept: at rest it hears by itself", async (world) => {
+  await keepThread(world);
+  assert.equal(world.libc.interests.get(CALL)!.events, EVENT.in | EVENT.edgeTriggered);
+  await world.rest();
+  assert.equal(world.libc.interests.get(CALL), undefined);
+  await world.wake(world.event(5));
+  assert.notEqual(world.libc.interests.get(CALL), undefined);
+  await world.rest();
+});
+
+test("a runtime that cannot be heard is given its turns as often as ever", async (world) => {
+  world.libc.refused.add(CALL);
+  await keepThread(world);
+  world.turn.take();
+  assert.deepEqual(world.libc.timeouts, [1, 1]);
+  await world.rest();
+});
+
+test("a call gives the runtime its turn at once, and what follows may take promises: waits are short for a while", async (world) => {
+  const handler = await keepThread(world);
+  world.libc.batches.push([world.event(CALL), world.event(5)]);
+  world.turn.take();
+  assert.deepEqual([world.turn.yieldCount, handler.told.length], [1, 2]);
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  assert.deepEqual(world.libc.timeouts, [10, 1, 1, 1]);
+  // Once more than twenty milliseconds have passed all is calm again.
+  world.base.advance(20);
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  world.turn.take();
+  assert.equal(world.libc.timeouts.at(-1), 10);
+  await world.rest();
+});
+
+test("calls of the runtime are no traffic: they do not keep a reactor from its rest", async (world) => {
+  const handler = await keepThread(world);
+  for (let i = 0; !world.libc.isApart; i++) {
+    assert.ok(i < 100, "It comes to rest");
+    world.libc.batches.push([world.event(CALL)]);
+    world.base.advance(1);
+    world.turn.take();
+    await settle();
+  }
+  world.libc.batches.length = 0;
+  assert.equal(handler.told.length, 1);
+});
+
+test("who is let go on by a promise may need the runtime: waits are short for a while", async (world) => {
+  const handler = await keepThread(world);
+  handler.onEventsDo = () => world.reactor.letRead({ onRead: () => {} });
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  assert.deepEqual(world.libc.timeouts, [10, 1, 1]);
+  world.base.advance(20);
+  handler.onEventsDo = () => world.reactor.needTurn();
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  await settle();
+  assert.equal(world.libc.timeouts.at(-1), 1);
+  await world.rest();
+});
+
+test("a sink that holds a chunk may be waiting for anything: waits are short", async (world) => {
+  await keepThread(world);
+  world.reactor.beginHold();
+  world.turn.take();
+  await settle();
+  assert.deepEqual(world.libc.timeouts, [1, 1]);
+  world.reactor.endHold();
+  world.turn.take();
+  await settle();
+  assert.equal(world.libc.timeouts.at(-1), 10);
+  await world.rest();
+});
+
+test("no timer of the pooler's clock comes late for a calm wait", async (world) => {
+  await keepThread(world);
+  let firedAtMs = 0;
+  const dueAtMs = world.clock.nowMs() + 4;
+  world.clock.startTimer(4, () => firedAtMs = world.clock.nowMs());
+  world.turn.take();
+  assert.deepEqual([world.libc.timeouts, firedAtMs], [[4], dueAtMs]);
+  await world.rest();
+});
+
+test("a calm wait is no lag, but what kept the thread before it is", async (world) => {
+  const handler = await keepThread(world);
+  world.turn.take();
+  world.turn.take();
+  const { histogram } = world.loopLag;
+  assert.equal(histogram.maxUs, 0, "Ten milliseconds in which nothing happened");
+  handler.onEventsDo = () => world.base.advance(7);
+  world.libc.batches.push([world.event(5)]);
+  world.turn.take();
+  world.turn.take();
+  assert.equal(histogram.maxUs, 5_500);
+  await world.rest();
+});
+
 test("a slice ends in time though events never do", async (world) => {
   const a = world.add(5);
   a.onEventsDo = () => {

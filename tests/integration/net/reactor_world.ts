@@ -26,6 +26,8 @@ class ScriptedLibc {
   readonly closed: number[] = [];
   /** The timeouts that were asked for. */
   readonly timeouts: number[] = [];
+  /** Descriptors that cannot be watched. */
+  readonly refused = new Set<number>();
   apartCount = 0;
   /** Called whenever something is sent. */
   onSend: () => void = () => {};
@@ -59,6 +61,7 @@ class ScriptedLibc {
   }
 
   watch(_epoll: number, descriptor: number, interest: Interest): number {
+    if (this.refused.has(descriptor)) return -1;
     this.interests.set(descriptor, interest);
     return 0;
   }
@@ -124,6 +127,7 @@ function write(events: EventList, batch: readonly ScriptedEvent[]): number {
 class ScriptedTurn implements ThreadLoan {
   readonly settling: (() => void)[] = [];
   readonly yielding: (() => void)[] = [];
+  callDescriptor: number | undefined;
   yieldCount = 0;
 
   settle(then: () => void): void {

@@ -79,3 +79,21 @@ Deno.test("HeldClock holds neither the time of day nor its timers", () => {
   assert.equal(held.wallMs(), 1_030);
   assert.equal(firedAtMs, 20);
 });
+
+Deno.test("HeldClock.nextDueAtMs() tells when its next timer is due, of those that are left", () => {
+  const clock = new FakeClock();
+  const held = new HeldClock(clock);
+  const startMs = clock.nowMs();
+  assert.equal(held.nextDueAtMs(startMs), Infinity);
+  held.startTimer(50, () => {});
+  const cancelled = held.startTimer(10, () => {});
+  held.startTimer(20, () => {});
+  assert.equal(held.nextDueAtMs(startMs), startMs + 10);
+  cancelled.cancel();
+  clock.advance(10);
+  assert.equal(held.nextDueAtMs(clock.nowMs()), startMs + 20);
+  clock.advance(10);
+  assert.equal(held.nextDueAtMs(clock.nowMs()), startMs + 50);
+  clock.advance(30);
+  assert.equal(held.nextDueAtMs(clock.nowMs()), Infinity);
+});

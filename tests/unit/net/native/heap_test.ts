@@ -207,6 +207,7 @@ async function openLinked(exchange: Exchange) {
     libc: libc as unknown as LibcCalls,
     clock,
     turn: {
+      callDescriptor: undefined,
       settle: (then) => void setTimeout(then, 0),
       yield: (then) => slice = then,
     },
