@@ -121,7 +121,10 @@ export class NativeNetwork implements Network {
       };
       return { descriptor: given, opened };
     }
-    return await openWithDescriptor(libc, () => openListener(address, groupIdOf));
+    const open = await openWithDescriptor(libc, () => openListener(address, groupIdOf));
+    // Else each new connection would call the runtime, which never accepts.
+    this.#turn.takeOver(open.descriptor);
+    return open;
   }
 
   dial(address: ServerAddress, options: DialOptions): Promise<ByteStream> {

@@ -7,7 +7,7 @@
  * How it waits. While there is traffic it blocks the thread, and hands it to the runtime after a
  * millisecond and a half, or as soon as the runtime is called by its own sockets, signals or threads:
  * console and timers are not kept waiting for longer under load. Between two events it blocks for a
- * millisecond at most; for ten when all is calm, that is when nothing but bytes has been passed on for a
+ * millisecond at most; for five when all is calm, that is when the runtime has not been called for a
  * while. When nothing has happened for a while it waits on another thread, and costs nothing at all.
  *
  * Who is told. Descriptors are watched once, for edges: what was told is remembered by the handler.
@@ -29,14 +29,15 @@ const SLICE_MS = 1.5;
 const WAIT_MS = 1;
 
 /**
- * Longest wait when all is calm: timers that the pooler's clock does not know of may be late by that. A
- * wait that would end before the kernel's next tick (every 4 ms mostly) has the processor's timer set
- * anew, and once more when it is over: in a virtual machine that is a third of what one client costs.
+ * Longest wait when all is calm: by that may come late what the pooler's clock and the runtime's epoll
+ * do not tell of. It is longer than a tick of most kernels (4 ms): a wait that would end before the next
+ * tick has the processor's timer set anew, and once more when it is over; in a virtual machine that is a
+ * third of what one client costs.
  */
-const CALM_WAIT_MS = 10;
+const CALM_WAIT_MS = 5;
 
-/** Promises, or the runtime, had something to do: all is calm when there was nothing more for so long. */
-const STIRRED_MS = 20;
+/** The runtime was called so lately that it may have more to do: all is not calm yet. */
+const CALLED_MS = 20;
 
 /** Nothing happened for so long: others may have the processor. */
 const QUIET_MS = 20;
@@ -134,10 +135,7 @@ export class Reactor implements AsyncDisposable {
   };
   #hearsRuntime = false;
   #isRuntimeCalled = false;
-  /** Somebody was let go on by a promise. */
-  #isStirred = false;
-  /** When all is calm again, if nothing more is stirred. */
-  #stirredUntilMs = 0;
+  #lastCallMs = -Infinity;
   /** Awaited for a tick: anything else would be made into a promise first. */
   readonly #settled = Promise.resolve();
   /** How many sinks hold a chunk: their promises may settle unseen. */
@@ -207,14 +205,12 @@ export class Reactor implements AsyncDisposable {
   /** Lets a reader go on whose chunk is there: in its turn, a few in a round. */
   letRead(reader: ReactorReader): void {
     this.#readers.push(reader);
-    this.#isStirred = true;
     if (this.#state === "quiet" && this.#readers.length === 1) this.#turn.settle(this.#onWork);
   }
 
   /** A promise was settled for somebody: he is to get on before anybody blocks the thread. */
   needTurn(): void {
     this.#isTurnDue = true;
-    this.#isStirred = true;
   }
 
   /** A sink holds a chunk: its promise may be settled by anything. */
@@ -266,7 +262,7 @@ export class Reactor implements AsyncDisposable {
   /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
   get #isCalm(): boolean {
     return this.#hearsRuntime && !this.#hasWork && this.#heldCount === 0 &&
-      this.#lastEventMs >= this.#stirredUntilMs;
+      this.#lastEventMs - this.#lastCallMs > CALLED_MS;
   }
 
   /** Until the next timer is due, within limits. */
@@ -299,10 +295,7 @@ export class Reactor implements AsyncDisposable {
     }
     // That the runtime is called is no traffic.
     if (count > (this.#isRuntimeCalled ? 1 : 0)) this.#lastEventMs = nowMs;
-    if (this.#isStirred || this.#isRuntimeCalled) {
-      this.#isStirred = false;
-      this.#stirredUntilMs = nowMs + STIRRED_MS;
-    }
+    if (this.#isRuntimeCalled) this.#lastCallMs = nowMs;
     return nowMs;
   }
 

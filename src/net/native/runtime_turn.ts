@@ -78,6 +78,11 @@ export class RuntimeTurn implements ThreadLoan, Disposable {
     void reading.then(then, () => {});
   }
 
+  /** Has the runtime hear no more of one of its own sockets, which somebody else waits for. */
+  takeOver(descriptor: number): void {
+    if (this.callDescriptor !== undefined) this.#libc.unwatch(this.callDescriptor, descriptor);
+  }
+
   [Symbol.dispose](): void {
     this.#conn[Symbol.dispose]();
     this.#libc.close(this.#descriptor);

@@ -297,10 +297,10 @@ async function keepThread(world: ReactorWorld): Promise<ScriptedHandler> {
   return handler;
 }
 
-test("blocks the thread for ten milliseconds when all is calm and the runtime can be heard", async (world) => {
+test("blocks the thread for five milliseconds when all is calm and the runtime can be heard", async (world) => {
   await keepThread(world);
   world.turn.take();
-  assert.deepEqual(world.libc.timeouts, [10]);
+  assert.deepEqual(world.libc.timeouts, [5]);
   assert.equal(world.turn.yieldCount, 1, "The slice is over");
   await world.rest();
 });
@@ -323,20 +323,20 @@ test("a runtime that cannot be heard is given its turns as often as ever", async
   await world.rest();
 });
 
-test("a call gives the runtime its turn at once, and what follows may take promises: waits are short for a while", async (world) => {
+test("a call gives the runtime its turn at once, and it may have more to do: waits are short for a while", async (world) => {
   const handler = await keepThread(world);
   world.libc.batches.push([world.event(CALL), world.event(5)]);
   world.turn.take();
   assert.deepEqual([world.turn.yieldCount, handler.told.length], [1, 2]);
   world.libc.batches.push([world.event(5)]);
   world.turn.take();
-  assert.deepEqual(world.libc.timeouts, [10, 1, 1, 1]);
+  assert.deepEqual(world.libc.timeouts, [5, 1, 1, 1]);
   // Once more than twenty milliseconds have passed all is calm again.
   world.base.advance(20);
   world.libc.batches.push([world.event(5)]);
   world.turn.take();
   world.turn.take();
-  assert.equal(world.libc.timeouts.at(-1), 10);
+  assert.equal(world.libc.timeouts.at(-1), 5);
   await world.rest();
 });
 
@@ -353,21 +353,6 @@ test("calls of the runtime are no traffic: they do not keep a reactor from its r
   assert.equal(handler.told.length, 1);
 });
 
-test("who is let go on by a promise may need the runtime: waits are short for a while", async (world) => {
-  const handler = await keepThread(world);
-  handler.onEventsDo = () => world.reactor.letRead({ onRead: () => {} });
-  world.libc.batches.push([world.event(5)]);
-  world.turn.take();
-  assert.deepEqual(world.libc.timeouts, [10, 1, 1]);
-  world.base.advance(20);
-  handler.onEventsDo = () => world.reactor.needTurn();
-  world.libc.batches.push([world.event(5)]);
-  world.turn.take();
-  await settle();
-  assert.equal(world.libc.timeouts.at(-1), 1);
-  await world.rest();
-});
-
 test("a sink that holds a chunk may be waiting for anything: waits are short", async (world) => {
   await keepThread(world);
   world.reactor.beginHold();
@@ -377,17 +362,17 @@ test("a sink that holds a chunk may be waiting for anything: waits are short", a
   world.reactor.endHold();
   world.turn.take();
   await settle();
-  assert.equal(world.libc.timeouts.at(-1), 10);
+  assert.equal(world.libc.timeouts.at(-1), 5);
   await world.rest();
 });
 
 test("no timer of the pooler's clock comes late for a calm wait", async (world) => {
   await keepThread(world);
   let firedAtMs = 0;
-  const dueAtMs = world.clock.nowMs() + 4;
-  world.clock.startTimer(4, () => firedAtMs = world.clock.nowMs());
+  const dueAtMs = world.clock.nowMs() + 3;
+  world.clock.startTimer(3, () => firedAtMs = world.clock.nowMs());
   world.turn.take();
-  assert.deepEqual([world.libc.timeouts, firedAtMs], [[4], dueAtMs]);
+  assert.deepEqual([world.libc.timeouts, firedAtMs], [[3], dueAtMs]);
   await world.rest();
 });
 
@@ -396,7 +381,7 @@ test("a calm wait is no lag, but what kept the thread before it is", async (worl
   world.turn.take();
   world.turn.take();
   const { histogram } = world.loopLag;
-  assert.equal(histogram.maxUs, 0, "Ten milliseconds in which nothing happened");
+  assert.equal(histogram.maxUs, 0, "Five milliseconds in which nothing happened");
   handler.onEventsDo = () => world.base.advance(7);
   world.libc.batches.push([world.event(5)]);
   world.turn.take();
