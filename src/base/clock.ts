@@ -28,6 +28,9 @@ export function systemClock(): Clock {
   };
 }
 
+/** How often a held clock looks through its timers, at most. */
+const LOOK_EVERY_MS = 1;
+
 /**
  * A clock that can be held: then all who ask are told the same, at the cost of reading a field.
  * Who handles many events in a row holds it for the length of one round.
@@ -39,6 +42,7 @@ export class HeldClock implements Clock {
   readonly #due = new Set<{ readonly atMs: number }>();
   /** The first of those, or earlier. */
   #nextDueAtMs = Infinity;
+  #lastLookMs = -Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -70,7 +74,11 @@ export class HeldClock implements Clock {
 
   /** When the next timer is due, or earlier if one was cancelled; `nowMs` is the time on this clock. */
   nextDueAtMs(nowMs: number): number {
-    if (this.#nextDueAtMs > nowMs) return this.#nextDueAtMs;
+    // One that is overdue stays the first until it fires: not all are looked at each time.
+    if (this.#nextDueAtMs > nowMs || nowMs - this.#lastLookMs < LOOK_EVERY_MS) {
+      return this.#nextDueAtMs;
+    }
+    this.#lastLookMs = nowMs;
     this.#nextDueAtMs = Infinity;
     for (const { atMs } of this.#due) this.#nextDueAtMs = Math.min(this.#nextDueAtMs, atMs);
     return this.#nextDueAtMs;

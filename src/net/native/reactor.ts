@@ -248,8 +248,7 @@ export class Reactor implements AsyncDisposable {
       const timeoutMs = isCalm ? this.#calmWaitMs(fromMs) : this.#hasWork ? 0 : WAIT_MS;
       const count = this.#libc.wait(this.#epoll, this.#events, timeoutMs);
       const nowMs = this.#round(count);
-      // A time in which nothing happened, and the runtime was not called, is not lag.
-      if (isCalm) this.#sliceDueMs += Math.max(0, nowMs - Math.max(fromMs, this.#sliceEndMs));
+      if (isCalm) this.#excuse(fromMs, Math.min(nowMs, fromMs + timeoutMs));
       if (nowMs >= this.#sliceEndMs || this.#isRuntimeCalled) return this.#endSlice(nowMs);
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
@@ -258,6 +257,11 @@ export class Reactor implements AsyncDisposable {
       if (this.#heldCount > 0) return queueMicrotask(this.#run);
     }
   };
+
+  /** A wait in which nothing happened, and the runtime was not called, is no lag; what it takes longer is. */
+  #excuse(fromMs: number, untilMs: number): void {
+    this.#sliceDueMs += Math.max(0, untilMs - Math.max(fromMs, this.#sliceEndMs));
+  }
 
   /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
   get #isCalm(): boolean {
@@ -268,7 +272,7 @@ export class Reactor implements AsyncDisposable {
   /** Until the next timer is due, within limits. */
   #calmWaitMs(nowMs: number): number {
     const restMs = Math.ceil(this.#clock.nextDueAtMs(nowMs) - nowMs);
-    return Math.min(Math.max(restMs, WAIT_MS), CALM_WAIT_MS);
+    return restMs > WAIT_MS ? Math.min(restMs, CALM_WAIT_MS) : WAIT_MS;
   }
 
   /**
@@ -301,6 +305,7 @@ export class Reactor implements AsyncDisposable {
 
   /** The runtime's turn; after it the next slice, or rest. */
   #endSlice(nowMs: number): void {
+    if (this.#state === "closed") return;
     this.#isTurnDue = false;
     this.#isRuntimeCalled = false;
     const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;

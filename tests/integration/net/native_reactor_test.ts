@@ -390,6 +390,33 @@ test("a calm wait is no lag, but what kept the thread before it is", async (worl
   await world.rest();
 });
 
+test("what a calm wait takes longer than it was to is lag: nobody had the thread", async (world) => {
+  await keepThread(world);
+  world.libc.overrunMs = 14;
+  world.turn.take();
+  world.libc.overrunMs = 0;
+  world.turn.take();
+  assert.equal(world.loopLag.histogram.maxUs, 14_000);
+  await world.rest();
+});
+
+test("a turn that disposes of the reactor when it would come to rest leaves nobody waiting", async () => {
+  const world = new ReactorWorld();
+  const handler = await keepThread(world);
+  let disposing: Promise<void> | undefined;
+  world.libc.batches.push([world.event(5)]);
+  handler.onEventsDo = () => world.reactor.again(handler);
+  handler.onTurnDo = () => {
+    if (handler.turns === 1) {
+      world.base.advance(30);
+      world.reactor.again(handler);
+    } else disposing = world[Symbol.asyncDispose]();
+  };
+  world.turn.take();
+  assert.equal(world.libc.apartCount, 1, "Only before");
+  await disposing;
+});
+
 test("a slice ends in time though events never do", async (world) => {
   const a = world.add(5);
   a.onEventsDo = () => {

@@ -26,6 +26,8 @@ class ScriptedLibc {
   readonly closed: number[] = [];
   /** The timeouts that were asked for. */
   readonly timeouts: number[] = [];
+  /** How much longer a wait takes than it was to. */
+  overrunMs = 0;
   /** Descriptors that cannot be watched. */
   readonly refused = new Set<number>();
   apartCount = 0;
@@ -79,7 +81,7 @@ class ScriptedLibc {
     this.timeouts.push(timeoutMs);
     const batch = this.batches.shift();
     if (batch !== undefined) return write(events, batch);
-    this.#clock.advance(timeoutMs);
+    this.#clock.advance(timeoutMs + this.overrunMs);
     return 0;
   }
 
