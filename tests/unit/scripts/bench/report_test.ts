@@ -46,6 +46,12 @@ Deno.test("reportRows() compares the portable engine, where a figure was measure
   assert.deepEqual([cpu?.portable, cpu?.portableRatio], ["40.0", "2.00"]);
 });
 
+Deno.test("reportRows() shows a dash for a ratio to nothing", () => {
+  const nothing = RUNS.runs.pgbouncer.map((run) => ({ ...run, cpu: 0 }));
+  const [, cpu] = reportRows([{ ...RUNS, runs: { ...RUNS.runs, pgbouncer: nothing } }]);
+  assert.deepEqual([cpu?.pgbouncer, cpu?.ratio], ["0.0", "–"]);
+});
+
 Deno.test("reportRows() says whether a goal is reached", () => {
   assert.equal(reportRows([RUNS])[1]?.goal, "at most 1.5 ×: reached");
   const slower = RUNS.runs.sluice.map((run) => ({ ...run, cpu: 31 }));
