@@ -27,6 +27,7 @@ export const ERRNO = {
   notPermitted: 1,
   interrupted: 4,
   again: 11,
+  exists: 17,
   brokenPipe: 32,
   noNet: 64,
   protocol: 71,

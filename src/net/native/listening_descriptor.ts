@@ -42,10 +42,15 @@ function waitingCountAt(libc: LibcCalls, sockets: readonly OpenSocket[]): number
   }, 0);
 }
 
-/** The descriptor of a listener, which goes on belonging to it; undefined if it cannot be told. */
-export function descriptorOf(libc: LibcCalls, listener: Deno.Listener): number | undefined {
-  const sockets = socketsOf(libc, listener);
-  return sockets.length === 1 ? sockets[0]!.descriptor : undefined;
+/**
+ * The descriptor of a listener, which goes on belonging to it, or of another one at the same address;
+ * undefined if there is none. The search ends with it, since at the start of a process each look counts.
+ */
+export function descriptorOf(libc: LibcCalls, { addr }: Deno.Listener): number | undefined {
+  for (const { address, descriptor } of openSockets(libc)) {
+    if (isListening(libc, descriptor) && isAddress(address, addr)) return descriptor;
+  }
+  return undefined;
 }
 
 function socketsOf(libc: LibcCalls, { addr }: Deno.Listener): OpenSocket[] {

@@ -123,7 +123,7 @@ export class NativeNetwork implements Network {
     }
     const open = await openWithDescriptor(libc, () => openListener(address, groupIdOf));
     // Else each new connection would call the runtime, which never accepts.
-    this.#turn.takeOver(open.descriptor);
+    this.#turn.ignore(open.descriptor);
     return open;
   }
 

@@ -170,13 +170,19 @@ export class Reactor implements AsyncDisposable {
    * @throws {LibcError} If the system refuses.
    */
   register(descriptor: number, events: number, handler: ReactorHandler): void {
+    this.#checked(this.#tryToRegister(descriptor, events, handler));
+    if (this.#state === "quiet" && this.#apart === undefined) this.#waitApart();
+  }
+
+  /** Returns a negative errno if the system refuses. */
+  #tryToRegister(descriptor: number, events: number, handler: ReactorHandler): number {
     assert(this.#handlers[descriptor] === undefined, "A descriptor has one owner");
     this.#lastToken = (this.#lastToken + 1) | 0;
     handler.token = this.#lastToken;
     const interest = { events: events | EVENT.edgeTriggered, token: handler.token };
-    this.#checked(this.#libc.watch(this.#epoll, descriptor, interest));
-    this.#handlers[descriptor] = handler;
-    if (this.#state === "quiet" && this.#apart === undefined) this.#waitApart();
+    const result = this.#libc.watch(this.#epoll, descriptor, interest);
+    if (result >= 0) this.#handlers[descriptor] = handler;
+    return result;
   }
 
   /** Watches for other events; what is already there is told anew. */
@@ -243,12 +249,7 @@ export class Reactor implements AsyncDisposable {
   /** Rounds until it is the runtime's turn. */
   readonly #run = (): void => {
     while (this.#state === "busy") {
-      const isCalm = this.#isCalm;
-      const fromMs = isCalm ? this.#clock.nowMs() : 0;
-      const timeoutMs = isCalm ? this.#calmWaitMs(fromMs) : this.#hasWork ? 0 : WAIT_MS;
-      const count = this.#libc.wait(this.#epoll, this.#events, timeoutMs);
-      const nowMs = this.#round(count);
-      if (isCalm) this.#excuse(fromMs, Math.min(nowMs, fromMs + timeoutMs));
+      const nowMs = this.#isCalm ? this.#calmRound() : this.#round(this.#hasWork ? 0 : WAIT_MS);
       if (nowMs >= this.#sliceEndMs || this.#isRuntimeCalled) return this.#endSlice(nowMs);
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
@@ -258,21 +259,22 @@ export class Reactor implements AsyncDisposable {
     }
   };
 
-  /** A wait in which nothing happened, and the runtime was not called, is no lag; what it takes longer is. */
-  #excuse(fromMs: number, untilMs: number): void {
+  /** A round after a wait until the next timer is due, within limits. Returns when it was. */
+  #calmRound(): number {
+    const fromMs = this.#clock.nowMs();
+    const restMs = Math.ceil(this.#clock.nextDueAtMs(fromMs) - fromMs);
+    const timeoutMs = restMs > WAIT_MS ? Math.min(restMs, CALM_WAIT_MS) : WAIT_MS;
+    const nowMs = this.#round(timeoutMs);
+    // The runtime was not called: it lacked nothing. What the wait took longer than it was to is lag.
+    const untilMs = Math.min(nowMs, fromMs + timeoutMs);
     this.#sliceDueMs += Math.max(0, untilMs - Math.max(fromMs, this.#sliceEndMs));
+    return nowMs;
   }
 
   /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
   get #isCalm(): boolean {
     return this.#hearsRuntime && !this.#hasWork && this.#heldCount === 0 &&
       this.#lastEventMs - this.#lastCallMs > CALLED_MS;
-  }
-
-  /** Until the next timer is due, within limits. */
-  #calmWaitMs(nowMs: number): number {
-    const restMs = Math.ceil(this.#clock.nextDueAtMs(nowMs) - nowMs);
-    return restMs > WAIT_MS ? Math.min(restMs, CALM_WAIT_MS) : WAIT_MS;
   }
 
   /**
@@ -285,8 +287,13 @@ export class Reactor implements AsyncDisposable {
     this.#run();
   }
 
+  /** Waits, and hands out what happened. Returns when that was. */
+  #round(timeoutMs: number): number {
+    return this.#handOut(this.#libc.wait(this.#epoll, this.#events, timeoutMs));
+  }
+
   /** Hands out what happened, and the turns that are due. Returns when that was. */
-  #round(count: number): number {
+  #handOut(count: number): number {
     const nowMs = this.#clock.hold();
     this.sends.open();
     try {
@@ -325,11 +332,7 @@ export class Reactor implements AsyncDisposable {
   #hearRuntime(): void {
     const descriptor = this.#turn.callDescriptor;
     if (descriptor === undefined) return;
-    this.#lastToken = (this.#lastToken + 1) | 0;
-    this.#runtime.token = this.#lastToken;
-    const interest = { events: EVENT.in | EVENT.edgeTriggered, token: this.#lastToken };
-    this.#hearsRuntime = this.#libc.watch(this.#epoll, descriptor, interest) === 0;
-    if (this.#hearsRuntime) this.#handlers[descriptor] = this.#runtime;
+    this.#hearsRuntime = this.#tryToRegister(descriptor, EVENT.in, this.#runtime) >= 0;
   }
 
   #leaveRuntime(): void {
@@ -350,7 +353,7 @@ export class Reactor implements AsyncDisposable {
     this.#state = "busy";
     this.#hearRuntime();
     if (this.#loopLag !== undefined) this.#sliceDueMs = this.#loopLag.nowMs();
-    this.#round(count);
+    this.#handOut(count);
     // Promises that were settled just now come first.
     this.#turn.settle(this.#beginSlice);
   };

@@ -4,13 +4,11 @@
  * of the process is asked to watch a socket of which it is known that the runtime watches it.
  */
 
-import { EVENT, type LibcCalls } from "./libc.ts";
+import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import { descriptorOf } from "./listening_descriptor.ts";
 
 /** The runtime opens its epoll when the process starts: among the first descriptors. */
 const MAX_DESCRIPTOR = 255;
-
-const EXISTS = -17; // EEXIST
 
 /** The descriptor, which is the runtime's to close; undefined if it cannot be told. */
 export function runtimeEpoll(libc: LibcCalls, listener: Deno.Listener): number | undefined {
@@ -18,7 +16,7 @@ export function runtimeEpoll(libc: LibcCalls, listener: Deno.Listener): number |
   if (watched === undefined) return undefined;
   for (let descriptor = 0; descriptor <= MAX_DESCRIPTOR; descriptor++) {
     const result = libc.watch(descriptor, watched, { events: EVENT.edgeTriggered, token: 0 });
-    if (result === EXISTS) return descriptor;
+    if (result === -ERRNO.exists) return descriptor;
     // An epoll, but somebody else's.
     if (result === 0) libc.unwatch(descriptor, watched);
   }

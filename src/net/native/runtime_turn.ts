@@ -79,7 +79,7 @@ export class RuntimeTurn implements ThreadLoan, Disposable {
   }
 
   /** Has the runtime hear no more of one of its own sockets, which somebody else waits for. */
-  takeOver(descriptor: number): void {
+  ignore(descriptor: number): void {
     if (this.callDescriptor !== undefined) this.#libc.unwatch(this.callDescriptor, descriptor);
   }
 
