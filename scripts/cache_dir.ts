@@ -6,6 +6,7 @@
  * several processes may build the same one at once, and an interrupted one leaves nothing half made.
  */
 
+import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 
 /** Age after which a cached folder that nobody used may be removed. */
@@ -49,6 +50,17 @@ export async function cached(name: string, build: (path: string) => Promise<void
   }
   await Deno.utime(path, new Date(), new Date());
   return path;
+}
+
+/** A short name for some texts: other texts, another name. */
+export function nameOf(texts: readonly string[]): string {
+  return createHash("sha256").update(JSON.stringify(texts)).digest("hex").slice(0, 16);
+}
+
+/** A short name for a file as it is now, and what else matters. */
+export async function nameOfFile(path: string, ...others: readonly string[]): Promise<string> {
+  const { size, mtime } = await Deno.stat(path);
+  return nameOf([path, String(size), String(mtime?.getTime()), ...others]);
 }
 
 /** Renames a finished folder; another process that was faster has made the same one, which is kept. */

@@ -5,11 +5,10 @@
  * As root the server runs under an unprivileged uid. `port` stays the same over `restart()`.
  */
 
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { cached, pruneCache } from "./cache_dir.ts";
+import { cached, nameOfFile, pruneCache } from "./cache_dir.ts";
 import { giveTo, unprivilegedIds } from "./unprivileged.ts";
 import type { Ids } from "./unprivileged.ts";
 import { GuardedDir, GuardedProcess, waitUntil } from "./guarded_process.ts";
@@ -57,6 +56,15 @@ const STOP_SIGNALS: Readonly<Record<StopMode, Deno.Signal>> = {
 
 /** Makes a cluster and starts it; it accepts connections when the promise resolves. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
+  await using started = new AsyncDisposableStack();
+  const postgres = started.use(await startCopy(options));
+  await postgres.sql(`alter role ${postgres.superuser} password '${postgres.password}'`);
+  started.move();
+  return postgres;
+}
+
+/** Starts a copy of a fresh cluster, whose superuser does not have his password yet. */
+async function startCopy(options: PostgresOptions): Promise<Postgres> {
   const bin = await postgresBin(options.flavour ?? "embedded");
   const ids = unprivilegedIds();
   const dir = await GuardedDir.make("sluice-pg-", ids);
@@ -64,9 +72,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   try {
     await fillCluster({ bin, dir: dir.path, ids, options });
     const { address: host = LOOPBACK, name: netns } = options.netns ?? {};
-    const postgres = await Postgres.start({ bin, dir, ids, password, host, netns });
-    await postgres.sql(`alter role ${postgres.superuser} password '${password}'`);
-    return postgres;
+    return await Postgres.start({ bin, dir, ids, password, host, netns });
   } catch (error) {
     await dir[Symbol.asyncDispose]();
     throw error;
@@ -235,9 +241,8 @@ async function fillCluster({ bin, dir, ids, options }: FillOptions): Promise<voi
  * PostgreSQL is there: making one takes ten times as long as copying it.
  */
 async function freshCluster(bin: string, ids: Ids | undefined): Promise<string> {
-  const { size, mtime } = await Deno.stat(join(bin, "postgres"));
-  const key = createHash("sha256").update(JSON.stringify([bin, size, mtime, ids])).digest("hex");
-  const folder = await cached(`cluster-${key.slice(0, 16)}`, async (building) => {
+  const key = await nameOfFile(join(bin, "postgres"), String(ids?.uid));
+  const folder = await cached(`cluster-${key}`, async (building) => {
     await giveTo(ids, building);
     const args = [
       ...["-D", join(building, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C"],

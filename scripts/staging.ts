@@ -5,10 +5,18 @@
  * everybody can read, made once and kept for as long as their content is the same.
  */
 
-import { createHash } from "node:crypto";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cached, copyTree, exists, isOpenToOthers, openTree, pruneCache } from "./cache_dir.ts";
+import {
+  cached,
+  copyTree,
+  exists,
+  isOpenToOthers,
+  nameOf,
+  nameOfFile,
+  openTree,
+  pruneCache,
+} from "./cache_dir.ts";
 import { unprivilegedIds } from "./unprivileged.ts";
 import type { Ids } from "./unprivileged.ts";
 
@@ -75,8 +83,7 @@ export async function startFlags(project = projectDir()): Promise<string[]> {
 /** The path of a program that `ids` can execute: its own, or that of a copy. */
 async function readable(path: string, ids: Ids | undefined): Promise<string> {
   if (ids === undefined || isOpenToOthers(dirname(path))) return path;
-  const { size, mtime } = await Deno.stat(path);
-  const key = hash([path, String(size), String(mtime?.getTime())]);
+  const key = await nameOfFile(path);
   const name = basename(path);
   const folder = await cached(`program-${name}-${key}`, async (building) => {
     const copy = join(building, name);
@@ -91,7 +98,7 @@ async function readable(path: string, ids: Ids | undefined): Promise<string> {
 async function stageSources(project: string): Promise<string> {
   const files = await sourceFiles(project);
   const contents = await Promise.all(files.map((path) => Deno.readTextFile(path)));
-  const key = hash(files.flatMap((path, i) => [relative(project, path), contents[i] ?? ""]));
+  const key = nameOf(files.flatMap((path, i) => [relative(project, path), contents[i] ?? ""]));
   const folder = await cached(`sources-${Deno.version.deno}-${key}`, async (building) => {
     for (const name of SOURCES) {
       if (await exists(join(project, name))) {
@@ -217,9 +224,4 @@ async function denoOutput(
   }).output();
   if (success) return new TextDecoder().decode(stdout);
   throw new Error(`deno ${args.join(" ")} failed:\n${new TextDecoder().decode(stderr).trim()}`);
-}
-
-/** A short name for some texts: other texts, another name. */
-function hash(texts: readonly string[]): string {
-  return createHash("sha256").update(JSON.stringify(texts)).digest("hex").slice(0, 16);
 }

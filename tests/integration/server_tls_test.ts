@@ -7,10 +7,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Flavour } from "../../scripts/embedded_postgres.ts";
-import { GuardedDir, waitUntil } from "../../scripts/guarded_process.ts";
+import { GuardedDir } from "../../scripts/guarded_process.ts";
 import type { Postgres } from "../../scripts/postgres_fixture.ts";
 import { psqlWith } from "../support/commands.ts";
 import { show } from "../support/console.ts";
+import { eventually } from "../support/eventually.ts";
 import { frontend } from "../support/messages.ts";
 import { outcome } from "../support/logins.ts";
 import { type SluiceProcess, startSluice } from "../support/pooler_process.ts";
@@ -111,15 +112,6 @@ const NO_DIRECT_CASE: Case = ["trusted", "verify-full", DIRECT_SETTINGS, /TLS ha
 
 const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
-/** Longest wait for a query to begin. */
-const SLEEP_LIMIT_MS = 15_000;
-
-/** Whether the server runs a query that sleeps. */
-async function isAsleep(postgres: Postgres): Promise<boolean> {
-  const rows = await postgres.sql("select from pg_stat_activity where wait_event = 'PgSleep'");
-  return rows.length > 0;
-}
-
 function configOf(postgres: Postgres, cases: readonly Case[]): string {
   const databases = cases.map(([user, mode, settings], at) => {
     const { host, port } = postgres;
@@ -200,7 +192,10 @@ for (const [flavour, hasDirect] of VERSIONS) {
       await client.login(login);
       await client.send(frontend.query("select pg_sleep(600)"));
       // A cancel request that comes before the query begins does nothing.
-      assert.ok(await waitUntil(() => isAsleep(postgres), SLEEP_LIMIT_MS), "The query has begun");
+      await eventually("the query is under way", async () => {
+        const sleeping = "select from pg_stat_activity where wait_event = 'PgSleep'";
+        return (await postgres.sql(sleeping)).length === 1;
+      });
       const requester = await TestClient.connect(address);
       await requester.send(frontend.cancelRequest(client.cancelKey!));
       await requester.receiveUntilEnd();
