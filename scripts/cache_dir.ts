@@ -52,6 +52,13 @@ export async function cached(name: string, build: (path: string) => Promise<void
   return path;
 }
 
+/** Does something in a folder while no other process, and nobody else in this one, does so by this. */
+export async function alone(path: string, run: () => Promise<void>): Promise<void> {
+  using file = await Deno.open(join(path, ".lock"), { create: true, write: true });
+  await file.lock(true);
+  await run();
+}
+
 /** A short name for some texts: other texts, another name. */
 export function nameOf(texts: readonly string[]): string {
   return createHash("sha256").update(JSON.stringify(texts)).digest("hex").slice(0, 16);

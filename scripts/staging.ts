@@ -8,6 +8,7 @@
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  alone,
   cached,
   copyTree,
   exists,
@@ -110,15 +111,19 @@ async function stageSources(project: string): Promise<string> {
     await compileSources(building); // Brings the lock file in line with the shorter import map.
     await openTree(building);
   });
-  const compiled = join(folder, "deno_dir", "compiled");
-  if (!(await exists(compiled))) {
-    // Again, since the runtime keeps what it compiled under the whole path of the source file.
-    await compileSources(folder);
-    await Deno.writeTextFile(compiled, "");
-    await openTree(folder);
-  }
+  // Not while another process makes and removes files of the runtime's cache.
+  await alone(folder, () => compileInPlace(folder));
   await pruneCache("sources-");
   return folder;
+}
+
+/** Compiles them again, since the runtime keeps what it compiled under the whole path of the source file. */
+async function compileInPlace(folder: string): Promise<void> {
+  const compiled = join(folder, "deno_dir", "compiled");
+  if (await exists(compiled)) return;
+  await compileSources(folder);
+  await Deno.writeTextFile(compiled, "");
+  await openTree(folder);
 }
 
 /** Has the runtime compile staged sources into their own cache, so that starting them costs no more than usual. */

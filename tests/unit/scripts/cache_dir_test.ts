@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { cached, copyTree, exists, openTree } from "../../../scripts/cache_dir.ts";
+import { alone, cached, copyTree, exists, openTree } from "../../../scripts/cache_dir.ts";
 
 /** Runs a test with a cache folder of its own. */
 async function withCache(test: (path: string) => Promise<void>): Promise<void> {
@@ -49,6 +49,23 @@ Deno.test("cached() keeps the folder of whoever was first when two build it at o
     });
     assert.equal(await Deno.readTextFile(join(path, "file")), "fast");
     assert.deepEqual(await namesIn(cache), ["a"]);
+  }));
+
+Deno.test("alone() lets one after the other into a folder, the next also when one fails", () =>
+  withCache(async (cache) => {
+    const told: string[] = [];
+    const visit = (name: string, end: () => void) =>
+      alone(cache, async () => {
+        told.push(`${name} comes`);
+        await namesIn(cache);
+        told.push(`${name} goes`);
+        end();
+      });
+    const failing = assert.rejects(visit("a", () => assert.fail("no luck")), /no luck/);
+    await Promise.all([failing, visit("b", () => {}), visit("c", () => {})]);
+    const comers = told.filter((_, i) => i % 2 === 0);
+    assert.deepEqual(told, comers.flatMap((comes) => [comes, comes.replace("comes", "goes")]));
+    assert.equal(told.length, 6);
   }));
 
 Deno.test("copyTree() copies links as links and leaves out what it is told to", () =>
