@@ -43,6 +43,7 @@ function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void | t
   const timeoutsOf = timeoutsByClient(live);
   // Most clients are idle most of the time, and seldom is there a limit to that.
   const areIdleJudged = hasIdleTimeout(live);
+  if (clients.areAllIdle && !areIdleJudged) return;
   let toldCount = 0;
   for (const client of clients.all()) {
     if (client.state.kind === "idle" && !areIdleJudged) continue;

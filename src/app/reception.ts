@@ -280,6 +280,10 @@ export class Reception implements LoginDesk, SessionDesk {
     this.#options.logins.move(client);
   }
 
+  noteIdle(change: 1 | -1): void {
+    this.#options.clients.noteIdle(change);
+  }
+
   noteEnd(client: ClientSession): void {
     this.#options.logins.remove(client);
     this.#options.clients.dismiss(client);

@@ -37,6 +37,7 @@ export class ClientRegistry {
   /** Of those, how many there are by database and by user; those of the console take no place. */
   readonly #byDatabase = new NameCounts();
   readonly #byUser = new NameCounts();
+  #idleCount = 0;
   #lastId = 0;
 
   /** Sockets, those still logging in and those on their way out included. */
@@ -47,6 +48,16 @@ export class ClientRegistry {
   /** Clients that have proved who they are; those on their way out take nobody's place. */
   get admittedCount(): number {
     return this.#admitted.size;
+  }
+
+  /** Whether nobody asks for anything, logs in or leaves: known without a look at each. */
+  get areAllIdle(): boolean {
+    return this.#idleCount === this.#clients.size;
+  }
+
+  /** One client more, or one less, is idle. */
+  noteIdle(change: 1 | -1): void {
+    this.#idleCount += change;
   }
 
   /** A number for a new client, or for a server: no two of either kind have the same. */

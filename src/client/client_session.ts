@@ -59,6 +59,8 @@ export interface SessionDesk {
   cancel(key: Uint8Array, requester: ClientSession): Promise<void>;
   /** The client is not where its connection comes from, but where `remote` says by now. */
   noteMove(client: ClientSession): void;
+  /** One client more, or one less, is idle. */
+  noteIdle(change: 1 | -1): void;
   /** The client has been told to go, or is gone; `forget()` follows. */
   noteEnd(client: ClientSession): void;
   /** The client is gone. */
@@ -349,6 +351,8 @@ export class ClientSession implements RelayHost, OpeningHost {
     this.#state = next;
     this.#enteredAtMs = this.#nowMs();
     const { desk, log } = this.#options;
+    if (next.kind === "idle") desk.noteIdle(1);
+    else if (before === "idle") desk.noteIdle(-1);
     if (next.kind === "closing") desk.noteEnd(this);
     if (log.isNoisy) log.noise(`${this.#label()} ${before} -> ${next.kind}`);
   }

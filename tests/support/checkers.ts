@@ -16,6 +16,9 @@ export function checkPooler(
   postgres: FakePostgres,
   lastCounts: WeakMap<ServerPool, number>,
 ): void {
+  const kinds = [...pooler.clients.all()].map(({ state }) => state.kind);
+  const areAllIdle = kinds.every((kind) => kind === "idle");
+  assert.equal(pooler.clients.areAllIdle, areAllIdle, `Of ${kinds} all are idle or not`);
   const clientsOf = new Map<ServerPool, number>();
   for (const client of pooler.clients.all()) {
     checkClient(client);

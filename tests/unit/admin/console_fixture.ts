@@ -437,6 +437,7 @@ export class ConsoleFixture implements ConsoleContext {
         new ClientLogin(client, { desk: this.#loginDesk(), input }).run(startup),
       cancel: () => Promise.resolve(),
       noteMove: () => {},
+      noteIdle: () => {},
       noteEnd: () => {},
       forget: (client) => this.clients.remove(client),
     };

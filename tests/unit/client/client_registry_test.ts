@@ -38,6 +38,17 @@ Deno.test("ClientRegistry.admittedCount leaves out who is not in yet and who is 
   assert.equal(registry.admittedCount, 0);
 });
 
+Deno.test("ClientRegistry.areAllIdle is so when there are as many idle clients as clients", () => {
+  const registry = new ClientRegistry();
+  assert.equal(registry.areAllIdle, true);
+  registry.add(client());
+  assert.equal(registry.areAllIdle, false);
+  registry.noteIdle(1);
+  assert.equal(registry.areAllIdle, true);
+  registry.noteIdle(-1);
+  assert.equal(registry.areAllIdle, false);
+});
+
 Deno.test("ClientRegistry finds a client by its key, however often that was forwarded", () => {
   const registry = new ClientRegistry();
   const a = client(KEY);

@@ -46,6 +46,7 @@ class SessionBench implements AsyncDisposable {
   readonly ended: ClientSession[] = [];
   readonly forgotten: ClientSession[] = [];
   readonly canceled: Uint8Array[] = [];
+  idleCount = 0;
   readonly session: ClientSession;
   readonly client: TestClient;
   readonly running: Promise<void>;
@@ -99,6 +100,7 @@ class SessionBench implements AsyncDisposable {
             return Promise.resolve();
           },
           noteMove: () => {},
+          noteIdle: (change) => bench.idleCount += change,
           noteEnd: (session) => bench.ended.push(session),
           forget: (session) => bench.forgotten.push(session),
         };
@@ -128,6 +130,7 @@ class SessionBench implements AsyncDisposable {
     assert.equal(outcome?.status === "rejected" ? outcome.reason : undefined, this.failure);
     assert.deepEqual(this.forgotten, [this.session], "It is forgotten once");
     assert.equal(this.session.state.kind, "closed");
+    assert.equal(this.idleCount, 0, "Who is gone is not idle");
   }
 }
 
@@ -344,6 +347,18 @@ Deno.test("ClientSession makes no line of a probe, and one of a client that brok
   await half.settle();
   await half[Symbol.asyncDispose]();
   assert.match(half.log.join(), /\(nodb\)\/\(nouser\)@127\.0\.0\.1:\d+.*client unexpected eof/);
+});
+
+Deno.test("ClientSession tells its desk when it comes to be idle, and when it no longer is", async () => {
+  await using bench = await SessionBench.open();
+  assert.equal(bench.idleCount, 0);
+  await bench.logIn();
+  assert.equal(bench.idleCount, 1);
+  bench.session.enterWaiting();
+  assert.equal(bench.idleCount, 0);
+  bench.session.enterActive();
+  bench.session.enterIdle();
+  assert.equal(bench.idleCount, 1);
 });
 
 Deno.test("ClientSession knows since when it is in its state", async () => {
