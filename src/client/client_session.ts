@@ -8,7 +8,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Settings } from "../config/settings.ts";
 import type { ParameterCache } from "../link/parameter_cache.ts";
 import type { Logger } from "../log/logger.ts";
-import type { ByteStream, Endpoint, SinkAnswer } from "../net/byte_stream.ts";
+import type { ByteStream, Endpoint, SinkAnswer, Touchable } from "../net/byte_stream.ts";
 import { type TlsHandshake, TlsHandshakeError } from "../net/tls.ts";
 import { errorResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
@@ -35,6 +35,8 @@ const TERMINATE: readonly number[] = [Frontend.Terminate, 0, 0, 0, 4];
 export interface ClientService {
   /** Takes what the client sent: the sink of its receive loop. */
   onClientChunk(buffer: Uint8Array, length: number): SinkAnswer;
+  /** Reads what it will need for that. */
+  touch?(): number;
   /** Whether a message to the client was sent in part only: an error would be taken for its rest. */
   readonly isMidReply?: boolean;
   /** Ends what is being waited for, at the client's request; returns whether there was anything. */
@@ -79,7 +81,7 @@ export interface ClientSessionOptions {
 }
 
 /** A client, as registry, janitor and console see it. */
-export class ClientSession implements RelayHost, OpeningHost {
+export class ClientSession implements RelayHost, OpeningHost, Touchable {
   readonly id: number;
   readonly stream: ByteStream;
   /** Where the client is: the connection's other end, or what a trusted proxy says of it. */
@@ -122,6 +124,14 @@ export class ClientSession implements RelayHost, OpeningHost {
     this.connectedWallMs = options.clock.wallMs();
     this.#state = { kind: "startup" };
     this.#enteredAtMs = this.connectedAtMs;
+  }
+
+  touch(): number {
+    return this.protocolMinor + this.#enteredAtMs + Number(this.#isShakingHands);
+  }
+
+  touchRest(): number {
+    return this.#service?.touch?.() ?? 0;
   }
 
   get state(): ClientState {
@@ -261,7 +271,7 @@ export class ClientSession implements RelayHost, OpeningHost {
 
   async #serve(): Promise<void> {
     const rest = await this.#logIn();
-    if (rest !== undefined) await this.stream.pump(this.#sink, rest);
+    if (rest !== undefined) await this.stream.pump(this.#sink, rest, this);
   }
 
   /**

@@ -210,6 +210,12 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#afterTaking();
   }
 
+  touch(): number {
+    const { heldBytes, isMidReply, isMidRequest, lastReadyMs } = this;
+    const parts = heldBytes + Number(isMidReply) + Number(isMidRequest) + lastReadyMs;
+    return parts + this.#place.sinceMs + Number(this.#intake.requests.isEmpty);
+  }
+
   /** Goes on with what the intake has gathered. */
   #afterTaking(): SinkAnswer {
     const intake = this.#intake;

@@ -28,6 +28,18 @@ export type SinkAnswer = void | Promise<void> | typeof HOLD;
  */
 export type Sink = (buffer: Uint8Array, length: number) => SinkAnswer;
 
+/**
+ * Whoever is going to be called, soon. When that was not done for long, its memory is far away. Of
+ * several that are touched in a row before the first of them is called, the processor fetches it at
+ * the same time. What the calls answer means nothing.
+ */
+export interface Touchable {
+  /** Reads what is its own. */
+  touch(): number;
+  /** Reads what it refers to, when others have been touched meanwhile. */
+  touchRest(): number;
+}
+
 /** Is shown the first `length` bytes of `buffer`, borrowed until it returns; 0 at the end. */
 export type Look = (buffer: Uint8Array, length: number) => void;
 
@@ -64,9 +76,10 @@ export interface ByteStream {
 
   /**
    * Runs the same loop for a session that is being served. `first` is handed over before anything
-   * else, if it has any bytes. Rejects only with what `sink` threw.
+   * else, if it has any bytes. Rejects only with what `sink` threw. What
+   * `sink` needs may be touched before it is called.
    */
-  pump(sink: Sink, first?: Uint8Array): Promise<void>;
+  pump(sink: Sink, first?: Uint8Array, needed?: Touchable): Promise<void>;
 
   /** Lets a loop go on, soon, whose sink answers or has answered `HOLD`; else does nothing. */
   resume(): void;

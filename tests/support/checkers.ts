@@ -22,6 +22,7 @@ export function checkPooler(
   const clientsOf = new Map<ServerPool, number>();
   for (const client of pooler.clients.all()) {
     checkClient(client);
+    assert.ok(Number.isFinite(client.touch() + client.touchRest()), "A client is touched any time");
     if (client.pool !== undefined) {
       clientsOf.set(client.pool, (clientsOf.get(client.pool) ?? 0) + 1);
     }

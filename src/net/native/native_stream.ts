@@ -21,6 +21,7 @@ import {
   type Look,
   type Sink,
   type SinkAnswer,
+  type Touchable,
 } from "../byte_stream.ts";
 import type { StreamOptions } from "../network.ts";
 import { type TlsHandshake, TlsHandshakeError, type TlsInUse, type TlsStart } from "../tls.ts";
@@ -116,6 +117,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly #unixPort: number;
   #local: Endpoint | undefined;
   #loop: Loop = NO_LOOP;
+  /** What the pump's sink needs. */
+  #needed: Touchable | undefined;
   /** Whether a sink is being called: it may close, watch and write. */
   #isInSink = false;
   /** Whether `resume()` was called before the sink has answered. */
@@ -247,9 +250,10 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     }
   }
 
-  pump(sink: Sink, first: Uint8Array = NO_BYTES): Promise<void> {
+  pump(sink: Sink, first: Uint8Array = NO_BYTES, needed?: Touchable): Promise<void> {
     assert(this.#loop.kind === "none", "One loop at a time reads a stream");
     const pump = new Pump(sink);
+    this.#needed = needed;
     this.#loop = pump.pumping;
     this.#takeBack();
     if (first.length > 0) this.#handOver(pump, first, first.length);
@@ -327,6 +331,16 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     this.#settleWrites();
     this.#endLoop();
     this.#endLook();
+  }
+
+  touch(): number {
+    // From the first to the last of its fields.
+    const own = this.token + this.#lookedCount + Number(this.#isFinishDue);
+    return own + (this.#needed?.touch() ?? 0);
+  }
+
+  touchRest(): number {
+    return this.#needed?.touchRest() ?? 0;
   }
 
   onEvents(events: number): void {

@@ -18,6 +18,7 @@
 import { assert } from "../../base/assert.ts";
 import type { HeldClock } from "../../base/clock.ts";
 import type { LoopLag } from "../../stats/loop_lag.ts";
+import type { Touchable } from "../byte_stream.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { EVENT, EventList, type LibcCalls } from "./libc.ts";
 import { SendBatch } from "./send_batch.ts";
@@ -57,8 +58,11 @@ const MAX_SERVED_READERS = 256;
 /** Events taken in one go: few enough not to make a slice much longer than it should be. */
 const MAX_EVENTS = 64;
 
+/** From so many events on, they are likely to be of connections that were not served for a while. */
+const MIN_TOUCHED = 3;
+
 /** Whoever has a registered descriptor. */
-export interface ReactorHandler {
+export interface ReactorHandler extends Partial<Touchable> {
   /** Of its registration; the reactor's own note. */
   token: number;
   /** Something happened (`EVENT`). */
@@ -117,6 +121,8 @@ export class Reactor implements AsyncDisposable {
   /** By descriptor. */
   readonly #handlers: (ReactorHandler | undefined)[] = [];
   #lastToken = 0;
+  /** Of the last round; without a meaning. */
+  #touched = 0;
   #state: State = "quiet";
   /** Those who have work left, and those who are having their turn. */
   #waiting: ReactorHandler[] = [];
@@ -369,6 +375,7 @@ export class Reactor implements AsyncDisposable {
 
   #dispatch(count: number): void {
     const events = this.#events;
+    if (count >= MIN_TOUCHED) this.#touchAll(count);
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[events.descriptor(i)];
       if (handler === undefined || handler.token !== events.token(i)) continue;
@@ -378,6 +385,16 @@ export class Reactor implements AsyncDisposable {
         this.#onError(error);
       }
     }
+  }
+
+  /** Has memory fetched that is about to be needed. */
+  #touchAll(count: number): void {
+    const events = this.#events;
+    let sum = 0;
+    for (let i = 0; i < count; i++) sum += this.#handlers[events.descriptor(i)]?.touch?.() ?? 0;
+    for (let i = 0; i < count; i++) sum += this.#handlers[events.descriptor(i)]?.touchRest?.() ?? 0;
+    // Kept, since the compiler leaves out what nobody can see.
+    this.#touched = sum;
   }
 
   get #hasWork(): boolean {

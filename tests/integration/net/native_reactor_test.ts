@@ -46,6 +46,26 @@ test("tells each of what happened to it", async (world) => {
   assert.deepEqual([a.told, b.told], [[EVENT.in], [EVENT.out, EVENT.hangUp]]);
 });
 
+test("of three events or more all are touched, in two steps, before the first is told of", async (world) => {
+  const order: string[] = [];
+  const handlers = [5, 6, 7].map((descriptor) => {
+    const handler = world.add(descriptor);
+    // Of those that have nothing to touch nobody takes notice.
+    if (descriptor === 7) return handler;
+    handler.touch = () => order.push(`touch ${descriptor}`);
+    handler.touchRest = () => order.push(`rest ${descriptor}`);
+    handler.onEventsDo = () => order.push(`tell ${descriptor}`);
+    return handler;
+  });
+  await world.wake(world.event(5), world.event(7), world.event(6));
+  assert.deepEqual(order, ["touch 5", "touch 6", "rest 5", "rest 6", "tell 5", "tell 6"]);
+  assert.deepEqual(handlers[2]!.told, [EVENT.in]);
+  order.length = 0;
+  await world.rest();
+  await world.wake(world.event(5), world.event(6));
+  assert.deepEqual(order, ["tell 5", "tell 6"]);
+});
+
 test("an event of a descriptor that was closed earlier in the same batch reaches nobody", async (world) => {
   const [a, b] = [world.add(5), world.add(6)];
   a.onEventsDo = () => world.reactor.release(6);

@@ -334,6 +334,21 @@ async function withBuffers(
 }
 
 function bufferTests(): void {
+  Deno.test("NativeStream: has touched what its sink needs, from the pump on", () =>
+    withBuffers(async (stream) => {
+      const touched: string[] = [];
+      const needed = { touch: () => touched.push("own"), touchRest: () => touched.push("rest") };
+      stream.touch();
+      stream.touchRest();
+      const loop = stream.pump(() => {}, undefined, needed);
+      stream.touch();
+      assert.deepEqual(touched, ["own"]);
+      stream.touchRest();
+      assert.deepEqual(touched, ["own", "rest"]);
+      stream.close();
+      await loop;
+    }));
+
   Deno.test("NativeStream: a connection that waits has no buffer", () =>
     withBuffers(async (stream, peer, loans) => {
       let received = 0;

@@ -155,6 +155,8 @@ export class ScriptedHandler implements ReactorHandler {
   turns = 0;
   onEventsDo: (events: number) => void = () => {};
   onTurnDo: () => void = () => {};
+  touch?: () => number;
+  touchRest?: () => number;
 
   onEvents(events: number): void {
     this.told.push(events);

@@ -25,12 +25,18 @@ const OPTIONS = { receiveBytes: 4_096, maxBusyReads: 0, tcp: SYSTEM_TCP, timeout
 class ScriptedService implements ClientService {
   readonly received: string[] = [];
   detachCount = 0;
+  touchCount = 0;
   isMidReply = false;
   onChunk: (() => void | Promise<void>) | undefined;
 
   onClientChunk(buffer: Uint8Array, length: number): void | Promise<void> {
     this.received.push(new TextDecoder().decode(buffer.subarray(0, length)));
     return this.onChunk?.();
+  }
+
+  touch(): number {
+    this.touchCount += 1;
+    return 0;
   }
 
   detach(): void {
@@ -347,6 +353,19 @@ Deno.test("ClientSession makes no line of a probe, and one of a client that brok
   await half.settle();
   await half[Symbol.asyncDispose]();
   assert.match(half.log.join(), /\(nodb\)\/\(nouser\)@127\.0\.0\.1:\d+.*client unexpected eof/);
+});
+
+Deno.test("ClientSession has its service touched while there is one, and is touched at any time", async () => {
+  await using bench = await SessionBench.open();
+  bench.session.touchRest();
+  await bench.logIn();
+  bench.session.touch();
+  assert.equal(bench.service.touchCount, 0);
+  bench.session.touchRest();
+  assert.equal(bench.service.touchCount, 1);
+  bench.session.end("for a test");
+  bench.session.touchRest();
+  assert.equal(bench.service.touchCount, 1);
 });
 
 Deno.test("ClientSession tells its desk when it comes to be idle, and when it no longer is", async () => {
