@@ -264,6 +264,13 @@ What was tried, and what came of it:
 - **Receiving by io_uring, too** (one request for all that comes on a connection, into buffers of
   the kernel's choice): in the sketch 8.1 to 9.1 µs, no difference to the line above beyond the
   noise. Not kept.
+- **Touching many before the first is served.** What 500 clients have is far from the processor when their
+  turn comes. Of three events or more, the fields of all their connections are read in a row, so that memory is
+  asked for many at a time; likewise those of who waits longest for a server. In turn with its former self (medians of
+  ten pairs of runs): 8% less CPU with 500 clients, 26 → 23 ms of latency (PgBouncer 23); no difference
+  with 50. Kept.
+- **No look at each client by the janitor while all are idle**: a process with 1,000 idle clients takes 0.10% of a core
+  instead of 0.40. Kept.
 - **Sending together what logins send by their promises**: no difference. Not kept.
 - **Busy polling** (\`SO_BUSY_POLL\`) asks the queue of a network card, of which there is none between
   processes of one machine: not tried.

@@ -210,6 +210,14 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     return this.#afterTaking();
   }
 
+  touchAll(): number {
+    return this.touch() + (this.#options.stream.touch?.() ?? 0);
+  }
+
+  touchNext(): number {
+    return this.#options.pool.touchNext();
+  }
+
   touch(): number {
     const { heldBytes, isMidReply, isMidRequest, lastReadyMs } = this;
     const parts = heldBytes + Number(isMidReply) + Number(isMidRequest) + lastReadyMs;

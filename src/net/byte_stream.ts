@@ -44,7 +44,7 @@ export interface Touchable {
 export type Look = (buffer: Uint8Array, length: number) => void;
 
 /** A connection, accepted or dialed. One owner reads it; anybody linked to it may write. */
-export interface ByteStream {
+export interface ByteStream extends Pick<Partial<Touchable>, "touch"> {
   readonly remote: Endpoint;
   readonly local: Endpoint;
   /** User ID of the process behind a unix socket, where it can be told for certain; while open. */

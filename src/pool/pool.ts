@@ -42,6 +42,8 @@ export interface PoolRequest<E> {
 export interface ServerRequest<S, E> extends PoolRequest<E> {
   /** Takes the server, which is idle, and links it before returning. */
   serve(server: S): void;
+  /** Reads what it will need for that, connection included; what is answered means nothing. */
+  touchAll?(): number;
 }
 
 /** Somebody who logs in and waits for what a server reports. */
@@ -255,6 +257,14 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
+  }
+
+  /**
+   * Reads what will be needed to serve who waits longest; when called again in the same moment, who
+   * comes next. What is answered means nothing.
+   */
+  touchNext(): number {
+    return this.waiting.nextInMoment(this.#options.nowMs())?.touchAll?.() ?? 0;
   }
 
   /** Waits no longer, for a server or to be refused. Returns whether it did. */

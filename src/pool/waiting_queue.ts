@@ -28,6 +28,9 @@ export class WaitingQueue<T> {
   #first: WaitingPlace<T> | undefined;
   #last: WaitingPlace<T> | undefined;
   #size = 0;
+  /** What `nextInMoment()` has come to, and in which moment. */
+  #walked: WaitingPlace<T> | undefined;
+  #walkedAtMs = -1;
 
   get size(): number {
     return this.#size;
@@ -36,6 +39,16 @@ export class WaitingQueue<T> {
   /** The one that waits longest. */
   get oldest(): WaitingPlace<T> | undefined {
     return this.#first;
+  }
+
+  /** The oldest; asked again in the same moment, the one behind whom it answered last. */
+  nextInMoment(nowMs: number): T | undefined {
+    const walked = this.#walkedAtMs === nowMs ? this.#walked : undefined;
+    const next = walked === undefined ? this.#first : walked.next;
+    if (next === undefined) return undefined;
+    this.#walked = next;
+    this.#walkedAtMs = nowMs;
+    return next.owner;
   }
 
   /** Adds a place at the end. */
@@ -53,6 +66,7 @@ export class WaitingQueue<T> {
   /** Takes a place out. Returns whether it was in. */
   remove(place: WaitingPlace<T>): boolean {
     if (place.queue !== this) return false;
+    if (place === this.#walked) this.#walked = undefined;
     if (place.previous === undefined) this.#first = place.next;
     else place.previous.next = place.next;
     if (place.next === undefined) this.#last = place.previous;
@@ -82,6 +96,7 @@ export class WaitingQueue<T> {
     this.#first = undefined;
     this.#last = undefined;
     this.#size = 0;
+    this.#walked = undefined;
     return taken;
   }
 

@@ -14,7 +14,7 @@ import type { Random } from "../base/random.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import type { RequestQueue } from "../link/request_queue.ts";
 import type { ServerStatements } from "../link/server_statements.ts";
-import type { ByteStream } from "../net/byte_stream.ts";
+import type { ByteStream, Touchable } from "../net/byte_stream.ts";
 import { DialError, type ServerAddress } from "../net/network.ts";
 import type { TlsInUse } from "../net/tls.ts";
 import { readParameterStatus, TransactionStatus } from "../wire/backend_messages.ts";
@@ -125,7 +125,7 @@ interface PendingQuery {
 }
 
 /** A server, as pool, relay and console see it. */
-export class ServerSession {
+export class ServerSession implements Touchable {
   readonly id: number;
   readonly address: ServerAddress;
   readonly createdAtMs: number;
@@ -265,7 +265,7 @@ export class ServerSession {
     try {
       const stream = await this.#connect();
       if (stream === undefined) return;
-      await stream.pump(this.#sink);
+      await stream.pump(this.#sink, undefined, this);
       if (stream.tlsFailure !== undefined) this.#lastWords ||= ` (TLS: ${stream.tlsFailure})`;
       this.#lose(`server conn crashed?${this.#lastWords}`);
     } catch (error) {
@@ -273,6 +273,15 @@ export class ServerSession {
     } finally {
       this.#stream?.close();
     }
+  }
+
+  /** Servers are few and seldom idle: what they have is near. */
+  touch(): number {
+    return 0;
+  }
+
+  touchRest(): number {
+    return this.#state.kind === "active" ? this.#state.taker.touchNext?.() ?? 0 : 0;
   }
 
   /** Links the server to a client; it must be idle. */

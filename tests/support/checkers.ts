@@ -32,7 +32,13 @@ export function checkPooler(
     checkLists(pool);
     checkLimits(pool, lastCounts.get(pool) ?? 0);
     lastCounts.set(pool, pool.servers.count);
-    for (const server of pool.servers.active) checkLinked(server, pooler);
+    for (const server of pool.servers.active) {
+      checkLinked(server, pooler);
+      assert.ok(
+        Number.isFinite(server.touch() + server.touchRest()),
+        "A server is touched any time",
+      );
+    }
     for (const server of pool.servers.idle) checkFree(server, postgres);
     for (const server of pool.servers.used) checkFree(server, postgres);
   }

@@ -99,6 +99,25 @@ Deno.test("a user's limits go before the database's, and those before the settin
   idle.close();
 });
 
+Deno.test("a server that may come free has touched who waits longest, and asked again who comes next", async () => {
+  await using world = await oneServer("");
+  const [busy, ...waiting] = [await world.login(), await world.login(), await world.login()];
+  await busy.query("begin");
+  for (const client of waiting) await client.send(frontend.query("select 1"));
+  await world.settle();
+  const touched: number[] = [];
+  for (const { id, stream } of world.clients) stream.touch = () => touched.push(id);
+  const [server] = world.pool().servers.active;
+  for (let i = 0; i < 3; i++) server!.touchRest();
+  const queue = [...world.pool().waiting.places()].map(({ owner }) =>
+    world.clients.find(({ relay }) => relay === owner)?.id
+  );
+  assert.equal(queue.length, 2);
+  assert.deepEqual(touched, queue);
+  await busy.query("commit");
+  for (const client of [busy, ...waiting]) client.close();
+});
+
 Deno.test("a client that waits is told so once each time, before its answer", async () => {
   await using world = await oneServer("query_wait_notify = 2");
   const [busy, waiting] = [await world.login(), await world.login()];

@@ -34,6 +34,22 @@ Deno.test("WaitingQueue.remove() leaves a place alone that stands in another que
   assert.equal(one.size, 1);
 });
 
+Deno.test("WaitingQueue.nextInMoment() walks on in one moment, and begins anew in the next", () => {
+  const queue = new WaitingQueue<string>();
+  assert.equal(queue.nextInMoment(1), undefined);
+  const places = ["a", "b", "c"].map((owner) => new WaitingPlace(owner));
+  for (const place of places) queue.add(place, 0);
+  const walk = (nowMs: number, times: number) =>
+    Array.from({ length: times }, () => queue.nextInMoment(nowMs) ?? "-").join("");
+  assert.equal(walk(1, 2), "ab");
+  assert.equal(walk(2, 4), "abc-");
+  assert.equal(walk(3, 2), "ab");
+  queue.remove(places[1]!);
+  assert.equal(walk(3, 3), "ac-", "who has left is not gone on from");
+  assert.equal(queue.takeAll().nextInMoment(3), "a");
+  assert.equal(walk(3, 1), "-");
+});
+
 Deno.test("a place stands in one queue at a time and can be used again after it has left", () => {
   const queue = new WaitingQueue<string>();
   const place = new WaitingPlace("a");
