@@ -211,7 +211,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   touchAll(): number {
-    return this.touch() + (this.#options.stream.touch?.() ?? 0);
+    return (this.touch() + (this.#options.stream.touch?.() ?? 0)) | 0;
   }
 
   touchNext(): number {
@@ -221,7 +221,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   touch(): number {
     const { heldBytes, isMidReply, isMidRequest, lastReadyMs } = this;
     const parts = heldBytes + Number(isMidReply) + Number(isMidRequest) + lastReadyMs;
-    return parts + this.#place.sinceMs + Number(this.#intake.requests.isEmpty);
+    return (parts + this.#place.sinceMs + Number(this.#intake.requests.isEmpty)) | 0;
   }
 
   /** Goes on with what the intake has gathered. */

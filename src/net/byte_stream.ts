@@ -31,7 +31,8 @@ export type Sink = (buffer: Uint8Array, length: number) => SinkAnswer;
 /**
  * Whoever is going to be called, soon. When that was not done for long, its memory is far away. Of
  * several that are touched in a row before the first of them is called, the processor fetches it at
- * the same time. What the calls answer means nothing.
+ * the same time. What the calls answer means nothing; it is an
+ * integer of 32 bits, since any other would be allocated.
  */
 export interface Touchable {
   /** Reads what is its own. */

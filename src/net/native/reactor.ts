@@ -394,7 +394,7 @@ export class Reactor implements AsyncDisposable {
     for (let i = 0; i < count; i++) sum += this.#handlers[events.descriptor(i)]?.touch?.() ?? 0;
     for (let i = 0; i < count; i++) sum += this.#handlers[events.descriptor(i)]?.touchRest?.() ?? 0;
     // Kept, since the compiler leaves out what nobody can see.
-    this.#touched = sum;
+    this.#touched = sum | 0;
   }
 
   get #hasWork(): boolean {

@@ -27,6 +27,7 @@ import { backend, frontend, join } from "../../../support/messages.ts";
 
 const CLIENT = 10;
 const SERVER = 11;
+const NOBODY = 99;
 
 const AGAIN = -11;
 
@@ -100,7 +101,8 @@ const EXCHANGES: Readonly<Record<string, Exchange>> = {
 /** Two sockets in memory, and an epoll that tells what the test says. */
 class MemoryLibc {
   readonly #exchange: Exchange;
-  nowMs = 1;
+  /** As of a real clock, no integer. */
+  nowMs = 1.25;
   /** Queries still to be asked and answered, by turns. */
   queriesLeft = 0;
   sentToClient = 0;
@@ -190,7 +192,10 @@ class MemoryLibc {
     this.#words[0] = EVENT.in;
     this.#words[perEvent - 2] = descriptor;
     this.#words[perEvent - 1] = this.#tokens.get(descriptor)!;
-    return 1;
+    // As many as have all of them touched first; the others are of nobody.
+    this.#words[2 * perEvent - 2] = NOBODY;
+    this.#words[3 * perEvent - 2] = NOBODY;
+    return 3;
   }
 }
 
