@@ -127,7 +127,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
   }
 
   touch(): number {
-    return (this.protocolMinor + this.#enteredAtMs + Number(this.#isShakingHands)) | 0;
+    return this.protocolMinor + Number(this.hasWaitNotice) + Number(this.#isShakingHands);
   }
 
   touchRest(): number {

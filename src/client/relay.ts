@@ -219,9 +219,11 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   touch(): number {
-    const { heldBytes, isMidReply, isMidRequest, lastReadyMs } = this;
-    const parts = heldBytes + Number(isMidReply) + Number(isMidRequest) + lastReadyMs;
-    return (parts + this.#place.sinceMs + Number(this.#intake.requests.isEmpty)) | 0;
+    const { heldBytes, isMidReply, isMidRequest } = this;
+    const { isRunning } = this.#clock;
+    const { isEmpty } = this.#intake.requests;
+    return heldBytes + Number(isMidReply) + Number(isMidRequest) + Number(isRunning) +
+      Number(isEmpty) + Number(this.#place.queue !== undefined);
   }
 
   /** Goes on with what the intake has gathered. */

@@ -29,6 +29,11 @@ export class RequestClock {
     this.#lastReadyMs = clock.nowMs();
   }
 
+  /** Whether a query is running. */
+  get isRunning(): boolean {
+    return this.#queryStartMs !== 0;
+  }
+
   /** When the running query set out, or undefined. */
   get queryStartMs(): number | undefined {
     return this.#queryStartMs === 0 ? undefined : this.#queryStartMs;

@@ -101,8 +101,7 @@ const EXCHANGES: Readonly<Record<string, Exchange>> = {
 /** Two sockets in memory, and an epoll that tells what the test says. */
 class MemoryLibc {
   readonly #exchange: Exchange;
-  /** As of a real clock, no integer. */
-  nowMs = 1.25;
+  nowMs = 1;
   /** Queries still to be asked and answered, by turns. */
   queriesLeft = 0;
   sentToClient = 0;
