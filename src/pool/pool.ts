@@ -264,6 +264,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    * comes next. What is answered means nothing.
    */
   touchNext(): number {
+    if (this.waiting.size === 0) return 0;
     return this.waiting.nextInMoment(this.#options.nowMs())?.touchAll?.() ?? 0;
   }
 
