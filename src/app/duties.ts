@@ -40,10 +40,10 @@ export function dutiesOf(options: DutiesOptions): readonly Duty[] {
 }
 
 function sweepClients({ clients, live }: DutiesOptions, nowMs: number): void | typeof MORE {
-  const timeoutsOf = timeoutsByClient(live);
   // Most clients are idle most of the time, and seldom is there a limit to that.
   const areIdleJudged = hasIdleTimeout(live);
   if (clients.areAllIdle && !areIdleJudged) return;
+  const timeoutsOf = timeoutsByClient(live);
   let toldCount = 0;
   for (const client of clients.all()) {
     if (client.state.kind === "idle" && !areIdleJudged) continue;

@@ -451,7 +451,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       ? !this.#intake.isMidMessage
       : this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
-    const isAbandoned = this.#clock.queryStartMs !== undefined && !this.#intake.isTerminating;
+    const isAbandoned = this.#clock.isRunning && !this.#intake.isTerminating;
     const recovers = wasLost && !server.isPrivate && this.#options.recovers();
     const obstacle = recovers ? this.#obstacleToRecovery() : "";
     const requests = this.#intake.requests.moveOut();

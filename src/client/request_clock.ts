@@ -51,7 +51,7 @@ export class RequestClock {
 
   /** Something that will be answered sets out. */
   start(): void {
-    if (this.#queryStartMs !== 0) return;
+    if (this.isRunning) return;
     this.#queryStartMs = this.#clock.nowMs();
     if (this.#transactionStartMs === 0) this.#transactionStartMs = this.#queryStartMs;
   }

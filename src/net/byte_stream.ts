@@ -31,21 +31,21 @@ export type Sink = (buffer: Uint8Array, length: number) => SinkAnswer;
 /**
  * Whoever is going to be called, soon. When that was not done for long, its memory is far away. Of
  * several that are touched in a row before the first of them is called, the processor fetches it at
- * the same time. What the calls answer means nothing; it is an
- * integer of 32 bits, since any other would be allocated.
+ * the same time. What the calls answer means nothing; it is an integer of 32 bits, since any other
+ * would be allocated.
  */
 export interface Touchable {
   /** Reads what is its own. */
-  touch(): number;
+  touch?(): number;
   /** Reads what it refers to, when others have been touched meanwhile. */
-  touchRest(): number;
+  touchRest?(): number;
 }
 
 /** Is shown the first `length` bytes of `buffer`, borrowed until it returns; 0 at the end. */
 export type Look = (buffer: Uint8Array, length: number) => void;
 
 /** A connection, accepted or dialed. One owner reads it; anybody linked to it may write. */
-export interface ByteStream extends Pick<Partial<Touchable>, "touch"> {
+export interface ByteStream extends Touchable {
   readonly remote: Endpoint;
   readonly local: Endpoint;
   /** User ID of the process behind a unix socket, where it can be told for certain; while open. */
@@ -77,8 +77,8 @@ export interface ByteStream extends Pick<Partial<Touchable>, "touch"> {
 
   /**
    * Runs the same loop for a session that is being served. `first` is handed over before anything
-   * else, if it has any bytes. Rejects only with what `sink` threw. What
-   * `sink` needs may be touched before it is called.
+   * else, if it has any bytes. Rejects only with what `sink` threw.
+   * What `sink` needs may be touched before it is called.
    */
   pump(sink: Sink, first?: Uint8Array, needed?: Touchable): Promise<void>;
 

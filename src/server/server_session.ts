@@ -275,11 +275,7 @@ export class ServerSession implements Touchable {
     }
   }
 
-  /** Servers are few and seldom idle: what they have is near. */
-  touch(): number {
-    return 0;
-  }
-
+  // Servers are few and seldom idle: what is their own is near.
   touchRest(): number {
     return this.#state.kind === "active" ? this.#state.taker.touchNext?.() ?? 0 : 0;
   }

@@ -16,9 +16,8 @@ export function checkPooler(
   postgres: FakePostgres,
   lastCounts: WeakMap<ServerPool, number>,
 ): void {
-  const kinds = [...pooler.clients.all()].map(({ state }) => state.kind);
-  const areAllIdle = kinds.every((kind) => kind === "idle");
-  assert.equal(pooler.clients.areAllIdle, areAllIdle, `Of ${kinds} all are idle or not`);
+  const areAllIdle = [...pooler.clients.all()].every(({ state }) => state.kind === "idle");
+  assert.equal(pooler.clients.areAllIdle, areAllIdle, "It is known whether all clients are idle");
   const clientsOf = new Map<ServerPool, number>();
   for (const client of pooler.clients.all()) {
     checkClient(client);
@@ -34,10 +33,7 @@ export function checkPooler(
     lastCounts.set(pool, pool.servers.count);
     for (const server of pool.servers.active) {
       checkLinked(server, pooler);
-      assert.ok(
-        Number.isFinite(server.touch() + server.touchRest()),
-        "A server is touched any time",
-      );
+      assert.ok(Number.isFinite(server.touchRest()), "A server is touched any time");
     }
     for (const server of pool.servers.idle) checkFree(server, postgres);
     for (const server of pool.servers.used) checkFree(server, postgres);

@@ -336,11 +336,11 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   touch(): number {
     // From the first to the last of its fields.
     const own = this.token + this.#lookedCount + Number(this.#isFinishDue);
-    return (own + (this.#needed?.touch() ?? 0)) | 0;
+    return (own + (this.#needed?.touch?.() ?? 0)) | 0;
   }
 
   touchRest(): number {
-    return this.#needed?.touchRest() ?? 0;
+    return this.#needed?.touchRest?.() ?? 0;
   }
 
   onEvents(events: number): void {

@@ -62,7 +62,7 @@ const MAX_EVENTS = 64;
 const MIN_TOUCHED = 3;
 
 /** Whoever has a registered descriptor. */
-export interface ReactorHandler extends Partial<Touchable> {
+export interface ReactorHandler extends Touchable {
   /** Of its registration; the reactor's own note. */
   token: number;
   /** Something happened (`EVENT`). */
