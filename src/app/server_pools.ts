@@ -325,7 +325,7 @@ export class ServerPools {
       caps: this.caps,
       addressKeys: () => this.#hosts.addressKeysOf(database),
       nextAddressKeys: () => this.#hosts.nextAddressKeysOf(pool),
-      nowMs: () => clock.nowMs(),
+      clock,
       rules: () => {
         if (rulesOf !== live.config) {
           rules = rulesNow();

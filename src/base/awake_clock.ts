@@ -15,8 +15,10 @@ export const LONGEST_LOOK_MS = 1_000;
 
 /** The time of `clock` without the gaps. */
 export class AwakeClock implements Clock {
+  seenMs = 0;
   readonly #clock: Clock;
-  #lookedAtMs: number;
+  /** On the clock of the gaps. */
+  #lookedAtMs = 0;
   #missedMs = 0;
 
   constructor(clock: Clock) {
@@ -24,12 +26,18 @@ export class AwakeClock implements Clock {
     this.#lookedAtMs = clock.nowMs();
   }
 
-  nowMs(): number {
-    const nowMs = this.#clock.nowMs();
+  look(): void {
+    this.#clock.look();
+    const nowMs = this.#clock.seenMs;
     const passedMs = nowMs - this.#lookedAtMs;
     this.#lookedAtMs = nowMs;
     if (passedMs > LONGEST_LOOK_MS) this.#missedMs += passedMs - LONGEST_LOOK_MS;
-    return nowMs - this.#missedMs;
+    this.seenMs = nowMs - this.#missedMs;
+  }
+
+  nowMs(): number {
+    this.look();
+    return this.seenMs;
   }
 
   wallMs(): number {

@@ -6,9 +6,23 @@ export interface Timer {
   cancel(): void;
 }
 
-/** The two clocks and the timers of one pooler. */
-export interface Clock {
-  /** Milliseconds since an arbitrary moment; never goes back. Every `…AtMs` is on this clock. */
+/** What holds a moment to be read. */
+export interface Moment {
+  /** Milliseconds since an arbitrary moment. Every `…AtMs` is on this clock. */
+  readonly seenMs: number;
+}
+
+/**
+ * The two clocks and the timers of one pooler.
+ *
+ * `look()` and `seenMs` tell the same as `nowMs()`, and are what the hot path uses: a number with a
+ * fraction that a function takes or returns is one more thing on the heap, unless the compiler
+ * happens to inline that function. One that is read from a field and kept in a field is not.
+ */
+export interface Clock extends Moment {
+  /** Reads the clock, which never goes back, into `seenMs`. */
+  look(): void;
+  /** Looks, and returns what was seen. */
   nowMs(): number;
   /** Milliseconds since 1970 in UTC, for people. */
   wallMs(): number;
@@ -17,9 +31,16 @@ export interface Clock {
 }
 
 /** The clock of the machine. */
-export function systemClock(): Clock {
+export function systemClock(): Clock & { seenMs: number } {
   return {
-    nowMs: () => performance.now(),
+    seenMs: 0,
+    look() {
+      this.seenMs = performance.now();
+    },
+    nowMs() {
+      this.look();
+      return this.seenMs;
+    },
     wallMs: () => Date.now(),
     startTimer(delayMs, fire) {
       const id = setTimeout(fire, delayMs);
@@ -29,27 +50,33 @@ export function systemClock(): Clock {
 }
 
 /** How often a held clock looks through its timers, at most. */
-const LOOK_EVERY_MS = 1;
+const SEARCH_EVERY_MS = 1;
 
 /**
  * A clock that can be held: then all who ask are told the same, at the cost of reading a field.
  * Who handles many events in a row holds it for the length of one round.
  */
 export class HeldClock implements Clock {
+  seenMs = 0;
   readonly #clock: Clock;
-  #heldMs = -1;
+  #isHeld = false;
   /** When each timer that has been started is due. */
   readonly #due = new Set<{ readonly atMs: number }>();
   /** The first of those, or earlier. */
   #nextDueAtMs = Infinity;
-  #lastLookMs = -Infinity;
+  #lastSearchMs = -Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  look(): void {
+    if (!this.#isHeld) this.#read();
+  }
+
   nowMs(): number {
-    return this.#heldMs < 0 ? this.#clock.nowMs() : this.#heldMs;
+    this.look();
+    return this.seenMs;
   }
 
   wallMs(): number {
@@ -72,26 +99,38 @@ export class HeldClock implements Clock {
     };
   }
 
-  /** When the next timer is due, or earlier if one was cancelled; `nowMs` is the time on this clock. */
-  nextDueAtMs(nowMs: number): number {
+  /**
+   * In how many milliseconds, counted from `seenMs` and rounded up, the next timer is due, or fewer
+   * if one was cancelled: `limitMs` at most, 0 or fewer for one that is overdue.
+   */
+  nextDueInMs(limitMs: number): number {
+    const { seenMs } = this;
     // One that is overdue stays the first until it fires: not all are looked at each time.
-    if (this.#nextDueAtMs > nowMs || nowMs - this.#lastLookMs < LOOK_EVERY_MS) {
-      return this.#nextDueAtMs;
+    if (this.#nextDueAtMs <= seenMs && seenMs - this.#lastSearchMs >= SEARCH_EVERY_MS) {
+      this.#lastSearchMs = seenMs;
+      this.#findNextDue();
     }
-    this.#lastLookMs = nowMs;
-    this.#nextDueAtMs = Infinity;
-    for (const { atMs } of this.#due) this.#nextDueAtMs = Math.min(this.#nextDueAtMs, atMs);
-    return this.#nextDueAtMs;
+    return Math.min(limitMs, Math.ceil(this.#nextDueAtMs - seenMs));
   }
 
-  /** Reads the clock and holds it. Returns the time. */
-  hold(): number {
-    this.#heldMs = this.#clock.nowMs();
-    return this.#heldMs;
+  #findNextDue(): void {
+    this.#nextDueAtMs = Infinity;
+    for (const { atMs } of this.#due) this.#nextDueAtMs = Math.min(this.#nextDueAtMs, atMs);
+  }
+
+  /** Reads the clock and holds it. */
+  hold(): void {
+    this.#read();
+    this.#isHeld = true;
   }
 
   /** Lets it go on. */
   release(): void {
-    this.#heldMs = -1;
+    this.#isHeld = false;
+  }
+
+  #read(): void {
+    this.#clock.look();
+    this.seenMs = this.#clock.seenMs;
   }
 }

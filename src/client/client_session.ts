@@ -359,8 +359,9 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
       throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
     }
     this.#state = next;
-    this.#enteredAtMs = this.#nowMs();
-    const { desk, log } = this.#options;
+    const { clock, desk, log } = this.#options;
+    clock.look();
+    this.#enteredAtMs = clock.seenMs;
     if (next.kind === "idle") desk.noteIdle(1);
     else if (before === "idle") desk.noteIdle(-1);
     if (next.kind === "closing") desk.noteEnd(this);

@@ -249,7 +249,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** The pool has a server: the wait is over. */
   serve(server: ServerSession): void {
-    this.#clock.waited(this.#place.sinceMs);
+    this.#clock.waited(this.#place);
     this.#take(server);
     if (server.parameters.isFitFor(this.#options.parameters)) this.#forwardHeld();
     else this.#setParameters(server);
@@ -604,7 +604,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   #forward(server: ServerSession): void | Promise<void> {
-    server.requestedAtMs = this.#clock.queryStartMs ?? server.requestedAtMs;
+    this.#clock.stamp(server);
     const sending = this.#send(server);
     if (sending === undefined) return this.#afterForwarding();
     // An ordinary request is followed up when its answer comes.

@@ -52,13 +52,20 @@ export class RequestClock {
   /** Something that will be answered sets out. */
   start(): void {
     if (this.isRunning) return;
-    this.#queryStartMs = this.#clock.nowMs();
+    this.#clock.look();
+    this.#queryStartMs = this.#clock.seenMs;
     if (this.#transactionStartMs === 0) this.#transactionStartMs = this.#queryStartMs;
   }
 
+  /** Notes on a server when what it is sent set out. */
+  stamp(server: { requestedAtMs: number }): void {
+    if (this.isRunning) server.requestedAtMs = this.#queryStartMs;
+  }
+
   /** A wait for a server is over. */
-  waited(sinceMs: number): void {
-    const waitedUs = microseconds(this.#clock.nowMs() - sinceMs);
+  waited(place: { readonly sinceMs: number }): void {
+    this.#clock.look();
+    const waitedUs = microseconds(this.#clock.seenMs - place.sinceMs);
     this.#stats.waitTimeUs += waitedUs;
     this.#histograms.wait.record(waitedUs);
   }
@@ -70,7 +77,8 @@ export class RequestClock {
 
   /** A ReadyForQuery came; `isMoreDue` when it was not the last one that is due. */
   ready(isTransactionOver: boolean, isMoreDue: boolean): void {
-    const nowMs = this.#clock.nowMs();
+    this.#clock.look();
+    const nowMs = this.#clock.seenMs;
     const stats = this.#stats;
     this.#lastReadyMs = nowMs;
     stats.queryCount += 1;

@@ -12,6 +12,7 @@
  * while they are told in turns.
  */
 
+import type { Clock, Moment } from "../base/clock.ts";
 import type { Batch, InTurns } from "../base/in_turns.ts";
 import type { PoolMode } from "../config/settings.ts";
 import { PoolHistograms } from "../stats/histogram.ts";
@@ -93,7 +94,7 @@ export interface PoolOptions<S, E> {
   /** The server's user: the forced one, or the client's. */
   readonly user: string;
   readonly rules: () => PoolRules;
-  readonly nowMs: () => number;
+  readonly clock: Clock;
   readonly stats: PoolStats;
   /** Limits over several pools. */
   readonly caps: ConnectionCaps;
@@ -155,7 +156,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.user = options.user;
     this.isPrivate = options.isPrivate === true;
     this.stats = options.stats;
-    this.usedAtMs = options.nowMs();
+    this.usedAtMs = options.clock.nowMs();
     this.#caps = options.caps;
     this.#share = options.caps.join(this);
   }
@@ -253,7 +254,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
     if (this.#isCrowded) return CROWDED;
-    this.waiting.add(place, this.#options.nowMs());
+    this.waiting.add(place, this.#now());
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
@@ -265,7 +266,13 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    */
   touchNext(): number {
     if (this.waiting.size === 0) return 0;
-    return this.waiting.nextInMoment(this.#options.nowMs())?.touchAll?.() ?? 0;
+    return this.waiting.nextInMoment(this.#now())?.touchAll?.() ?? 0;
+  }
+
+  #now(): Moment {
+    const { clock } = this.#options;
+    clock.look();
+    return clock;
   }
 
   /** Waits no longer, for a server or to be refused. Returns whether it did. */
@@ -286,7 +293,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (this.welcome !== undefined) return this.welcome;
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
-    this.loggingIn.add(place, this.#options.nowMs());
+    this.loggingIn.add(place, this.#now());
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
@@ -398,7 +405,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    * a lifetime, so that a pool opened at once does not reconnect at once.
    */
   takeLifetimeTurn(lifetimeMs: number): boolean {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     const intervalMs = lifetimeMs / Math.max(1, this.rules.poolSize);
     if (nowMs - this.#lifetimeTurnAtMs < intervalMs) return false;
     this.#lifetimeTurnAtMs = nowMs;
@@ -410,7 +417,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    * whoever asks. Links go on to their end.
    */
   stopServing(error: E): void {
-    this.#closure = new StandingFailure("closed", { error, atMs: this.#options.nowMs() });
+    this.#closure = new StandingFailure("closed", { error, atMs: this.#options.clock.nowMs() });
     this.refuseWaiting(error);
     if (this.#share.isHeld) this.#caps.look();
   }
@@ -477,7 +484,10 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   #loginFailed(end: PooledServerEnd<E>): void {
     const { error } = end;
-    const failure = new StandingFailure("login_failed", { error, atMs: this.#options.nowMs() });
+    const failure = new StandingFailure("login_failed", {
+      error,
+      atMs: this.#options.clock.nowMs(),
+    });
     this.#failure = failure;
     this.#isHostMissing = end.kind === "unreachable";
     if (this.servers.usableCount > 0 || this.#options.isTemporary(error)) return;
@@ -536,7 +546,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   #mayTry(): boolean {
     if (this.#failure === undefined) return true;
-    if (this.#options.nowMs() - this.#failure.atMs >= this.rules.loginRetryMs) return true;
+    if (this.#options.clock.nowMs() - this.#failure.atMs >= this.rules.loginRetryMs) return true;
     return this.#isHostMissing && this.#options.isHostWorthTrying?.() === true;
   }
 
@@ -552,7 +562,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
       serverCount: this.servers.count,
       loginCount: this.#awaitedLoginCount,
       waitingCount: this.waitingCount,
-      oldestWaitMs: oldest === undefined ? 0 : this.#options.nowMs() - oldest.sinceMs,
+      oldestWaitMs: oldest === undefined ? 0 : this.#options.clock.nowMs() - oldest.sinceMs,
     };
   }
 }

@@ -1,6 +1,7 @@
 /** Those who wait for a server, oldest first; anybody may leave at once, wherever it stands. */
 
 import { assert } from "../base/assert.ts";
+import type { Moment } from "../base/clock.ts";
 
 /** A place in a queue; its owner keeps it and may use it again. */
 export class WaitingPlace<T> {
@@ -42,20 +43,24 @@ export class WaitingQueue<T> {
   }
 
   /** The oldest; asked again in the same moment, the one behind whom it answered last. */
-  nextInMoment(nowMs: number): T | undefined {
-    const walked = this.#walkedAtMs === nowMs ? this.#walked : undefined;
+  nextInMoment(now: Moment): T | undefined {
+    const walked = this.#walkedAtMs === now.seenMs ? this.#walked : undefined;
     const next = walked === undefined ? this.#first : walked.next;
     if (next === undefined) return undefined;
     this.#walked = next;
-    this.#walkedAtMs = nowMs;
+    this.#walkedAtMs = now.seenMs;
     return next.owner;
   }
 
-  /** Adds a place at the end. */
-  add(place: WaitingPlace<T>, nowMs: number): void {
+  /** Adds a place at the end, from now on. */
+  add(place: WaitingPlace<T>, now: Moment): void {
+    place.sinceMs = now.seenMs;
+    this.#append(place);
+  }
+
+  #append(place: WaitingPlace<T>): void {
     assert(place.queue === undefined, "One place stands in one queue");
     place.queue = this;
-    place.sinceMs = nowMs;
     place.previous = this.#last;
     if (this.#last === undefined) this.#first = place;
     else this.#last.next = place;
@@ -105,7 +110,7 @@ export class WaitingQueue<T> {
     const taken = new WaitingQueue<T>();
     for (const place of [...this.places()].filter(isMeant)) {
       this.remove(place);
-      taken.add(place, place.sinceMs);
+      taken.#append(place);
     }
     return taken;
   }

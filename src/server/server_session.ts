@@ -143,7 +143,7 @@ export class ServerSession implements Touchable {
   /** Whether COPY runs in both directions, which goes on until somebody ends it. */
   isStreaming = false;
   /** When a client last asked it something. */
-  requestedAtMs: number;
+  requestedAtMs = 0;
   /** Where it stands in a list of its pool's; the pool's own note. */
   place = 0;
 
@@ -369,8 +369,7 @@ export class ServerSession implements Touchable {
 
   /** Moves an idle server to those that are checked before use. */
   retire(): void {
-    // It goes on being idle as far as idle timeouts are concerned.
-    this.#enter({ kind: "used" }, this.#enteredAtMs);
+    this.#enter({ kind: "used" });
   }
 
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
@@ -665,9 +664,8 @@ export class ServerSession implements Touchable {
     // At a login nobody was here before: then the next one would bring the same.
     if (this.#reports.takingBack !== "") return this.#lose(this.#doubt ?? NOT_PUT_BACK);
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    const nowMs = this.#nowMs();
-    if (this.#role?.isDue(nowMs) === true) return this.#recheckRole(this.#role);
-    this.#enter(SERVER_IDLE, nowMs);
+    if (this.#role?.isDue(this.#nowMs()) === true) return this.#recheckRole(this.#role);
+    this.#enter(SERVER_IDLE);
   }
 
   #recheckRole(role: RoleWatch): void {
@@ -758,17 +756,24 @@ export class ServerSession implements Touchable {
     void this.#stream!.write(message, 0, message.length);
   }
 
-  #enter(next: ServerState, atMs = this.#nowMs()): void {
+  #enter(next: ServerState): void {
     const before = this.#state;
     // Not by assert(): the message would be made each time.
     if (!NEXT_SERVER_STATES[before.kind].includes(next.kind)) {
       throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
     }
     this.#state = next;
-    this.#enteredAtMs = atMs;
+    // One that is set aside goes on being idle as far as idle timeouts are concerned.
+    if (next.kind !== "used") this.#noteMoment();
     // Asked first: the text would be made each time.
     if (this.#options.log.isNoisy) this.#log.noise(`${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
+  }
+
+  #noteMoment(): void {
+    const { clock } = this.#options;
+    clock.look();
+    this.#enteredAtMs = clock.seenMs;
   }
 
   get #upkeep(): ServerUpkeep {

@@ -26,6 +26,7 @@ interface PendingTimer {
 
 /** A clock for tests. */
 export class FakeClock implements Clock {
+  seenMs = 0;
   #nowMs: number;
   readonly #wallOffsetMs: number;
   /** In the order in which they fire. */
@@ -48,9 +49,14 @@ export class FakeClock implements Clock {
     return this.#timers[0]?.dueMs;
   }
 
+  look(): void {
+    this.seenMs = this.#nowMs;
+  }
+
   /** The moment on the monotonic clock. */
   nowMs(): number {
-    return this.#nowMs;
+    this.look();
+    return this.seenMs;
   }
 
   /** The moment since 1970; moves together with the other clock. */

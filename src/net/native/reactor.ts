@@ -255,8 +255,10 @@ export class Reactor implements AsyncDisposable {
   /** Rounds until it is the runtime's turn. */
   readonly #run = (): void => {
     while (this.#state === "busy") {
-      const nowMs = this.#isCalm ? this.#calmRound() : this.#round(this.#hasWork ? 0 : WAIT_MS);
-      if (nowMs >= this.#sliceEndMs || this.#isRuntimeCalled) return this.#endSlice(nowMs);
+      if (this.#isCalm) this.#calmRound();
+      else this.#round(this.#hasWork ? 0 : WAIT_MS);
+      const isSliceOver = this.#clock.seenMs >= this.#sliceEndMs;
+      if (isSliceOver || this.#isRuntimeCalled) return this.#endSlice();
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
         return void this.#runAfterPromises();
@@ -265,16 +267,15 @@ export class Reactor implements AsyncDisposable {
     }
   };
 
-  /** A round after a wait until the next timer is due, within limits. Returns when it was. */
-  #calmRound(): number {
-    const fromMs = this.#clock.nowMs();
-    const restMs = Math.ceil(this.#clock.nextDueAtMs(fromMs) - fromMs);
-    const timeoutMs = restMs > WAIT_MS ? Math.min(restMs, CALM_WAIT_MS) : WAIT_MS;
-    const nowMs = this.#round(timeoutMs);
+  /** A round after a wait until the next timer is due, within limits. */
+  #calmRound(): void {
+    this.#clock.look();
+    const fromMs = this.#clock.seenMs;
+    const timeoutMs = Math.max(WAIT_MS, this.#clock.nextDueInMs(CALM_WAIT_MS));
+    this.#round(timeoutMs);
     // The runtime was not called: it lacked nothing. What the wait took longer than it was to is lag.
-    const untilMs = Math.min(nowMs, fromMs + timeoutMs);
+    const untilMs = Math.min(this.#clock.seenMs, fromMs + timeoutMs);
     this.#sliceDueMs += Math.max(0, untilMs - Math.max(fromMs, this.#sliceEndMs));
-    return nowMs;
   }
 
   /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
@@ -293,14 +294,14 @@ export class Reactor implements AsyncDisposable {
     this.#run();
   }
 
-  /** Waits, and hands out what happened. Returns when that was. */
-  #round(timeoutMs: number): number {
-    return this.#handOut(this.#libc.wait(this.#epoll, this.#events, timeoutMs));
+  /** Waits, and hands out what happened. */
+  #round(timeoutMs: number): void {
+    this.#handOut(this.#libc.wait(this.#epoll, this.#events, timeoutMs));
   }
 
-  /** Hands out what happened, and the turns that are due. Returns when that was. */
-  #handOut(count: number): number {
-    const nowMs = this.#clock.hold();
+  /** Hands out what happened, and the turns that are due. */
+  #handOut(count: number): void {
+    this.#clock.hold();
     this.sends.open();
     try {
       this.#dispatch(count);
@@ -311,17 +312,16 @@ export class Reactor implements AsyncDisposable {
       this.sends.close();
     }
     // That the runtime is called is no traffic.
-    if (count > (this.#isRuntimeCalled ? 1 : 0)) this.#lastEventMs = nowMs;
-    if (this.#isRuntimeCalled) this.#lastCallMs = nowMs;
-    return nowMs;
+    if (count > (this.#isRuntimeCalled ? 1 : 0)) this.#lastEventMs = this.#clock.seenMs;
+    if (this.#isRuntimeCalled) this.#lastCallMs = this.#clock.seenMs;
   }
 
   /** The runtime's turn; after it the next slice, or rest. */
-  #endSlice(nowMs: number): void {
+  #endSlice(): void {
     if (this.#state === "closed") return;
     this.#isTurnDue = false;
     this.#isRuntimeCalled = false;
-    const isQuiet = nowMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;
+    const isQuiet = this.#clock.seenMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;
     if (isQuiet) this.#waitApart();
     else this.#turn.yield(this.#beginSlice);
   }

@@ -249,7 +249,7 @@ export class ConsoleFixture implements ConsoleContext {
       user,
       stats: this.stats.open(database),
       caps: this.caps,
-      nowMs: () => this.clock.nowMs(),
+      clock: this.clock,
       rules: () => ({
         poolSize,
         minPoolSize: 0,

@@ -48,7 +48,7 @@ Deno.test("HeldClock goes with its clock, as long as nobody holds it", () => {
 Deno.test("HeldClock.hold() stops it at the present moment, until release()", () => {
   const clock = new FakeClock({ startMs: 5 });
   const held = new HeldClock(clock);
-  assert.equal(held.hold(), 5);
+  held.hold();
   clock.advance(10);
   assert.equal(held.nowMs(), 5);
   held.release();
@@ -60,10 +60,11 @@ Deno.test("HeldClock.hold() stops it at the present moment, until release()", ()
 Deno.test("HeldClock.hold() holds it anew, also at the moment 0", () => {
   const clock = new FakeClock({ startMs: 0 });
   const held = new HeldClock(clock);
-  assert.equal(held.hold(), 0);
+  held.hold();
   clock.advance(10);
   assert.equal(held.nowMs(), 0);
-  assert.equal(held.hold(), 10);
+  held.hold();
+  assert.equal(held.nowMs(), 10);
   clock.advance(10);
   assert.equal(held.nowMs(), 10);
 });
@@ -80,20 +81,25 @@ Deno.test("HeldClock holds neither the time of day nor its timers", () => {
   assert.equal(firedAtMs, 20);
 });
 
-Deno.test("HeldClock.nextDueAtMs() tells when its next timer is due, of those that are left", () => {
+Deno.test("HeldClock.nextDueInMs() tells in how many milliseconds the next of its timers is due", () => {
   const clock = new FakeClock();
   const held = new HeldClock(clock);
-  const startMs = clock.nowMs();
-  assert.equal(held.nextDueAtMs(startMs), Infinity);
+  const dueInMs = () => {
+    held.look();
+    return held.nextDueInMs(100);
+  };
+  assert.equal(dueInMs(), 100, "there is none");
   held.startTimer(50, () => {});
   const cancelled = held.startTimer(10, () => {});
-  held.startTimer(20, () => {});
-  assert.equal(held.nextDueAtMs(startMs), startMs + 10);
+  held.startTimer(19.5, () => {});
+  assert.equal(dueInMs(), 10);
   cancelled.cancel();
   clock.advance(10);
-  assert.equal(held.nextDueAtMs(clock.nowMs()), startMs + 20);
+  assert.equal(dueInMs(), 10, "9.5, rounded up");
   clock.advance(10);
-  assert.equal(held.nextDueAtMs(clock.nowMs()), startMs + 50);
+  assert.equal(dueInMs(), 30);
   clock.advance(30);
-  assert.equal(held.nextDueAtMs(clock.nowMs()), Infinity);
+  assert.equal(dueInMs(), 100);
+  held.startTimer(200, () => {});
+  assert.equal(dueInMs(), 100, "the limit");
 });

@@ -33,7 +33,7 @@ Deno.test("every assignment has a wait, also where none was needed", () => {
   times.waitedNot();
   const sinceMs = clock.nowMs();
   clock.advance(3);
-  times.waited(sinceMs);
+  times.waited({ sinceMs });
   assert.equal(stats.waitTimeUs, 3_000);
   assert.deepEqual([histograms.wait.count, histograms.wait.maxUs], [3, 3_000]);
   assert.deepEqual(histograms.wait.percentileUs(0.5), 0);

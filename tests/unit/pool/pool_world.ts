@@ -81,7 +81,7 @@ export class PoolWorld {
       database,
       user,
       rules: () => this.rules,
-      nowMs: () => this.clock.nowMs(),
+      clock: this.clock,
       stats: new PoolStats(),
       caps: this.#caps,
       addressKeys: () => this.#addressKeys,
