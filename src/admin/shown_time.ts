@@ -1,13 +1,11 @@
 /** Moments and durations as the console prints them. Pure. */
 
 import type { Clock } from "../base/clock.ts";
-import { formatLogTime } from "../log/log_line.ts";
-
-const SECONDS_LENGTH = "2026-11-22 10:35:55".length;
+import { formatSecond } from "../log/log_line.ts";
 
 /** `2026-11-22 10:35:55 UTC`, of a moment since 1970. */
 export function shownWallTime(wallMs: number): string {
-  return `${formatLogTime(wallMs).slice(0, SECONDS_LENGTH)} UTC`;
+  return `${formatSecond(wallMs)} UTC`;
 }
 
 /** The same of a moment on the monotonic clock. */

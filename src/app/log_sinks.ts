@@ -110,7 +110,8 @@ class LogTarget<W extends SyncWriter> {
   #tryToWrite(text: string): boolean {
     const bytes = this.#encode(text);
     try {
-      for (let at = 0; at < bytes.length;) at += this.stream.writeSync(bytes.subarray(at));
+      let at = this.stream.writeSync(bytes);
+      while (at < bytes.length) at += this.stream.writeSync(bytes.subarray(at));
       return true;
     } catch {
       // Counted by the caller: there is no other place to tell it.

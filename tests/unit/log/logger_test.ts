@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatLogTime, jsonLine } from "../../../src/log/log_line.ts";
+import { formatSecond, jsonLine, LineTimes } from "../../../src/log/log_line.ts";
 import { Logger } from "../../../src/log/logger.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
@@ -56,9 +56,44 @@ Deno.test("a message is one line: a peer cannot forge a line of its own", () => 
   assert.ok(!/[\r\0]/.test(lines[0]!));
 });
 
-Deno.test("formatLogTime() shows milliseconds with three digits", () => {
-  assert.equal(formatLogTime(0), "1970-01-01 00:00:00.000");
-  assert.equal(formatLogTime(Date.UTC(2026, 0, 2, 3, 4, 5, 6)), "2026-01-02 03:04:05.006");
+Deno.test("LineTimes shows milliseconds with three digits", () => {
+  const times = new LineTimes(" ");
+  assert.equal(times.textOf(0), "1970-01-01 00:00:00.000");
+  assert.equal(times.textOf(Date.UTC(2026, 0, 2, 3, 4, 5, 6)), "2026-01-02 03:04:05.006");
+  assert.equal(times.textOf(Date.UTC(2026, 0, 2, 3, 4, 5, 67)), "2026-01-02 03:04:05.067");
+  assert.equal(times.textOf(Date.UTC(2026, 0, 2, 3, 4, 5, 678)), "2026-01-02 03:04:05.678");
+});
+
+Deno.test("LineTimes follows a clock over seconds and years, by leaps, and back", () => {
+  const newYear = Date.UTC(2027, 0, 1);
+  const steps = [
+    -1,
+    0,
+    1,
+    999,
+    999.9,
+    1_000,
+    1_001,
+    59_999,
+    60_000,
+    3_600_000,
+    86_400_000,
+    1,
+    0,
+    -1,
+  ];
+  const moments = [...steps, -1_000, 999, -31_536_000_000, 0].map((step) => newYear + step);
+  for (const separator of [" ", "T"]) {
+    const times = new LineTimes(separator);
+    assert.deepEqual(
+      moments.map((wallMs) => times.textOf(wallMs)),
+      moments.map((wallMs) => new Date(wallMs).toISOString().slice(0, 23).replace("T", separator)),
+    );
+  }
+});
+
+Deno.test("formatSecond() shows no more than the second", () => {
+  assert.equal(formatSecond(Date.UTC(2026, 0, 2, 3, 4, 5, 999)), "2026-01-02 03:04:05");
 });
 
 Deno.test("Logger writes JSON of always the same fields once its lines are to be that, and back", () => {
