@@ -3,6 +3,7 @@
 import type { Admission } from "../client/client_login.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { Settings } from "../config/settings.ts";
+import { Greeting } from "../link/greeting.ts";
 import { PgError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { ConsoleContext, ConsoleRights } from "./console_context.ts";
@@ -29,7 +30,7 @@ export function openConsole(
   const rights = isOwnProcess ? "admin" : rightsOf(client.user, settings);
   if (rights === undefined) throw new PgError(SQLSTATE.insufficientPrivilege, "not allowed");
   const service = new ConsoleSession({ client, context, rights });
-  return { service, parameters: ANNOUNCED_PARAMETERS };
+  return { service, greeting: new Greeting(ANNOUNCED_PARAMETERS) };
 }
 
 function rightsOf(user: string | undefined, settings: Settings): ConsoleRights | undefined {

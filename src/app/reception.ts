@@ -35,6 +35,7 @@ import { Relay, type ServerPool } from "../client/relay.ts";
 import type { ClientIntent } from "../client/startup_parameters.ts";
 import type { Settings } from "../config/settings.ts";
 import { isDemanding } from "../config/tls_needs.ts";
+import { Greeting } from "../link/greeting.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
@@ -106,6 +107,8 @@ export class Reception implements LoginDesk, SessionDesk {
   readonly tracked: TrackedParameters;
   readonly mockSecret: Uint8Array;
   readonly #options: ReceptionOptions;
+  /** By what was reported: as long as clients of any pool are greeted with that. */
+  readonly #greetings = new WeakMap<ReadonlyMap<string, string>, Greeting>();
   readonly #proxies = new TrustedProxies(() => this.settings());
   // One of each for all clients: what every client holds is paid for by the thousand.
   readonly #warnsOfFeatures = () => this.settings().warnSessionFeatures;
@@ -228,6 +231,14 @@ export class Reception implements LoginDesk, SessionDesk {
       startupParameters: passed,
       ...this.#secrets(user, proof),
     });
+  }
+
+  greetingOf(reported: ReadonlyMap<string, string>): Greeting {
+    const known = this.#greetings.get(reported);
+    if (known !== undefined) return known;
+    const greeting = new Greeting(reported);
+    this.#greetings.set(reported, greeting);
+    return greeting;
   }
 
   openRelay(client: ClientSession, pool: ServerPool): Relay {

@@ -15,6 +15,7 @@ import type { UserLooks } from "../auth/mock_challenge.ts";
 import type { OutsideQuestion, PasswordDecision } from "../auth/outside_method.ts";
 import { Secret } from "../base/secret.ts";
 import type { Settings } from "../config/settings.ts";
+import type { Greeting } from "../link/greeting.ts";
 import type { ParameterCache, TrackedParameters } from "../link/parameter_cache.ts";
 import { StandingFailure, type WelcomeRequest } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
@@ -24,7 +25,6 @@ import {
   negotiateProtocolVersion,
   readyForQuery,
   TransactionStatus,
-  writeParameterStatus,
 } from "../wire/backend_messages.ts";
 import { noticeResponse } from "../wire/error_response.ts";
 import { Frontend } from "../wire/message_type.ts";
@@ -52,12 +52,15 @@ const WELCOME_BYTES = 640;
 
 const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
 
+const LET_IN: Readonly<Uint8Array> = authenticationOk();
+
+const READY: Readonly<Uint8Array> = readyForQuery(TransactionStatus.Idle);
+
 /** What a client is let in with. */
 export interface Admission {
   readonly service: ClientService;
-  /** To be announced as ParameterStatus. */
-  readonly parameters: Iterable<readonly [string, string]>;
-  /** The client's own values, which go before those. */
+  readonly greeting: Greeting;
+  /** The client's own values, which go before those of the greeting. */
   readonly own?: ParameterCache;
   /** Told by a NOTICE; empty = nothing. */
   readonly notice?: string;
@@ -129,6 +132,8 @@ export interface LoginDesk {
    * @throws {PgError} As `poolFor()`, or if there are too many of them.
    */
   openOwnPool(intent: ClientIntent, proof: LoginProof): ServerPool;
+  /** The messages for what a server reported, which does not change any more. */
+  greetingOf(reported: ReadonlyMap<string, string>): Greeting;
   /** Serves a client from a pool. */
   openRelay(client: ClientSession, pool: ServerPool): Relay;
   /**
@@ -207,7 +212,7 @@ export class ClientLogin {
   }
 
   #writeLetIn(writer: MessageWriter): MessageWriter {
-    return writer.bytes(this.#takeLastWord()).bytes(authenticationOk());
+    return writer.bytes(this.#takeLastWord()).bytes(LET_IN);
   }
 
   #addHost(parameters: ParameterCache): void {
@@ -338,7 +343,8 @@ export class ClientLogin {
     intent.parameters.adopt(reported);
     const service = this.#desk.openRelay(this.#client, pool);
     const notice = this.#desk.settings().loginNotifyMessage;
-    const admission = { service, parameters: reported, own: intent.parameters, notice };
+    const greeting = this.#desk.greetingOf(reported);
+    const admission = { service, greeting, own: intent.parameters, notice };
     return await this.#welcome(admission, { isLetIn: !isWelcomeKnown });
   }
 
@@ -352,11 +358,12 @@ export class ClientLogin {
     pool.clientCount += 1;
     await this.#letIn();
     if (!this.#client.isOpen) return undefined;
-    const parameters = await this.#serverParameters(pool);
-    if (parameters === undefined || !this.#client.isOpen) return undefined;
-    intent.parameters.adopt(parameters);
+    const reported = await this.#serverParameters(pool);
+    if (reported === undefined || !this.#client.isOpen) return undefined;
+    intent.parameters.adopt(reported);
     const service = this.#desk.openRelay(this.#client, pool);
-    const admission = { service, parameters, begin: () => service.takeOwnServer() };
+    const greeting = this.#desk.greetingOf(reported);
+    const admission = { service, greeting, begin: () => service.takeOwnServer() };
     return await this.#welcome(admission, { isLetIn: true });
   }
 
@@ -370,17 +377,15 @@ export class ClientLogin {
   }
 
   async #welcome(
-    { begin, notice = "", own, parameters, service }: Admission,
+    { begin, greeting, notice = "", own, service }: Admission,
     { isLetIn }: { readonly isLetIn: boolean },
   ): Promise<ClientService> {
     const writer = new MessageWriter(WELCOME_BYTES);
     if (!isLetIn) this.#writeLetIn(writer);
-    for (const [name, value] of parameters) {
-      writeParameterStatus(writer, name, own?.get(name) ?? value);
-    }
+    greeting.writeTo(writer, own);
     writer.bytes(backendKeyData(this.#desk.giveCancelKey(this.#client)));
     if (notice !== "") writer.bytes(loginNotice(notice));
-    writer.bytes(readyForQuery(TransactionStatus.Idle));
+    writer.bytes(READY);
     this.#client.enterIdle();
     this.#client.setService(service);
     begin?.();

@@ -220,13 +220,14 @@ export class ParameterCache {
 
   /** Takes over a server's values of all that is not set. */
   adopt(reported: ReadonlyMap<string, string>): void {
-    const values = [...this.#values];
-    for (const [name, value] of reported) {
+    const values = this.#values.slice();
+    // Not by for: that makes a pair of each name and value.
+    reported.forEach((value, name) => {
       const index = this.#tracked.indexOf(name);
-      if (index === undefined) continue;
+      if (index === undefined) return;
       while (values.length < index) values.push(undefined);
       values[index] ??= value;
-    }
+    });
     this.#values = values;
     this.#isAllReported = undefined;
   }

@@ -467,6 +467,7 @@ export class ConsoleFixture implements ConsoleContext {
       askOutside: refuse,
       poolFor: refuse,
       openOwnPool: refuse,
+      greetingOf: refuse,
       openRelay: refuse,
       openConsole: (client, { isOwnProcess }) =>
         openConsole(client, { context: this, isOwnProcess }),
