@@ -184,7 +184,8 @@ export class ClientLogin {
     this.#desk.noteAttempt(this.#client);
     const refusal = this.#desk.refusal(this.#client, intent.database);
     if (refusal !== undefined) throw refusal;
-    await this.#negotiate(startup, intent);
+    const negotiating = this.#negotiate(startup, intent);
+    if (negotiating !== undefined) await negotiating;
     const isOwnProcess = intent.database === CONSOLE_DATABASE &&
       this.#desk.isOwnProcess(this.#client, intent.user);
     if (!isOwnProcess && !await this.#authenticate(intent)) return undefined;
@@ -192,7 +193,8 @@ export class ClientLogin {
     if (!this.#client.isOpen) return undefined;
     try {
       this.#desk.enroll(this.#client);
-      return await this.#admit(intent, isOwnProcess);
+      const admitted = this.#admit(intent, isOwnProcess);
+      return admitted instanceof Promise ? await admitted : admitted;
     } catch (error) {
       // Who is not let in learns all the same that it was us whom it told its secret.
       await this.#client.send(this.#takeLastWord());
@@ -207,8 +209,8 @@ export class ClientLogin {
   }
 
   /** Tells the client that it is in; the rest of the welcome follows. */
-  async #letIn(): Promise<void> {
-    await this.#client.send(this.#writeLetIn(new MessageWriter(LET_IN_BYTES)).take());
+  #letIn(): void | Promise<void> {
+    return this.#client.send(this.#writeLetIn(new MessageWriter(LET_IN_BYTES)).take());
   }
 
   #writeLetIn(writer: MessageWriter): MessageWriter {
@@ -221,12 +223,15 @@ export class ClientLogin {
   }
 
   /** Settles which version is spoken; says once what of that asked for is not spoken. */
-  async #negotiate({ minor }: StartupMessage, { protocolOptions }: ClientIntent): Promise<void> {
+  #negotiate(
+    { minor }: StartupMessage,
+    { protocolOptions }: ClientIntent,
+  ): void | Promise<void> {
     const spoken = negotiatedMinor(minor);
     this.#client.protocolMinor = spoken;
     if (minor === spoken && protocolOptions.length === 0) return;
     // Never newer than asked for, which a client must refuse.
-    await this.#client.send(negotiateProtocolVersion(spoken, protocolOptions));
+    return this.#client.send(negotiateProtocolVersion(spoken, protocolOptions));
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */
@@ -234,10 +239,13 @@ export class ClientLogin {
     const { derivation, mockSecret, random } = this.#desk;
     const { user } = intent;
     // Before anything is looked up: who is rejected is not worth a query.
-    let method = await this.#desk.methodFor(this.#client, intent);
+    let method = this.#desk.methodFor(this.#client, intent);
+    if (method instanceof Promise) method = await method;
     if (!this.#client.isOpen) return false;
     const before = this.#desk.settings();
-    if (!await this.#findCredential(intent, method)) return false;
+    const known = this.#findCredential(intent, method);
+    this.#known = known instanceof CredentialWait ? await known.hold(this.#client) : known;
+    if (!this.#client.isOpen) return false;
     // That may have been long, and the rules of now may want more of the client, or nothing of it.
     if (this.#desk.settings() !== before) {
       method = await this.#desk.methodFor(this.#client, intent);
@@ -255,25 +263,23 @@ export class ClientLogin {
       looks: this.#desk.looksFor(intent.database),
       endPoint: this.#client.tlsLogin?.endPoint,
     });
-    return await this.#run(exchange);
+    const step = exchange.start();
+    return step.kind === "accepted" ? this.#accept(step) : await this.#run(exchange, step);
   }
 
-  /** Finds out what is known of the user. Returns whether the client is still there. */
-  async #findCredential(
+  /** What is known of the user: most are known at once. */
+  #findCredential(
     { database, user }: ClientIntent,
     method: ClientAuthenticationMethod,
-  ): Promise<boolean> {
+  ): UserCredential | CredentialWait | undefined {
     // Whom PAM knows need not be known here.
-    if (typeof method === "object" && method.kind === "pam") return true;
-    const known = this.#desk.credentialOf(user, database);
-    // Without a wait there is nothing to await: most users are known at once.
-    this.#known = known instanceof CredentialWait ? await known.hold(this.#client) : known;
-    return this.#client.isOpen;
+    if (typeof method === "object" && method.kind === "pam") return undefined;
+    return this.#desk.credentialOf(user, database);
   }
 
   /** Returns whether the client proved who it is; false if it is gone. */
-  async #run(exchange: ClientAuthentication): Promise<boolean> {
-    let step = exchange.start();
+  async #run(exchange: ClientAuthentication, first: AuthStep): Promise<boolean> {
+    let step = first;
     const isAsked = step.kind === "challenge";
     while (step.kind === "challenge" || step.kind === "outside") {
       const next = step.kind === "challenge"
@@ -289,8 +295,13 @@ export class ClientLogin {
       this.#client.end(step.reason, step.error);
       return false;
     }
+    return this.#accept(step);
+  }
+
+  /** Returns whether the client, which has proved who it is, is still there. */
+  #accept({ message }: AuthStep & { readonly kind: "accepted" }): boolean {
     if (!this.#client.isOpen) return false;
-    this.#lastWord = step.message ?? NO_BYTES;
+    this.#lastWord = message ?? NO_BYTES;
     return true;
   }
 
@@ -324,28 +335,49 @@ export class ClientLogin {
     return { known: this.#known, typed: this.#typed };
   }
 
-  async #admit(intent: ClientIntent, isOwnProcess: boolean): Promise<ClientService | undefined> {
-    if (intent.replication !== "none") return await this.#admitToOwnServer(intent);
+  #admit(
+    intent: ClientIntent,
+    isOwnProcess: boolean,
+  ): ClientService | undefined | Promise<ClientService | undefined> {
+    if (intent.replication !== "none") return this.#admitToOwnServer(intent);
     if (intent.database === CONSOLE_DATABASE) {
       const admission = this.#desk.openConsole(this.#client, { isOwnProcess });
-      return await this.#welcome(admission, { isLetIn: false });
+      return this.#welcome(admission, { isLetIn: false });
     }
     const pool = this.#desk.poolFor(intent, this.#proof());
     this.#client.pool = pool;
     pool.clientCount += 1;
-    const isWelcomeKnown = pool.welcome !== undefined;
+    const reported = pool.welcome === undefined ? undefined : pool.welcomeAtOnce;
     // It may have to wait for the rest; else all of it goes out at once.
-    if (!isWelcomeKnown) await this.#letIn();
+    if (reported === undefined) return this.#admitLater(intent, pool);
+    if (reported instanceof StandingFailure) throw turnedAwayError(reported);
+    return this.#admitTo(pool, intent, { reported, isLetIn: false });
+  }
+
+  /** Admits a client to a pool of which no server has reported anything yet. */
+  async #admitLater(intent: ClientIntent, pool: ServerPool): Promise<ClientService | undefined> {
+    await this.#letIn();
     // Ended meanwhile: nobody would take it out of the queue that it is about to enter.
     if (!this.#client.isOpen) return undefined;
     const reported = await this.#serverParameters(pool);
     if (reported === undefined || !this.#client.isOpen) return undefined;
+    return await this.#admitTo(pool, intent, { reported, isLetIn: true });
+  }
+
+  #admitTo(
+    pool: ServerPool,
+    intent: ClientIntent,
+    { isLetIn, reported }: {
+      readonly reported: ReadonlyMap<string, string>;
+      readonly isLetIn: boolean;
+    },
+  ): ClientService | Promise<ClientService> {
     intent.parameters.adopt(reported);
     const service = this.#desk.openRelay(this.#client, pool);
     const notice = this.#desk.settings().loginNotifyMessage;
     const greeting = this.#desk.greetingOf(reported);
     const admission = { service, greeting, own: intent.parameters, notice };
-    return await this.#welcome(admission, { isLetIn: !isWelcomeKnown });
+    return this.#welcome(admission, { isLetIn });
   }
 
   /** A client that replicates gets a server of its own, and sees that one's parameters. */
@@ -376,10 +408,10 @@ export class ClientLogin {
     return await wait.hold(this.#client);
   }
 
-  async #welcome(
+  #welcome(
     { begin, greeting, notice = "", own, service }: Admission,
     { isLetIn }: { readonly isLetIn: boolean },
-  ): Promise<ClientService> {
+  ): ClientService | Promise<ClientService> {
     const writer = new MessageWriter(WELCOME_BYTES);
     if (!isLetIn) this.#writeLetIn(writer);
     greeting.writeTo(writer, own);
@@ -391,8 +423,8 @@ export class ClientLogin {
     begin?.();
     if (!this.#client.isOpen) return service;
     this.#desk.noteLogin(this.#client);
-    await this.#client.send(writer.take());
-    return service;
+    const sending = this.#client.send(writer.take());
+    return sending === undefined ? service : sending.then(() => service);
   }
 }
 

@@ -24,10 +24,11 @@ export type ClientOrigin =
 const OWN_ADDRESS: ClientOrigin = { kind: "known", remote: undefined };
 
 /** Reads what comes before the startup packet. A peer that got it wrong is told nothing. */
-export async function receiveOrigin(input: LoginInput, rule: ProxyRule): Promise<ClientOrigin> {
+export async function receiveOrigin(
+  input: LoginInput,
+  rule: Exclude<ProxyRule, "off">,
+): Promise<ClientOrigin> {
   switch (rule) {
-    case "off":
-      return OWN_ADDRESS;
     case "refused": {
       const first = await input.peek();
       if (first === undefined || !isProxyHeaderStart(first)) return OWN_ADDRESS;

@@ -151,13 +151,14 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
   /** Runs the session to its end. Never rejects for what the client did. */
   async run(): Promise<void> {
     try {
-      await this.#serve();
+      const rest = await this.#logIn();
+      if (rest !== undefined) await this.stream.pump(this.#sink, rest, this);
       this.end("client unexpected eof");
     } catch (error) {
       this.#failed(error);
       if (!(error instanceof PgError) && !(error instanceof ProtocolError)) throw error;
     } finally {
-      await this.#linger();
+      if (!this.stream.isClosed) await this.#linger();
       this.stream.close();
       this.#enter({ kind: "closed", reason: this.#reason() });
       this.#options.desk.forget(this);
@@ -204,9 +205,9 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     return handshake;
   }
 
-  /** Sends a message to the client, in its turn. */
-  async send(message: Uint8Array): Promise<void> {
-    await this.stream.write(message, 0, message.length);
+  /** Sends a message to the client, in its turn. Answers as `ByteStream.write()` does. */
+  send(message: Uint8Array): void | Promise<void> {
+    return this.stream.write(message, 0, message.length);
   }
 
   noteError(error: PgError): void {
@@ -269,15 +270,10 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     this.stream.close();
   }
 
-  async #serve(): Promise<void> {
-    const rest = await this.#logIn();
-    if (rest !== undefined) await this.stream.pump(this.#sink, rest, this);
-  }
-
   /**
    * From the first byte to the first that is served. Returns what came behind the login, the
    * beginning of what is to be served; undefined if the client is not to be served.
-   * Apart from `#serve()`, whose frame lives as long as the client does: it holds nothing of this.
+   * Apart from `run()`, whose frame lives as long as the client does: it holds nothing of this.
    */
   async #logIn(): Promise<Uint8Array | undefined> {
     const { desk, log } = this.#options;
@@ -301,8 +297,16 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     return input.rest();
   }
 
-  async #receiveOpening(input: LoginInput): Promise<ClientOpening> {
-    const origin = await receiveOrigin(input, this.#options.desk.proxyRule(this.stream));
+  #receiveOpening(input: LoginInput): Promise<ClientOpening> {
+    const rule = this.#options.desk.proxyRule(this.stream);
+    return rule === "off" ? receiveOpening(input, this) : this.#receiveBehindProxy(input, rule);
+  }
+
+  async #receiveBehindProxy(
+    input: LoginInput,
+    rule: Exclude<ProxyRule, "off">,
+  ): Promise<ClientOpening> {
+    const origin = await receiveOrigin(input, rule);
     if (origin.kind === "nothing") return origin;
     if (origin.remote !== undefined) {
       this.remote = origin.remote;

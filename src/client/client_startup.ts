@@ -49,13 +49,15 @@ export async function receiveOpening(
   input: LoginInput,
   host: OpeningHost,
 ): Promise<ClientOpening> {
-  if (await input.peek() === TLS_HANDSHAKE) {
+  const peeked = input.peek();
+  if ((peeked instanceof Promise ? await peeked : peeked) === TLS_HANDSHAKE) {
     const failure = await startDirectly(input, host);
     if (failure !== undefined) return failure;
   }
   const asked = new Set<string>();
   for (;;) {
-    const bytes = await input.startupPacket();
+    const received = input.startupPacket();
+    const bytes = received instanceof Promise ? await received : received;
     if (bytes === undefined) {
       // A probe that connects and leaves is not worth a line.
       const hasBegun = input.heldCount > 0 || asked.size > 0 || isSecure(host);

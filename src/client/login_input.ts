@@ -1,6 +1,7 @@
 /**
- * The receive loop of the login: whole packets, one at a time, as plain awaits. Not for a session
- * that is being served: it allocates. What it gives is borrowed until it is asked for more.
+ * The receive loop of the login: whole packets, one at a time, as plain awaits; what is there already
+ * is mostly given without. Not for a session that is being served: it allocates. What it gives is
+ * borrowed until it is asked for more.
  */
 
 import { BodyReader } from "../wire/body_reader.ts";
@@ -37,8 +38,9 @@ export class LoginInput {
   }
 
   /** The first byte to come, left where it is; undefined at the end of the stream. */
-  async peek(): Promise<number | undefined> {
-    return this.#has(1) || await this.#receive(1) ? this.#held[this.#at] : undefined;
+  peek(): number | undefined | Promise<number | undefined> {
+    const first = () => this.#held[this.#at];
+    return this.#has(1) ? first() : this.#receive(1).then(first);
   }
 
   /**
@@ -60,10 +62,16 @@ export class LoginInput {
    * The next untyped packet, length word included; undefined if the stream ended before it.
    * @throws {ProtocolError} If its length is impossible or over the limit.
    */
-  async startupPacket(): Promise<Uint8Array | undefined> {
-    if (!this.#has(4) && !await this.#receive(4)) return undefined;
-    const length = startupPacketBytes(this.#held.subarray(this.#at))!;
-    return this.#has(length) || await this.#receive(length) ? this.#take(length) : undefined;
+  startupPacket(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    const length = startupPacketBytes(this.#held, this.#at);
+    if (length === undefined || !this.#has(length)) return this.#receiveStartupPacket();
+    return this.#take(length);
+  }
+
+  async #receiveStartupPacket(): Promise<Uint8Array | undefined> {
+    if (!await this.#receive(4)) return undefined;
+    const length = startupPacketBytes(this.#held, this.#at)!;
+    return await this.#receive(length) ? this.#take(length) : undefined;
   }
 
   /**

@@ -282,6 +282,11 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return wasWaiting;
   }
 
+  /** The welcome parameters, or a standing failure; undefined if they have to be waited for. */
+  get welcomeAtOnce(): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
+    return this.#closure ?? this.welcome;
+  }
+
   /**
    * Asks for the welcome parameters. Returns them, or a standing failure; undefined means that the
    * place stands in the queue of those logging in.
@@ -289,8 +294,8 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   acquireWelcome(
     place: WaitingPlace<WelcomeRequest<E>>,
   ): ReadonlyMap<string, string> | StandingFailure<E> | undefined {
-    if (this.#closure !== undefined) return this.#closure;
-    if (this.welcome !== undefined) return this.welcome;
+    const known = this.welcomeAtOnce;
+    if (known !== undefined) return known;
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
     this.loggingIn.add(place, this.#now());

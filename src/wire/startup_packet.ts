@@ -43,14 +43,17 @@ export interface StartupMessage {
 }
 
 /**
- * Length of the packet whose first bytes these are, or undefined while that cannot be told.
+ * Length of the packet that begins at `at`, or undefined while that cannot be told.
  * @throws {ProtocolError} If the length is impossible or over the limit.
  */
-export function startupPacketBytes(bytes: Uint8Array): number | undefined {
-  if (bytes.length < 4) return undefined;
-  const length = new BodyReader(bytes, 0, 4).int32();
+export function startupPacketBytes(bytes: Uint8Array, at = 0): number | undefined {
+  if (bytes.length - at < 4) return undefined;
+  const length = new BodyReader(bytes, at, at + 4).int32();
   if (length < SHORTEST_PACKET_BYTES || length > MAX_STARTUP_BYTES) {
-    const shown = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0"));
+    const shown = Array.from(
+      bytes.subarray(at, at + 4),
+      (byte) => byte.toString(16).padStart(2, "0"),
+    );
     throw new ProtocolError(`bad packet header: '${shown.join("")}'`);
   }
   return length;

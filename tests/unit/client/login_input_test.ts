@@ -46,6 +46,14 @@ Deno.test("LoginInput.peek() shows the first byte and leaves it", async () => {
   assert.equal(await reader.peek(), undefined);
 });
 
+Deno.test("LoginInput gives without a promise what is there already", async () => {
+  const reader = input(join(frontend.sslRequest(), STARTUP));
+  await reader.peek();
+  assert.deepEqual(reader.startupPacket(), frontend.sslRequest());
+  assert.equal(reader.peek(), STARTUP[0]);
+  assert.deepEqual(reader.startupPacket(), STARTUP);
+});
+
 Deno.test("LoginInput.rest() gives what came beyond the login", async () => {
   const query = frontend.query("select 1");
   const reader = input(join(PASSWORD, query.subarray(0, 3)));
@@ -77,7 +85,8 @@ Deno.test("LoginInput refuses a startup packet of an impossible length before it
   for (
     const word of [[0, 0, 0, 0], [0, 0, 0, 7], [0, 1, 0, 1], [0x7f, 255, 255, 255], [255, 0, 0, 8]]
   ) {
-    await assert.rejects(input(new Uint8Array(word)).startupPacket(), ProtocolError, `${word}`);
+    const reader = input(new Uint8Array(word));
+    await assert.rejects(async () => await reader.startupPacket(), ProtocolError, `${word}`);
   }
 });
 

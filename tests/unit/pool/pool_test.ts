@@ -1,6 +1,7 @@
 /** The pool: who is served by which server, and in which order. */
 
 import assert from "node:assert/strict";
+import { StandingFailure } from "../../../src/pool/pool.ts";
 import { PoolWorld, TestClient, TestLogin } from "./pool_world.ts";
 
 Deno.test("Pool.acquire() opens a server for the first client and serves it after the login", () => {
@@ -279,6 +280,16 @@ Deno.test("those who log in are greeted with what the newest server said at its 
   world.openIdle(2);
   assert.equal(world.pool.welcome, world.servers[1]!.reported);
   assert.equal(world.pool.acquireWelcome(new TestLogin().place), world.servers[1]!.reported);
+});
+
+Deno.test("a pool that has stopped serving turns away who logs in, though it has what to greet with", () => {
+  const world = new PoolWorld();
+  assert.equal(world.pool.welcomeAtOnce, undefined, "before any server has said anything");
+  world.openIdle(1);
+  assert.equal(world.pool.welcomeAtOnce, world.pool.welcome);
+  world.pool.stopServing("gone");
+  const answers = [world.pool.welcomeAtOnce, world.pool.acquireWelcome(new TestLogin().place)];
+  for (const answer of answers) assert.ok(answer instanceof StandingFailure);
 });
 
 Deno.test("Pool.amendWelcome() changes what newcomers are told, and not what a server said", () => {
