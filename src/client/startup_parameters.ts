@@ -22,14 +22,14 @@ const MAX_APPLICATION_NAME_BYTES = 63;
 /** Stands for the name of a client that has none; PgBouncer's. */
 const NAMELESS = "app";
 
+const NOTHING: ReadonlyMap<string, string> = new Map();
+
 /** What a client wants to be. */
 export interface ClientIntent {
   readonly user: string;
   readonly database: string;
   /** The session parameters it asks for. */
   readonly parameters: ParameterCache;
-  /** The tracked parameters that were asked for, as they were spelled. */
-  readonly asked: ReadonlyMap<string, string>;
   /** Protocol options that are not known. */
   readonly protocolOptions: readonly string[];
   readonly replication: Replication;
@@ -67,8 +67,8 @@ export function readIntent(
   const replication = readReplication(startup.get("replication"));
   const reader = new ParameterReader(rules, replication !== "none");
   for (const [name, value] of startup) reader.read(name, value);
-  const { asked, parameters, passed, protocolOptions } = reader;
-  return { user, database, parameters, asked, protocolOptions, replication, passed };
+  const { parameters, passed, protocolOptions } = reader;
+  return { user, database, parameters, protocolOptions, replication, passed };
 }
 
 /**
@@ -92,9 +92,9 @@ export function nameWithHost(name: string | undefined, { host, port }: Endpoint)
 
 class ParameterReader {
   readonly parameters: ParameterCache;
-  readonly asked = new Map<string, string>();
   readonly protocolOptions: string[] = [];
-  readonly passed = new Map<string, string>();
+  /** There if something is passed on, as in few logins. */
+  #passed: Map<string, string> | undefined;
   readonly #rules: StartupRules;
   readonly #isPassing: boolean;
 
@@ -102,6 +102,10 @@ class ParameterReader {
     this.#rules = rules;
     this.#isPassing = isPassing;
     this.parameters = new ParameterCache(rules.tracked);
+  }
+
+  get passed(): ReadonlyMap<string, string> {
+    return this.#passed ?? NOTHING;
   }
 
   read(name: string, value: string): void {
@@ -115,8 +119,9 @@ class ParameterReader {
   }
 
   #pass(name: string, value: string): void {
-    this.passed.set(name, value);
-    if (this.parameters.set(name, value)) this.asked.set(name, value);
+    this.#passed ??= new Map();
+    this.#passed.set(name, value);
+    this.parameters.set(name, value);
   }
 
   #readOptions(options: string): void {
@@ -133,7 +138,6 @@ class ParameterReader {
       throw new PgError(SQLSTATE.undefinedObject, `${complaint}: ${name}`);
     }
     this.parameters.set(name, value);
-    this.asked.set(name, value);
   }
 
   #isIgnored(name: string): boolean {

@@ -380,9 +380,9 @@ function isOnlyShown(name: string): boolean {
 /** A copy with one entry changed; as long as that takes. */
 function withAt<T>(list: readonly T[], index: number, value: T): readonly T[] {
   if (list[index] === value && index < list.length) return list;
-  const copy: (T | undefined)[] = [...list];
-  while (copy.length < index) copy.push(undefined);
-  copy[index] = value;
+  // Of its length from the beginning: one that grows is given room for more.
+  const copy = new Array<T | undefined>(Math.max(list.length, index + 1));
+  for (let i = 0; i < copy.length; i++) copy[i] = i === index ? value : list[i];
   return copy as T[];
 }
 

@@ -69,13 +69,21 @@ export class BodyReader {
  */
 export function decodeText(buffer: Uint8Array, start: number, end: number): string {
   let text = "";
-  for (let i = start; i < end; i++) {
-    const byte = buffer[i]!;
-    if (byte >= 0x80) {
-      // Not ASCII, as nearly everything is: the decoder's call would cost more than the text.
-      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(buffer.subarray(start, end));
-    }
-    text += String.fromCharCode(byte);
+  let at = start;
+  // By fours, since each piece is a text that is thrown away.
+  for (; at + 4 <= end; at += 4) {
+    const [a, b, c, d] = [buffer[at]!, buffer[at + 1]!, buffer[at + 2]!, buffer[at + 3]!];
+    if ((a | b | c | d) >= 0x80) return decodeNonAscii(buffer, start, end);
+    text += String.fromCharCode(a, b, c, d);
+  }
+  for (; at < end; at++) {
+    if (buffer[at]! >= 0x80) return decodeNonAscii(buffer, start, end);
+    text += String.fromCharCode(buffer[at]!);
   }
   return text;
+}
+
+/** Apart: nearly everything is ASCII, for which this call would cost more than the text. */
+function decodeNonAscii(buffer: Uint8Array, start: number, end: number): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(buffer.subarray(start, end));
 }

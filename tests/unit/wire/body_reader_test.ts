@@ -46,6 +46,20 @@ Deno.test("BodyReader.cstring() reads up to the zero byte and goes on behind it"
   assert.equal(texts.remaining, 0);
 });
 
+Deno.test("decodeText() reads texts of every length, and what is not UTF-8 wherever it stands", () => {
+  const letters = "abcdefghijklmnop";
+  for (let length = 0; length <= letters.length; length++) {
+    const text = letters.slice(0, length);
+    const bytes = new TextEncoder().encode(`<<<${text}>>>`);
+    assert.equal(decodeText(bytes, 3, 3 + length), text);
+    for (let at = 0; at < length; at++) {
+      const spoiled = bytes.with(3 + at, 0xff);
+      const shown = `${text.slice(0, at)}\ufffd${text.slice(at + 1)}`;
+      assert.equal(decodeText(spoiled, 3, 3 + length), shown);
+    }
+  }
+});
+
 Deno.test("decodeText() shows what is not UTF-8 as U+FFFD and keeps a byte order mark", () => {
   assert.equal(decodeText(Uint8Array.of(0x61, 0xff, 0x62), 0, 3), "a\ufffdb");
   assert.equal(decodeText(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61), 0, 4), "\ufeffa");
