@@ -72,9 +72,12 @@ export function decodeText(buffer: Uint8Array, start: number, end: number): stri
   let at = start;
   // By fours, since each piece is a text that is thrown away.
   for (; at + 4 <= end; at += 4) {
-    const [a, b, c, d] = [buffer[at]!, buffer[at + 1]!, buffer[at + 2]!, buffer[at + 3]!];
-    if ((a | b | c | d) >= 0x80) return decodeNonAscii(buffer, start, end);
-    text += String.fromCharCode(a, b, c, d);
+    const first = buffer[at]!;
+    const second = buffer[at + 1]!;
+    const third = buffer[at + 2]!;
+    const fourth = buffer[at + 3]!;
+    if ((first | second | third | fourth) >= 0x80) return decodeNonAscii(buffer, start, end);
+    text += String.fromCharCode(first, second, third, fourth);
   }
   for (; at < end; at++) {
     if (buffer[at]! >= 0x80) return decodeNonAscii(buffer, start, end);
