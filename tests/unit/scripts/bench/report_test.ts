@@ -59,6 +59,20 @@ Deno.test("reportRows() says whether a goal is reached", () => {
   assert.equal(reportRows([missed])[1]?.goal, "at most 1.5 ×: missed");
 });
 
+Deno.test("reportRows() compares what is more than on the portable engine, round by round", () => {
+  const goalOf = (portable: readonly Record<string, number>[]) => {
+    const goal = { of: "excess", is: "at most", bound: 15 } as const;
+    const scenario = { title: "late", figures: [{ ...RUNS.scenario.figures[1]!, goal }] };
+    return reportRows([{ scenario, runs: { ...RUNS.runs, portable } }])[0]?.goal;
+  };
+  // Of 30, 24 and 60.
+  const text = "at most 15 more than portable";
+  assert.equal(goalOf([{ cpu: 15 }, { cpu: 24 }, { cpu: 20 }]), `${text}: reached`);
+  assert.equal(goalOf([{ cpu: 14 }, { cpu: 24 }, { cpu: 20 }]), `${text}: missed`);
+  assert.equal(goalOf([{ cpu: 14 }, { cpu: 24 }]), `${text}: reached`, "8, between 16 and 0");
+  assert.equal(goalOf([]), text, "nothing to compare with");
+});
+
 Deno.test("reportRows() shows a dash where only one pooler was run", () => {
   const [tps] = reportRows([{ ...RUNS, runs: { ...RUNS.runs, sluice: [] } }]);
   assert.deepEqual([tps?.sluice, tps?.pgbouncer, tps?.ratio], ["–", "100", "–"]);
