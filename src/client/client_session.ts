@@ -158,7 +158,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
       this.#failed(error);
       if (!(error instanceof PgError) && !(error instanceof ProtocolError)) throw error;
     } finally {
-      if (!this.stream.isClosed) await this.#linger();
+      await this.#linger();
       this.stream.close();
       this.#enter({ kind: "closed", reason: this.#reason() });
       this.#options.desk.forget(this);

@@ -59,7 +59,7 @@ export class LineTimes {
     const second = Math.floor(wallMs / 1000);
     if (second !== this.#second) {
       this.#second = second;
-      this.#secondText = formatSecond(wallMs, this.#separator);
+      this.#secondText = formatSecond(second * 1000, this.#separator);
     }
     const ms = Math.trunc(wallMs - second * 1000);
     const zeros = ms < 10 ? "00" : ms < 100 ? "0" : "";

@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 import { HeldClock, systemClock } from "../../../src/base/clock.ts";
 import { systemRandom } from "../../../src/base/random.ts";
+import { ClientSession, type SessionDesk } from "../../../src/client/client_session.ts";
+import { defaultSettings } from "../../../src/config/validate.ts";
+import { Logger } from "../../../src/log/logger.ts";
 import { type ByteStream, HOLD, type Sink } from "../../../src/net/byte_stream.ts";
 import type { BufferShelf } from "../../../src/net/native/buffer_pool.ts";
 import { FAMILY, Libc } from "../../../src/net/native/libc.ts";
@@ -13,6 +16,7 @@ import { encodeIpAddress } from "../../../src/net/native/socket_address.ts";
 import { eventTurns } from "../../support/event_turn.ts";
 import { eventually, within } from "../../support/eventually.ts";
 import { FAULT } from "../../support/faulty_libc.ts";
+import { frontend } from "../../support/messages.ts";
 import { makeTlsMaterial, tlsOfBothEnds } from "../../support/tls_material.ts";
 import { Acceptor, connect, NativeUnderTest, STREAM_OPTIONS, withEngine } from "./native_engine.ts";
 
@@ -411,6 +415,29 @@ function bufferTests(): void {
       assert.equal(loans.count, 1);
       stream.resume();
       await held;
+    }));
+
+  Deno.test("NativeStream: what a login was lent comes back from a client that is gone before it is let in", () =>
+    withBuffers(async (stream, peer, loans) => {
+      let lent = -1;
+      const desk: SessionDesk = {
+        settings: () => defaultSettings({ logDisconnections: false }),
+        proxyRule: () => "off",
+        tlsOffer: () => ({ tls: undefined, isRequired: false }),
+        logIn(session) {
+          lent = loans.count;
+          session.hangUp();
+          return Promise.resolve(undefined);
+        },
+        cancel: () => Promise.resolve(),
+        ...{ noteMove() {}, noteIdle() {}, noteEnd() {}, forget() {} },
+      };
+      const clock = systemClock();
+      const log = new Logger({ clock, processId: 1, sink: { write() {} }, verbosity: 0 });
+      const session = new ClientSession({ id: 1, stream, clock, log, desk });
+      await peer.write(frontend.startup({ user: "ada", database: "app" }));
+      await session.run();
+      assert.deepEqual([lent, loans.count], [1, 0]);
     }));
 
   Deno.test("NativeStream: what pump() is given first takes no buffer, and a look gives its own back", () =>
