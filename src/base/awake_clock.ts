@@ -8,7 +8,7 @@
  * the length of the gap, with the timers, and no time is ever seen to go back.
  */
 
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock, Moment, Timer } from "./clock.ts";
 
 /** As much as passes between two looks, at most: three rounds of the janitor. */
 export const LONGEST_LOOK_MS = 1_000;
@@ -26,18 +26,17 @@ export class AwakeClock implements Clock {
     this.#lookedAtMs = clock.nowMs();
   }
 
-  look(): void {
-    this.#clock.look();
-    const nowMs = this.#clock.seenMs;
+  look(): Moment {
+    const nowMs = this.#clock.look().seenMs;
     const passedMs = nowMs - this.#lookedAtMs;
     this.#lookedAtMs = nowMs;
     if (passedMs > LONGEST_LOOK_MS) this.#missedMs += passedMs - LONGEST_LOOK_MS;
     this.seenMs = nowMs - this.#missedMs;
+    return this;
   }
 
   nowMs(): number {
-    this.look();
-    return this.seenMs;
+    return this.look().seenMs;
   }
 
   wallMs(): number {

@@ -15,13 +15,13 @@ export interface Moment {
 /**
  * The two clocks and the timers of one pooler.
  *
- * `look()` and `seenMs` tell the same as `nowMs()`, and are what the hot path uses: a number with a
+ * `look().seenMs` tells the same as `nowMs()`, and is what the hot path uses: a number with a
  * fraction that a function takes or returns is one more thing on the heap, unless the compiler
  * happens to inline that function. One that is read from a field and kept in a field is not.
  */
 export interface Clock extends Moment {
-  /** Reads the clock, which never goes back, into `seenMs`. */
-  look(): void;
+  /** Reads the clock, which never goes back, into `seenMs`, and returns itself. */
+  look(): Moment;
   /** Looks, and returns what was seen. */
   nowMs(): number;
   /** Milliseconds since 1970 in UTC, for people. */
@@ -36,10 +36,10 @@ export function systemClock(): Clock & { seenMs: number } {
     seenMs: 0,
     look() {
       this.seenMs = performance.now();
+      return this;
     },
     nowMs() {
-      this.look();
-      return this.seenMs;
+      return this.look().seenMs;
     },
     wallMs: () => Date.now(),
     startTimer(delayMs, fire) {
@@ -70,13 +70,13 @@ export class HeldClock implements Clock {
     this.#clock = clock;
   }
 
-  look(): void {
-    if (!this.#isHeld) this.#read();
+  look(): Moment {
+    if (!this.#isHeld) this.seenMs = this.#clock.look().seenMs;
+    return this;
   }
 
   nowMs(): number {
-    this.look();
-    return this.seenMs;
+    return this.look().seenMs;
   }
 
   wallMs(): number {
@@ -120,17 +120,12 @@ export class HeldClock implements Clock {
 
   /** Reads the clock and holds it. */
   hold(): void {
-    this.#read();
+    this.seenMs = this.#clock.look().seenMs;
     this.#isHeld = true;
   }
 
   /** Lets it go on. */
   release(): void {
     this.#isHeld = false;
-  }
-
-  #read(): void {
-    this.#clock.look();
-    this.seenMs = this.#clock.seenMs;
   }
 }

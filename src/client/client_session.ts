@@ -364,8 +364,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     }
     this.#state = next;
     const { clock, desk, log } = this.#options;
-    clock.look();
-    this.#enteredAtMs = clock.seenMs;
+    this.#enteredAtMs = clock.look().seenMs;
     if (next.kind === "idle") desk.noteIdle(1);
     else if (before === "idle") desk.noteIdle(-1);
     if (next.kind === "closing") desk.noteEnd(this);

@@ -52,8 +52,7 @@ export class RequestClock {
   /** Something that will be answered sets out. */
   start(): void {
     if (this.isRunning) return;
-    this.#clock.look();
-    this.#queryStartMs = this.#clock.seenMs;
+    this.#queryStartMs = this.#clock.look().seenMs;
     if (this.#transactionStartMs === 0) this.#transactionStartMs = this.#queryStartMs;
   }
 
@@ -64,8 +63,7 @@ export class RequestClock {
 
   /** A wait for a server is over. */
   waited(place: { readonly sinceMs: number }): void {
-    this.#clock.look();
-    const waitedUs = microseconds(this.#clock.seenMs - place.sinceMs);
+    const waitedUs = microseconds(this.#clock.look().seenMs - place.sinceMs);
     this.#stats.waitTimeUs += waitedUs;
     this.#histograms.wait.record(waitedUs);
   }
@@ -77,8 +75,7 @@ export class RequestClock {
 
   /** A ReadyForQuery came; `isMoreDue` when it was not the last one that is due. */
   ready(isTransactionOver: boolean, isMoreDue: boolean): void {
-    this.#clock.look();
-    const nowMs = this.#clock.seenMs;
+    const nowMs = this.#clock.look().seenMs;
     const stats = this.#stats;
     this.#lastReadyMs = nowMs;
     stats.queryCount += 1;

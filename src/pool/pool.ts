@@ -12,7 +12,7 @@
  * while they are told in turns.
  */
 
-import type { Clock, Moment } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Batch, InTurns } from "../base/in_turns.ts";
 import type { PoolMode } from "../config/settings.ts";
 import { PoolHistograms } from "../stats/histogram.ts";
@@ -254,7 +254,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
     if (this.#isCrowded) return CROWDED;
-    this.waiting.add(place, this.#now());
+    this.waiting.add(place, this.#options.clock.look());
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;
@@ -266,13 +266,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    */
   touchNext(): number {
     if (this.waiting.size === 0) return 0;
-    return this.waiting.nextInMoment(this.#now())?.touchAll?.() ?? 0;
-  }
-
-  #now(): Moment {
-    const { clock } = this.#options;
-    clock.look();
-    return clock;
+    return this.waiting.nextInMoment(this.#options.clock.look())?.touchAll?.() ?? 0;
   }
 
   /** Waits no longer, for a server or to be refused. Returns whether it did. */
@@ -298,7 +292,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (known !== undefined) return known;
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
-    this.loggingIn.add(place, this.#now());
+    this.loggingIn.add(place, this.#options.clock.look());
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
     return undefined;

@@ -764,16 +764,10 @@ export class ServerSession implements Touchable {
     }
     this.#state = next;
     // One that is set aside goes on being idle as far as idle timeouts are concerned.
-    if (next.kind !== "used") this.#noteMoment();
+    if (next.kind !== "used") this.#enteredAtMs = this.#options.clock.look().seenMs;
     // Asked first: the text would be made each time.
     if (this.#options.log.isNoisy) this.#log.noise(`${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);
-  }
-
-  #noteMoment(): void {
-    const { clock } = this.#options;
-    clock.look();
-    this.#enteredAtMs = clock.seenMs;
   }
 
   get #upkeep(): ServerUpkeep {

@@ -5,7 +5,7 @@
  * fires first. While a timer fires, `nowMs()` is the moment at which it was due.
  */
 
-import type { Clock, Timer } from "../../src/base/clock.ts";
+import type { Clock, Moment, Timer } from "../../src/base/clock.ts";
 import { eventTurn } from "./event_turn.ts";
 
 /** Where both clocks begin, unless told otherwise. */
@@ -49,14 +49,14 @@ export class FakeClock implements Clock {
     return this.#timers[0]?.dueMs;
   }
 
-  look(): void {
+  look(): Moment {
     this.seenMs = this.#nowMs;
+    return this;
   }
 
   /** The moment on the monotonic clock. */
   nowMs(): number {
-    this.look();
-    return this.seenMs;
+    return this.look().seenMs;
   }
 
   /** The moment since 1970; moves together with the other clock. */

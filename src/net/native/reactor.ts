@@ -269,8 +269,7 @@ export class Reactor implements AsyncDisposable {
 
   /** A round after a wait until the next timer is due, within limits. */
   #calmRound(): void {
-    this.#clock.look();
-    const fromMs = this.#clock.seenMs;
+    const fromMs = this.#clock.look().seenMs;
     const timeoutMs = Math.max(WAIT_MS, this.#clock.nextDueInMs(CALM_WAIT_MS));
     this.#round(timeoutMs);
     // The runtime was not called: it lacked nothing. What the wait took longer than it was to is lag.

@@ -228,6 +228,7 @@ async function openLinked(exchange: Exchange) {
     seenMs: 0,
     look() {
       this.seenMs = libc.nowMs;
+      return this;
     },
     nowMs: () => libc.nowMs,
     wallMs: () => 0,
