@@ -195,6 +195,14 @@ export class FaultyLibc implements LibcCalls {
     return this.#opened(this.#fault("counter", -1) ?? this.#libc.counter());
   }
 
+  timer(): number {
+    return this.#opened(this.#fault("timer", -1) ?? this.#libc.timer());
+  }
+
+  setTimer(descriptor: number, microseconds: number): number {
+    return this.#fault("setTimer", descriptor) ?? this.#libc.setTimer(descriptor, microseconds);
+  }
+
   count(descriptor: number): void {
     this.#fault("count", descriptor);
     this.#libc.count(descriptor);

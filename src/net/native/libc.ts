@@ -10,7 +10,7 @@
 import { assert } from "../../base/assert.ts";
 import { type RingCalls, SendRing, type Sends } from "./send_ring.ts";
 
-const NONBLOCKING_CLOEXEC = 0o2004000; // SOCK_NONBLOCK | SOCK_CLOEXEC, also EFD_…
+const NONBLOCKING_CLOEXEC = 0o2004000; // SOCK_NONBLOCK | SOCK_CLOEXEC, also EFD_… and TFD_…
 
 const MSG_PEEK = 0x2;
 const MSG_NOSIGNAL = 0x4000;
@@ -18,6 +18,7 @@ const SOCK_STREAM = 1;
 const SHUT_RD = 0;
 const SHUT_WR = 1;
 const EPOLL_CLOEXEC = 0o2000000;
+const CLOCK_MONOTONIC = 1;
 
 /** Address families. */
 export const FAMILY = { unix: 1, inet: 2, inet6: 10 } as const;
@@ -100,6 +101,8 @@ const SYMBOLS = {
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   strerror: { parameters: ["i32"], result: "pointer" },
+  timerfd_create: { parameters: ["i32", "i32"], result: "i32" },
+  timerfd_settime: { parameters: ["i32", "i32", "buffer", "pointer"], result: "i32" },
 } as const;
 
 /** Why there is no C library to call. */
@@ -168,6 +171,9 @@ export class Libc implements Disposable {
   /** Length of an address or an option: in and out. */
   readonly #size = new Uint32Array(new ArrayBuffer(4));
   readonly #sizeBytes = new Uint8Array(this.#size.buffer);
+  /** struct itimerspec: seconds and nanoseconds of 64 bits, first of what is repeated: nothing. */
+  readonly #timerSpec = new Int32Array(8);
+  readonly #timerSpecBytes = new Uint8Array(this.#timerSpec.buffer);
   readonly #control: Int32Array;
   readonly #controlBytes: Uint8Array<ArrayBuffer>;
 
@@ -317,6 +323,19 @@ export class Libc implements Disposable {
   /** Wakes who waits for a counter. */
   count(descriptor: number): void {
     this.#call.eventfd_write(descriptor, 1n);
+  }
+
+  /** A timer that can be waited for; it is not running. */
+  timer(): number {
+    return this.#result(this.#call.timerfd_create(CLOCK_MONOTONIC, NONBLOCKING_CLOEXEC));
+  }
+
+  /** Has a timer go off, once, after less than a second. */
+  setTimer(descriptor: number, microseconds: number): number {
+    this.#timerSpec[6] = microseconds * 1_000;
+    return this.#result(
+      this.#call.timerfd_settime(descriptor, 0, this.#timerSpecBytes, null),
+    );
   }
 
   /** Opens what makes up to `count` sends of parts of `bytes` at once; undefined if there is no such. */

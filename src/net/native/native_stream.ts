@@ -29,6 +29,7 @@ import type { BufferShelf } from "./buffer_pool.ts";
 import { type Channel, PlainChannel } from "./channel.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import type { Reactor, ReactorHandler, ReactorReader } from "./reactor.ts";
+import type { PausedReader } from "./reading_pauses.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { peerUid } from "./socket_options.ts";
 import type { TlsChannel } from "./tls_channel.ts";
@@ -39,7 +40,10 @@ import { HandshakeUnderWay, type HandshakeWait } from "./tls_handshake.ts";
 const READING_EVENTS = EVENT.in | EVENT.peerFinished;
 
 /** Where bigger reads no longer pay: throughput was level from here on. */
-const LARGE_BYTES = 65_536;
+export const LARGE_BYTES = 262_144;
+
+/** After so many that nobody asked for meanwhile, what a pause takes is little beside it. */
+export const MIN_FLOW_BYTES = 1_048_576;
 
 /** Full reads in a row where no limit is set: nobody may keep the thread for good. */
 const MAX_BUSY_READS = 64;
@@ -102,7 +106,7 @@ export interface NativeStreamOptions {
 const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
 
 /** A connection of the native engine. */
-export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
+export class NativeStream implements ByteStream, ReactorHandler, ReactorReader, PausedReader {
   readonly remote: Endpoint;
   readonly isUnix: boolean;
   token = 0;
@@ -132,8 +136,10 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #isEndNear = false;
   #isEnded = false;
   #isClosed = false;
-  /** The last read filled its buffer. */
+  /** The last read gave more than the ordinary buffer holds, or all that it does. */
   #isFlowing = false;
+  /** Of such reads since the last other, or since something was sent; no more than are needed. */
+  #flowedBytes = 0;
   #fullReads = 0;
   #isTurnDue = false;
   #isReadDue = false;
@@ -142,6 +148,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #lookedCount = 0;
   #waitingWrites: WaitingWrite[] | undefined;
   #isWatchedForRoom = false;
+  /** Bytes that come are not told of, until the pause is over. */
+  #isPaused = false;
   #isFinishing = false;
   /** What says that nothing more comes is still to be sent. */
   #isFinishDue = false;
@@ -286,6 +294,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     if (start === end || this.#isClosed || this.#hasWriteFailed || this.#isFinishing) return;
     // Nothing may go out in plain text, and TLS is not there yet.
     if (this.#handshake !== undefined) return;
+    // It may be answered, soon.
+    this.#flowedBytes = 0;
     if (this.#waitingWrites !== undefined) return this.#waitToWrite(buffer, start, end);
     if (this.#channel.isPlain) {
       if (this.#reactor.sends.take(this, this.#descriptor, buffer, start, end)) return;
@@ -405,6 +415,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       else shelf.give(buffer);
     }
     if (this.#isOver) this.#endLoop();
+    else if (this.#flowedBytes >= MIN_FLOW_BYTES) this.#pause();
   }
 
   #handOver(pump: Pump, buffer: Uint8Array, count: number): void {
@@ -495,6 +506,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       const { hasMore } = this.#channel;
       const isFull = count === buffer.length || hasMore;
       this.#isFlowing = isFull || count > this.#ordinary.byteCount;
+      if (!this.#isFlowing) this.#flowedBytes = 0;
+      else if (this.#flowedBytes < MIN_FLOW_BYTES) this.#flowedBytes += count;
       this.#fullReads = isFull ? this.#fullReads + 1 : 0;
       this.#isReadable = count === length || this.#isEndNear || hasMore;
       return count;
@@ -593,10 +606,26 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   #watchForRoom(isWatched: boolean): void {
     if (this.#isClosed) return;
     this.#isWatchedForRoom = isWatched;
-    this.#reactor.watchFor(
-      this.#descriptor,
-      isWatched ? READING_EVENTS | EVENT.out : READING_EVENTS,
-    );
+    this.#watchAnew();
+  }
+
+  /** More will come, and is read together: until then nobody is woken for it. */
+  #pause(): void {
+    if (this.#isPaused || !this.#reactor.pauses.begin(this)) return;
+    this.#isPaused = true;
+    this.#watchAnew();
+  }
+
+  onPauseOver(): void {
+    this.#isPaused = false;
+    // What has come meanwhile is told in the next round.
+    if (!this.#isClosed) this.#watchAnew();
+  }
+
+  #watchAnew(): void {
+    const reading = this.#isPaused ? 0 : READING_EVENTS;
+    const writing = this.#isWatchedForRoom ? EVENT.out : 0;
+    this.#reactor.watchFor(this.#descriptor, reading | writing);
   }
 
   /** Goes on with the handshake when there is what it waits for. */

@@ -21,6 +21,7 @@ import type { LoopLag } from "../../stats/loop_lag.ts";
 import type { Touchable } from "../byte_stream.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { EVENT, EventList, type LibcCalls } from "./libc.ts";
+import { ReadingPauses } from "./reading_pauses.ts";
 import { SendBatch } from "./send_batch.ts";
 
 /** How long the runtime is kept from its own work; what is being handed out then comes on top. */
@@ -109,6 +110,7 @@ export interface ReactorOptions {
 export class Reactor implements AsyncDisposable {
   readonly buffers = new BufferPool();
   readonly sends: SendBatch;
+  readonly pauses: ReadingPauses;
   readonly #libc: LibcCalls;
   readonly #clock: HeldClock;
   readonly #turn: ThreadLoan;
@@ -137,6 +139,11 @@ export class Reactor implements AsyncDisposable {
     onEvents: () => {
       this.#isRuntimeCalled = true;
     },
+    onTurn: () => {},
+  };
+  readonly #pauseTimer: ReactorHandler = {
+    token: 0,
+    onEvents: () => this.pauses.end(),
     onTurn: () => {},
   };
   #hearsRuntime = false;
@@ -169,6 +176,11 @@ export class Reactor implements AsyncDisposable {
       throw libc.error(result);
     }
     this.sends = new SendBatch(libc, onError);
+    this.pauses = new ReadingPauses({
+      libc,
+      onError,
+      watch: (timer) => this.#tryToRegister(timer, EVENT.in, this.#pauseTimer),
+    });
   }
 
   /**
@@ -244,6 +256,7 @@ export class Reactor implements AsyncDisposable {
     await new Promise<void>((resolve) => this.#turn.settle(resolve));
     this.#handlers.length = 0;
     this.sends[Symbol.dispose]();
+    this.pauses[Symbol.dispose]();
     this.#closeDescriptors();
   }
 

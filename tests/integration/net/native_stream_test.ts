@@ -9,7 +9,12 @@ import { Logger } from "../../../src/log/logger.ts";
 import { type ByteStream, HOLD, type Sink } from "../../../src/net/byte_stream.ts";
 import type { BufferShelf } from "../../../src/net/native/buffer_pool.ts";
 import { FAMILY, Libc } from "../../../src/net/native/libc.ts";
-import { MAX_WAITING_WRITES, NativeStream } from "../../../src/net/native/native_stream.ts";
+import {
+  LARGE_BYTES,
+  MAX_WAITING_WRITES,
+  MIN_FLOW_BYTES,
+  NativeStream,
+} from "../../../src/net/native/native_stream.ts";
 import { Reactor } from "../../../src/net/native/reactor.ts";
 import { RuntimeTurn } from "../../../src/net/native/runtime_turn.ts";
 import { encodeIpAddress } from "../../../src/net/native/socket_address.ts";
@@ -291,6 +296,133 @@ function lookingTests(): void {
   });
 }
 
+/** More than the ordinary buffer takes, in one read. */
+const PIECE = new Uint8Array(4 * STREAM_OPTIONS.receiveBytes);
+
+/** So many of them that the next one finds a receiver that pauses. */
+const PIECE_COUNT = Math.ceil(MIN_FLOW_BYTES / PIECE.length);
+
+/**
+ * Sends as many pieces, one after the other, as make the receiver pause, and a flood; answers how much
+ * that was, and how much was read by the end.
+ */
+async function pumpMuch(
+  { far, near }: Pair,
+  answer: Sink = () => {},
+): Promise<{ readonly sent: number; readonly read: number }> {
+  let sent = 0;
+  let read = 0;
+  const loop = far.pump((buffer, length) => {
+    read += length;
+    return answer(buffer, length);
+  });
+  let isOver = false;
+  const ended = loop.then(() => void (isOver = true));
+  for (let i = 0; i < PIECE_COUNT; i++) {
+    await near.write(PIECE, 0, PIECE.length);
+    sent += PIECE.length;
+    await eventually("the piece is read", () => isOver || read >= sent);
+  }
+  await near.write(new Uint8Array(FLOOD_BYTES), 0, FLOOD_BYTES);
+  sent += FLOOD_BYTES;
+  near.finishWriting();
+  await within("all is read", ended);
+  return { sent, read };
+}
+
+/** Has something done in the first pause. */
+function inPause({ engine }: Pair, act: () => void): void {
+  let isPaused = false;
+  engine.libc.faults = {
+    answer(call) {
+      if (call === "setTimer") isPaused = true;
+      if (!isPaused || call !== "wait") return undefined;
+      engine.libc.faults = {};
+      act();
+      return undefined;
+    },
+  };
+}
+
+function pausingTests(test: typeof testTls): void {
+  test("who is sent much pauses, and gets all of it", async (pair) => {
+    const { read, sent } = await pumpMuch(pair);
+    assert.equal(read, sent);
+    assert.ok(pair.engine.libc.callCount("setTimer") > 0);
+  });
+
+  test("who is sent little now and then does not pause", async (pair) => {
+    let sent = 0;
+    let read = 0;
+    const loop = pair.far.pump((_buffer, length) => void (read += length));
+    for (let i = 0; i <= PIECE_COUNT; i++) {
+      for (const bytes of [PIECE, WORD]) {
+        await pair.near.write(bytes, 0, bytes.length);
+        sent += bytes.length;
+        await eventually("all is there", () => read === sent);
+      }
+    }
+    pair.near.finishWriting();
+    await loop;
+    assert.equal(pair.engine.libc.callCount("setTimer"), 0);
+  });
+
+  test("who is not let pause reads on", async (pair) => {
+    pair.engine.libc.faults = {
+      answer: (call) => call === "setTimer" ? -FAULT.noMemory : undefined,
+    };
+    const { read, sent } = await pumpMuch(pair);
+    assert.equal(read, sent);
+    assert.ok(pair.engine.libc.callCount("setTimer") > 0);
+  });
+
+  test("who is sent much, each time in answer to something, does not pause", async (pair) => {
+    const { engine, far, near } = pair;
+    let asked = 0;
+    let read = 0;
+    const asking = near.pump((_buffer, length) => void (asked += length));
+    const answers = far.pump((_buffer, length) => void (read += length));
+    for (let i = 1; i <= PIECE_COUNT + 1; i++) {
+      await far.write(WORD, 0, 4);
+      await eventually("the question is there", () => asked === 4 * i);
+      await near.write(PIECE, 0, PIECE.length);
+      await eventually("the answer is there", () => read === i * PIECE.length);
+    }
+    far.finishWriting();
+    near.finishWriting();
+    await Promise.all([asking, answers]);
+    assert.equal(engine.libc.callCount("setTimer"), 0);
+  });
+
+  test("waits for room in a pause, and nothing is lost", async (pair) => {
+    const { far, near } = pair;
+    inPause(pair, () => void far.write(new Uint8Array(FLOOD_BYTES), 0, FLOOD_BYTES));
+    let count = 0;
+    const back = near.pump((_buffer, length) => void (count += length));
+    const { read, sent } = await pumpMuch(pair);
+    assert.equal(read, sent);
+    far.finishWriting();
+    await within("all has come back", back);
+    assert.equal(count, FLOOD_BYTES);
+  });
+
+  for (const [leaving, leave] of Object.entries(LEAVINGS)) {
+    test(`ends when the peer ${leaving} in a pause`, async (pair) => {
+      inPause(pair, () => void leave(pair));
+      await pumpMuch(pair);
+      assert.ok(pair.engine.libc.callCount("setTimer") > 0);
+    });
+  }
+
+  test("is closed in its pause, and hears nothing more", async (pair) => {
+    const { far } = pair;
+    inPause(pair, () => far.close());
+    await pumpMuch(pair, () => assert.equal(far.isClosed, false));
+    assert.ok(pair.engine.libc.callCount("setTimer") > 0);
+    await eventTurns();
+  });
+}
+
 /** Counts the buffers of a shelf that are out. */
 function countLoans(shelf: BufferShelf): { count: number } {
   const loans = { count: 0 };
@@ -317,7 +449,7 @@ async function withBuffers(
   const onError = (error: unknown) => assert.fail(String(error));
   await using reactor = new Reactor({ libc, clock, turn, onError });
   const loans = countLoans(reactor.buffers.shelf(STREAM_OPTIONS.receiveBytes));
-  const large = countLoans(reactor.buffers.shelf(65_536));
+  const large = countLoans(reactor.buffers.shelf(LARGE_BYTES));
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   const descriptor = libc.socket(FAMILY.inet);
@@ -548,6 +680,8 @@ if (Deno.build.os === "linux") {
   leavingTests(test);
   leavingTests(testTls);
   writingTests();
+  pausingTests(test);
+  pausingTests(testTls);
   lookingTests();
   bufferTests();
   manyTests();

@@ -62,6 +62,11 @@ class ScriptedLibc {
     return 101;
   }
 
+  /** There is none. */
+  timer(): number {
+    return -1;
+  }
+
   watch(_epoll: number, descriptor: number, interest: Interest): number {
     if (this.refused.has(descriptor)) return -1;
     this.interests.set(descriptor, interest);

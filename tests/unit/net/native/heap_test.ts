@@ -138,6 +138,7 @@ class MemoryLibc {
 
   epoll = () => 3;
   counter = () => 4;
+  timer = () => 5;
   unwatch = () => {};
   watchFor = () => 0;
   close = () => {};
