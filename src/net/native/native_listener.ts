@@ -3,7 +3,6 @@
  * descriptor of a listener that the runtime opened.
  */
 
-import { Deferred } from "../../base/deferred.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { ByteStream } from "../byte_stream.ts";
 import type { ListenAddress, Listener, StreamOptions } from "../network.ts";
@@ -49,6 +48,9 @@ const DEFERRED_MS = 250;
 /** Time for those who were half connected when newcomers began to be turned away. */
 const HALF_CONNECTED_MS = 2;
 
+/** The end of `connections()`. */
+const NO_MORE: Readonly<IteratorReturnResult<void>> = { done: true, value: undefined };
+
 /** A socket that listens; disposing of it closes that. */
 export type ListeningSocket =
   & Pick<OpenedListener, "address" | "isDeserted" | "isInPlace" | "leave" | "takeOver">
@@ -75,7 +77,7 @@ export class NativeListener implements Listener, ReactorHandler {
   readonly #peerAddress = new Uint8Array(new ArrayBuffer(ADDRESS_BYTES));
   #accepted: ByteStream[] = [];
   /** Whoever asked for the next connection. */
-  #asking: Deferred<void> | undefined;
+  #asking: (() => void) | undefined;
   #isReadable = false;
   #isClosed = false;
   #isDraining = false;
@@ -96,27 +98,38 @@ export class NativeListener implements Listener, ReactorHandler {
     parts.reactor.register(parts.descriptor, EVENT.in, this);
   }
 
-  async *connections(): AsyncGenerator<ByteStream, void, void> {
+  connections(): AsyncIterableIterator<ByteStream, void, void> {
+    const iterator: AsyncIterableIterator<ByteStream, void, void> = {
+      next: () => this.#next(),
+      return: () => {
+        this.#closeAccepted();
+        return Promise.resolve(NO_MORE);
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /** Not a generator, which would take some promises and turns more for each connection. */
+  async #next(): Promise<IteratorResult<ByteStream, void>> {
     for (;;) {
+      const stream = this.#accepted.shift();
+      if (stream !== undefined) return { done: false, value: stream };
+      if (this.#isClosed) return NO_MORE;
+      // If its burst was full: the others first.
+      if (this.#isReadable && this.#pause === undefined) this.#parts.reactor.again(this);
+      await this.#untilMore();
       this.#acceptMore();
-      yield* this.#takeAccepted();
-      if (this.#isClosed) return;
-      if (this.#isReadable && this.#pause === undefined) {
-        // Its burst was full: the others first.
-        this.#parts.reactor.again(this);
-      }
-      this.#asking = new Deferred();
-      await this.#asking.promise;
     }
   }
 
-  /** What was accepted; who leaves the loop early, or closes the listener, keeps no more of it. */
-  *#takeAccepted(): Generator<ByteStream, void, void> {
-    try {
-      for (let next = this.#accepted.shift(); next; next = this.#accepted.shift()) yield next;
-    } finally {
-      for (const stream of this.#accepted.splice(0)) stream.close();
-    }
+  #untilMore(): Promise<void> {
+    return new Promise<void>((resolve) => this.#asking = resolve);
+  }
+
+  /** Who leaves the loop early, or closes the listener, keeps no more of what was accepted. */
+  #closeAccepted(): void {
+    for (const stream of this.#accepted.splice(0)) stream.close();
   }
 
   isInPlace(): boolean {
@@ -160,7 +173,7 @@ export class NativeListener implements Listener, ReactorHandler {
 
   close(): void {
     this.#closeSocket();
-    for (const stream of this.#accepted.splice(0)) stream.close();
+    this.#closeAccepted();
     this.#answer();
   }
 
@@ -188,7 +201,7 @@ export class NativeListener implements Listener, ReactorHandler {
     if (asking === undefined) return;
     this.#asking = undefined;
     this.#parts.reactor.needTurn();
-    asking.resolve();
+    asking();
   }
 
   /** A burst; ends early when nobody is waiting any more. */

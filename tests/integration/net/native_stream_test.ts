@@ -671,6 +671,10 @@ function manyTests(): void {
         far.close();
         break;
       }
+      const ended = dialed.map(async (near) => {
+        for await (const _chunk of near.chunks()) assert.fail("Nobody has sent anything");
+      });
+      await within("all are closed, those that were not taken, too", Promise.all(ended));
       acceptor.listener.close();
       for (const near of dialed) near.close();
     }));
