@@ -3,6 +3,7 @@
  * descriptor of a listener that the runtime opened.
  */
 
+import { assert } from "../../base/assert.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { ByteStream } from "../byte_stream.ts";
 import type { ListenAddress, Listener, StreamOptions } from "../network.ts";
@@ -124,6 +125,7 @@ export class NativeListener implements Listener, ReactorHandler {
   }
 
   #untilMore(): Promise<void> {
+    assert(this.#asking === undefined, "One loop at a time takes connections");
     return new Promise<void>((resolve) => this.#asking = resolve);
   }
 

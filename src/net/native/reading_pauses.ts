@@ -9,8 +9,9 @@
 import type { LibcCalls } from "./libc.ts";
 
 /**
- * How long the first of them pauses, and what the last piece of a large answer may come late. COPY was
- * no faster with the double, and slower with four times as much.
+ * How long the first of them pauses, and what the last piece of a large answer, or the answer to what is
+ * asked right after it, may come late. COPY was no faster with the double, and slower with four times as
+ * much.
  */
 const PAUSE_US = 100;
 

@@ -10,6 +10,7 @@ import { type ByteStream, HOLD, type Sink } from "../../../src/net/byte_stream.t
 import type { BufferShelf } from "../../../src/net/native/buffer_pool.ts";
 import { FAMILY, Libc } from "../../../src/net/native/libc.ts";
 import {
+  FLOW_BYTES,
   LARGE_BYTES,
   MAX_WAITING_WRITES,
   MIN_FLOW_BYTES,
@@ -344,6 +345,19 @@ function inPause({ engine }: Pair, act: () => void): void {
   };
 }
 
+/** Has the next change of what is watched for refused. */
+function failWatchOnce({ engine }: Pair): { isDue: boolean } {
+  const fault = { isDue: true };
+  engine.libc.faults = {
+    answer(call) {
+      if (call !== "watchFor" || !fault.isDue) return undefined;
+      fault.isDue = false;
+      return -FAULT.noMemory;
+    },
+  };
+  return fault;
+}
+
 function pausingTests(test: typeof testTls): void {
   test("who is sent much pauses, and gets all of it", async (pair) => {
     const { read, sent } = await pumpMuch(pair);
@@ -394,6 +408,24 @@ function pausingTests(test: typeof testTls): void {
     assert.equal(engine.libc.callCount("setTimer"), 0);
   });
 
+  test("who cannot be watched for less does not pause", async (pair) => {
+    const fault = failWatchOnce(pair);
+    const { read, sent } = await pumpMuch(pair);
+    assert.deepEqual([read, fault.isDue], [sent, false]);
+  });
+
+  test("ends when it cannot be watched again after a pause", async (pair) => {
+    const { engine, near } = pair;
+    inPause(pair, () => {
+      failWatchOnce(pair);
+      near.close();
+    });
+    await pumpMuch(pair);
+    assert.deepEqual(engine.errors.splice(0).map(String), [
+      "LibcError: Cannot allocate memory (os error 12)",
+    ]);
+  });
+
   test("waits for room in a pause, and nothing is lost", async (pair) => {
     const { far, near } = pair;
     inPause(pair, () => void far.write(new Uint8Array(FLOOD_BYTES), 0, FLOOD_BYTES));
@@ -420,6 +452,41 @@ function pausingTests(test: typeof testTls): void {
     await pumpMuch(pair, () => assert.equal(far.isClosed, false));
     assert.ok(pair.engine.libc.callCount("setTimer") > 0);
     await eventTurns();
+  });
+}
+
+function flowTests(): void {
+  test("reads into larger buffers the more comes that nobody asked for", async (pair) => {
+    const sizes: number[] = [];
+    let at = 0;
+    await pumpMuch(pair, (buffer, length) => {
+      if (sizes.at(-1) !== buffer.length && at < MIN_FLOW_BYTES + PIECE.length) {
+        sizes.push(buffer.length);
+      }
+      at += length;
+    });
+    assert.deepEqual(sizes, [STREAM_OPTIONS.receiveBytes, LARGE_BYTES, FLOW_BYTES]);
+  });
+
+  test("a flow is no longer served at a time for its larger buffers", async (pair) => {
+    const { engine } = pair;
+    let most = 0;
+    let inRound = 0;
+    engine.libc.faults = {
+      answer(call) {
+        if (call === "wait" || call === "waitApart") inRound = 0;
+        return undefined;
+      },
+    };
+    await pumpMuch(pair, (_buffer, length) => {
+      inRound += length;
+      most = Math.max(most, inRound);
+    });
+    // Its event and the turn that it asks for then; the last read of each may go beyond the limit.
+    assert.ok(
+      most <= 2 * (STREAM_OPTIONS.maxBusyReads * LARGE_BYTES + FLOW_BYTES),
+      `${most} bytes`,
+    );
   });
 }
 
@@ -450,6 +517,7 @@ async function withBuffers(
   await using reactor = new Reactor({ libc, clock, turn, onError });
   const loans = countLoans(reactor.buffers.shelf(STREAM_OPTIONS.receiveBytes));
   const large = countLoans(reactor.buffers.shelf(LARGE_BYTES));
+  const flow = countLoans(reactor.buffers.shelf(FLOW_BYTES));
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   const descriptor = libc.socket(FAMILY.inet);
@@ -466,7 +534,7 @@ async function withBuffers(
   });
   await run(stream, peer, loans);
   stream.close();
-  assert.deepEqual([loans.count, large.count], [0, 0]);
+  assert.deepEqual([loans.count, large.count, flow.count], [0, 0, 0]);
 }
 
 function bufferTests(): void {
@@ -686,6 +754,7 @@ if (Deno.build.os === "linux") {
   writingTests();
   pausingTests(test);
   pausingTests(testTls);
+  flowTests();
   lookingTests();
   bufferTests();
   manyTests();
