@@ -32,9 +32,11 @@ export class BufferShelf {
 export class BufferPool {
   readonly #shelves = new Map<number, BufferShelf>();
 
-  /** The shelf for a size; to be asked once a connection. */
+  /** The shelf for a size; not to be asked for each read of little. */
   shelf(byteCount: number): BufferShelf {
-    const shelf = this.#shelves.get(byteCount) ?? new BufferShelf(byteCount);
+    const known = this.#shelves.get(byteCount);
+    if (known !== undefined) return known;
+    const shelf = new BufferShelf(byteCount);
     this.#shelves.set(byteCount, shelf);
     return shelf;
   }

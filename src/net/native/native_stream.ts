@@ -29,7 +29,6 @@ import type { BufferShelf } from "./buffer_pool.ts";
 import { type Channel, PlainChannel } from "./channel.ts";
 import { ERRNO, EVENT, type LibcCalls } from "./libc.ts";
 import type { Reactor, ReactorHandler, ReactorReader } from "./reactor.ts";
-import type { PausedReader } from "./reading_pauses.ts";
 import { decodeEndpoint } from "./socket_address.ts";
 import { peerUid } from "./socket_options.ts";
 import type { TlsChannel } from "./tls_channel.ts";
@@ -112,7 +111,7 @@ export interface NativeStreamOptions {
 const NO_BYTES: Readonly<Uint8Array> = new Uint8Array(0);
 
 /** A connection of the native engine. */
-export class NativeStream implements ByteStream, ReactorHandler, ReactorReader, PausedReader {
+export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   readonly remote: Endpoint;
   readonly isUnix: boolean;
   token = 0;
@@ -373,6 +372,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader, 
 
   onTurn(): void {
     this.#isTurnDue = false;
+    if (this.#isPaused) this.#endPause();
     if (!this.#isClosed && this.#isReadable) this.#proceed();
   }
 
@@ -639,8 +639,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader, 
     }
   }
 
-  onPauseOver(): void {
-    if (!this.#isPaused) return;
+  #endPause(): void {
     this.#isPaused = false;
     if (this.#isClosed) return;
     try {

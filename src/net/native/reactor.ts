@@ -68,7 +68,7 @@ export interface ReactorHandler extends Touchable {
   token: number;
   /** Something happened (`EVENT`). */
   onEvents(events: number): void;
-  /** The turn that was asked for with `again()`. */
+  /** The turn that was asked for with `again()`, or at the end of a pause. */
   onTurn(): void;
 }
 
@@ -110,7 +110,7 @@ export interface ReactorOptions {
 export class Reactor implements AsyncDisposable {
   readonly buffers = new BufferPool();
   readonly sends: SendBatch;
-  readonly pauses: ReadingPauses;
+  readonly pauses: ReadingPauses<ReactorHandler>;
   readonly #libc: LibcCalls;
   readonly #clock: HeldClock;
   readonly #turn: ThreadLoan;
@@ -178,8 +178,8 @@ export class Reactor implements AsyncDisposable {
     this.sends = new SendBatch(libc, onError);
     this.pauses = new ReadingPauses({
       libc,
-      onError,
       watch: (timer) => this.#tryToRegister(timer, EVENT.in, this.#pauseTimer),
+      again: (reader) => this.again(reader),
     });
   }
 

@@ -15,33 +15,26 @@ import type { LibcCalls } from "./libc.ts";
  */
 const PAUSE_US = 100;
 
-/** Whoever pauses. */
-export interface PausedReader {
-  /** It is over; the reader may be closed by now. */
-  onPauseOver(): void;
-}
-
 /** What pauses are made of. */
-export interface ReadingPausesOptions {
+export interface ReadingPausesOptions<Reader> {
   readonly libc: LibcCalls;
   /** Has `end()` called when the timer goes off; answers a negative errno if that cannot be. */
   readonly watch: (timer: number) => number;
-  /** Told what a reader threw: our mistake, which must not stop the others. */
-  readonly onError: (error: unknown) => void;
+  /** Gives a reader its turn, soon: its pause is over, and it may be closed by now. */
+  readonly again: (reader: Reader) => void;
 }
 
 /** The pauses of one reactor; none if the system has no timer for them. */
-export class ReadingPauses implements Disposable {
+export class ReadingPauses<Reader> implements Disposable {
   readonly #libc: LibcCalls;
-  readonly #onError: (error: unknown) => void;
+  readonly #again: (reader: Reader) => void;
   /** Its descriptor; undefined if the system refuses. */
   #timer: number | undefined;
-  #paused: PausedReader[] = [];
-  #resuming: PausedReader[] = [];
+  readonly #paused: Reader[] = [];
 
-  constructor({ libc, onError, watch }: ReadingPausesOptions) {
+  constructor({ again, libc, watch }: ReadingPausesOptions<Reader>) {
     this.#libc = libc;
-    this.#onError = onError;
+    this.#again = again;
     const timer = libc.timer();
     if (timer < 0) return;
     if (watch(timer) < 0) libc.close(timer);
@@ -54,8 +47,8 @@ export class ReadingPauses implements Disposable {
     this.#timer = undefined;
   }
 
-  /** Lets a reader pause, and tells it when that is over. False if it may not pause. */
-  begin(reader: PausedReader): boolean {
+  /** Lets a reader pause, which has a turn when that is over. False if it may not pause. */
+  begin(reader: Reader): boolean {
     if (this.#timer === undefined) return false;
     const isFirst = this.#paused.length === 0;
     if (isFirst && this.#libc.setTimer(this.#timer, PAUSE_US) < 0) return false;
@@ -65,16 +58,7 @@ export class ReadingPauses implements Disposable {
 
   /** The pause is over, for all who are in it. */
   end(): void {
-    const resuming = this.#paused;
-    this.#paused = this.#resuming;
-    this.#resuming = resuming;
-    for (let i = 0; i < resuming.length; i++) {
-      try {
-        resuming[i]!.onPauseOver();
-      } catch (error) {
-        this.#onError(error);
-      }
-    }
-    resuming.length = 0;
+    for (let i = 0; i < this.#paused.length; i++) this.#again(this.#paused[i]!);
+    this.#paused.length = 0;
   }
 }
