@@ -23,16 +23,16 @@ import {
 import type { PoolerKind } from "./bench/pooler.ts";
 import { benchmarkDocument, reportRows, terminalTable } from "./bench/report.ts";
 import type { ScenarioRuns } from "./bench/report.ts";
+import type { BenchContext, Measurement, Scenario, Subject } from "./bench/scenario.ts";
 import { SCENARIOS } from "./bench/scenarios.ts";
-import type { BenchContext, Measurement, Scenario } from "./bench/scenarios.ts";
 
 const USAGE = `Usage: deno task bench [options]
 
   --quick             one short round; writes no document
-  --rounds=N          rounds (3); in each, every scenario runs once with each pooler
-  --seconds=N         length of each load (10)
+  --rounds=N          how often each scenario measures each pooler, in turn (5)
+  --seconds=N         length of each load (4)
   --scenario=NAME,…   only these: ${SCENARIOS.map(({ name }) => name).join(", ")}
-  --only=POOLER,…     only these: sluice, portable, pgbouncer
+  --only=POOLER,…     only these: ${POOLERS.join(", ")}
   --pgbouncer=PATH    the PgBouncer to compare with (${DEBIAN_PGBOUNCER}, Debian's)
   --postgres=FLAVOUR  debian (PostgreSQL 15, if it is installed) or embedded (PostgreSQL 18)`;
 
@@ -67,9 +67,9 @@ function readOptions(args: readonly string[]): BenchOptions {
     },
   });
   const { quick, scenario, only, postgres } = values;
-  const seconds = positive("seconds", values.seconds ?? (quick ? "2" : "10"));
+  const seconds = positive("seconds", values.seconds ?? (quick ? "2" : "4"));
   return {
-    rounds: positive("rounds", values.rounds ?? (quick ? "1" : "3")),
+    rounds: positive("rounds", values.rounds ?? (quick ? "1" : "5")),
     flavour: oneOf("postgres", postgres, ["debian", "embedded"]),
     poolers: only === undefined
       ? POOLERS
@@ -89,22 +89,33 @@ function readOptions(args: readonly string[]): BenchOptions {
 
 /** Runs everything asked for and answers the measurements. */
 async function runAll(options: BenchOptions, context: BenchContext): Promise<ScenarioRuns[]> {
-  const all = options.scenarios.map((scenario) => ({
-    scenario,
-    runs: { sluice: [], portable: [], pgbouncer: [] } as Record<PoolerKind, Measurement[]>,
-  }));
-  for (let round = 0; round < options.rounds; round++) {
-    // Each pooler is first in every other round, so that neither always finds the warmer machine.
-    const order = round % 2 === 0 ? options.poolers : options.poolers.toReversed();
-    for (const { scenario, runs } of all) {
-      for (const kind of order) {
-        const measurement = await scenario.measure(kind, context);
-        runs[kind].push(measurement);
-        console.log(`round ${round + 1}  ${scenario.name}  ${kind}  ${figuresText(measurement)}`);
-      }
-    }
+  const all: ScenarioRuns[] = [];
+  for (const scenario of options.scenarios) {
+    all.push({ scenario, runs: await runScenario(scenario, options, context) });
   }
   return all;
+}
+
+async function runScenario(
+  scenario: Scenario,
+  { poolers, rounds }: BenchOptions,
+  context: BenchContext,
+): Promise<ScenarioRuns["runs"]> {
+  await using stack = new AsyncDisposableStack();
+  const subjects: { kind: PoolerKind; subject: Subject }[] = [];
+  for (const kind of poolers) {
+    subjects.push({ kind, subject: stack.use(await scenario.start(kind, context)) });
+  }
+  const runs: Record<PoolerKind, Measurement[]> = { sluice: [], pgbouncer: [], portable: [] };
+  for (let round = 0; round < rounds; round++) {
+    // Each pooler is first in every other round, so that neither always finds the warmer machine.
+    for (const { kind, subject } of round % 2 === 0 ? subjects : subjects.toReversed()) {
+      const measurement = await subject.measure();
+      runs[kind].push(measurement);
+      console.log(`${scenario.name}  round ${round + 1}  ${kind}  ${figuresText(measurement)}`);
+    }
+  }
+  return runs;
 }
 
 function figuresText(measurement: Measurement): string {

@@ -8,7 +8,8 @@ import type { OverloadResult } from "./overload_clients.ts";
 import { PASSWORD, type RunningPooler, startPooler, USER } from "./pooler.ts";
 import type { PoolerKind, PoolerSettings } from "./pooler.ts";
 import { pssBytes } from "./process_stats.ts";
-import type { BenchContext, Scenario } from "./scenarios.ts";
+import { poolerEachTime } from "./scenario.ts";
+import type { BenchContext, Measurement, Scenario } from "./scenario.ts";
 
 const FEW = 100;
 const MANY = 5_000;
@@ -44,26 +45,33 @@ export const overload: Scenario = {
       goal: { of: "value", is: "at most", bound: 100 },
     },
   ],
-  async measure(kind, { seconds, server, warmUpSeconds }) {
-    const settings: PoolerSettings = {
-      ...server,
-      poolMode: "transaction",
-      authType: "trust",
-      poolSize: POOL_SIZE,
-    };
-    const times = { seconds, warmUpSeconds };
-    const few = await loadPooler(kind, settings, { ...times, clients: FEW });
-    const many = await loadPooler(kind, settings, { ...times, clients: MANY });
-    return {
-      few: few.transactionsPerSecond,
-      many: many.transactionsPerSecond,
-      kept: many.transactionsPerSecond / few.transactionsPerSecond,
-      fairness: many.maxMs / many.medianMs,
-      memory: many.grownBytes / MANY / 1024,
-      console: many.consoleMs,
-    };
+  start(kind, context) {
+    return poolerEachTime(() => measureOverload(kind, context));
   },
 };
+
+async function measureOverload(
+  kind: PoolerKind,
+  { seconds, server, warmUpSeconds }: BenchContext,
+): Promise<Measurement> {
+  const settings: PoolerSettings = {
+    ...server,
+    poolMode: "transaction",
+    authType: "trust",
+    poolSize: POOL_SIZE,
+  };
+  const times = { seconds, warmUpSeconds };
+  const few = await loadPooler(kind, settings, { ...times, clients: FEW });
+  const many = await loadPooler(kind, settings, { ...times, clients: MANY });
+  return {
+    few: few.transactionsPerSecond,
+    many: many.transactionsPerSecond,
+    kept: many.transactionsPerSecond / few.transactionsPerSecond,
+    fairness: many.maxMs / many.medianMs,
+    memory: many.grownBytes / MANY / 1024,
+    console: many.consoleMs,
+  };
+}
 
 /** How much load, and for how long. */
 type Load = Pick<BenchContext, "seconds" | "warmUpSeconds"> & { readonly clients: number };

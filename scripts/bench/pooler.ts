@@ -12,8 +12,8 @@ import { giveTo, unprivilegedIds } from "../unprivileged.ts";
 /** Which pooler: Sluice on the engine of its choice, on the portable engine, or PgBouncer. */
 export type PoolerKind = "sluice" | "portable" | "pgbouncer";
 
-/** All, in the order in which a first round runs them. */
-export const POOLERS: readonly PoolerKind[] = ["sluice", "portable", "pgbouncer"];
+/** All, in the order in which a first round runs them: next to each other what has a goal together. */
+export const POOLERS: readonly PoolerKind[] = ["sluice", "pgbouncer", "portable"];
 
 /** The user that the load logs in as, in both poolers and in PostgreSQL. */
 export const USER = "bench";

@@ -2,7 +2,7 @@
 
 import { median } from "../percentiles.ts";
 import type { PoolerKind } from "./pooler.ts";
-import type { Figure, Goal, Measurement, Scenario } from "./scenarios.ts";
+import type { Figure, Goal, Measurement, Scenario } from "./scenario.ts";
 
 /** The measurements of one scenario: one of each pooler a round. */
 export interface ScenarioRuns {
@@ -158,10 +158,11 @@ ${markdownTable(rows)}
 
 - The poolers run in turn within one run, in front of the same PostgreSQL, with the same settings: a pool of 10
   server connections, transaction pooling and no TLS unless the scenario says otherwise. _Sluice_ is on the I/O engine
-  that it chooses itself, the native one on Linux; _portable_ is Sluice with \`io_engine = "portable"\`. Each
-  measurement starts a fresh pooler and warms it up first. Figures are medians over the rounds; a ratio is the median
-  of each round's figure ÷ PgBouncer's. Absolute figures change from machine to machine and from day to day; ratios
-  much less so.
+  that it chooses itself, the native one on Linux; _portable_ is Sluice with \`io_engine = "portable"\`. For each
+  scenario all are started and warmed up, then measured in turn, round by round, while the others have nothing to do;
+  memory, overload, late and start have fresh ones in each round. Figures are medians over the rounds; a ratio is
+  the median of each round's figure ÷ PgBouncer's. Absolute figures change from machine to machine and from day to
+  day; ratios much less so.
 - **Throughput** is limited by whatever is slowest on the machine, mostly pgbench and PostgreSQL, which share the
   cores with the pooler. **CPU µs/transaction** is the pooler's own cost: the user and system time of its
   process, all threads, divided by the transactions of the run. It is the figure to compare.

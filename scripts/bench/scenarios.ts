@@ -1,4 +1,4 @@
-/** What is measured: each scenario starts a fresh pooler, warms it up, and answers some figures. */
+/** What is measured: each scenario starts a pooler, warms it up, and answers some figures. */
 
 import { fileURLToPath } from "node:url";
 import { freePort } from "../postgres_fixture.ts";
@@ -7,52 +7,10 @@ import { cpuUs, pssBytes } from "./process_stats.ts";
 import { pgbench } from "./pgbench.ts";
 import type { PgbenchOptions } from "./pgbench.ts";
 import { PASSWORD, sluiceConfig, startPooler, startupMs, USER } from "./pooler.ts";
+import type { PoolerKind, PoolerSettings, RunningPooler, TlsFiles } from "./pooler.ts";
 import { startProbedSluice } from "./probed_sluice.ts";
-import type { PoolerKind, PoolerSettings, TlsFiles } from "./pooler.ts";
-
-/** What all scenarios of one run share. */
-export interface BenchContext {
-  /** Where PostgreSQL is, what both poolers know of the user's password, and which PgBouncer it is. */
-  readonly server: Pick<PoolerSettings, "pgBouncer" | "serverPort" | "verifier">;
-  /** What clients are shown where TLS is demanded. */
-  readonly tls: TlsFiles;
-  /** How long each load lasts. */
-  readonly seconds: number;
-  /** How long the load runs before, unmeasured, so that the runtime has compiled what is hot. */
-  readonly warmUpSeconds: number;
-  readonly idleClients: number;
-  readonly copyRows: number;
-}
-
-/** The figures of one measurement, by the name of a `Figure`. */
-export type Measurement = Readonly<Record<string, number>>;
-
-/** One kind of figure. */
-export interface Figure {
-  readonly name: string;
-  readonly unit: string;
-  readonly digits: number;
-  /** What Sluice is to reach. */
-  readonly goal?: Goal;
-}
-
-/**
- * A bound for Sluice's figure divided by PgBouncer's, for the figure itself, or for what it is more
- * than on the portable engine.
- */
-export interface Goal {
-  readonly of: "ratio" | "value" | "excess";
-  readonly is: "at most" | "at least";
-  readonly bound: number;
-}
-
-/** One scenario. */
-export interface Scenario {
-  readonly name: string;
-  readonly title: string;
-  readonly figures: readonly Figure[];
-  measure(kind: PoolerKind, context: BenchContext): Promise<Measurement>;
-}
+import { keptPooler, poolerEachTime } from "./scenario.ts";
+import type { BenchContext, Figure, Goal, Measurement, Scenario, Subject } from "./scenario.ts";
 
 const POOL_SIZE = 10;
 
@@ -97,18 +55,28 @@ function loadFigures(goals: Goals = {}): Figure[] {
   ], goals);
 }
 
-/** pgbench through a pooler, with the CPU time that the pooler used for it. */
-async function measureLoad(
+/** pgbench through a pooler, with the CPU time that the pooler uses for it. */
+function underLoad(
   kind: PoolerKind,
   settings: PoolerSettings,
   load: Omit<PgbenchOptions, "port"> & { readonly warmUpSeconds: number },
-): Promise<Measurement> {
-  await using pooler = await startPooler(kind, settings);
+): Promise<Subject> {
   const { warmUpSeconds, ...options } = load;
-  await pgbench({ ...options, port: pooler.port, seconds: warmUpSeconds });
-  const cpuBefore = await cpuUs(pooler.pid);
-  const result = await pgbench({ ...options, port: pooler.port });
-  const cpu = await cpuUs(pooler.pid) - cpuBefore;
+  return keptPooler(kind, settings, {
+    async prepare({ port }) {
+      await pgbench({ ...options, port, seconds: warmUpSeconds });
+    },
+    measure: (pooler) => measureLoad(pooler, options),
+  });
+}
+
+async function measureLoad(
+  { pid, port }: RunningPooler,
+  load: Omit<PgbenchOptions, "port">,
+): Promise<Measurement> {
+  const cpuBefore = await cpuUs(pid);
+  const result = await pgbench({ ...load, port });
+  const cpu = await cpuUs(pid) - cpuBefore;
   return {
     tps: result.transactionsPerSecond,
     p50: result.p50Ms,
@@ -123,10 +91,10 @@ function selectOnly(protocol: "simple" | "extended", clients: number): Scenario 
     name: `${protocol}-${clients}`,
     title: `select-only, ${protocol} protocol, ${clients} client${clients === 1 ? "" : "s"}`,
     figures: loadFigures(clients === 1 ? latency : { ...latency, cpu: atMost(0.9) }),
-    async measure(kind, { server, seconds, warmUpSeconds }) {
+    start(kind, { server, seconds, warmUpSeconds }) {
       const settings = settingsFor(server, "transaction", "trust");
       const load = { clients, seconds, protocol, warmUpSeconds };
-      return await measureLoad(kind, settings, load);
+      return underLoad(kind, settings, load);
     },
   };
 }
@@ -135,10 +103,10 @@ const prepared: Scenario = {
   name: "prepared",
   title: "select-only, prepared, session pooling, 10 clients",
   figures: loadFigures(),
-  async measure(kind, { server, seconds, warmUpSeconds }) {
+  start(kind, { server, seconds, warmUpSeconds }) {
     const settings = settingsFor(server, "session", "trust");
     const load = { clients: POOL_SIZE, seconds, protocol: "prepared", warmUpSeconds } as const;
-    return await measureLoad(kind, settings, load);
+    return underLoad(kind, settings, load);
   },
 };
 
@@ -146,12 +114,12 @@ const sharedStatements: Scenario = {
   name: "shared-statements",
   title: "select-only, prepared, 100 clients, 5 servers",
   figures: loadFigures({ cpu: atMost(1.15) }),
-  async measure(kind, { server, seconds, warmUpSeconds }) {
+  start(kind, { server, seconds, warmUpSeconds }) {
     const settings = { ...settingsFor(server, "transaction", "trust"), poolSize: 5 };
     // Where PgBouncer has no prepared statements here, it is the price of those that is asked.
     const hasPrepared = kind !== "pgbouncer" || server.pgBouncer.hasPrepared;
     const protocol = hasPrepared ? "prepared" : "extended";
-    return await measureLoad(kind, settings, { clients: 100, seconds, protocol, warmUpSeconds });
+    return underLoad(kind, settings, { clients: 100, seconds, protocol, warmUpSeconds });
   },
 };
 
@@ -160,10 +128,10 @@ function selectOnlyTls(protocol: "simple" | "extended"): Scenario {
     name: `tls-${protocol}-50`,
     title: `TLS to clients: select-only, ${protocol} protocol, 50 clients`,
     figures: loadFigures({ cpu: atMost(0.85) }),
-    async measure(kind, { server, seconds, tls, warmUpSeconds }) {
+    start(kind, { server, seconds, tls, warmUpSeconds }) {
       const settings = { ...settingsFor(server, "transaction", "trust"), tls };
       const load = { clients: 50, seconds, protocol, warmUpSeconds, isTls: true };
-      return await measureLoad(kind, settings, load);
+      return underLoad(kind, settings, load);
     },
   };
 }
@@ -182,13 +150,13 @@ function connect(
     name,
     title: `${title}, one select, leave; ${clients} clients`,
     figures: loadFigures(goals),
-    async measure(kind, { server, seconds, tls, warmUpSeconds }) {
+    start(kind, { server, seconds, tls, warmUpSeconds }) {
       const settings = {
         ...settingsFor(server, "transaction", authType),
         tls: isTls ? tls : undefined,
       };
       const load = { clients, seconds, protocol: "simple", warmUpSeconds, isTls } as const;
-      return await measureLoad(kind, settings, { ...load, connectEach: true });
+      return underLoad(kind, settings, { ...load, connectEach: true });
     },
   };
 }
@@ -229,21 +197,24 @@ const loginStorm: Scenario = {
     { name: "p50", unit: "ms", digits: 2 },
     { name: "p99", unit: "ms", digits: 2, goal: atMost(1) },
   ],
-  async measure(kind, { server, seconds, warmUpSeconds }) {
+  start(kind, { server, seconds, warmUpSeconds }) {
     const settings = settingsFor(server, "transaction", "scram-sha-256");
-    await using pooler = await startPooler(kind, settings);
-    const load = { clients: STORM_CLIENTS, protocol: "simple", port: pooler.port } as const;
-    await Promise.all([
-      pgbench({ ...load, seconds: warmUpSeconds }),
-      countLogins(pooler.port, warmUpSeconds),
-    ]);
-    const [result, logins] = await Promise.all([
-      pgbench({ ...load, seconds }),
-      countLogins(pooler.port, seconds),
-    ]);
-    return { logins: logins / seconds, p50: result.p50Ms, p99: result.p99Ms };
+    return keptPooler(kind, settings, {
+      async prepare({ port }) {
+        await stormMeasured(port, warmUpSeconds);
+      },
+      measure: ({ port }) => stormMeasured(port, seconds),
+    });
   },
 };
+
+async function stormMeasured(port: number, seconds: number): Promise<Measurement> {
+  const [result, logins] = await Promise.all([
+    pgbench({ clients: STORM_CLIENTS, protocol: "simple", port, seconds }),
+    countLogins(port, seconds),
+  ]);
+  return { logins: logins / seconds, p50: result.p50Ms, p99: result.p99Ms };
+}
 
 /** Lets another process log in for so long; answers how many logins there were. */
 async function countLogins(port: number, seconds: number): Promise<number> {
@@ -269,19 +240,23 @@ function copyOut(
       { name: "throughput", unit: "MB/s", digits: 0 },
       { name: "cpu", unit: "CPU µs/MB", digits: 0 },
     ], goals),
-    async measure(kind, { copyRows, server, tls }) {
+    start(kind, { copyRows, server, tls }) {
       const settings = {
         ...settingsFor(server, "transaction", "trust"),
         tls: isTls ? tls : undefined,
       };
-      await using pooler = await startPooler(kind, settings);
-      const copy = (rows: number) => copyMs({ port: pooler.port, isTls, rows });
-      await copy(Math.ceil(copyRows / 10));
-      const cpuBefore = await cpuUs(pooler.pid);
-      const tookMs = await copy(copyRows);
-      const cpu = await cpuUs(pooler.pid) - cpuBefore;
-      const megabytes = copyRows * COPY_ROW_BYTES / MB;
-      return { throughput: megabytes / (tookMs / 1000), cpu: cpu / megabytes };
+      return keptPooler(kind, settings, {
+        async prepare({ port }) {
+          await copyMs({ port, isTls, rows: Math.ceil(copyRows / 10) });
+        },
+        async measure({ pid, port }) {
+          const cpuBefore = await cpuUs(pid);
+          const tookMs = await copyMs({ port, isTls, rows: copyRows });
+          const cpu = await cpuUs(pid) - cpuBefore;
+          const megabytes = copyRows * COPY_ROW_BYTES / MB;
+          return { throughput: megabytes / (tookMs / 1000), cpu: cpu / megabytes };
+        },
+      });
     },
   };
 }
@@ -326,15 +301,17 @@ function idle(
     name,
     title,
     figures: [{ name: "memory", unit: "KB/client (growth of Pss)", digits: 1, goal }],
-    async measure(kind, { idleClients, server, tls }) {
-      const settings = settingsFor(server, "transaction", "trust");
+    start(kind, { idleClients, server, tls }) {
       const held = isTls ? tls : undefined;
-      await using pooler = await startPooler(kind, { ...settings, tls: held });
-      // A few clients first: what the pooler needs once, its server connections too, is not theirs.
-      await using _first = await holdClients(pooler.port, { count: 10, tls: held });
-      const before = await settledPss(pooler.pid);
-      await using _clients = await holdClients(pooler.port, { count: idleClients, tls: held });
-      return { memory: (await settledPss(pooler.pid) - before) / idleClients / 1024 };
+      const settings = { ...settingsFor(server, "transaction", "trust"), tls: held };
+      return poolerEachTime(async () => {
+        await using pooler = await startPooler(kind, settings);
+        // A few clients first: what the pooler needs once, its server connections too, is not theirs.
+        await using _first = await holdClients(pooler.port, { count: 10, tls: held });
+        const before = await settledPss(pooler.pid);
+        await using _clients = await holdClients(pooler.port, { count: idleClients, tls: held });
+        return { memory: (await settledPss(pooler.pid) - before) / idleClients / 1024 };
+      });
     },
   };
 }
@@ -361,16 +338,20 @@ const rest: Scenario = {
   name: "rest",
   title: `CPU time while ${RESTING_CLIENTS} clients are idle`,
   figures: [{ name: "cpu", unit: "% of a core", digits: 2, goal: atMost(0.2, "value") }],
-  async measure(kind, { seconds, server }) {
-    const settings = settingsFor(server, "transaction", "trust");
-    await using pooler = await startPooler(kind, settings);
-    await using _clients = await holdClients(pooler.port, { count: RESTING_CLIENTS });
-    await settledPss(pooler.pid);
+  start(kind, { seconds, server }) {
     // CPU time is counted in hundredths of a second: long enough to see a tenth of a percent.
     const measuredMs = Math.max(seconds, 10) * 1000;
-    const before = await cpuUs(pooler.pid);
-    await new Promise((resolve) => setTimeout(resolve, measuredMs));
-    return { cpu: (await cpuUs(pooler.pid) - before) / measuredMs / 10 };
+    return keptPooler(kind, settingsFor(server, "transaction", "trust"), {
+      async prepare({ pid, port }, stack) {
+        stack.use(await holdClients(port, { count: RESTING_CLIENTS }));
+        await settledPss(pid);
+      },
+      async measure({ pid }) {
+        const before = await cpuUs(pid);
+        await new Promise((resolve) => setTimeout(resolve, measuredMs));
+        return { cpu: (await cpuUs(pid) - before) / measuredMs / 10 };
+      },
+    });
   },
 };
 
@@ -386,15 +367,17 @@ const late: Scenario = {
       goal: atMost(2, "excess"),
     },
   ],
-  async measure(kind, { server, seconds, warmUpSeconds }) {
-    if (kind === "pgbouncer") return {};
+  start(kind, { server, seconds, warmUpSeconds }) {
+    if (kind === "pgbouncer") return poolerEachTime(() => Promise.resolve({}));
     const settings = settingsFor(server, "transaction", "trust");
-    await using probed = await startProbedSluice(sluiceConfig(kind, settings, freePort()));
-    const load = { clients: 50, protocol: "simple", port: probed.port } as const;
-    await pgbench({ ...load, seconds: warmUpSeconds });
-    const measuring = probed.measure(seconds * 1000);
-    await pgbench({ ...load, seconds });
-    return await measuring;
+    return poolerEachTime(async () => {
+      await using probed = await startProbedSluice(sluiceConfig(kind, settings, freePort()));
+      const load = { clients: 50, protocol: "simple", port: probed.port } as const;
+      await pgbench({ ...load, seconds: warmUpSeconds });
+      const measuring = probed.measure(seconds * 1000);
+      await pgbench({ ...load, seconds });
+      return await measuring;
+    });
   },
 };
 
@@ -438,9 +421,9 @@ const startup: Scenario = {
   figures: [
     { name: "time", unit: "ms", digits: 0, goal: atMost(300, "value") },
   ],
-  async measure(kind, { server }) {
+  start(kind, { server }) {
     const settings = settingsFor(server, "transaction", "trust");
-    return { time: await startupMs(kind, settings) };
+    return poolerEachTime(async () => ({ time: await startupMs(kind, settings) }));
   },
 };
 
