@@ -391,7 +391,7 @@ export class Pooler {
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
       ...(options.duties ?? []),
-    ], { clock, loopLag: this.loopLag, onError });
+    ], { clock, loopLag: this.loopLag, onError, traffic: this.clients });
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */

@@ -10,7 +10,7 @@
 
 import type { Clock, Moment, Timer } from "./clock.ts";
 
-/** As much as passes between two looks, at most: three rounds of the janitor. */
+/** As much as passes between two looks, at most: three rounds of the janitor, or one and a half at rest. */
 export const LONGEST_LOOK_MS = 1_000;
 
 /** The time of `clock` without the gaps. */

@@ -38,6 +38,8 @@ export class ClientRegistry {
   readonly #byDatabase = new NameCounts();
   readonly #byUser = new NameCounts();
   #idleCount = 0;
+  /** How often one became idle, or no longer was: a 32-bit number, or it would be allocated one day. */
+  #idleChanges = 0;
   #lastId = 0;
 
   /** Sockets, those still logging in and those on their way out included. */
@@ -55,9 +57,15 @@ export class ClientRegistry {
     return this.#idleCount === this.#clients.size;
   }
 
+  /** Another number than before, if a client or a server has come since, or a client asked for anything. */
+  get changeCount(): number {
+    return this.#idleChanges + this.#lastId;
+  }
+
   /** One client more, or one less, is idle. */
   noteIdle(change: 1 | -1): void {
     this.#idleCount += change;
+    this.#idleChanges = (this.#idleChanges + 1) | 0;
   }
 
   /** A number for a new client, or for a server: no two of either kind have the same. */

@@ -8,6 +8,16 @@ import type { LoopLag } from "../stats/loop_lag.ts";
 /** Time between two rounds: deadlines are kept to a third of a second, as in PgBouncer. */
 export const SWEEP_INTERVAL_MS = 333;
 
+/**
+ * The same while nothing happens: rounds are most of what such a process costs. What begins meanwhile
+ * is kept to a third of a second all the same, unless it is due before this round: the next ones are
+ * ordinary again.
+ */
+export const REST_INTERVAL_MS = 2 * SWEEP_INTERVAL_MS;
+
+/** Nothing happens, if nothing has for so long. */
+export const REST_AFTER_MS = 10_000;
+
 /** Answered by a duty that has stopped before its end, so as not to hold others up. */
 export const MORE = "more";
 
@@ -19,31 +29,43 @@ export interface Duty {
   run(nowMs: number): void | typeof MORE;
 }
 
+/** What is going on between two rounds. */
+export interface Traffic {
+  /** Whether nobody waits for anything. */
+  readonly areAllIdle: boolean;
+  /** Another number than before, if anything has begun or ended since. */
+  readonly changeCount: number;
+}
+
+/** What a janitor is made of. */
+export interface JanitorOptions {
+  readonly clock: Clock;
+  /** Told how late each round comes. */
+  readonly loopLag: LoopLag;
+  /** Told of a duty that failed; it and the others go on in the next round. */
+  readonly onError: (error: unknown) => void;
+  readonly traffic: Traffic;
+}
+
 /** Runs the duties. */
 export class Janitor {
   readonly #clock: Clock;
   readonly #duties: readonly Duty[];
   readonly #onError: (error: unknown) => void;
   readonly #loopLag: LoopLag;
+  readonly #traffic: Traffic;
   readonly #lastRunMs: number[];
   #unfinished: Duty[] = [];
+  #seenCount = NaN;
+  #lastChangeMs = 0;
 
-  /**
-   * `onError` is told of a duty that failed; it and the others go on in the next round. `loopLag` is
-   * told how late each round comes.
-   */
-  constructor(
-    duties: readonly Duty[],
-    { clock, loopLag, onError }: {
-      clock: Clock;
-      loopLag: LoopLag;
-      onError: (error: unknown) => void;
-    },
-  ) {
+  /** The duties are run in their order. */
+  constructor(duties: readonly Duty[], { clock, loopLag, onError, traffic }: JanitorOptions) {
     this.#clock = clock;
     this.#duties = duties;
     this.#onError = onError;
     this.#loopLag = loopLag;
+    this.#traffic = traffic;
     this.#lastRunMs = duties.map(() => clock.nowMs());
   }
 
@@ -56,13 +78,23 @@ export class Janitor {
         await sleeper.sleep(TURN_MS);
         this.#goOn();
       }
-      const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
-      const lagDueMs = this.#loopLag.nowMs() + SWEEP_INTERVAL_MS;
-      await sleeper.sleep(SWEEP_INTERVAL_MS);
+      const nowMs = this.#clock.nowMs();
+      const pauseMs = this.#pauseMs(nowMs);
+      const dueMs = nowMs + pauseMs;
+      const lagDueMs = this.#loopLag.nowMs() + pauseMs;
+      await sleeper.sleep(pauseMs);
       if (!signal.aborted) this.#loopLag.note(lagDueMs);
       const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
       if (isLate) await sleeper.sleep(CATCH_UP_MS);
     }
+  }
+
+  /** Until the next round. */
+  #pauseMs(nowMs: number): number {
+    const { areAllIdle, changeCount } = this.#traffic;
+    if (!areAllIdle || changeCount !== this.#seenCount) this.#lastChangeMs = nowMs;
+    this.#seenCount = changeCount;
+    return nowMs - this.#lastChangeMs >= REST_AFTER_MS ? REST_INTERVAL_MS : SWEEP_INTERVAL_MS;
   }
 
   /** One round. */

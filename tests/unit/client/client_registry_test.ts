@@ -49,6 +49,18 @@ Deno.test("ClientRegistry.areAllIdle is so when there are as many idle clients a
   assert.equal(registry.areAllIdle, false);
 });
 
+Deno.test("ClientRegistry.changeCount is another after anybody came, or asked or was answered", () => {
+  const registry = new ClientRegistry();
+  const counts = [registry.changeCount];
+  registry.nextId();
+  counts.push(registry.changeCount);
+  registry.noteIdle(1);
+  counts.push(registry.changeCount);
+  registry.noteIdle(-1);
+  counts.push(registry.changeCount);
+  assert.equal(new Set(counts).size, counts.length);
+});
+
 Deno.test("ClientRegistry finds a client by its key, however often that was forwarded", () => {
   const registry = new ClientRegistry();
   const a = client(KEY);

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { LoopLag } from "../../../src/stats/loop_lag.ts";
-import { type Duty, Janitor, MORE, SWEEP_INTERVAL_MS } from "../../../src/maintenance/janitor.ts";
+import {
+  type Duty,
+  Janitor,
+  MORE,
+  REST_AFTER_MS,
+  REST_INTERVAL_MS,
+  SWEEP_INTERVAL_MS,
+  type Traffic,
+} from "../../../src/maintenance/janitor.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 /** A duty that notes when it was run, after the start. */
@@ -15,13 +23,17 @@ function recorder(clock: FakeClock, intervalMs = 0) {
 }
 
 function janitor(clock: FakeClock, ...duties: readonly Duty[]) {
+  return janitorBeside({ areAllIdle: false, changeCount: 0 }, clock, duties);
+}
+
+function janitorBeside(traffic: Traffic, clock: FakeClock, duties: readonly Duty[]) {
   const errors: unknown[] = [];
   const loopLag = new LoopLag(clock);
   const onError = (error: unknown) => errors.push(error);
   return {
     errors,
     lag: loopLag.histogram,
-    janitor: new Janitor(duties, { clock, loopLag, onError }),
+    janitor: new Janitor(duties, { clock, loopLag, onError, traffic }),
   };
 }
 
@@ -33,6 +45,37 @@ Deno.test("Janitor.run() sweeps at once and then every third of a second", async
   await clock.advanceAsync(1_000);
   assert.deepEqual(runs, [0, 333, 666, 999]);
   assert.equal(SWEEP_INTERVAL_MS, 333);
+  stop.abort();
+  await running;
+});
+
+Deno.test("Janitor.run() sweeps half as often when nothing has happened for ten seconds", async () => {
+  const clock = new FakeClock();
+  const { duty, runs } = recorder(clock);
+  const traffic = { areAllIdle: true, changeCount: 7 };
+  const { janitor: one, lag } = janitorBeside(traffic, clock, [duty]);
+  const pauses = (): number[] => {
+    const times = runs.splice(0, runs.length - 1);
+    return [...times, runs[0]!].slice(1).map((ms, i) => ms - times[i]!);
+  };
+  const stop = new AbortController();
+  const running = one.run(stop.signal);
+  await clock.advanceAsync(REST_AFTER_MS + SWEEP_INTERVAL_MS);
+  assert.equal(pauses().every((ms) => ms === SWEEP_INTERVAL_MS), true, "at first");
+  await clock.advanceAsync(2 * REST_INTERVAL_MS);
+  assert.deepEqual(pauses(), [REST_INTERVAL_MS, REST_INTERVAL_MS]);
+  traffic.areAllIdle = false;
+  await clock.advanceAsync(REST_INTERVAL_MS + SWEEP_INTERVAL_MS);
+  assert.deepEqual(pauses(), [REST_INTERVAL_MS, SWEEP_INTERVAL_MS], "somebody asks");
+  traffic.areAllIdle = true;
+  await clock.advanceAsync(REST_AFTER_MS - SWEEP_INTERVAL_MS);
+  assert.equal(pauses().every((ms) => ms === SWEEP_INTERVAL_MS), true, "somebody was answered");
+  await clock.advanceAsync(2 * REST_INTERVAL_MS);
+  assert.equal(pauses().at(-1), REST_INTERVAL_MS);
+  traffic.changeCount += 1;
+  await clock.advanceAsync(REST_INTERVAL_MS + SWEEP_INTERVAL_MS);
+  assert.deepEqual(pauses(), [REST_INTERVAL_MS, SWEEP_INTERVAL_MS], "between two rounds");
+  assert.equal(lag.maxUs, 0, "no round was late");
   stop.abort();
   await running;
 });
