@@ -22,7 +22,7 @@ import {
   CLIENT_STATES,
   type ClientState,
   type ClientStateKind,
-  NEXT_CLIENT_STATES,
+  mayClientGo,
 } from "./client_state.ts";
 import { type ClientTls, type TlsLogin, tlsLogin, type TlsOffer } from "./client_tls.ts";
 import { LoginInput } from "./login_input.ts";
@@ -359,7 +359,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
   #enter(next: ClientState): void {
     const before: ClientStateKind = this.#state.kind;
     // Not by assert(): the message would be made each time.
-    if (!NEXT_CLIENT_STATES[before].includes(next.kind)) {
+    if (!mayClientGo(before, next.kind)) {
       throw new AssertionError(`A client cannot go from ${before} to ${next.kind}`);
     }
     this.#state = next;

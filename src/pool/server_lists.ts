@@ -71,41 +71,46 @@ export class ServerLists<S extends Listed> {
     const { kind } = server.state;
     switch (kind) {
       case "idle":
+        this.idle.push(server);
+        return;
       case "used":
-        this[kind].push(server);
-        return;
-      case "login":
-      case "tested":
-      case "active":
-      case "recovering":
-        this[kind].add(server);
-        return;
-      case "being_canceled":
-        this.beingCanceled.add(server);
+        this.used.push(server);
         return;
       case "closed":
         return;
       default:
-        unreachable(kind);
+        this.#bagOf(kind).add(server);
     }
   }
 
   #remove(server: S, kind: PooledServerKind): void {
     switch (kind) {
       case "idle":
+        return removeFrom(this.idle, server);
       case "used":
-        return removeFrom(this[kind], server);
-      case "login":
-      case "tested":
-      case "active":
-      case "recovering":
-        return this[kind].delete(server);
-      case "being_canceled":
-        return this.beingCanceled.delete(server);
+        return removeFrom(this.used, server);
       case "closed":
         throw new TypeError("Cannot move a closed server: it is in no list");
       default:
-        unreachable(kind);
+        return this.#bagOf(kind).delete(server);
+    }
+  }
+
+  /** Of a state without an order. Not `this[kind]`: a name that varies is looked up each time. */
+  #bagOf(kind: Exclude<PooledServerKind, "idle" | "used" | "closed">): ServerBag<S> {
+    switch (kind) {
+      case "login":
+        return this.login;
+      case "tested":
+        return this.tested;
+      case "active":
+        return this.active;
+      case "being_canceled":
+        return this.beingCanceled;
+      case "recovering":
+        return this.recovering;
+      default:
+        return unreachable(kind);
     }
   }
 }

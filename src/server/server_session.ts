@@ -37,7 +37,7 @@ import { ServerRefusal } from "./server_login.ts";
 import { ServerReports } from "./server_reports.ts";
 import { ROLE_QUERY } from "./server_role.ts";
 import {
-  NEXT_SERVER_STATES,
+  mayServerGo,
   SERVER_IDLE,
   type ServerState,
   type ServerStateKind,
@@ -759,7 +759,7 @@ export class ServerSession implements Touchable {
   #enter(next: ServerState): void {
     const before = this.#state;
     // Not by assert(): the message would be made each time.
-    if (!NEXT_SERVER_STATES[before.kind].includes(next.kind)) {
+    if (!mayServerGo(before.kind, next.kind)) {
       throw new AssertionError(`A server cannot go from ${before.kind} to ${next.kind}`);
     }
     this.#state = next;

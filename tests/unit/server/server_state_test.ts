@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
-import { NEXT_SERVER_STATES, type ServerStateKind } from "../../../src/server/server_state.ts";
+import { mayServerGo, type ServerStateKind } from "../../../src/server/server_state.ts";
 
-const KINDS: readonly ServerStateKind[] = [
-  ...[
-    "login",
-    "idle",
-    "used",
-    "tested",
-    "active",
-    "being_canceled",
-    "recovering",
-    "closed",
-  ] as const,
-];
+const KINDS = Object.keys(
+  {
+    login: 0,
+    idle: 0,
+    used: 0,
+    tested: 0,
+    active: 0,
+    being_canceled: 0,
+    recovering: 0,
+    closed: 0,
+  } satisfies Record<ServerStateKind, 0>,
+) as ServerStateKind[];
 
 /** Every change that is allowed, and why there is no other. */
 const ALLOWED: readonly (readonly [ServerStateKind, ServerStateKind])[] = [
@@ -40,19 +40,18 @@ const ALLOWED: readonly (readonly [ServerStateKind, ServerStateKind])[] = [
   ["recovering", "closed"],
 ];
 
-Deno.test("NEXT_SERVER_STATES allows these changes and none besides", () => {
+Deno.test("mayServerGo() allows these changes and none besides", () => {
   const isAllowed = new Set(ALLOWED.map(([from, to]) => `${from} → ${to}`));
   for (const from of KINDS) {
     for (const to of KINDS) {
       const change = `${from} → ${to}`;
-      assert.equal(NEXT_SERVER_STATES[from].includes(to), isAllowed.has(change), change);
+      assert.equal(mayServerGo(from, to), isAllowed.has(change), change);
     }
   }
-  assert.deepEqual(Object.keys(NEXT_SERVER_STATES).toSorted(), KINDS.toSorted());
 });
 
-Deno.test("NEXT_SERVER_STATES lets every server be closed, once", () => {
+Deno.test("mayServerGo() lets every server be closed, once", () => {
   for (const from of KINDS) {
-    assert.equal(NEXT_SERVER_STATES[from].includes("closed"), from !== "closed", from);
+    assert.equal(mayServerGo(from, "closed"), from !== "closed", from);
   }
 });
