@@ -1,6 +1,6 @@
 /**
  * Sluice in a process of its own, together with what measures the runtime it shares: how late timers
- * are, and an echo over the runtime's own sockets. Started by `probed_sluice.ts`.
+ * of the pooler's clock are, of which there are no others, and an echo over the runtime's own sockets. Started by `probed_sluice.ts`.
  *
  * Argument: configuration file. Prints a line with two ports, the pooler's and the echo's. For each
  * line of standard input, which is a time in ms, it prints the p99.9 of the timers' lateness in ms.
@@ -9,7 +9,7 @@
 import { createInterface } from "node:readline";
 import process from "node:process";
 import { systemRandom } from "../../src/base/random.ts";
-import { HeldClock, systemClock } from "../../src/base/clock.ts";
+import { type Clock, HeldClock, systemClock } from "../../src/base/clock.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Logger } from "../../src/log/logger.ts";
 import { openEngine } from "../../src/net/engine.ts";
@@ -20,13 +20,12 @@ import { percentile } from "../percentiles.ts";
 /** Between two looks at the timers. */
 const TIMER_MS = 5;
 
-/** Starts the pooler; answers its port. */
-async function startPooler(configPath: string): Promise<number> {
+/** Starts the pooler on a clock; answers its port. */
+async function startPooler(configPath: string, clock: HeldClock): Promise<number> {
   const config = await loadConfig(configPath, {
     readTextFile: (path) => Deno.readTextFile(path),
     env: () => undefined,
   });
-  const clock = new HeldClock(systemClock());
   const random = systemRandom();
   const fail = (error: unknown) => console.error(error);
   const engine = await openEngine(config.settings.ioEngine, {
@@ -61,12 +60,12 @@ async function echo(listener: Deno.Listener): Promise<void> {
   }
 }
 
-async function timerLateness(durationMs: number): Promise<number> {
+async function timerLateness(durationMs: number, clock: Clock): Promise<number> {
   const late: number[] = [];
   const endMs = performance.now() + durationMs;
   while (performance.now() < endMs) {
     const dueMs = performance.now() + TIMER_MS;
-    await new Promise((resolve) => setTimeout(resolve, TIMER_MS));
+    await new Promise<void>((resolve) => clock.startTimer(TIMER_MS, resolve));
     late.push(performance.now() - dueMs);
   }
   return percentile(late.sort((a, b) => a - b), 0.999);
@@ -74,12 +73,13 @@ async function timerLateness(durationMs: number): Promise<number> {
 
 if (import.meta.main) {
   const [configPath = ""] = Deno.args;
-  const poolerPort = await startPooler(configPath);
+  const clock = new HeldClock(systemClock());
+  const poolerPort = await startPooler(configPath, clock);
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   void echo(listener);
   console.log(`${poolerPort} ${listener.addr.port}`);
   for await (const line of createInterface({ input: process.stdin })) {
-    console.log(String(await timerLateness(Number(line))));
+    console.log(String(await timerLateness(Number(line), clock)));
   }
   Deno.exit(0);
 }

@@ -7,8 +7,9 @@
  * How it waits. While there is traffic it blocks the thread, and hands it to the runtime after a
  * millisecond and a half, or as soon as the runtime is called by its own sockets, signals or threads:
  * console and timers are not kept waiting for longer under load. Between two events it blocks for a
- * millisecond at most; for five when all is calm, that is when the runtime has not been called for a
- * while. When nothing has happened for a while it waits on another thread, and costs nothing at all.
+ * millisecond at most. When all is calm, that is when the runtime has not been called for a while, both
+ * are five, or until the next timer is due. When nothing has happened for a while it waits on another
+ * thread, and costs nothing at all.
  *
  * Who is told. Descriptors are watched once, for edges: what was told is remembered by the handler.
  * Each registration has a token of its own. An event of a registration that has ended, in the same
@@ -31,12 +32,12 @@ const SLICE_MS = 1.5;
 const WAIT_MS = 1;
 
 /**
- * Longest wait when all is calm: by that may come late what the pooler's clock and the runtime's epoll
- * do not tell of. It is longer than a tick of most kernels (4 ms): a wait that would end before the next
+ * Longest wait when all is calm, and the time after which the runtime has its turn: by that may come
+ * late what the pooler's clock and the runtime's epoll do not tell of. It is longer than a tick of most kernels (4 ms): a wait that would end before the next
  * tick has the processor's timer set anew, and once more when it is over; in a virtual machine that is a
  * third of what one client costs.
  */
-const CALM_WAIT_MS = 5;
+const CALM_MS = 5;
 
 /** The runtime was called so lately that it may have more to do: all is not calm yet. */
 const CALLED_MS = 20;
@@ -154,6 +155,8 @@ export class Reactor implements AsyncDisposable {
   /** How many sinks hold a chunk: their promises may settle unseen. */
   #heldCount = 0;
   #sliceEndMs = 0;
+  /** When the runtime last had its turn. */
+  #lentAtMs = 0;
   /** On the clock of the lag: when the next slice is due. */
   #sliceDueMs = 0;
   #lastEventMs = 0;
@@ -270,8 +273,11 @@ export class Reactor implements AsyncDisposable {
     while (this.#state === "busy") {
       if (this.#isCalm) this.#calmRound();
       else this.#round(this.#hasWork ? 0 : WAIT_MS);
-      const isSliceOver = this.#clock.seenMs >= this.#sliceEndMs;
-      if (isSliceOver || this.#isRuntimeCalled) return this.#endSlice();
+      if (this.#isRuntimeCalled) return this.#endSlice();
+      if (this.#clock.seenMs >= this.#sliceEndMs) {
+        if (this.#isTurnOfRuntime) return this.#endSlice();
+        this.#startSlice();
+      }
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
         return void this.#runAfterPromises();
@@ -283,7 +289,7 @@ export class Reactor implements AsyncDisposable {
   /** A round after a wait until the next timer is due, within limits. */
   #calmRound(): void {
     const fromMs = this.#clock.look().seenMs;
-    const timeoutMs = Math.max(WAIT_MS, this.#clock.nextDueInMs(CALM_WAIT_MS));
+    const timeoutMs = Math.max(WAIT_MS, this.#clock.nextDueInMs(CALM_MS));
     this.#round(timeoutMs);
     // The runtime was not called: it lacked nothing. What the wait took longer than it was to is lag.
     const untilMs = Math.min(this.#clock.seenMs, fromMs + timeoutMs);
@@ -294,6 +300,12 @@ export class Reactor implements AsyncDisposable {
   get #isCalm(): boolean {
     return this.#hearsRuntime && !this.#hasWork && this.#heldCount === 0 &&
       this.#lastEventMs - this.#lastCallMs > CALLED_MS;
+  }
+
+  /** Whether the runtime may have anything to do, at the end of a slice. */
+  get #isTurnOfRuntime(): boolean {
+    const { seenMs } = this.#clock;
+    return !this.#isCalm || seenMs - this.#lentAtMs >= CALM_MS || this.#clock.nextDueInMs(1) <= 0;
   }
 
   /**
@@ -339,12 +351,17 @@ export class Reactor implements AsyncDisposable {
   }
 
   readonly #beginSlice = (): void => {
-    this.#sliceEndMs = this.#clock.nowMs() + SLICE_MS;
+    this.#startSlice();
+    this.#lentAtMs = this.#clock.seenMs;
+    this.#run();
+  };
+
+  #startSlice(): void {
+    this.#sliceEndMs = this.#clock.look().seenMs + SLICE_MS;
     const lag = this.#loopLag;
     // As long as the one before it was to be, and the runtime's turn of no length.
     if (lag !== undefined) this.#sliceDueMs = lag.note(this.#sliceDueMs) + SLICE_MS;
-    this.#run();
-  };
+  }
 
   /** From now on the runtime has no look at what calls it, unless it is lent the thread. */
   #hearRuntime(): void {

@@ -392,7 +392,55 @@ test("no timer of the pooler's clock comes late for a calm wait", async (world) 
   const dueAtMs = world.clock.nowMs() + 3;
   world.clock.startTimer(3, () => firedAtMs = world.clock.nowMs());
   world.turn.take();
-  assert.deepEqual([world.libc.timeouts, firedAtMs], [[3], dueAtMs]);
+  assert.deepEqual(world.libc.timeouts, [3]);
+  world.turn.take();
+  assert.equal(firedAtMs, dueAtMs);
+  await world.rest();
+});
+
+/** Events one after another, each of which takes so long; none once the runtime has had its turn. */
+function bringEvents(world: ReactorWorld, handler: ScriptedHandler, eachMs: number): void {
+  handler.onEventsDo = () => {
+    world.base.advance(eachMs);
+    const goesOn = world.turn.yieldCount === 0 && handler.told.length < 100;
+    if (goesOn) world.libc.batches.push([world.event(5)]);
+  };
+  world.libc.batches.push([world.event(5)]);
+}
+
+test("under load the runtime has its turn after five milliseconds when all is calm", async (world) => {
+  const handler = await keepThread(world);
+  bringEvents(world, handler, 0.5);
+  const startMs = world.base.nowMs();
+  world.turn.take();
+  assert.equal(world.turn.yieldCount, 1);
+  assert.equal(world.base.nowMs() - startMs, 6, "At the end of the slice and of the event");
+  assert.equal(world.loopLag.histogram.maxUs, 500, "What the events took");
+  await world.rest();
+});
+
+test("under load no timer of the pooler's clock comes later than the end of a slice", async (world) => {
+  const handler = await keepThread(world);
+  const startMs = world.base.nowMs();
+  world.clock.startTimer(2, () => {});
+  bringEvents(world, handler, 0.5);
+  world.turn.take();
+  assert.equal(world.turn.yieldCount, 1);
+  assert.equal(world.base.nowMs() - startMs, 4);
+  await world.rest();
+});
+
+test("under load a slice is the last one before the runtime's turn if anybody has more to do", async (world) => {
+  const handler = await keepThread(world);
+  bringEvents(world, handler, 0.5);
+  handler.onTurnDo = () => {
+    if (world.turn.yieldCount === 0) world.reactor.again(handler);
+  };
+  world.reactor.again(handler);
+  const startMs = world.base.nowMs();
+  world.turn.take();
+  assert.equal(world.turn.yieldCount, 1);
+  assert.equal(world.base.nowMs() - startMs, 2);
   await world.rest();
 });
 

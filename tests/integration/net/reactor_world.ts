@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { HeldClock } from "../../../src/base/clock.ts";
+import { HeldClock, type Timer } from "../../../src/base/clock.ts";
 import { EVENT, type EventList, type Interest, type Libc } from "../../../src/net/native/libc.ts";
 import { Reactor, type ReactorHandler, type ThreadLoan } from "../../../src/net/native/reactor.ts";
 import { LoopLag } from "../../../src/stats/loop_lag.ts";
@@ -130,12 +130,24 @@ function write(events: EventList, batch: readonly ScriptedEvent[]): number {
   return batch.length;
 }
 
-/** Turns that are had when the test takes them. */
+/** Turns that are had when the test takes them; only then timers fire, as the runtime's do. */
 class ScriptedTurn implements ThreadLoan {
   readonly settling: (() => void)[] = [];
   readonly yielding: (() => void)[] = [];
   callDescriptor: number | undefined;
   yieldCount = 0;
+  readonly #clock: FakeClock;
+  #timers: { readonly dueMs: number; readonly fire: () => void }[] = [];
+
+  constructor(clock: FakeClock) {
+    this.#clock = clock;
+  }
+
+  startTimer(delayMs: number, fire: () => void): Timer {
+    const timer = { dueMs: this.#clock.nowMs() + delayMs, fire };
+    this.#timers.push(timer);
+    return { cancel: () => this.#timers = this.#timers.filter((other) => other !== timer) };
+  }
 
   settle(then: () => void): void {
     this.settling.push(then);
@@ -149,6 +161,10 @@ class ScriptedTurn implements ThreadLoan {
   /** One turn of the runtime: all that waited for it before. */
   take(): void {
     const due = [...this.settling.splice(0), ...this.yielding.splice(0)];
+    const nowMs = this.#clock.nowMs();
+    const timers = this.#timers.filter(({ dueMs }) => dueMs <= nowMs);
+    this.#timers = this.#timers.filter(({ dueMs }) => dueMs > nowMs);
+    for (const { fire } of timers) fire();
     for (const then of due) then();
   }
 }
@@ -177,9 +193,15 @@ export class ScriptedHandler implements ReactorHandler {
 /** A reactor and all that it stands on. */
 export class ReactorWorld implements AsyncDisposable {
   readonly base = new FakeClock();
-  readonly clock = new HeldClock(this.base);
+  readonly turn = new ScriptedTurn(this.base);
+  readonly clock = new HeldClock({
+    seenMs: 0,
+    look: () => this.base.look(),
+    nowMs: () => this.base.nowMs(),
+    wallMs: () => this.base.wallMs(),
+    startTimer: (delayMs, fire) => this.turn.startTimer(delayMs, fire),
+  });
   readonly libc = new ScriptedLibc(this.base);
-  readonly turn = new ScriptedTurn();
   readonly errors: unknown[] = [];
   readonly loopLag = new LoopLag(this.base);
   readonly reactor = new Reactor({
