@@ -31,6 +31,12 @@ import { type WaitingPlace, WaitingQueue } from "./waiting_queue.ts";
 /** Why a server is closed that is not to be used while the pool is paused. */
 const PAUSED = "pause mode";
 
+/**
+ * How long a server may be in reset or check for somebody to count on it. One that does not answer must
+ * not keep its pool from opening another.
+ */
+const RETURN_MS = 1_000;
+
 /** Somebody whom there may be nothing for. One of its methods is called, once. */
 export interface PoolRequest<E> {
   /** No server is to be had. */
@@ -555,12 +561,21 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return count;
   }
 
+  /** Servers that will be free in a moment, for those who wait. */
+  get #returningCount(): number {
+    const sinceMs = this.#options.clock.nowMs() - RETURN_MS;
+    let count = 0;
+    for (const { enteredAtMs } of this.servers.tested) if (enteredAtMs > sinceMs) count += 1;
+    return count;
+  }
+
   #situation(): PoolSituation {
     const oldest = this.waiting.oldest;
     return {
       serverCount: this.servers.count,
       loginCount: this.#awaitedLoginCount,
-      waitingCount: this.waitingCount,
+      // Who logs in waits for what a new server reports.
+      waitingCount: Math.max(this.waiting.size - this.#returningCount, 0) + this.loggingIn.size,
       oldestWaitMs: oldest === undefined ? 0 : this.#options.clock.nowMs() - oldest.sinceMs,
     };
   }
