@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { DONE_A_TURN } from "../base/in_turns.ts";
+import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
@@ -109,7 +110,10 @@ function timeoutsByClient(live: LiveConfig): (client: ClientSession) => ClientTi
     idleTransactionMs: settings.idleTransactionTimeoutMs,
     transactionMs: settings.transactionTimeoutMs,
   };
+  // Whoever looks on from time to time is to find the console still open.
+  const watching: ClientTimeouts = { ...ordinary, idleMs: 0 };
   return (client) => {
+    if (client.database === CONSOLE_DATABASE) return watching;
     const own = client.user === undefined ? undefined : users.get(client.user);
     const database = client.database === undefined
       ? undefined

@@ -56,6 +56,17 @@ Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those w
   busy.close();
 });
 
+Deno.test("client_idle_timeout does not close the console", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'client_idle_timeout = 5\nadmin_users = "ada"',
+  });
+  const [idle, console] = [await world.login(), await world.login({ database: "pgbouncer" })];
+  await world.advance(6_000);
+  assert.equal(await idle.lastWords(), "FATAL 57P05 client_idle_timeout");
+  assert.deepEqual((await console.query("show version")).tags, ["SHOW"]);
+  console.close();
+});
+
 Deno.test("of very many whose time is over, a hundred are ended before others have their turn", async () => {
   await using world = await PoolerWorld.open({
     pooler: "max_client_conn = 200\nclient_idle_timeout = 5",
