@@ -214,9 +214,8 @@ function isUnneeded(
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {
-  stats.endPeriod(nowMs);
+  const a = stats.endPeriod(nowMs);
   if (!live.settings.logStats) return;
-  const a = stats.overallAverages();
   log.log(
     `stats: ${a.xactCount} xacts/s, ${a.queryCount} queries/s, ${a.clientParseCount} client ` +
       `parses/s, ${a.serverParseCount} server parses/s, ${a.bindCount} binds/s, ` +

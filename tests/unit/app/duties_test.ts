@@ -292,7 +292,9 @@ Deno.test("an empty pool is freed after pool_idle_timeout, and what it counted s
   assert.equal(poolCount(world), 1, "not empty for long enough");
   await world.advance(7_000);
   assert.equal(poolCount(world), 0);
-  const total = world.pooler.stats.databases().find(({ database }) => database === "app");
+  const total = world.pooler.stats.databases(world.clock.nowMs()).find(({ database }) =>
+    database === "app"
+  );
   assert.equal(total?.totals.queryCount, 1);
 });
 

@@ -274,7 +274,7 @@ Deno.test("a name that only * covers and that came to nothing leaves nothing beh
   }
   await world.advance(1_000);
   assert.deepEqual([...world.pooler.pools.registry.all()], []);
-  const counted = world.pooler.stats.databases().map(({ database }) => database);
+  const counted = world.pooler.stats.databases(world.clock.nowMs()).map(({ database }) => database);
   assert.deepEqual(counted.filter((name) => name.startsWith("no")), []);
 });
 
