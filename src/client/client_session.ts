@@ -217,13 +217,22 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     }
   }
 
+  /** Logs why it is closed. */
+  logEnd(reason: string): void {
+    const { desk, log } = this.#options;
+    if (!desk.settings().logDisconnections) return;
+    const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
+    log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
+  }
+
   /**
    * Ends the client. With an error, that is sent to it and the connection lingers until the client
    * has closed its side, so that what it had still sent does not make the error get lost.
    */
   end(reason: string, error?: PgError): void {
     if (!this.isOpen) return;
-    this.#logEnd(reason, error);
+    if (error !== undefined) this.noteError(error);
+    this.logEnd(reason);
     this.#end(reason, error);
   }
 
@@ -377,15 +386,6 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
 
   #nowMs(): number {
     return this.#options.clock.nowMs();
-  }
-
-  #logEnd(reason: string, error: PgError | undefined): void {
-    const { desk, log } = this.#options;
-    const settings = desk.settings();
-    if (error !== undefined) this.noteError(error);
-    if (!settings.logDisconnections) return;
-    const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
-    log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
   }
 
   #label(): string {
