@@ -41,8 +41,8 @@ export interface ClientService {
   readonly isMidReply?: boolean;
   /** Ends what is being waited for, at the client's request; returns whether there was anything. */
   cancel?(): boolean;
-  /** The client is gone: it was lost or has left, or it was ended here. */
-  detach(wasLost: boolean): void;
+  /** The client is gone: it was lost or has left, or it was ended here, for this reason. */
+  detach(endedBecause: string | undefined): void;
 }
 
 /** What a client session asks of the rest of the pooler. */
@@ -253,12 +253,12 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     if (error === undefined || service?.isMidReply === true || this.#isShakingHands) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", reason });
-      service?.detach(error === undefined);
+      service?.detach(error === undefined ? undefined : reason);
       this.stream.close();
       return;
     }
     this.#enter({ kind: "closing", reason });
-    service?.detach(false);
+    service?.detach(reason);
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
     this.stream.finishWriting();
