@@ -152,14 +152,19 @@ function serverRules({ live }: DutiesOptions, pool: ServerPool) {
     connectTimeoutMs: settings.serverConnectTimeoutMs,
     idleTimeoutMs: settings.serverIdleTimeoutMs,
     lifetimeMs: pool.rules.serverLifetimeMs,
-    checkDelayMs: isChecked(live, pool) ? settings.serverCheckDelayMs : 0,
+    checkDelayMs: isChecked(live, pool) ? settings.serverCheckDelayMs : undefined,
   };
 }
 
-/** Whether a server is asked anything before use that was idle for long: how it is, or its role. */
+/**
+ * Whether a server is asked anything before use that was idle for long: how it is, or its role. That
+ * is not asked for the time's sake where the time is 0.
+ */
 function isChecked(live: LiveConfig, { database }: ServerPool): boolean {
+  const { settings } = live;
+  if (settings.serverCheckQuery !== undefined) return true;
   const attrs = live.databaseConfig(database)?.targetSessionAttrs ?? "any";
-  return live.settings.serverCheckQuery !== undefined || attrs !== "any";
+  return attrs !== "any" && settings.serverCheckDelayMs > 0;
 }
 
 function carryOut(verdict: ServerVerdict): void {

@@ -520,6 +520,10 @@ class LiveUpkeep implements ServerUpkeep {
     return this.#live.settings.serverCheckQuery;
   }
 
+  get checksAlways(): boolean {
+    return this.#live.settings.serverCheckDelayMs === 0 && this.checkQuery !== undefined;
+  }
+
   get isLifetimeOver(): boolean {
     const lifetimeMs = this.#pool.rules.serverLifetimeMs;
     if (lifetimeMs === 0) return true;

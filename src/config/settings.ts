@@ -323,7 +323,11 @@ export const POOLER_TABLE = [
     "prefer",
     "Whether SCRAM logins to servers are bound to TLS; Sluice's own.",
   ),
-  seconds("server_check_delay", 30, "A server idle for longer is checked before use."),
+  seconds(
+    "server_check_delay",
+    30,
+    "A server idle for longer is checked before use; 0 = it always is.",
+  ),
   checkQuery(
     "server_check_query",
     "<empty>",

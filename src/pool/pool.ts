@@ -321,11 +321,11 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.servers.move(server, before.kind);
     const { state } = server;
     switch (state.kind) {
+      case "used":
+        // Nothing follows for one that was free already.
+        return before.kind === "idle" ? undefined : this.#onServerFree(server, before);
       case "idle":
-        if (this.#stance === "paused") return server.discard(PAUSED);
-        if (before.kind === "login") this.#loginSucceeded(server);
-        if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
-        return this.#serveNext();
+        return this.#onServerFree(server, before);
       case "closed":
         this.#caps.noteClosed(this.#share, server);
         this.#onServerClosed(before, state.end);
@@ -334,9 +334,17 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     }
   }
 
+  #onServerFree(server: S, before: PooledServerState<E>): void {
+    if (this.#stance === "paused") return server.discard(PAUSED);
+    if (before.kind === "login") this.#loginSucceeded(server);
+    if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
+    this.#serveNext();
+  }
+
   /** Whether its place is needed elsewhere. */
   #isClaimed(server: S, before: PooledServerState<E>): boolean {
-    if (server.state.kind !== "idle" || !this.#isEvictable) return false;
+    const { kind } = server.state;
+    if (kind !== "idle" && kind !== "used" || !this.#isEvictable) return false;
     return this.#caps.claims(this.#share, { server, isNew: before.kind === "login" });
   }
 

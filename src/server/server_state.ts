@@ -14,7 +14,7 @@ export type ServerState =
   | { readonly kind: "login" }
   /** Free for the next client. */
   | { readonly kind: "idle" }
-  /** Free, but idle for so long that it is checked before use. */
+  /** Free, but idle for so long that it is checked before use, as it always is if that is wanted. */
   | { readonly kind: "used" }
   /** Running the reset query or the check query. */
   | { readonly kind: "tested" }
@@ -32,14 +32,17 @@ export type ServerStateKind = ServerState["kind"];
 /** The state that each transaction enters by its end: the same object for all, so that it costs nothing. */
 export const SERVER_IDLE: ServerState = { kind: "idle" };
 
+/** The same of a server that is always checked. */
+export const SERVER_USED: ServerState = { kind: "used" };
+
 /** Which states may follow which. */
 export const NEXT_SERVER_STATES: Readonly<Record<ServerStateKind, readonly ServerStateKind[]>> = {
   login: ["idle", "closed"],
   idle: ["active", "used", "tested", "closed"],
   used: ["idle", "tested", "closed"],
-  tested: ["idle", "closed"],
-  active: ["idle", "tested", "being_canceled", "recovering", "closed"],
-  being_canceled: ["idle", "tested", "closed"],
-  recovering: ["idle", "tested", "closed"],
+  tested: ["idle", "used", "closed"],
+  active: ["idle", "used", "tested", "being_canceled", "recovering", "closed"],
+  being_canceled: ["idle", "used", "tested", "closed"],
+  recovering: ["idle", "used", "tested", "closed"],
   closed: [],
 };

@@ -228,6 +228,23 @@ for (
   });
 }
 
+for (const [query, received] of [["<empty>", "QQQQ"], ["", "QQQ"]] as const) {
+  Deno.test(`with server_check_delay = 0 servers are checked after each link, by server_check_query "${query}"`, async () => {
+    await using world = await oneServer(
+      `server_check_delay = 0\nserver_check_query = "${query}"\npool_mode = "transaction"`,
+    );
+    const [first, second] = [await world.login(), await world.login()];
+    await first.query("begin");
+    await second.send(frontend.query("select 1"));
+    await first.query("commit");
+    assert.deepEqual((await second.result()).rows, [["1"]]);
+    await world.settle();
+    assert.equal(world.pool().servers.used.length, query === "" ? 0 : 1);
+    assert.equal(world.postgres.backends[0]?.received, received);
+    for (const client of [first, second]) client.close();
+  });
+}
+
 Deno.test("a period of statistics ends with a line in the log, unless log_stats is off", async () => {
   for (const [line, expected] of [["", 2], ["log_stats = false", 0]] as const) {
     await using world = await PoolerWorld.open({ pooler: `stats_period = 10\n${line}` });

@@ -152,6 +152,30 @@ Deno.test("a server idle for long is checked before use", () => {
   world.check();
 });
 
+Deno.test("a server that is always checked is checked for who waits, and else when somebody comes", () => {
+  const world = new PoolWorld({ poolSize: 1 });
+  const first = world.ask();
+  world.newest.loggedIn();
+  const second = world.ask();
+  const server = first.giveBack("used");
+  assert.deepEqual(world.counts(), { tested: 1 });
+  server.ready();
+  assert.equal(second.server, server);
+  second.giveBack("used");
+  assert.deepEqual(world.counts(), { used: 1 });
+  assert.equal(world.ask().outcome, "waiting");
+  assert.deepEqual(world.counts(), { tested: 1 });
+  world.check();
+});
+
+Deno.test("a server that is always checked is closed when it comes free while all is paused", () => {
+  const world = new PoolWorld({ poolSize: 1 });
+  const client = world.ask();
+  world.newest.loggedIn();
+  world.pool.pause();
+  assert.equal(client.giveBack("used").closeReason, "pause mode");
+});
+
 Deno.test("a server idle for long is used at once where no check query is set", () => {
   const world = new PoolWorld({ poolSize: 1 });
   world.hasCheckQuery = false;
