@@ -186,7 +186,7 @@ export const POOLER_TABLE = [
     true,
     "Count what clients in transaction and statement mode use that their servers do not keep.",
   ),
-  integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
+  integer("default_pool_size", 20, "Servers a pool (a database and a user) may have; 0 = 1."),
   restart(boolean("disable_pqexec", false, "Refuse the simple query protocol.")),
   seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept."),
   seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept."),
