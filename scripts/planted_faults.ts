@@ -31,8 +31,8 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
   {
     name: "a server that comes free wakes nobody",
     file: "src/pool/pool.ts",
-    before: "return server.discard(EVICTED);\n        return this.#serveNext();",
-    after: "return server.discard(EVICTED);\n        return;",
+    before: "return server.discard(EVICTED);\n    this.#serveNext();",
+    after: "return server.discard(EVICTED);",
   },
   {
     name: "a server is released before it is unlinked",

@@ -133,7 +133,7 @@ export class ConsoleSession implements ClientService {
       case Frontend.Flush:
         return await this.#answers.flush();
       default:
-        this.#answers.add(errorResponse(unsupported(cursor.type)), READY);
+        this.#refuse(unsupported(cursor.type), READY);
     }
   }
 
@@ -148,7 +148,7 @@ export class ConsoleSession implements ClientService {
       await this.#tell(run);
     } catch (error) {
       if (!(error instanceof PgError)) throw error;
-      this.#answers.add(errorResponse(error), READY);
+      this.#refuse(error, READY);
     }
     await this.#answers.flush();
   }
@@ -222,8 +222,14 @@ export class ConsoleSession implements ClientService {
     } catch (error) {
       if (!(error instanceof PgError)) throw error;
       this.#isSkippingToSync = true;
-      this.#answers.add(errorResponse(error));
+      this.#refuse(error);
     }
+  }
+
+  /** Tells an error, the log as well. */
+  #refuse(error: PgError, ...behind: Uint8Array[]): void {
+    this.#options.client.noteError(error);
+    this.#answers.add(errorResponse(error), ...behind);
   }
 
   async #runExtended(type: number, reader: BodyReader): Promise<void> {

@@ -17,6 +17,6 @@ const COLUMNS: readonly ShowColumn<DatabaseStats>[] = [
 ];
 
 /** Answers SHOW STATS. */
-export function showStats({ stats }: ConsoleContext): ShownTable {
-  return table(COLUMNS, stats.databases());
+export function showStats({ clock, stats }: ConsoleContext): ShownTable {
+  return table(COLUMNS, stats.databases(clock.nowMs()));
 }

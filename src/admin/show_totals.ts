@@ -16,22 +16,22 @@ const OVERALL_COLUMNS: readonly ShowColumn<readonly [string, number]>[] = [
 ];
 
 /** Answers SHOW STATS_TOTALS. */
-export function showStatsTotals({ stats }: ConsoleContext): ShownTable {
-  return table(TOTALS_COLUMNS, stats.databases());
+export function showStatsTotals({ clock, stats }: ConsoleContext): ShownTable {
+  return table(TOTALS_COLUMNS, stats.databases(clock.nowMs()));
 }
 
 /** Answers SHOW STATS_AVERAGES. */
-export function showStatsAverages({ stats }: ConsoleContext): ShownTable {
-  return table(AVERAGES_COLUMNS, stats.databases());
+export function showStatsAverages({ clock, stats }: ConsoleContext): ShownTable {
+  return table(AVERAGES_COLUMNS, stats.databases(clock.nowMs()));
 }
 
 /** Answers SHOW TOTALS. */
-export function showTotals({ stats }: ConsoleContext): ShownTable {
+export function showTotals({ clock, stats }: ConsoleContext): ShownTable {
   const totals = new PoolStats();
-  for (const database of stats.databases()) totals.add(database.totals);
+  for (const database of stats.databases(clock.nowMs())) totals.add(database.totals);
   return table(OVERALL_COLUMNS, [
     ...overall("total_", totals),
-    ...overall("avg_", stats.overallAverages()),
+    ...overall("avg_", stats.overallAverages(clock.nowMs())),
   ]);
 }
 

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { DONE_A_TURN } from "../base/in_turns.ts";
+import { CONSOLE_DATABASE } from "../client/client_login.ts";
 import type { ClientRegistry } from "../client/client_registry.ts";
 import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
@@ -109,7 +110,10 @@ function timeoutsByClient(live: LiveConfig): (client: ClientSession) => ClientTi
     idleTransactionMs: settings.idleTransactionTimeoutMs,
     transactionMs: settings.transactionTimeoutMs,
   };
+  // Whoever looks on from time to time is to find the console still open.
+  const watching: ClientTimeouts = { ...ordinary, idleMs: 0 };
   return (client) => {
+    if (client.database === CONSOLE_DATABASE) return watching;
     const own = client.user === undefined ? undefined : users.get(client.user);
     const database = client.database === undefined
       ? undefined
@@ -148,14 +152,19 @@ function serverRules({ live }: DutiesOptions, pool: ServerPool) {
     connectTimeoutMs: settings.serverConnectTimeoutMs,
     idleTimeoutMs: settings.serverIdleTimeoutMs,
     lifetimeMs: pool.rules.serverLifetimeMs,
-    checkDelayMs: isChecked(live, pool) ? settings.serverCheckDelayMs : 0,
+    checkDelayMs: isChecked(live, pool) ? settings.serverCheckDelayMs : undefined,
   };
 }
 
-/** Whether a server is asked anything before use that was idle for long: how it is, or its role. */
+/**
+ * Whether a server is asked anything before use that was idle for long: how it is, or its role. That
+ * is not asked for the time's sake where the time is 0.
+ */
 function isChecked(live: LiveConfig, { database }: ServerPool): boolean {
+  const { settings } = live;
+  if (settings.serverCheckQuery !== undefined) return true;
   const attrs = live.databaseConfig(database)?.targetSessionAttrs ?? "any";
-  return live.settings.serverCheckQuery !== undefined || attrs !== "any";
+  return attrs !== "any" && settings.serverCheckDelayMs > 0;
 }
 
 function carryOut(verdict: ServerVerdict): void {
@@ -210,9 +219,8 @@ function isUnneeded(
 }
 
 function endPeriod({ live, log, stats }: DutiesOptions, nowMs: number): void {
-  stats.endPeriod(nowMs);
+  const a = stats.endPeriod(nowMs);
   if (!live.settings.logStats) return;
-  const a = stats.overallAverages();
   log.log(
     `stats: ${a.xactCount} xacts/s, ${a.queryCount} queries/s, ${a.clientParseCount} client ` +
       `parses/s, ${a.serverParseCount} server parses/s, ${a.bindCount} binds/s, ` +

@@ -520,6 +520,10 @@ class LiveUpkeep implements ServerUpkeep {
     return this.#live.settings.serverCheckQuery;
   }
 
+  get checksAlways(): boolean {
+    return this.#live.settings.serverCheckDelayMs === 0 && this.checkQuery !== undefined;
+  }
+
   get isLifetimeOver(): boolean {
     const lifetimeMs = this.#pool.rules.serverLifetimeMs;
     if (lifetimeMs === 0) return true;
@@ -533,8 +537,10 @@ function poolRules(live: LiveConfig, user: string, database: string): PoolRules 
   const { settings } = live;
   const ofUser = live.config.users.get(user);
   const ofDatabase = live.databaseConfig(database);
+  const poolSize = ofUser?.poolSize ?? ofDatabase?.poolSize ?? settings.defaultPoolSize;
   return {
-    poolSize: ofUser?.poolSize ?? ofDatabase?.poolSize ?? settings.defaultPoolSize,
+    // Of 0, too: without a server its clients would wait for nothing.
+    poolSize: Math.max(poolSize, 1),
     minPoolSize: ofDatabase?.minPoolSize ?? settings.minPoolSize,
     reservePoolSize: ofUser?.reservePoolSize ?? ofDatabase?.reservePoolSize ??
       settings.reservePoolSize,

@@ -16,7 +16,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import { type CancelMeans, deliverCancel } from "./cancel_delivery.ts";
 import { type CancelCounts, CancelPlaces } from "./cancel_places.ts";
 import type { ClientRegistry } from "./client_registry.ts";
-import { clientLabel, type ClientSession } from "./client_session.ts";
+import type { ClientSession } from "./client_session.ts";
 import type { PeerDesk } from "./peer_desk.ts";
 import type { Relay, ServerPool } from "./relay.ts";
 
@@ -74,18 +74,17 @@ export class CancelDesk {
     if (client === undefined) {
       const owner = peers.ownerOf(key);
       if (owner !== undefined) return await this.#passOn(key, { owner, requester });
-      return this.#note(requester, "failed cancel request (unknown key)");
+      return requester.logEnd("failed cancel request (unknown key)");
     }
     const { pool, relay } = client;
     if (relay === undefined || pool === undefined) {
       const wasWaiting = client.cancelService();
-      return this.#note(
-        requester,
+      return requester.logEnd(
         wasWaiting ? "canceled a command of the console" : "cancel request for console client",
       );
     }
-    if (relay.cancelWait()) return this.#note(requester, "canceled a waiting client");
-    if (!relay.isCancelable) return this.#note(requester, "cancel request for idle client");
+    if (relay.cancelWait()) return requester.logEnd("canceled a waiting client");
+    if (!relay.isCancelable) return requester.logEnd("cancel request for idle client");
     try {
       await this.#forwardInTurn(relay, { pool, requester });
     } finally {
@@ -101,7 +100,7 @@ export class CancelDesk {
       this.#byRequester.set(requester, { database: `peer_${owner}`, user: "", isWaiting });
     noteStage(true);
     try {
-      this.#note(requester, await this.#options.peers.forward(key, () => noteStage(false)));
+      requester.logEnd(await this.#options.peers.forward(key, () => noteStage(false)));
     } finally {
       this.#byRequester.delete(requester);
     }
@@ -115,7 +114,7 @@ export class CancelDesk {
     const { database, user } = pool;
     this.#byRequester.set(requester, { database, user, isWaiting: true });
     const hasPlace = await this.#takePlace(pool);
-    if (!hasPlace) return this.#note(requester, "cancel_wait_timeout");
+    if (!hasPlace) return requester.logEnd("cancel_wait_timeout");
     this.#byRequester.set(requester, { database, user, isWaiting: false });
     try {
       await this.#forward(relay, { linkCount, requester });
@@ -163,20 +162,20 @@ export class CancelDesk {
     { linkCount, requester }: { linkCount: number; requester: ClientSession },
   ): Promise<void> {
     const { server } = relay;
-    if (server === undefined) return this.#note(requester, TOO_LATE);
+    if (server === undefined) return requester.logEnd(TOO_LATE);
     let stream;
     try {
       stream = await this.#connect(server);
     } catch (error) {
-      return this.#note(requester, `failed cancel request: ${errorText(error)}`);
+      return requester.logEnd(`failed cancel request: ${errorText(error)}`);
     }
     try {
       const isSameLink = relay.server === server && relay.linkCount === linkCount;
       if (!isSameLink || !relay.isCancelable || server.cancelKey === undefined) {
-        return this.#note(requester, TOO_LATE);
+        return requester.logEnd(TOO_LATE);
       }
       await this.#send(server, { stream, key: server.cancelKey });
-      this.#note(requester, "successfully sent cancel request");
+      requester.logEnd("successfully sent cancel request");
     } finally {
       stream.close();
     }
@@ -216,10 +215,6 @@ export class CancelDesk {
 
   #takePlace(pool: ServerPool): Promise<boolean> {
     return this.#places.take(pool, pool.rules.poolSize);
-  }
-
-  #note(requester: ClientSession, what: string): void {
-    this.#options.log.log(`${clientLabel(requester)} closing because: ${what}`);
   }
 }
 

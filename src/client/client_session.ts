@@ -41,8 +41,8 @@ export interface ClientService {
   readonly isMidReply?: boolean;
   /** Ends what is being waited for, at the client's request; returns whether there was anything. */
   cancel?(): boolean;
-  /** The client is gone: it was lost or has left, or it was ended here. */
-  detach(wasLost: boolean): void;
+  /** The client is gone: it was lost or has left, or it was ended here, for this reason. */
+  detach(endedBecause: string | undefined): void;
 }
 
 /** What a client session asks of the rest of the pooler. */
@@ -217,13 +217,22 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     }
   }
 
+  /** Logs why it is closed. */
+  logEnd(reason: string): void {
+    const { desk, log } = this.#options;
+    if (!desk.settings().logDisconnections) return;
+    const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
+    log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
+  }
+
   /**
    * Ends the client. With an error, that is sent to it and the connection lingers until the client
    * has closed its side, so that what it had still sent does not make the error get lost.
    */
   end(reason: string, error?: PgError): void {
     if (!this.isOpen) return;
-    this.#logEnd(reason, error);
+    if (error !== undefined) this.noteError(error);
+    this.logEnd(reason);
     this.#end(reason, error);
   }
 
@@ -244,12 +253,12 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     if (error === undefined || service?.isMidReply === true || this.#isShakingHands) {
       // Not yet `closed`: that is said when the receive loop has ended.
       this.#enter({ kind: "closing", reason });
-      service?.detach(error === undefined);
+      service?.detach(error === undefined ? undefined : reason);
       this.stream.close();
       return;
     }
     this.#enter({ kind: "closing", reason });
-    service?.detach(false);
+    service?.detach(reason);
     const message = errorResponse(error);
     void this.stream.write(message, 0, message.length);
     this.stream.finishWriting();
@@ -377,15 +386,6 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
 
   #nowMs(): number {
     return this.#options.clock.nowMs();
-  }
-
-  #logEnd(reason: string, error: PgError | undefined): void {
-    const { desk, log } = this.#options;
-    const settings = desk.settings();
-    if (error !== undefined) this.noteError(error);
-    if (!settings.logDisconnections) return;
-    const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
-    log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
   }
 
   #label(): string {

@@ -435,9 +435,9 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /**
    * The client is gone: gives back what is clean; what is not is recovered or closed.
-   * @param wasLost Whether it has left or vanished; else it was ended here, and its server with it.
+   * @param endedBecause Why it was ended here, and its server with it; undefined: it has left or vanished.
    */
-  detach(wasLost: boolean): void {
+  detach(endedBecause: string | undefined): void {
     this.#isDetached = true;
     this.#options.pool.cancel(this.#place);
     this.#freeze?.drop();
@@ -452,7 +452,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       : this.#isAtRest(server) && !this.#isInDoubt;
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.isRunning && !this.#intake.isTerminating;
-    const recovers = wasLost && !server.isPrivate && this.#options.recovers();
+    const recovers = endedBecause === undefined && !server.isPrivate && this.#options.recovers();
     const obstacle = recovers ? this.#obstacleToRecovery() : "";
     const requests = this.#intake.requests.moveOut();
     this.#unlink();
@@ -464,7 +464,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       server.statements.doubtAll();
       server.recover(requests, wasSession);
     } else {
-      server.discard(obstacle === "" ? NOT_READY : `${NOT_READY}: ${obstacle}`);
+      server.discard(endedBecause ?? (obstacle === "" ? NOT_READY : `${NOT_READY}: ${obstacle}`));
     }
     if (isAbandoned) this.#options.onAbandoned(server);
   }

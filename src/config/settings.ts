@@ -186,7 +186,7 @@ export const POOLER_TABLE = [
     true,
     "Count what clients in transaction and statement mode use that their servers do not keep.",
   ),
-  integer("default_pool_size", 20, "Servers a pool (a database and a user) may have."),
+  integer("default_pool_size", 20, "Servers a pool (a database and a user) may have; 0 = 1."),
   restart(boolean("disable_pqexec", false, "Refuse the simple query protocol.")),
   seconds("dns_max_ttl", 15, "Longest time an answer of the name service is kept."),
   seconds("dns_nxdomain_ttl", 15, "How long a failure of the name service is kept."),
@@ -323,7 +323,11 @@ export const POOLER_TABLE = [
     "prefer",
     "Whether SCRAM logins to servers are bound to TLS; Sluice's own.",
   ),
-  seconds("server_check_delay", 30, "A server idle for longer is checked before use."),
+  seconds(
+    "server_check_delay",
+    30,
+    "A server idle for longer is checked before use; 0 = it always is.",
+  ),
   checkQuery(
     "server_check_query",
     "<empty>",

@@ -12,8 +12,8 @@ export interface ServerExpiryRules {
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly lifetimeMs: number;
-  /** Idle time after which a server is checked before use. */
-  readonly checkDelayMs: number;
+  /** Idle time after which a server is checked before use; undefined if none is. */
+  readonly checkDelayMs: number | undefined;
 }
 
 /** What is to be done with a server. */
@@ -94,7 +94,7 @@ class FreeServerJudge {
 
   #isDueForCheck(server: ServerSession): boolean {
     const { checkDelayMs } = this.#rules;
-    return server.state.kind === "idle" && checkDelayMs > 0 &&
+    return server.state.kind === "idle" && checkDelayMs !== undefined &&
       this.#nowMs - server.enteredAtMs > checkDelayMs;
   }
 }

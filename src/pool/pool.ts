@@ -31,6 +31,12 @@ import { type WaitingPlace, WaitingQueue } from "./waiting_queue.ts";
 /** Why a server is closed that is not to be used while the pool is paused. */
 const PAUSED = "pause mode";
 
+/**
+ * How long a server may be in reset or check for somebody to count on it. One that does not answer must
+ * not keep its pool from opening another.
+ */
+const RETURN_MS = 1_000;
+
 /** Somebody whom there may be nothing for. One of its methods is called, once. */
 export interface PoolRequest<E> {
   /** No server is to be had. */
@@ -315,11 +321,11 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.servers.move(server, before.kind);
     const { state } = server;
     switch (state.kind) {
+      case "used":
+        // Nothing follows for one that was free already.
+        return before.kind === "idle" ? undefined : this.#onServerFree(server, before);
       case "idle":
-        if (this.#stance === "paused") return server.discard(PAUSED);
-        if (before.kind === "login") this.#loginSucceeded(server);
-        if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
-        return this.#serveNext();
+        return this.#onServerFree(server, before);
       case "closed":
         this.#caps.noteClosed(this.#share, server);
         this.#onServerClosed(before, state.end);
@@ -328,9 +334,17 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     }
   }
 
+  #onServerFree(server: S, before: PooledServerState<E>): void {
+    if (this.#stance === "paused") return server.discard(PAUSED);
+    if (before.kind === "login") this.#loginSucceeded(server);
+    if (this.#caps.isTight && this.#isClaimed(server, before)) return server.discard(EVICTED);
+    this.#serveNext();
+  }
+
   /** Whether its place is needed elsewhere. */
   #isClaimed(server: S, before: PooledServerState<E>): boolean {
-    if (server.state.kind !== "idle" || !this.#isEvictable) return false;
+    const { kind } = server.state;
+    if (kind !== "idle" && kind !== "used" || !this.#isEvictable) return false;
     return this.#caps.claims(this.#share, { server, isNew: before.kind === "login" });
   }
 
@@ -555,12 +569,22 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return count;
   }
 
+  /** Servers that will be free in a moment, for those who wait. */
+  get #returningCount(): number {
+    if (this.servers.tested.size === 0) return 0;
+    const sinceMs = this.#options.clock.nowMs() - RETURN_MS;
+    let count = 0;
+    for (const { enteredAtMs } of this.servers.tested) if (enteredAtMs > sinceMs) count += 1;
+    return count;
+  }
+
   #situation(): PoolSituation {
     const oldest = this.waiting.oldest;
     return {
       serverCount: this.servers.count,
       loginCount: this.#awaitedLoginCount,
-      waitingCount: this.waitingCount,
+      // Who logs in waits for what a new server reports.
+      waitingCount: Math.max(this.waiting.size - this.#returningCount, 0) + this.loggingIn.size,
       oldestWaitMs: oldest === undefined ? 0 : this.#options.clock.nowMs() - oldest.sinceMs,
     };
   }

@@ -15,6 +15,7 @@ export interface PoolSituation {
   readonly serverCount: number;
   /** Logins under way that are waited for. */
   readonly loginCount: number;
+  /** Those who wait, without as many as servers are about to come free for. */
   readonly waitingCount: number;
   /** How long the oldest waiter has waited. */
   readonly oldestWaitMs: number;

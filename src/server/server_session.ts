@@ -39,6 +39,7 @@ import { ROLE_QUERY } from "./server_role.ts";
 import {
   mayServerGo,
   SERVER_IDLE,
+  SERVER_USED,
   type ServerState,
   type ServerStateKind,
 } from "./server_state.ts";
@@ -78,6 +79,8 @@ export interface ServerUpkeep {
   readonly resetsAlways: boolean;
   /** Query that shows whether a server is alive; undefined where none is wanted. */
   readonly checkQuery: string | undefined;
+  /** Whether that is asked after every link, before another client may have the server. */
+  readonly checksAlways: boolean;
   /** Whether a server is too old for another client; any is, when servers are used once. */
   readonly isLifetimeOver: boolean;
 }
@@ -168,6 +171,8 @@ export class ServerSession implements Touchable {
   #cancelsInFlight = 0;
   /** Whether the last link was for a session. */
   #wasSession = false;
+  /** Whether it has to show that it is alive before anybody gets it. */
+  #isToBeChecked = false;
 
   constructor(options: ServerSessionOptions) {
     this.#options = options;
@@ -369,12 +374,13 @@ export class ServerSession implements Touchable {
 
   /** Moves an idle server to those that are checked before use. */
   retire(): void {
-    this.#enter({ kind: "used" });
+    this.#enter(SERVER_USED);
   }
 
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
   check(): void {
     const { checkQuery } = this.#upkeep;
+    this.#isToBeChecked = false;
     this.#role?.doubt();
     if (checkQuery === undefined) return this.#becomeFree();
     this.#test(checkQuery, { failure: "test query failed" });
@@ -613,6 +619,7 @@ export class ServerSession implements Touchable {
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     const upkeep = this.#upkeep;
     if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
+    this.#isToBeChecked = upkeep.checksAlways;
     if (this.#cancelsInFlight > 0) {
       this.#enter({ kind: "being_canceled" });
     } else {
@@ -665,7 +672,7 @@ export class ServerSession implements Touchable {
     if (this.#reports.takingBack !== "") return this.#lose(this.#doubt ?? NOT_PUT_BACK);
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
     if (this.#role?.isDue(this.#nowMs()) === true) return this.#recheckRole(this.#role);
-    this.#enter(SERVER_IDLE);
+    this.#enter(this.#isToBeChecked ? SERVER_USED : SERVER_IDLE);
   }
 
   #recheckRole(role: RoleWatch): void {
@@ -764,7 +771,8 @@ export class ServerSession implements Touchable {
     }
     this.#state = next;
     // One that is set aside goes on being idle as far as idle timeouts are concerned.
-    if (next.kind !== "used") this.#enteredAtMs = this.#options.clock.look().seenMs;
+    const isSetAside = next.kind === "used" && before.kind === "idle";
+    if (!isSetAside) this.#enteredAtMs = this.#options.clock.look().seenMs;
     // Asked first: the text would be made each time.
     if (this.#options.log.isNoisy) this.#log.noise(`${before.kind} -> ${next.kind}`);
     this.#options.owner.onServerState(this, before);

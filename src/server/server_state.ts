@@ -15,7 +15,7 @@ export type ServerState =
   | { readonly kind: "login" }
   /** Free for the next client. */
   | { readonly kind: "idle" }
-  /** Free, but idle for so long that it is checked before use. */
+  /** Free, but idle for so long that it is checked before use, as it always is if that is wanted. */
   | { readonly kind: "used" }
   /** Running the reset query or the check query. */
   | { readonly kind: "tested" }
@@ -33,6 +33,9 @@ export type ServerStateKind = ServerState["kind"];
 /** The state that each transaction enters by its end: the same object for all, so that it costs nothing. */
 export const SERVER_IDLE: ServerState = { kind: "idle" };
 
+/** The same of a server that is always checked. */
+export const SERVER_USED: ServerState = { kind: "used" };
+
 /**
  * Which states may follow which.
  *
@@ -48,13 +51,13 @@ export function mayServerGo(from: ServerStateKind, to: ServerStateKind): boolean
     case "used":
       return to === "idle" || to === "tested" || to === "closed";
     case "tested":
-      return to === "idle" || to === "closed";
+      return to === "idle" || to === "used" || to === "closed";
     case "active":
-      return to === "idle" || to === "tested" || to === "being_canceled" ||
+      return to === "idle" || to === "used" || to === "tested" || to === "being_canceled" ||
         to === "recovering" || to === "closed";
     case "being_canceled":
     case "recovering":
-      return to === "idle" || to === "tested" || to === "closed";
+      return to === "idle" || to === "used" || to === "tested" || to === "closed";
     case "closed":
       return false;
     default:

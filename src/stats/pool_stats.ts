@@ -48,13 +48,6 @@ export class PoolStats implements Record<StatName, number> {
   add(other: StatValues): void {
     for (const name of STAT_NAMES) this[name] += other[name];
   }
-
-  /** A copy that later counting does not change. */
-  snapshot(): StatValues {
-    const copy = new PoolStats();
-    copy.add(this);
-    return copy;
-  }
 }
 
 /** Per second for counts and bytes, per event for times, between two snapshots. */

@@ -1,6 +1,6 @@
 /**
  * Statistics by database: adds up pools, keeps what freed pools had counted, and averages over the
- * last period. Pure.
+ * last period or from its beginning until now. Pure.
  */
 
 import { averages, PoolStats, STAT_NAMES, type StatValues } from "./pool_stats.ts";
@@ -12,17 +12,22 @@ export interface DatabaseStats {
   readonly averages: StatValues;
 }
 
+/** What had been counted when a period began. */
+interface PeriodStart {
+  readonly atMs: number;
+  readonly totals: ReadonlyMap<string, StatValues>;
+}
+
 /** All statistics of one pooler. */
 export class StatsBook {
   readonly #pools = new Map<PoolStats, string>();
   readonly #retired = new Map<string, PoolStats>();
-  #periodStart = new Map<string, StatValues>();
-  #averages = new Map<string, StatValues>();
-  #overallAverages: StatValues = new PoolStats();
-  #periodStartMs: number;
+  #periodStart: PeriodStart;
+  /** Of the period before, which has ended; of the first one as long as that has not. */
+  #lastPeriodStart: PeriodStart;
 
   constructor(nowMs: number) {
-    this.#periodStartMs = nowMs;
+    this.#periodStart = this.#lastPeriodStart = { atMs: nowMs, totals: new Map() };
   }
 
   /** Counters for a new pool of `database`. */
@@ -44,36 +49,35 @@ export class StatsBook {
     this.#retired.set(database, retired);
   }
 
-  /** Ends a period: averages are of the period that ended last. */
-  endPeriod(nowMs: number): void {
-    const totals = this.#totals();
-    const elapsedMs = nowMs - this.#periodStartMs;
-    this.#averages = new Map(
-      [...totals].map(([database, now]) => {
-        const before = this.#periodStart.get(database) ?? new PoolStats();
-        return [database, averages(before, now, elapsedMs)];
-      }),
-    );
-    const before = sumOf(this.#periodStart.values());
-    this.#overallAverages = averages(before, sumOf(totals.values()), elapsedMs);
-    this.#periodStart = new Map([...totals].map(([name, stats]) => [name, stats.snapshot()]));
-    this.#periodStartMs = nowMs;
+  /** Ends a period. Returns its averages over all databases. */
+  endPeriod(nowMs: number): StatValues {
+    const ended = this.#lastPeriodStart = this.#periodStart;
+    this.#periodStart = { atMs: nowMs, totals: this.#totals() };
+    return this.#averagesSince(ended, nowMs);
   }
 
-  /** Every database that has counted anything, by name. */
-  databases(): DatabaseStats[] {
+  /**
+   * Every database that has counted anything, by name. Averages are, as in PgBouncer, from the
+   * beginning of the last whole period until now.
+   */
+  databases(nowMs: number): DatabaseStats[] {
+    const { atMs, totals: before } = this.#lastPeriodStart;
     return [...this.#totals()]
       .map(([database, totals]) => ({
         database,
         totals,
-        averages: this.#averages.get(database) ?? new PoolStats(),
+        averages: averages(before.get(database) ?? new PoolStats(), totals, nowMs - atMs),
       }))
       .sort((a, b) => a.database < b.database ? -1 : 1);
   }
 
-  /** Averages over all databases, for the log. */
-  overallAverages(): StatValues {
-    return this.#overallAverages;
+  /** The same averages, over all databases. */
+  overallAverages(nowMs: number): StatValues {
+    return this.#averagesSince(this.#lastPeriodStart, nowMs);
+  }
+
+  #averagesSince({ atMs, totals }: PeriodStart, nowMs: number): StatValues {
+    return averages(sumOf(totals.values()), sumOf(this.#totals().values()), nowMs - atMs);
   }
 
   #totals(): Map<string, PoolStats> {

@@ -81,8 +81,8 @@ export function checkParameters(
 
 /** What was counted is what servers served and clients had. */
 export function checkCounts(run: CheckedRun): void {
-  const { clients, plan: { hazards, isCalm, mode }, world: { pooler, postgres } } = run;
-  const app = [...pooler.stats.databases()].find(({ database }) => database === "app");
+  const { clients, plan: { hazards, isCalm, mode }, world: { clock, pooler, postgres } } = run;
+  const app = [...pooler.stats.databases(clock.nowMs())].find(({ database }) => database === "app");
   const totals = app?.totals;
   const sum = (of: (client: SimActor) => number) =>
     clients.reduce((total, client) => total + of(client), 0);

@@ -21,7 +21,7 @@ const NEXT: Readonly<Record<PooledServerKind, readonly PooledServerKind[]>> = {
   idle: ["active", "used", "closed"],
   used: ["idle", "tested", "closed"],
   tested: ["idle", "closed"],
-  active: ["idle", "tested", "being_canceled", "recovering", "closed"],
+  active: ["idle", "used", "tested", "being_canceled", "recovering", "closed"],
   being_canceled: ["idle", "tested", "closed"],
   recovering: ["idle", "tested", "closed"],
   closed: [],
@@ -116,7 +116,7 @@ export class ScriptedServer implements PooledServer<TestError> {
   }
 
   /** A client gives it back: at once free, or to be reset, or with a cancel request on its way… */
-  release(next: "idle" | "tested" | "being_canceled" | "recovering" = "idle"): void {
+  release(next: "idle" | "used" | "tested" | "being_canceled" | "recovering" = "idle"): void {
     this.#expect("active");
     this.onLost = undefined;
     if (this.doubt !== undefined) this.discard(this.doubt);

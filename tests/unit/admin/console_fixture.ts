@@ -400,6 +400,7 @@ export class ConsoleFixture implements ConsoleContext {
         checkQuery: "",
         isLifetimeOver: false,
         resetsAlways: false,
+        checksAlways: false,
       }),
       isTrial: false,
       role: undefined,

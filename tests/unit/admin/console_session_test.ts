@@ -33,6 +33,24 @@ Deno.test("ConsoleSession reads messages cut at any offset", async () => {
   assert.deepEqual(stream.takeSent(), join(VERSION, VERSION));
 });
 
+Deno.test("ConsoleSession has the log tell the errors that it answers", async () => {
+  const { answers, fixture, send } = await openSession({ rights: "stats" });
+  await send(frontend.query("SHOW VERSION"));
+  assert.deepEqual(fixture.logLines, []);
+  answers();
+  await send(frontend.query("PAUSE"), frontend.query("nonsense"), message("F", cstring("")));
+  assert.deepEqual(answers(), ["E 42501", "Z", "E 42601", "Z", "E 08P01", "Z"]);
+  await send(frontend.bind({ statement: "lost" }), frontend.sync());
+  assert.deepEqual(answers(), ["E 26000", "Z"]);
+  const told = fixture.logLines.map((line) => /WARNING C-.*pooler error: (.*)/.exec(line)?.[1]);
+  assert.deepEqual(told, [
+    "admin access needed",
+    "invalid command 'nonsense', use SHOW HELP;",
+    "unsupported packet type for admin console: 70",
+    'prepared statement "lost" does not exist',
+  ]);
+});
+
 Deno.test("ConsoleSession runs the commands of one chunk in order, one at a time", async () => {
   const { answers, fixture, send } = await openSession();
   const { promise, resolve } = Promise.withResolvers<void>();

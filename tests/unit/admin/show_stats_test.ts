@@ -27,7 +27,7 @@ Deno.test("SHOW STATS has totals and averages of each database", async () => {
   stats.serverParseCount = 50;
   stats.bindCount = 70;
   stats.clientLoginCount = 90;
-  fixture.stats.endPeriod(fixture.clock.nowMs() + 10_000);
+  fixture.clock.advance(10_000);
   const { columns: shown, rows } = readResult(showStats(fixture));
   const counters = (prefix: string, received: string) =>
     `numeric ${prefix}_server_assignment_count ${prefix}_xact_count ${prefix}_query_count ` +
@@ -54,7 +54,7 @@ Deno.test("SHOW STATS_TOTALS, STATS_AVERAGES and TOTALS name the same figures ot
     const stats = fixture.stats.open(database);
     for (const [at, name] of STAT_NAMES.entries()) stats[name] = (at + 1) * factor * 60;
   }
-  fixture.stats.endPeriod(fixture.clock.nowMs() + 60_000);
+  fixture.clock.advance(60_000);
   const names = "server_assignment_count xact_count query_count bytes_received bytes_sent " +
     "xact_time query_time wait_time";
   const totals = readResult(showStatsTotals(fixture));

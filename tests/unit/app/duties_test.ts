@@ -56,6 +56,17 @@ Deno.test("client_idle_timeout ends idle clients, and query_wait_timeout those w
   busy.close();
 });
 
+Deno.test("client_idle_timeout does not close the console", async () => {
+  await using world = await PoolerWorld.open({
+    pooler: 'client_idle_timeout = 5\nadmin_users = "ada"',
+  });
+  const [idle, console] = [await world.login(), await world.login({ database: "pgbouncer" })];
+  await world.advance(6_000);
+  assert.equal(await idle.lastWords(), "FATAL 57P05 client_idle_timeout");
+  assert.deepEqual((await console.query("show version")).tags, ["SHOW"]);
+  console.close();
+});
+
 Deno.test("of very many whose time is over, a hundred are ended before others have their turn", async () => {
   await using world = await PoolerWorld.open({
     pooler: "max_client_conn = 200\nclient_idle_timeout = 5",
@@ -217,6 +228,23 @@ for (
   });
 }
 
+for (const [query, received] of [["<empty>", "QQQQ"], ["", "QQQ"]] as const) {
+  Deno.test(`with server_check_delay = 0 servers are checked after each link, by server_check_query "${query}"`, async () => {
+    await using world = await oneServer(
+      `server_check_delay = 0\nserver_check_query = "${query}"\npool_mode = "transaction"`,
+    );
+    const [first, second] = [await world.login(), await world.login()];
+    await first.query("begin");
+    await second.send(frontend.query("select 1"));
+    await first.query("commit");
+    assert.deepEqual((await second.result()).rows, [["1"]]);
+    await world.settle();
+    assert.equal(world.pool().servers.used.length, query === "" ? 0 : 1);
+    assert.equal(world.postgres.backends[0]?.received, received);
+    for (const client of [first, second]) client.close();
+  });
+}
+
 Deno.test("a period of statistics ends with a line in the log, unless log_stats is off", async () => {
   for (const [line, expected] of [["", 2], ["log_stats = false", 0]] as const) {
     await using world = await PoolerWorld.open({ pooler: `stats_period = 10\n${line}` });
@@ -281,7 +309,9 @@ Deno.test("an empty pool is freed after pool_idle_timeout, and what it counted s
   assert.equal(poolCount(world), 1, "not empty for long enough");
   await world.advance(7_000);
   assert.equal(poolCount(world), 0);
-  const total = world.pooler.stats.databases().find(({ database }) => database === "app");
+  const total = world.pooler.stats.databases(world.clock.nowMs()).find(({ database }) =>
+    database === "app"
+  );
   assert.equal(total?.totals.queryCount, 1);
 });
 

@@ -80,7 +80,9 @@ Deno.test("a removed database whose clients leave before they are told is forgot
   world.pooler.janitor.sweep();
   assert.equal(world.pooler.pools.registry.ofDatabase("app").length, 0);
   await world.advance(10);
-  const [app] = [...world.pooler.stats.databases()].filter(({ database }) => database === "app");
+  const [app] = [...world.pooler.stats.databases(world.clock.nowMs())].filter(({ database }) =>
+    database === "app"
+  );
   assert.equal(app!.totals.clientLoginCount, COUNT);
 });
 

@@ -250,7 +250,8 @@ Deno.test("pool_idle_timeout frees an empty pool, and no total goes down by it",
   await client.query("select 1");
   await client.terminate();
   const count = () =>
-    world.pooler.stats.databases().find(({ database }) => database === "app")?.totals.queryCount;
+    world.pooler.stats.databases(world.clock.nowMs()).find(({ database }) => database === "app")
+      ?.totals.queryCount;
   await world.advance(20_000);
   assert.equal([...world.pooler.pools.registry.all()].length, 1);
   await world.advance(20_000);

@@ -229,6 +229,18 @@ Deno.test("server_lifetime is kept to on a pool whose servers are never idle whe
   b.close();
 });
 
+Deno.test("a pool whose size is 0 has one server", async () => {
+  await using world = await PoolerWorld.open({ pooler: "default_pool_size = 0" });
+  const [a, b] = [await world.login(), await world.login()];
+  for (const client of [a, b]) {
+    assert.equal((await client.query("select session id")).rows[0]?.[0], "1001");
+  }
+  await world.advance(1_000);
+  assert.equal(world.pool().servers.count, 1, "it is not too many");
+  a.close();
+  b.close();
+});
+
 Deno.test("a server that does not answer its check query loses its place in the pool", async () => {
   await using world = await PoolerWorld.open({
     pooler: `default_pool_size = 1\nserver_check_delay = 1\nserver_connect_timeout = 3
@@ -274,7 +286,7 @@ Deno.test("a name that only * covers and that came to nothing leaves nothing beh
   }
   await world.advance(1_000);
   assert.deepEqual([...world.pooler.pools.registry.all()], []);
-  const counted = world.pooler.stats.databases().map(({ database }) => database);
+  const counted = world.pooler.stats.databases(world.clock.nowMs()).map(({ database }) => database);
   assert.deepEqual(counted.filter((name) => name.startsWith("no")), []);
 });
 

@@ -35,6 +35,19 @@ async function assertAlive(client: TestClient): Promise<void> {
   assert.deepEqual([types, rows], ["TDCZ", [["alive"]]]);
 }
 
+for (const [isLogged, lines] of [[true, 1], [false, 0]] as const) {
+  Deno.test(`what became of a cancel request is in the log, if log_disconnections is ${isLogged}`, async () => {
+    await using world = await oneServer(`log_disconnections = ${isLogged}`);
+    const client = await sleeper(world);
+    await world.cancel(client.cancelKey!);
+    const told = world.log.filter((line) =>
+      / LOG C-0x\w+: \S+ closing because: successfully sent cancel request \(age=0s\)$/.test(line)
+    );
+    assert.equal(told.length, lines);
+    client.close();
+  });
+}
+
 Deno.test("CancelDesk says nothing to a request with an unknown key", async () => {
   await using world = await oneServer();
   const client = await sleeper(world);

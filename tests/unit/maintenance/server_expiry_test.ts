@@ -10,7 +10,7 @@ const NO_LIMITS: ServerExpiryRules = {
   connectTimeoutMs: 0,
   idleTimeoutMs: 0,
   lifetimeMs: 0,
-  checkDelayMs: 0,
+  checkDelayMs: undefined,
 };
 
 /** A server: how old it is, and for how long it has been in its state. */
@@ -168,6 +168,7 @@ Deno.test("judgeServers() retires what was idle for longer than server_check_del
     { name: "used", kind: "used", sinceMs: 9_000 },
   ];
   assert.deepEqual(verdicts(servers, { checkDelayMs: 5_000 }), ["retire s1"]);
+  assert.deepEqual(verdicts(idle(1), { checkDelayMs: 0 }), ["retire s0"]);
 });
 
 Deno.test("judgeServers() closes rather than retires", () => {

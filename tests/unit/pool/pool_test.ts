@@ -152,6 +152,30 @@ Deno.test("a server idle for long is checked before use", () => {
   world.check();
 });
 
+Deno.test("a server that is always checked is checked for who waits, and else when somebody comes", () => {
+  const world = new PoolWorld({ poolSize: 1 });
+  const first = world.ask();
+  world.newest.loggedIn();
+  const second = world.ask();
+  const server = first.giveBack("used");
+  assert.deepEqual(world.counts(), { tested: 1 });
+  server.ready();
+  assert.equal(second.server, server);
+  second.giveBack("used");
+  assert.deepEqual(world.counts(), { used: 1 });
+  assert.equal(world.ask().outcome, "waiting");
+  assert.deepEqual(world.counts(), { tested: 1 });
+  world.check();
+});
+
+Deno.test("a server that is always checked is closed when it comes free while all is paused", () => {
+  const world = new PoolWorld({ poolSize: 1 });
+  const client = world.ask();
+  world.newest.loggedIn();
+  world.pool.pause();
+  assert.equal(client.giveBack("used").closeReason, "pause mode");
+});
+
 Deno.test("a server idle for long is used at once where no check query is set", () => {
   const world = new PoolWorld({ poolSize: 1 });
   world.hasCheckQuery = false;
@@ -177,7 +201,7 @@ Deno.test("a failed check takes the next server and is no error to the client", 
   assert.deepEqual(world.counts(), { tested: 1, used: 1 });
   second!.discard("test query failed");
   assert.equal(client.outcome, "waiting");
-  assert.deepEqual(world.counts(), { tested: 1, login: 1 });
+  assert.deepEqual(world.counts(), { tested: 1 });
   first!.ready();
   assert.equal(client.server, first);
   world.check();
@@ -193,6 +217,32 @@ Deno.test("as many used servers are checked as clients wait, and no more", () =>
   world.pool.maintain(true);
   assert.deepEqual(world.counts(), { tested: 2, used: 2 });
 });
+
+for (
+  const [what, leaveOne] of [
+    ["check", (world: PoolWorld) => world.openIdle(1)[0]!.retire()],
+    ["reset", (world: PoolWorld) => {
+      const client = world.ask();
+      world.newest.loggedIn();
+      client.giveBack("tested");
+    }],
+  ] as const
+) {
+  Deno.test(`no server is opened for whom one in ${what} is about to come free`, () => {
+    const world = new PoolWorld({ poolSize: 3 });
+    leaveOne(world);
+    const [first, second] = [world.ask(), world.ask()];
+    assert.deepEqual(world.counts(), { tested: 1, login: 1 }, "one for each");
+    world.newest.loggedIn();
+    world.pool.maintain(true);
+    assert.deepEqual([first.outcome, second.outcome], ["served", "waiting"]);
+    assert.deepEqual(world.counts(), { tested: 1, active: 1 });
+    world.clock.advance(1_000);
+    world.pool.maintain(true);
+    assert.deepEqual(world.counts(), { tested: 1, active: 1, login: 1 }, "it takes too long");
+    world.check();
+  });
+}
 
 Deno.test("a server in its reset serves the next waiter when it is ready", () => {
   const world = new PoolWorld({ poolSize: 1 });

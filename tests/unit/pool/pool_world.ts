@@ -286,7 +286,9 @@ export class TestClient implements ServerRequest<ScriptedServer, TestError> {
   }
 
   /** Gives its server back. */
-  giveBack(next: "idle" | "tested" | "being_canceled" | "recovering" = "idle"): ScriptedServer {
+  giveBack(
+    next: "idle" | "used" | "tested" | "being_canceled" | "recovering" = "idle",
+  ): ScriptedServer {
     const server = this.#letGo();
     server.release(next);
     return server;

@@ -149,6 +149,7 @@ export class ServerBench implements AsyncDisposable {
       checkQuery: undefined,
       isLifetimeOver: false,
       resetsAlways: false,
+      checksAlways: false,
       ...upkeep,
     };
     const owner: ServerOwner = {

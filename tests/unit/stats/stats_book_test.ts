@@ -7,7 +7,7 @@ Deno.test("StatsBook adds up the pools of a database, and lists databases by nam
   a1.queryCount = 1;
   a2.queryCount = 2;
   b.queryCount = 4;
-  const totals = book.databases().map(({ database, totals }) => [database, totals.queryCount]);
+  const totals = book.databases(0).map(({ database, totals }) => [database, totals.queryCount]);
   assert.deepEqual(totals, [["a", 3], ["b", 4]]);
 });
 
@@ -16,12 +16,12 @@ Deno.test("a total never goes down when a pool is freed", () => {
   const pool = book.open("a");
   pool.bytesSent = 100;
   book.retire(pool);
-  assert.equal(book.databases()[0]!.totals.bytesSent, 100);
+  assert.equal(book.databases(0)[0]!.totals.bytesSent, 100);
   const next = book.open("a");
   next.bytesSent = 10;
-  assert.equal(book.databases()[0]!.totals.bytesSent, 110);
+  assert.equal(book.databases(0)[0]!.totals.bytesSent, 110);
   book.retire(next);
-  assert.equal(book.databases()[0]!.totals.bytesSent, 110);
+  assert.equal(book.databases(0)[0]!.totals.bytesSent, 110);
 });
 
 Deno.test("retiring twice, or what is not in the book, changes nothing", () => {
@@ -31,22 +31,24 @@ Deno.test("retiring twice, or what is not in the book, changes nothing", () => {
   book.retire(pool);
   book.retire(pool);
   book.retire(new StatsBook(0).open("a"));
-  assert.deepEqual(book.databases().map(({ totals }) => totals.queryCount), [5]);
+  assert.deepEqual(book.databases(0).map(({ totals }) => totals.queryCount), [5]);
 });
 
-Deno.test("averages are of the period that ended last", () => {
+Deno.test("averages are from the beginning of the last whole period until now", () => {
   const book = new StatsBook(0);
   const pool = book.open("a");
+  const averageAt = (seconds: number) => book.databases(seconds * 1_000)[0]!.averages.queryCount;
+  assert.equal(averageAt(0), 0);
   pool.queryCount = 600;
-  assert.equal(book.databases()[0]!.averages.queryCount, 0, "no period has ended yet");
+  assert.deepEqual([averageAt(0), averageAt(10), averageAt(60)], [0, 60, 10], "the first period");
   book.endPeriod(60_000);
-  assert.equal(book.databases()[0]!.averages.queryCount, 10);
+  assert.equal(averageAt(60), 10);
   pool.queryCount += 1_200;
-  assert.equal(book.databases()[0]!.averages.queryCount, 10, "counting goes on, the period not");
+  assert.deepEqual([averageAt(75), averageAt(120)], [24, 15], "two periods, one of them whole");
   book.endPeriod(120_000);
-  assert.equal(book.databases()[0]!.averages.queryCount, 20);
+  assert.deepEqual([averageAt(120), averageAt(180)], [20, 10], "the first does not count any more");
   book.endPeriod(180_000);
-  assert.equal(book.databases()[0]!.averages.queryCount, 0);
+  assert.equal(averageAt(180), 0);
 });
 
 Deno.test("averages go on over a freed pool: what it counted in the period still counts", () => {
@@ -57,36 +59,26 @@ Deno.test("averages go on over a freed pool: what it counted in the period still
   pool.queryCount += 120;
   book.retire(pool);
   book.endPeriod(120_000);
-  assert.equal(book.databases()[0]!.averages.queryCount, 2);
+  assert.equal(book.databases(120_000)[0]!.averages.queryCount, 2);
 });
 
-Deno.test("overallAverages() adds counts and weighs times by their events", () => {
+Deno.test("endPeriod() gives the averages of the period alone, of all databases", () => {
   const book = new StatsBook(0);
   const [a, b] = [book.open("a"), book.open("b")];
   Object.assign(a, { queryCount: 100, queryTimeUs: 100 * 30, bytesReceived: 500 });
   Object.assign(b, { queryCount: 300, queryTimeUs: 300 * 10, bytesReceived: 700 });
-  book.endPeriod(1_000);
-  const all = book.overallAverages();
-  assert.equal(all.queryCount, 400);
-  assert.equal(all.bytesReceived, 1_200);
-  assert.equal(all.queryTimeUs, 15);
-  assert.equal(all.xactTimeUs, 0);
+  const { bytesReceived, queryCount, queryTimeUs, xactTimeUs } = book.endPeriod(1_000);
+  assert.deepEqual([queryCount, bytesReceived, queryTimeUs, xactTimeUs], [400, 1_200, 15, 0]);
   a.queryCount += 50;
-  book.endPeriod(2_000);
-  assert.equal(book.overallAverages().queryCount, 50, "of the last period alone");
+  assert.equal(book.overallAverages(2_000).queryCount, 225, "those of SHOW TOTALS go on");
+  assert.equal(book.endPeriod(2_000).queryCount, 50);
 });
 
 Deno.test("overallAverages() has times also where less than one query a second is asked", () => {
   const book = new StatsBook(0);
   Object.assign(book.open("a"), { queryCount: 30, queryTimeUs: 30 * 500 });
   book.endPeriod(60_000);
-  assert.equal(book.overallAverages().queryCount, 0);
-  assert.equal(book.overallAverages().queryTimeUs, 500);
-  assert.equal(book.databases()[0]!.averages.queryTimeUs, 500);
-});
-
-Deno.test("overallAverages() are 0 before the first period has ended", () => {
-  const book = new StatsBook(0);
-  book.open("a").queryCount = 1_000;
-  assert.equal(book.overallAverages().queryCount, 0);
+  const all = book.overallAverages(60_000);
+  assert.deepEqual([all.queryCount, all.queryTimeUs], [0, 500]);
+  assert.equal(book.databases(60_000)[0]!.averages.queryTimeUs, 500);
 });
