@@ -131,6 +131,39 @@ Deno.test("check says what it would do, and touches nothing", async () => {
   assert.deepEqual(folder.names(), before);
 });
 
+/** Runs a command line of the README, which has its permissions in it, from the sources. */
+async function runFromSources(args: readonly string[]): Promise<[number, string, string]> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--cached-only", ...args],
+    cwd: projectDir(),
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return [code, decoder.decode(stdout), decoder.decode(stderr)];
+}
+
+Deno.test("check needs no more permissions than the README gives it", async () => {
+  const [code, stdout, stderr] = await runFromSources(
+    ["-R", "-E", "mod.ts", "check", "config.toml"],
+  );
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^config\.toml: the configuration is good\n/);
+});
+
+Deno.test("a permission that is missing is said in a line, not with a stack", async () => {
+  await using folder = await SluiceFolder.make({
+    "config.toml": tomlConfig({
+      pooler: { user: "daemon", server_tls_sslmode: "prefer" },
+      databases: { app: { host: "x" } },
+    }),
+  });
+  const [code, stdout, stderr] = await runFromSources(
+    ["-R", "-E", "mod.ts", "check", folder.file("config.toml")],
+  );
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^Requires sys access to "uid", run again with the --allow-sys flag\n$/);
+});
+
 /** Three mistakes on lines known; the first is of the kind that shows its value, a secret is not. */
 const BAD_TOML = `[pooler]
 listen_addr = "127.0.0.1"
