@@ -474,8 +474,8 @@ Deno.test("a busy port is said plainly", async () => {
   assert.deepEqual(folder.names(), ["config.toml"]);
 });
 
-Deno.test("a log or pid file that cannot be written is said plainly", async () => {
-  for (const setting of ["logfile", "pidfile"]) {
+Deno.test("a file that cannot be written or read is said plainly", async () => {
+  for (const setting of ["logfile", "pidfile", "resolv_conf"]) {
     const config = tomlConfig({ pooler: { [setting]: "{dir}/nowhere/file" } });
     const { code, stderr } = await runSluice({ config });
     assert.equal(code, 1, stderr);
