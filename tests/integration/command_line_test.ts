@@ -164,6 +164,22 @@ Deno.test("a permission that is missing is said in a line, not with a stack", as
   assert.match(stderr, /^Requires sys access to "uid", run again with the --allow-sys flag\n$/);
 });
 
+Deno.test({
+  name: "root that may not call the C library is told that it cannot become another user",
+  ignore: !IS_ROOT,
+  async fn() {
+    const allowed = ["-R", "-E", "--allow-sys", "mod.ts"];
+    const [code, stdout, stderr] = await runFromSources([
+      ...allowed,
+      "-u",
+      "daemon",
+      "config.toml",
+    ]);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.equal(stderr, 'Cannot become user "daemon": the permission --allow-ffi is missing\n');
+  },
+});
+
 /** Three mistakes on lines known; the first is of the kind that shows its value, a secret is not. */
 const BAD_TOML = `[pooler]
 listen_addr = "127.0.0.1"
