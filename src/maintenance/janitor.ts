@@ -1,5 +1,6 @@
 /** The schedule of everything periodic. What a duty decides is its own affair. */
 
+import { LONGEST_LOOK_MS } from "../base/awake_clock.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { CATCH_UP_MS, LATE_MS } from "../base/deadline.ts";
 import { TURN_MS } from "../base/turn.ts";
@@ -25,24 +26,27 @@ export class Janitor {
   readonly #duties: readonly Duty[];
   readonly #onError: (error: unknown) => void;
   readonly #loopLag: LoopLag;
+  readonly #onGap: (lateMs: number) => void;
   readonly #lastRunMs: number[];
   #unfinished: Duty[] = [];
 
   /**
    * `onError` is told of a duty that failed; it and the others go on in the next round. `loopLag` is
-   * told how late each round comes.
+   * told how late each round comes, `onGap` of those so late that the excess counts for no deadline.
    */
   constructor(
     duties: readonly Duty[],
-    { clock, loopLag, onError }: {
+    { clock, loopLag, onError, onGap }: {
       clock: Clock;
       loopLag: LoopLag;
       onError: (error: unknown) => void;
+      onGap: (lateMs: number) => void;
     },
   ) {
     this.#clock = clock;
     this.#duties = duties;
     this.#onError = onError;
+    this.#onGap = onGap;
     this.#loopLag = loopLag;
     this.#lastRunMs = duties.map(() => clock.nowMs());
   }
@@ -59,7 +63,7 @@ export class Janitor {
       const dueMs = this.#clock.nowMs() + SWEEP_INTERVAL_MS;
       const lagDueMs = this.#loopLag.nowMs() + SWEEP_INTERVAL_MS;
       await sleeper.sleep(SWEEP_INTERVAL_MS);
-      if (!signal.aborted) this.#loopLag.note(lagDueMs);
+      if (!signal.aborted) this.#noteLag(lagDueMs);
       const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
       if (isLate) await sleeper.sleep(CATCH_UP_MS);
     }
@@ -73,6 +77,11 @@ export class Janitor {
       this.#lastRunMs[at] = nowMs;
       this.#run(duty, nowMs);
     }
+  }
+
+  #noteLag(dueMs: number): void {
+    const lateMs = this.#loopLag.note(dueMs) - dueMs;
+    if (lateMs > LONGEST_LOOK_MS) this.#onGap(lateMs);
   }
 
   #goOn(): void {
