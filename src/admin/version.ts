@@ -4,7 +4,7 @@
 import manifest from "../../deno.json" with { type: "json" };
 
 /** `x.y.z` of this Sluice. */
-export const SLUICE_VERSION: string = manifest.version;
+const SLUICE_VERSION: string = manifest.version;
 
 /** The PgBouncer whose console, settings and words this Sluice has. */
 export const PGBOUNCER_VERSION = "1.26.0";

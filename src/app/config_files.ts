@@ -40,8 +40,9 @@ const RULE_FILE_IO: RuleFileIo = {
 export const USER_LIST_FILE: UserListFile = {
   async stampOf(path) {
     try {
-      const { ino, mtime, size } = await Deno.stat(path);
-      return JSON.stringify([path, ino, mtime?.getTime(), size]);
+      const { ctime, ino, mtime, size } = await Deno.stat(path);
+      // A file that could not be read and now can has another ctime only.
+      return JSON.stringify([path, ino, mtime?.getTime(), ctime?.getTime(), size]);
     } catch (error) {
       // That it cannot be looked at is a state of its own, and reading it says what is wrong.
       return JSON.stringify([path, errorText(error)]);

@@ -215,7 +215,10 @@ export class DatabaseOperations implements Operations {
   suspend(signal: AbortSignal): Promise<void> {
     this.#refuseInShutdown();
     if (this.#mode === "active" && this.#paused.size > 0) {
-      throw wrongState("cannot suspend with paused databases");
+      throw wrongState(
+        "cannot suspend with paused databases",
+        "SHOW DATABASES WHERE paused = '1' has them.",
+      );
     }
     this.#refuseUnlessActive();
     this.#log("SUSPEND");
@@ -438,6 +441,9 @@ function forced(): PgError {
   return new PgError(SQLSTATE.adminShutdown, "admin forced disconnect");
 }
 
-function wrongState(message: string): PgError {
-  return new PgError(SQLSTATE.objectNotInPrerequisiteState, message, { severity: "ERROR" });
+function wrongState(message: string, detail?: string): PgError {
+  return new PgError(SQLSTATE.objectNotInPrerequisiteState, message, {
+    severity: "ERROR",
+    ...(detail === undefined ? {} : { detail }),
+  });
 }

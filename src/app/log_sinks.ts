@@ -94,6 +94,8 @@ class LogTarget<W extends SyncWriter> {
   /** An ordinary line is encoded into it. */
   readonly #buffer = new Uint8Array(LINE_BYTES);
   #lostCount = 0;
+  /** Whether what was written last ends in the middle of a line. */
+  #isCut = false;
 
   constructor(stream: W) {
     this.stream = stream;
@@ -108,13 +110,15 @@ class LogTarget<W extends SyncWriter> {
   }
 
   #tryToWrite(text: string): boolean {
-    const bytes = this.#encode(text);
+    const bytes = this.#encode(this.#isCut ? `\n${text}` : text);
+    let at = 0;
     try {
-      let at = this.stream.writeSync(bytes);
       while (at < bytes.length) at += this.stream.writeSync(bytes.subarray(at));
+      this.#isCut = false;
       return true;
     } catch {
       // Counted by the caller: there is no other place to tell it.
+      this.#isCut ||= at > 0;
       return false;
     }
   }

@@ -391,7 +391,13 @@ export class Pooler {
         run: () => this.#ownTasks.spawn((signal) => this.#reloader.lookAtUserList(signal)),
       },
       ...(options.duties ?? []),
-    ], { clock, loopLag: this.loopLag, onError, traffic: this.clients });
+    ], {
+      clock,
+      loopLag: this.loopLag,
+      onError,
+      onGap: (lateMs) => warnOfGap(log, lateMs),
+      traffic: this.clients,
+    });
   }
 
   /** Resolves when the pooler has ended and nothing of it is left. */
@@ -568,4 +574,13 @@ export class Pooler {
 /** Unless set, as many as may be in at the same time: then no rush of theirs is too many. */
 function maxLoginClients({ maxClientConn, maxLoginClients }: Settings): number {
   return maxLoginClients > 0 ? maxLoginClients : Math.max(MIN_LOGIN_CLIENTS, maxClientConn);
+}
+
+/** Without it, whoever reads the log later finds that all stood still, and nothing that says why. */
+function warnOfGap(log: Logger, lateMs: number): void {
+  const seconds = (lateMs / 1_000).toFixed(1);
+  log.warning(
+    `nothing ran for ${seconds} s: the process was stopped, suspended or held up; ` +
+      "deadlines are put off by that",
+  );
 }

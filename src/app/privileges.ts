@@ -5,6 +5,8 @@
  */
 
 import process from "node:process";
+import { errorText } from "../base/error_text.ts";
+import { ProcessLibc } from "../net/native/process_libc.ts";
 
 /** The user cannot be had. */
 export class PrivilegeError extends Error {
@@ -64,15 +66,14 @@ function linesOf(path: string): string[][] {
   return Deno.readTextFileSync(path).split("\n").map((line) => line.split(":"));
 }
 
-/** The runtime can set user and group, but not the groups besides: root's would be kept. */
 function initGroups({ gid, name }: Account): void {
-  if (Deno.build.os !== "linux") {
-    throw new PrivilegeError("Becoming another user is supported on Linux only");
+  let libc: ProcessLibc;
+  try {
+    libc = ProcessLibc.open();
+  } catch (error) {
+    throw new PrivilegeError(`Cannot become user "${name}": ${errorText(error)}`, { cause: error });
   }
-  const libc = Deno.dlopen("libc.so.6", {
-    initgroups: { parameters: ["buffer", "u32"], result: "i32" },
-  });
-  const result = libc.symbols.initgroups(new TextEncoder().encode(`${name}\0`), gid);
-  libc.close();
+  const result = libc.initGroups(name, gid);
+  libc[Symbol.dispose]();
   if (result !== 0) throw new PrivilegeError(`Cannot take on the groups of user "${name}"`);
 }

@@ -128,7 +128,7 @@ async function checkTls(config: Config, choice: EngineChoice): Promise<string[]>
   const { settings } = config;
   if (!usesTls(config)) return [];
   // It is this user who has to be able to read a key.
-  if (ownUid() === 0 && settings.user !== undefined) becomeUser(settings.user);
+  if (settings.user !== undefined && ownUid() === 0) becomeUser(settings.user);
   const clock = new HeldClock(systemClock());
   const onError = (error: unknown) => complain(`${errorText(error)}\n`, EXIT.failed);
   await using engine = await openEngine(choice, {
@@ -531,7 +531,7 @@ function isUsers(error: unknown): error is Error {
     error instanceof ActivationError || error instanceof PidfileError ||
     error instanceof ReadinessFileError || error instanceof LogFileError ||
     error instanceof ConsoleError || error instanceof TlsSetupError ||
-    error instanceof ResolvConfError;
+    error instanceof ResolvConfError || error instanceof Deno.errors.NotCapable;
 }
 
 function print(text: string, status: number): number {

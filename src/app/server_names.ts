@@ -19,6 +19,6 @@ export async function openResolver({ resolvConf }: Settings): Promise<NameResolv
   try {
     return new NameServerResolver(readResolvConf(await Deno.readTextFile(resolvConf)));
   } catch (error) {
-    throw new ResolvConfError(`resolv_conf: ${errorText(error)}`);
+    throw new ResolvConfError(`Cannot read resolv_conf ${resolvConf}: ${errorText(error)}`);
   }
 }

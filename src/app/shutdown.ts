@@ -156,6 +156,8 @@ export class Shutdown {
 
   /** Does what the mode of shutdown allows by now. */
   advance(): void {
+    // Each listener that closes comes by here.
+    if (this.#isStopping) return;
     switch (this.#mode) {
       case undefined:
         return;
@@ -209,7 +211,7 @@ export class Shutdown {
 
   #isDrainOver(): boolean {
     if (this.#options.clock.nowMs() < this.#drainLimitMs) return false;
-    this.#options.log.warning(`${this.#servedCount()} clients have not ended in time`);
+    this.#options.log.warning(`clients that have not ended in time: ${this.#servedCount()}`);
     return true;
   }
 
@@ -254,7 +256,6 @@ export class Shutdown {
   }
 
   #stop(): void {
-    if (this.#isStopping) return;
     this.#isStopping = true;
     for (const listener of this.#options.listeners()) {
       if (this.#mode === "immediate") listener.close();

@@ -44,7 +44,7 @@ export interface ParsedPattern {
 }
 
 /** Longest pattern, in characters; it bounds what matching may cost. */
-export const MAX_PATTERN_LENGTH = 1_024;
+const MAX_PATTERN_LENGTH = 1_024;
 
 /** As PostgreSQL's DUPMAX. */
 const MAX_REPEATS = 255;

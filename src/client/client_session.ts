@@ -285,13 +285,13 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
    * Apart from `run()`, whose frame lives as long as the client does: it holds nothing of this.
    */
   async #logIn(): Promise<Uint8Array | undefined> {
-    const { desk, log } = this.#options;
+    const { desk } = this.#options;
     const input = new LoginInput(this.stream.chunks());
     const opening = await this.#receiveOpening(input);
     if (!this.isOpen) return undefined;
     switch (opening.kind) {
       case "nothing":
-        if (opening.reason !== undefined) log.log(`${this.#label()} ${opening.reason}`);
+        if (opening.reason !== undefined) this.#logEnd(opening.reason, undefined);
         this.#endSilently();
         return undefined;
       case "cancel_request":

@@ -17,7 +17,7 @@ import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import { type ByteStream, HOLD, type SinkAnswer } from "../net/byte_stream.ts";
 import { CROWDED, type Pool, type ServerRequest, StandingFailure } from "../pool/pool.ts";
 import { WaitingPlace } from "../pool/waiting_queue.ts";
-import { errorOf, type OwnQueryResult } from "../server/own_query.ts";
+import { type OwnQueryResult, unaskedWords } from "../server/own_query.ts";
 import { NOT_READY } from "../server/recovery.ts";
 import type { ServerSession } from "../server/server_session.ts";
 import { DATABASE_CHANGED, SERVER_CRASHED, type ServerEnd } from "../server/server_end.ts";
@@ -32,7 +32,6 @@ import { setParameters } from "./set_parameters.ts";
 import { tooManyWait, turnedAwayError } from "./turned_away.ts";
 import { parameterStatus, readyForQuery, TransactionStatus } from "../wire/backend_messages.ts";
 import type { MessageCursor } from "../wire/message_cursor.ts";
-import { Backend } from "../wire/message_type.ts";
 import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 
@@ -684,7 +683,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
 
   /** A server that speaks on after its last answer would be closed if it were idle already. */
   #dropDirty(cursor: MessageCursor): void | Promise<void> {
-    const said = cursor.type === Backend.ErrorResponse ? `: ${errorOf(cursor).message}` : "";
+    const said = unaskedWords(cursor);
     cursor.abandonChunk();
     const server = this.#server!;
     this.#unlink();

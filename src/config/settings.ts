@@ -60,7 +60,7 @@ const TLS_NEGOTIATIONS = ["postgres", "direct"] as const;
 const CHANNEL_BINDINGS = ["disable", "prefer", "require"] as const;
 
 /** The ways to authenticate clients. */
-export const AUTH_TYPES = [
+const AUTH_TYPES = [
   "any",
   "trust",
   "plain",
@@ -461,9 +461,6 @@ export type SslMode = (typeof SSL_MODES)[number];
 
 /** What of the settings is about TLS with servers. */
 export type ServerTlsSettings = Pick<Settings, Extract<keyof Settings, `serverTls${string}`>>;
-
-/** How clients prove who they are. */
-export type AuthType = (typeof AUTH_TYPES)[number];
 
 /** A setting of the console's SHOW CONFIG, in PgBouncer's notation. */
 export interface ShownSetting {

@@ -154,6 +154,8 @@ class TomlScanner {
       path.push(this.#keyPart());
       this.#skipSpaces();
       if (this.#peek() !== ".") return path;
+      // Each part costs the parts before it.
+      if (path.length >= MAX_DEPTH) throw this.#error("The key has too many parts");
       this.#position++;
     }
   }

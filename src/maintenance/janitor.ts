@@ -1,5 +1,6 @@
 /** The schedule of everything periodic. What a duty decides is its own affair. */
 
+import { LONGEST_LOOK_MS } from "../base/awake_clock.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { CATCH_UP_MS, LATE_MS } from "../base/deadline.ts";
 import { TURN_MS } from "../base/turn.ts";
@@ -44,6 +45,8 @@ export interface JanitorOptions {
   readonly loopLag: LoopLag;
   /** Told of a duty that failed; it and the others go on in the next round. */
   readonly onError: (error: unknown) => void;
+  /** Told of a round so late that the excess counts for no deadline. */
+  readonly onGap: (lateMs: number) => void;
   readonly traffic: Traffic;
 }
 
@@ -53,6 +56,7 @@ export class Janitor {
   readonly #duties: readonly Duty[];
   readonly #onError: (error: unknown) => void;
   readonly #loopLag: LoopLag;
+  readonly #onGap: (lateMs: number) => void;
   readonly #traffic: Traffic;
   readonly #lastRunMs: number[];
   #unfinished: Duty[] = [];
@@ -60,10 +64,14 @@ export class Janitor {
   #lastChangeMs = 0;
 
   /** The duties are run in their order. */
-  constructor(duties: readonly Duty[], { clock, loopLag, onError, traffic }: JanitorOptions) {
+  constructor(
+    duties: readonly Duty[],
+    { clock, loopLag, onError, onGap, traffic }: JanitorOptions,
+  ) {
     this.#clock = clock;
     this.#duties = duties;
     this.#onError = onError;
+    this.#onGap = onGap;
     this.#loopLag = loopLag;
     this.#traffic = traffic;
     this.#lastRunMs = duties.map(() => clock.nowMs());
@@ -83,7 +91,7 @@ export class Janitor {
       const dueMs = nowMs + pauseMs;
       const lagDueMs = this.#loopLag.nowMs() + pauseMs;
       await sleeper.sleep(pauseMs);
-      if (!signal.aborted) this.#loopLag.note(lagDueMs);
+      if (!signal.aborted) this.#noteLag(lagDueMs);
       const isLate = this.#clock.nowMs() - dueMs > LATE_MS;
       if (isLate) await sleeper.sleep(CATCH_UP_MS);
     }
@@ -105,6 +113,11 @@ export class Janitor {
       this.#lastRunMs[at] = nowMs;
       this.#run(duty, nowMs);
     }
+  }
+
+  #noteLag(dueMs: number): void {
+    const lateMs = this.#loopLag.note(dueMs) - dueMs;
+    if (lateMs > LONGEST_LOOK_MS) this.#onGap(lateMs);
   }
 
   #goOn(): void {

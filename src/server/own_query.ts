@@ -82,3 +82,13 @@ export function errorOf(cursor: MessageCursor): PgError {
   const start = cursor.start + HEADER_BYTES;
   return readErrorResponse(new BodyReader(cursor.buffer, start, cursor.end));
 }
+
+/**
+ * What a server said that spoke unasked, to stand behind a reason; nothing if that was no report.
+ * PostgreSQL warns of its immediate shutdown, and of a crash of another of its processes, by a notice.
+ */
+export function unaskedWords(cursor: MessageCursor): string {
+  const { isContinuation, isWhole, type } = cursor;
+  const isReport = type === Backend.ErrorResponse || type === Backend.NoticeResponse && isWhole;
+  return isReport && !isContinuation ? `: ${errorOf(cursor).message}` : "";
+}

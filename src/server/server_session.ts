@@ -26,7 +26,7 @@ import { PgError, ProtocolError } from "../wire/pg_error.ts";
 import { versionText } from "../wire/protocol_version.ts";
 import type { Replication } from "../wire/replication.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
-import { errorOf, OwnQuery, type OwnQueryResult } from "./own_query.ts";
+import { OwnQuery, type OwnQueryResult, unaskedWords } from "./own_query.ts";
 import { NOT_READY, Recovery, type RecoveryStep } from "./recovery.ts";
 import { connectToServer, type ServerConnectOptions } from "./server_connect.ts";
 import { DATABASE_CHANGED, SERVER_CRASHED, type ServerEnd } from "./server_end.ts";
@@ -629,10 +629,8 @@ export class ServerSession implements Touchable {
 
   /** A server that speaks without being asked is closed, and the log says what it said. */
   #receiveUnasked(): void {
-    const cursor = this.#cursor;
-    const isReport = cursor.type === Backend.ErrorResponse;
-    const said = isReport && !cursor.isContinuation ? `: ${errorOf(cursor).message}` : "";
-    cursor.abandonChunk();
+    const said = unaskedWords(this.#cursor);
+    this.#cursor.abandonChunk();
     this.#lose(`idle server got dirty${said}`);
   }
 

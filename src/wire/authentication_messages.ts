@@ -126,16 +126,6 @@ export function readPasswordBytes(body: Uint8Array): Uint8Array {
   return body.subarray(0, zeroAt);
 }
 
-/**
- * Reads a PasswordMessage as text; what is not UTF-8 becomes U+FFFD, so use `readPasswordBytes`
- * to check a password.
- *
- * @throws {ProtocolError} If the one zero byte does not stand at the end.
- */
-export function readPasswordMessage(body: Uint8Array): string {
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(readPasswordBytes(body));
-}
-
 /** The first answer of a client that was offered SASL mechanisms. */
 export interface SaslInitialResponse {
   /** The mechanism it chose, as it named it. */

@@ -2,7 +2,6 @@
 export const SQLSTATE = {
   successfulCompletion: "00000",
   warning: "01000",
-  connectionException: "08000",
   sqlclientUnableToEstablishSqlconnection: "08001",
   connectionFailure: "08006",
   protocolViolation: "08P01",
@@ -24,7 +23,6 @@ export const SQLSTATE = {
   undefinedObject: "42704",
   duplicateCursor: "42P03",
   duplicatePreparedStatement: "42P05",
-  outOfMemory: "53200",
   tooManyConnections: "53300",
   programLimitExceeded: "54000",
   objectNotInPrerequisiteState: "55000",

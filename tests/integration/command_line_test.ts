@@ -131,6 +131,55 @@ Deno.test("check says what it would do, and touches nothing", async () => {
   assert.deepEqual(folder.names(), before);
 });
 
+/** Runs a command line of the README, which has its permissions in it, from the sources. */
+async function runFromSources(args: readonly string[]): Promise<[number, string, string]> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--cached-only", ...args],
+    cwd: projectDir(),
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return [code, decoder.decode(stdout), decoder.decode(stderr)];
+}
+
+Deno.test("check needs no more permissions than the README gives it", async () => {
+  const [code, stdout, stderr] = await runFromSources(
+    ["-R", "-E", "mod.ts", "check", "config.toml"],
+  );
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^config\.toml: the configuration is good\n/);
+});
+
+Deno.test("a permission that is missing is said in a line, not with a stack", async () => {
+  await using folder = await SluiceFolder.make({
+    "config.toml": tomlConfig({
+      pooler: { user: "daemon", server_tls_sslmode: "prefer" },
+      databases: { app: { host: "x" } },
+    }),
+  });
+  const [code, stdout, stderr] = await runFromSources(
+    ["-R", "-E", "mod.ts", "check", folder.file("config.toml")],
+  );
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^Requires sys access to "uid", run again with the --allow-sys flag\n$/);
+});
+
+Deno.test({
+  name: "root that may not call the C library is told that it cannot become another user",
+  ignore: !IS_ROOT,
+  async fn() {
+    const allowed = ["-R", "-E", "--allow-sys", "mod.ts"];
+    const [code, stdout, stderr] = await runFromSources([
+      ...allowed,
+      "-u",
+      "daemon",
+      "config.toml",
+    ]);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.equal(stderr, 'Cannot become user "daemon": the permission --allow-ffi is missing\n');
+  },
+});
+
 /** Three mistakes on lines known; the first is of the kind that shows its value, a secret is not. */
 const BAD_TOML = `[pooler]
 listen_addr = "127.0.0.1"
@@ -441,8 +490,8 @@ Deno.test("a busy port is said plainly", async () => {
   assert.deepEqual(folder.names(), ["config.toml"]);
 });
 
-Deno.test("a log or pid file that cannot be written is said plainly", async () => {
-  for (const setting of ["logfile", "pidfile"]) {
+Deno.test("a file that cannot be written or read is said plainly", async () => {
+  for (const setting of ["logfile", "pidfile", "resolv_conf"]) {
     const config = tomlConfig({ pooler: { [setting]: "{dir}/nowhere/file" } });
     const { code, stderr } = await runSluice({ config });
     assert.equal(code, 1, stderr);

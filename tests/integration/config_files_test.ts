@@ -265,6 +265,17 @@ Deno.test("auth_file is followed without a reload; a bad one is told of and chan
   assert.equal(sluice.log().match(/users\.txt:2: /g)?.length, 1);
 });
 
+Deno.test("auth_file that could not be read is in force as soon as that is allowed", async () => {
+  const { login, path, sluice } = await startWithUserList();
+  await using _sluice = sluice;
+  await Deno.writeTextFile(`${path}.new`, '"ann" "another"\n');
+  await Deno.chmod(`${path}.new`, 0);
+  await Deno.rename(`${path}.new`, path);
+  await sluice.waitForLog(/Cannot read auth_file .*: Permission denied/);
+  await Deno.chmod(path, 0o644);
+  await eventually("the new password is in force", async () => await login("another") === "in");
+});
+
 Deno.test("a broken file changes nothing at SIGHUP, and the log has all that is wrong with it", async () => {
   const postgres = shared.get();
   const good = configFor(postgres, { pooler: { default_pool_size: 3 } });

@@ -253,6 +253,7 @@ Deno.test("an idle server that talks nonsense is closed, and nobody else is harm
     backend.error("XX000", "by the way"),
     utf8("Z"),
   ];
+  const answered = nonsense.map(() => Promise.withResolvers<void>());
   await using server = new TcpBackend(async (conn, index) => {
     await conn.logIn();
     await conn.receive();
@@ -260,6 +261,8 @@ Deno.test("an idle server that talks nonsense is closed, and nobody else is harm
     await conn.send(...answer, backend.ready());
     const what = nonsense[index];
     if (what === undefined) return await conn.untilGone();
+    // Right behind the answer it would be the client's still.
+    await answered[index]!.promise;
     await conn.send(what);
     // One lone byte is no nonsense before more has come.
     if (what.length === 1) await conn.send(GARBAGE);
@@ -269,6 +272,7 @@ Deno.test("an idle server that talks nonsense is closed, and nobody else is harm
   const client = await logIn(target(sluice));
   for (const [i] of nonsense.entries()) {
     assert.equal((await client.query("select 1")).rowCount, 1);
+    answered[i]!.resolve();
     await eventually(`server ${i} is closed`, () => server.openCount === 0);
   }
   assert.equal((await client.query("select 1")).rowCount, 1);

@@ -21,6 +21,7 @@ import { Logger } from "../../src/log/logger.ts";
 import { NameError, type NameResolver } from "../../src/net/name_resolver.ts";
 import { formatAddress, type ListenAddress } from "../../src/net/network.ts";
 import type { ServerSession } from "../../src/server/server_session.ts";
+import { LoopLag } from "../../src/stats/loop_lag.ts";
 import { checkPooler } from "./checkers.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type FakeBackend, FakePostgres, type FakePostgresOptions } from "./fake_postgres.ts";
@@ -206,6 +207,7 @@ export class PoolerWorld implements AsyncDisposable {
     let failure: Error | undefined;
     const pooler = new Pooler({
       clock: awake,
+      loopLag: new LoopLag(clock),
       random: random.fork(),
       log: new Logger({
         clock,

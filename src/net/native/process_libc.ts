@@ -1,12 +1,13 @@
 /**
  * The calls of the C library that a process needs around its engine (Linux, glibc): datagrams on unix
- * sockets, the clock of systemd, a look at the descriptors that it was started with, and its memory.
+ * sockets, the clock of systemd, a look at the descriptors that it was started with, its groups, and
+ * its memory.
  *
  * Apart from `Libc`, since they come before the engine, outlive it, and are needed beside the portable
  * one too; and so that the engine's own calls stay the fast ones.
  */
 
-import { ADDRESS_BYTES, FAMILY, LibcError, openGlibc } from "./libc.ts";
+import { ADDRESS_BYTES, cText, FAMILY, LibcError, openGlibc } from "./libc.ts";
 import { encodeUnixAddress } from "./socket_address.ts";
 
 const SOCK_STREAM = 1;
@@ -46,6 +47,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  initgroups: { parameters: ["buffer", "u32"], result: "i32" },
   malloc_trim: { parameters: ["usize"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
@@ -111,6 +113,14 @@ export class ProcessLibc implements Disposable {
     const time = new BigInt64Array(2);
     this.#library.symbols.clock_gettime(CLOCK_MONOTONIC, time);
     return time[0]! * 1_000_000n + time[1]! / 1_000n;
+  }
+
+  /**
+   * Takes on all groups of a user, and gives up those there were. The runtime can set user and group,
+   * but not the groups besides: root's would be kept. Returns 0, or a negative errno.
+   */
+  initGroups(user: string, gid: number): number {
+    return this.#result(this.#library.symbols.initgroups(cText(user), gid));
   }
 
   /** Gives the memory back to the system that was freed and is kept for later. */

@@ -339,3 +339,11 @@ const APP = `[databases.app]\nhost = "127.0.0.1"\n[users.ada]\npassword = "secre
 function poolCount(world: PoolerWorld): number {
   return [...world.pooler.pools.registry.all()].length;
 }
+
+Deno.test("the log tells of a time in which nothing ran", async () => {
+  await using world = await PoolerWorld.open();
+  await world.advance(1_000);
+  world.clock.stall(60_333);
+  await world.advance(1_000);
+  assert.ok(world.hasLogged("nothing ran for 60."));
+});

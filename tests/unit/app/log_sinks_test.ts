@@ -25,7 +25,8 @@ class Outputs implements Disposable {
   /** What was written to the standard error output. */
   console = "";
   isConsoleBroken = false;
-  isDiskFull = false;
+  /** What the disk has room for. */
+  roomBytes = Infinity;
   /** Most that one write takes. */
   mostBytes = Infinity;
   readonly #writeConsole = Deno.stderr.writeSync;
@@ -39,11 +40,17 @@ class Outputs implements Disposable {
       return count;
     };
     const write = this.#writeFile;
-    const { most, isFull } = { most: () => this.mostBytes, isFull: () => this.isDiskFull };
+    const take = (bytes: Uint8Array) => this.#take(bytes);
     Deno.FsFile.prototype.writeSync = function (this: Deno.FsFile, bytes) {
-      if (isFull()) throw new Error("No space left on device (os error 28)");
-      return write.call(this, bytes.subarray(0, Math.min(bytes.length, most())));
+      return write.call(this, take(bytes));
     };
+  }
+
+  #take(bytes: Uint8Array): Uint8Array {
+    if (this.roomBytes === 0) throw new Error("No space left on device (os error 28)");
+    const taken = bytes.subarray(0, Math.min(bytes.length, this.mostBytes, this.roomBytes));
+    this.roomBytes -= taken.length;
+    return taken;
   }
 
   [Symbol.dispose](): void {
@@ -89,14 +96,25 @@ Deno.test("a full disk loses lines, throws nothing, and is told when there is ro
   using outputs = new Outputs();
   using log = new ProcessLog({ path: folder.file(), isQuiet: false });
   log.write("one\n");
-  outputs.isDiskFull = true;
+  outputs.roomBytes = 0;
   log.write("two\n");
   log.write("three\n");
-  outputs.isDiskFull = false;
+  outputs.roomBytes = Infinity;
   log.write("four\n");
   log.write("five\n");
   assert.equal(folder.read(), "one\n2 log lines were lost\nfour\nfive\n");
   assert.equal(outputs.console, "one\ntwo\nthree\nfour\nfive\n");
+});
+
+Deno.test("what the disk had no room for to its end does not run into the next line", () => {
+  using folder = new Folder();
+  using outputs = new Outputs();
+  using log = new ProcessLog({ path: folder.file(), isQuiet: false });
+  outputs.roomBytes = "one\ntwo and".length;
+  for (const line of ["one\n", "two and more\n", "three\n"]) log.write(line);
+  outputs.roomBytes = Infinity;
+  for (const line of ["four\n", "five\n"]) log.write(line);
+  assert.equal(folder.read(), "one\ntwo and\n2 log lines were lost\nfour\nfive\n");
 });
 
 Deno.test("ProcessLog adds to a file that is there", () => {
@@ -148,9 +166,9 @@ Deno.test("the count of lost lines is told in the form of all lines", () => {
   using log = new ProcessLog({ path: folder.file(), isQuiet: false });
   log.lineOf = ({ level, message, wallMs }) => `<${level} ${message} ${wallMs}>\n`;
   const entry = { level: "LOG", message: "x", wallMs: 5 } as const;
-  outputs.isDiskFull = true;
+  outputs.roomBytes = 0;
   for (const line of ["one\n", "two\n"]) log.write(line, entry);
-  outputs.isDiskFull = false;
+  outputs.roomBytes = Infinity;
   log.write("three\n", entry);
   assert.equal(folder.read(), "<WARNING 2 log lines were lost 5>\nthree\n");
 });

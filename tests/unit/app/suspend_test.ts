@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { backend, frontend } from "../../support/messages.ts";
 import { PoolerWorld } from "../../support/pooler_world.ts";
 import type { TestClient } from "../../support/test_client.ts";
-import { never, pause, refusal, suspend, TWO } from "./operations_fixture.ts";
+import { never, pause, suspend, TWO } from "./operations_fixture.ts";
 
 Deno.test("SUSPEND freezes both directions, and RESUME lets everything go on where it stood", async () => {
   await using world = await PoolerWorld.open();
@@ -165,14 +165,15 @@ Deno.test("nobody's time runs out while all is suspended, since nobody can ask o
   running.close();
 });
 
-Deno.test("SUSPEND is refused while a database is paused", async () => {
+Deno.test("SUSPEND is refused while a database is paused, and says where that is seen", async () => {
   await using world = await PoolerWorld.open({ sections: TWO });
   const { operations } = world.pooler;
   pause(operations, "app");
-  assert.equal(
-    refusal(() => operations.suspend(never())),
-    "55000 cannot suspend with paused databases",
-  );
+  assert.throws(() => operations.suspend(never()), {
+    sqlstate: "55000",
+    message: "cannot suspend with paused databases",
+    detail: "SHOW DATABASES WHERE paused = '1' has them.",
+  });
   assert.equal(operations.mode, "active");
 });
 

@@ -113,7 +113,10 @@ Deno.test("a header from an address that is not trusted is refused, with one lin
     await world.settle();
     const said = world.log.slice(before);
     assert.equal(said.length, 1, said.join("\n"));
-    assert.match(said[0]!, /@10\.0\.1\.2:\d+ PROXY header from an address not in proxy_trusted/);
+    assert.match(
+      said[0]!,
+      /@10\.0\.1\.2:\d+ closing because: PROXY header from an address not in proxy_trusted/,
+    );
   }
 });
 

@@ -348,11 +348,16 @@ Deno.test("ClientSession makes no line of a probe, and one of a client that brok
   const probe = await SessionBench.open();
   await probe[Symbol.asyncDispose]();
   assert.deepEqual(probe.log, []);
-  const half = await SessionBench.open();
-  await half.client.send(frontend.startup({ user: "ada" }).subarray(0, 6));
-  await half.settle();
-  await half[Symbol.asyncDispose]();
-  assert.match(half.log.join(), /\(nodb\)\/\(nouser\)@127\.0\.0\.1:\d+.*client unexpected eof/);
+  const line =
+    /\(nodb\)\/\(nouser\)@127\.0\.0\.1:\d+ closing because: client unexpected eof \(age=0s\)/;
+  for (const logDisconnections of [true, false]) {
+    const half = await SessionBench.open({ settings: { logDisconnections } });
+    await half.client.send(frontend.startup({ user: "ada" }).subarray(0, 6));
+    await half.settle();
+    await half[Symbol.asyncDispose]();
+    if (logDisconnections) assert.match(half.log.join(), line);
+    else assert.deepEqual(half.log, []);
+  }
 });
 
 Deno.test("ClientSession has its service touched while there is one, and is touched at any time", async () => {

@@ -135,6 +135,8 @@ Deno.test("scanToml() stops at the first syntax error and says its line", () => 
       '1: Unexpected "]": a key or name with anything but letters, digits, "_" and "-" needs quotes',
     ],
     [`a = ${"[".repeat(99)}`, "1: Values are nested too deep"],
+    [`${"a.".repeat(99)}a = 1`, "1: The key has too many parts"],
+    [`[${"a.".repeat(99)}a]`, "1: The key has too many parts"],
   ];
   for (const [text, expected] of cases) assert.equal(syntaxError(text), expected, text);
   assert.match(syntaxError('a = "\\U0001F600"'), /^1: \\U is not supported/);

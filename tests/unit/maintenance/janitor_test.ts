@@ -28,12 +28,20 @@ function janitor(clock: FakeClock, ...duties: readonly Duty[]) {
 
 function janitorBeside(traffic: Traffic, clock: FakeClock, duties: readonly Duty[]) {
   const errors: unknown[] = [];
+  const gaps: number[] = [];
   const loopLag = new LoopLag(clock);
   const onError = (error: unknown) => errors.push(error);
   return {
     errors,
+    gaps,
     lag: loopLag.histogram,
-    janitor: new Janitor(duties, { clock, loopLag, onError, traffic }),
+    janitor: new Janitor(duties, {
+      clock,
+      loopLag,
+      onError,
+      onGap: (lateMs) => gaps.push(lateMs),
+      traffic,
+    }),
   };
 }
 
@@ -111,6 +119,22 @@ Deno.test("Janitor.run() notes how late each round comes, and not the end as one
   stop.abort();
   await running;
   assert.equal(lag.count, 2);
+});
+
+Deno.test("Janitor.run() tells of a round that is more than a second late", async () => {
+  const clock = new FakeClock();
+  const { gaps, janitor: one } = janitor(clock);
+  const stop = new AbortController();
+  const running = one.run(stop.signal);
+  await clock.advanceAsync(0);
+  clock.stall(1_333);
+  await clock.advanceAsync(20);
+  assert.deepEqual(gaps, []);
+  clock.stall(5_333);
+  await clock.advanceAsync(20);
+  assert.deepEqual(gaps, [5_000]);
+  stop.abort();
+  await running;
 });
 
 Deno.test("Janitor.run() ends at once with the signal and leaves no timer", async () => {

@@ -214,7 +214,7 @@ Deno.test("ServerSession that is used goes on being watched", async () => {
   bench.server.retire();
   await peer.send(say.notice("by the way"));
   await bench.settle();
-  assert.equal(bench.end().reason, "idle server got dirty");
+  assert.equal(bench.end().reason, "idle server got dirty: by the way");
 });
 
 Deno.test("ServerSession.retire() keeps the moment since which the server is idle", async () => {
