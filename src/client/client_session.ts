@@ -291,7 +291,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     if (!this.isOpen) return undefined;
     switch (opening.kind) {
       case "nothing":
-        if (opening.reason !== undefined) this.#logEnd(opening.reason, undefined);
+        if (opening.reason !== undefined) this.logEnd(opening.reason);
         this.#endSilently();
         return undefined;
       case "cancel_request":
