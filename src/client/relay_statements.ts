@@ -6,10 +6,12 @@
  */
 
 import type { ClientStatements } from "../link/client_statements.ts";
+import { isDescribedBind } from "../link/described_bind.ts";
 import {
   type AnsweredLink,
   closesAll,
   isOutdated,
+  isResultChanged,
   onAnswer,
   onError,
   onLinkEnd,
@@ -20,7 +22,7 @@ import type { ServerSession } from "../server/server_session.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
 import type { MessageCursor } from "../wire/message_cursor.ts";
-import { Backend } from "../wire/message_type.ts";
+import { Backend, Frontend } from "../wire/message_type.ts";
 import type { PgError } from "../wire/pg_error.ts";
 import type { RangeWriter } from "../wire/range_writer.ts";
 import type { ClientIntake } from "./client_intake.ts";
@@ -122,12 +124,23 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return false;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
+    const used = client.uses.at(segment, index);
     const isChanged = onError(this.#link(client, server), { segment, index }, error);
     if (isChanged || index > 0 || this.#repeatableBytes === 0 || !isOutdated(error)) {
       return isChanged;
     }
+    if (isResultChanged(error)) {
+      if (!this.#isDescribed(server)) return false;
+      if (used !== undefined) used.toldAt = server.statements.changes.count;
+    }
     this.#isRepeating = true;
     return true;
+  }
+
+  /** Whether the client is going to be told what the result is like of what is sent again. */
+  #isDescribed({ statements }: ServerSession): boolean {
+    const bytes = statements.outgoing.copyOfSent();
+    return bytes[0] !== Frontend.Bind || isDescribedBind(bytes, 0, bytes.length);
   }
 
   /** Whether what was refused is to be sent again at the next ReadyForQuery. */
@@ -140,7 +153,9 @@ export class RelayStatements {
     this.#isRepeating = false;
     const bytes = server.statements.outgoing.copyOfSent();
     this.#repeatableBytes = 0;
-    this.#options.intake.requests.restartSegment();
+    const { requests } = this.#options.intake;
+    this.#client!.uses.endSegment(requests.answeringSegment);
+    requests.restartSegment();
     this.#rewriterFor(server).repeat(bytes);
   }
 
@@ -151,6 +166,7 @@ export class RelayStatements {
     if (client === undefined) return;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
     const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    client.uses.endSegment(segment);
     if (client.plan.isEmpty && !isUnnamedLost) return;
     onSegmentEnd({ client, server: server.statements }, { segment, index });
   }

@@ -36,8 +36,8 @@ export type AnswerFate =
   | { readonly kind: "deallocated"; readonly registration: Registration }
   /** The client's DEALLOCATE ALL or DISCARD ALL, and the names that it takes away. */
   | { readonly kind: "all_deallocated"; readonly registrations: readonly Registration[] }
-  /** What the server is certain to refuse, with the error to be told. */
-  | { readonly kind: "refused"; readonly error: PgError };
+  /** What the server is certain to refuse, for what reason, and the error to be told. */
+  | { readonly kind: "refused"; readonly sqlstate: string; readonly error: PgError };
 
 /** The same with the answer's place. */
 export type PlannedAnswer = AnswerFate & { readonly segment: number; readonly index: number };

@@ -376,6 +376,43 @@ Deno.test("in a transaction the first query of an altered table fails, and the n
   assert.deepEqual((await all()).rows, [{ a: 1, b: 2 }]);
 });
 
+Deno.test("who was told once what a result is like does not get another, on whichever server, until it prepares again", async () => {
+  await using world = await sharedWorld(2);
+  const clients = await world.connectMany(4);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const prepare = async (client: TestClient, name: string) => {
+    const parse = frontend.parse("select a from t", name);
+    await client.send(parse, frontend.describe("S", name), frontend.sync());
+    assert.equal((await client.result()).types, "1tTZ");
+  };
+  const run = async (client: TestClient, name: string) => {
+    await client.send(frontend.bind({ statement: name }), frontend.execute(), frontend.sync());
+    const { errors: [error], rows } = await client.result();
+    return error === undefined ? rows : `${error.sqlstate} ${error.routine}`;
+  };
+  // Held at the same time, so that both servers have it.
+  for (const client of clients.slice(0, 2)) await client.query("begin");
+  for (const client of clients) {
+    await prepare(client, "old");
+    assert.deepEqual(await run(client, "old"), [["1078530011"]]);
+    await client.query("commit");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  for (let round = 0; round < 2; round++) {
+    for (const client of clients) {
+      assert.equal(await run(client, "old"), "0A000 RevalidateCachedQuery");
+    }
+  }
+  for (const client of clients.slice(0, 2)) await client.query("begin");
+  for (const client of clients) {
+    await prepare(client, "new");
+    assert.deepEqual(await run(client, "new"), [["3.1415927"]]);
+    assert.equal(await run(client, "old"), "0A000 RevalidateCachedQuery");
+    await client.query("rollback");
+  }
+});
+
 for (
   const [name, values, text] of [
     [
