@@ -23,6 +23,17 @@ const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
 /** What the server says of a statement that it has not, or whose result has changed. */
 const OUTDATED_ROUTINE = "RevalidateCachedQuery";
 
+/**
+ * What the server says of a statement that is used, if types were changed since it was prepared: a
+ * statement keeps those of its parameters, where they are not what it would be prepared with now.
+ */
+const MISFITS: readonly string[] = [
+  SQLSTATE.cannotCoerce,
+  SQLSTATE.datatypeMismatch,
+  SQLSTATE.internalError, // A type is not there any more.
+  SQLSTATE.undefinedFunction, // Which includes operators.
+];
+
 /** Both sides of a link, and where the server's answer stands. */
 export interface AnsweredLink {
   readonly client: ClientStatements;
@@ -99,7 +110,7 @@ export function onError(
   undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
   if (isRefused) say(toClient, errorResponse(first.error));
   else if (isOutdated(error)) server.doubtAll();
-  if (isResultChanged(error)) {
+  if (isResultChanged(error) || MISFITS.includes(sqlstate)) {
     const used = client.uses.at(segment, index);
     if (used !== undefined) server.changes.note(used.statement);
   }
