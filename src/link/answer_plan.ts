@@ -55,6 +55,14 @@ export class AnswerPlan {
     return this.#answers.length === 0;
   }
 
+  /** Whether all that are to come are of Parses of what the server has. */
+  get isOfKnownOnly(): boolean {
+    for (let i = this.#head; i < this.#answers.length; i++) {
+      if (this.#answers[i]!.kind !== "parsed_before") return false;
+    }
+    return true;
+  }
+
   /** How many take memory, those dealt with included. */
   get heldCount(): number {
     return this.#answers.length;

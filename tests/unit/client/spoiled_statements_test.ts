@@ -134,6 +134,43 @@ Deno.test("who prepares what has changed for others is told nothing of it", asyn
   for (const each of [client, late]) each.close();
 });
 
+for (
+  const [what, spoil, described] of [
+    ["whose result has changed", changeResult, "1tEZ"],
+    [
+      "that the server has lost",
+      (backend: FakeBackend) => backend.statements.forget("PGBOUNCER_1"),
+      "1tTZ",
+    ],
+  ] as const
+) {
+  const running = [
+    frontend.bind({ statement: "mine", values: ["x"] }),
+    ...[frontend.describe("P"), frontend.execute()],
+  ];
+  const another = frontend.parse("select $1", "another");
+  for (
+    const [how, messages, answers] of [
+      ["describes it", [frontend.describe("S", "mine")], described],
+      ["runs it", running, "12TDCZ"],
+      ["runs it behind another", [another, ...running], "112TDCZ"],
+      ["runs it before another", [...running, another], "1EZ"],
+    ] as const
+  ) {
+    Deno.test(`who prepares a statement ${what}, and ${how} at once, gets ${answers}`, async () => {
+      await using pooler = await world(1);
+      const [client, late] = [await pooler.login(), await pooler.login()];
+      await prepare(client, "s", "select $1");
+      spoil(pooler.postgres.live[0]!);
+      await late.send(frontend.parse("select $1", "mine"), ...messages, frontend.sync());
+      assert.equal((await late.result()).types, answers);
+      assert.equal(await runDescribed(late, "mine"), "2TDCZ x");
+      assert.equal(await run(late, "mine"), "2DCZ x");
+      for (const each of [client, late]) each.close();
+    });
+  }
+}
+
 Deno.test("a result that has changed is told of in PostgreSQL's words, which drivers go by", async () => {
   await using pooler = await world(1);
   const client = await pooler.login();
@@ -186,12 +223,15 @@ Deno.test("who goes on before the ReadyForQuery of what is sent again is served 
   client.close();
 });
 
-Deno.test("statements are described anew too when their result has changed", async () => {
+Deno.test("a Describe of a statement whose result has changed is told of it once, behind its parameters", async () => {
   await using pooler = await world(1);
   const client = await pooler.login();
   await prepare(client, "s", "select $1");
   pooler.postgres.live[0]!.statements.outdated = "PGBOUNCER_1";
-  await client.send(frontend.describe("S", "s"), frontend.sync());
-  assert.equal((await client.result()).types, "tTZ");
+  for (const answers of ["tEZ", "tTZ"]) {
+    await client.send(frontend.describe("S", "s"), frontend.sync());
+    assert.equal((await client.result()).types, answers);
+  }
+  assert.equal(await run(client, "s"), "2DCZ x");
   client.close();
 });
