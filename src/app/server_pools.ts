@@ -18,6 +18,7 @@ import {
 } from "../config/effective_settings.ts";
 import { isOptional } from "../config/tls_needs.ts";
 import type { TrackedParameters } from "../link/parameter_cache.ts";
+import { ResultChanges } from "../link/result_changes.ts";
 import type { StatementRewriter } from "../link/statement_rewriter.ts";
 import type { Logger } from "../log/logger.ts";
 import type { DnsCache } from "../net/dns_cache.ts";
@@ -317,6 +318,7 @@ export class ServerPools {
     };
     let rules = rulesNow();
     let rulesOf = live.config;
+    const changes = new ResultChanges();
     const pool: ServerPool = new Pool<ServerSession, PgError>({
       database,
       user,
@@ -333,7 +335,7 @@ export class ServerPools {
         }
         return rules;
       },
-      openServer: () => this.#openServer(pool, own),
+      openServer: () => this.#openServer(pool, { own, changes }),
       isTemporary: (error) => error.sqlstate === SQLSTATE.cannotConnectNow,
       isHostWorthTrying: () => this.#hosts.isOneWorthTrying(database),
       turns: this.#options.turns,
@@ -344,7 +346,10 @@ export class ServerPools {
     return pool;
   }
 
-  #openServer(pool: ServerPool, own: OwnPool | undefined): ServerSession {
+  #openServer(
+    pool: ServerPool,
+    { changes, own }: { own: OwnPool | undefined; changes: ResultChanges },
+  ): ServerSession {
     const { clock, derivation, live, log, network, nextId, random, rewriter, servers, tracked } =
       this.#options;
     const { database, user } = pool;
@@ -371,7 +376,7 @@ export class ServerPools {
       connectTimeoutMs: settings.serverConnectTimeoutMs,
       maxMessageBytes: settings.maxPacketSizeBytes,
       tracked,
-      statements: rewriter.newServer(),
+      statements: rewriter.newServer(changes),
       startupParameters: new Map([
         ...startupParameters(user, database, config),
         ...own?.startupParameters ?? [],

@@ -6,10 +6,12 @@
  */
 
 import type { ClientStatements } from "../link/client_statements.ts";
+import { isDescribedBind } from "../link/described_bind.ts";
 import {
   type AnsweredLink,
   closesAll,
   isOutdated,
+  isResultChanged,
   onAnswer,
   onError,
   onLinkEnd,
@@ -19,8 +21,8 @@ import type { StatementClient, StatementRewriter } from "../link/statement_rewri
 import type { ServerSession } from "../server/server_session.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import { TransactionStatus } from "../wire/backend_messages.ts";
-import type { MessageCursor } from "../wire/message_cursor.ts";
-import { Backend } from "../wire/message_type.ts";
+import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
+import { Backend, Frontend } from "../wire/message_type.ts";
 import type { PgError } from "../wire/pg_error.ts";
 import type { RangeWriter } from "../wire/range_writer.ts";
 import type { ClientIntake } from "./client_intake.ts";
@@ -40,8 +42,10 @@ export class RelayStatements {
   #client: ClientStatements | undefined;
   /** The same for the rewriter. */
   #rewritten: StatementClient | undefined;
-  /** What the server has to be sent again if it refuses its first message; 0 if it cannot be. */
+  /** What the server may be sent again if it refuses a statement in it; 0 if it cannot be. */
   #repeatableBytes = 0;
+  /** Where in that it begins what is sent again. */
+  #repeatFrom = 0;
   #isRepeating = false;
 
   constructor(options: RelayStatementsOptions) {
@@ -88,11 +92,12 @@ export class RelayStatements {
 
   /**
    * Whether what was sent is all that is under way, of one segment, without any effect as yet, and
-   * nothing of ours among it: then it can be sent again if the server refuses its first message.
+   * nothing of ours among it but Closes in the place of Parses: then it can be sent again if the
+   * server refuses its first message, or the first behind those.
    */
   #isSegment({ plan }: ClientStatements, server: ServerSession): boolean {
     const { isMidMessage, place, requests } = this.#options.intake;
-    return plan.isEmpty && server.transactionStatus === TransactionStatus.Idle &&
+    return plan.isOfKnownOnly && server.transactionStatus === TransactionStatus.Idle &&
       place.continuedBytes === 0 && place.askedInSegment === 0 && !isMidMessage &&
       requests.dueCount === 1 && !requests.isUnsynced && !requests.isNextSkippable;
   }
@@ -122,10 +127,23 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return false;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
+    const used = client.uses.at(segment, index);
+    // What was sent in the place of something else, and comes later, would need its plan again.
+    const isAsAsked = client.plan.isEmpty;
     const isChanged = onError(this.#link(client, server), { segment, index }, error);
-    if (isChanged || index > 0 || this.#repeatableBytes === 0 || !isOutdated(error)) {
-      return isChanged;
+    if (isChanged || this.#repeatableBytes === 0 || !isOutdated(error)) return isChanged;
+    if (!isAsAsked) return false;
+    const bytes = server.statements.outgoing.copyOfSent();
+    const from = afterCloses(bytes, index);
+    if (from === undefined) return false;
+    if (isResultChanged(error)) {
+      // Without a Describe the client would take what it gets for what it was told before. That of
+      // a statement has been answered by half: what the parameters are comes before the error.
+      if (bytes[from] !== Frontend.Bind) return false;
+      if (!isDescribedBind(bytes, from, bytes.length)) return false;
+      if (used !== undefined) used.toldAt = server.statements.changes.count;
     }
+    this.#repeatFrom = from;
     this.#isRepeating = true;
     return true;
   }
@@ -138,9 +156,11 @@ export class RelayStatements {
   /** Sends again what was refused. The client does not notice. */
   repeat(server: ServerSession): void {
     this.#isRepeating = false;
-    const bytes = server.statements.outgoing.copyOfSent();
+    const bytes = server.statements.outgoing.copyOfSent().subarray(this.#repeatFrom);
     this.#repeatableBytes = 0;
-    this.#options.intake.requests.restartSegment();
+    const { requests } = this.#options.intake;
+    this.#client!.uses.endSegment(requests.answeringSegment);
+    requests.restartSegment();
     this.#rewriterFor(server).repeat(bytes);
   }
 
@@ -151,6 +171,7 @@ export class RelayStatements {
     if (client === undefined) return;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
     const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    client.uses.endSegment(segment);
     if (client.plan.isEmpty && !isUnnamedLost) return;
     onSegmentEnd({ client, server: server.statements }, { segment, index });
   }
@@ -184,4 +205,15 @@ export class RelayStatements {
   #link(client: ClientStatements, { statements }: ServerSession): AnsweredLink {
     return { client, server: statements, toClient: this.#options.toClient };
   }
+}
+
+/** Where the message at a place begins if all before it are Closes, which are not undone; else undefined. */
+function afterCloses(bytes: Uint8Array, index: number): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let at = 0;
+  for (let i = 0; i < index; i++) {
+    if (at + HEADER_BYTES > bytes.length || bytes[at] !== Frontend.Close) return undefined;
+    at += 1 + view.getUint32(at + 1);
+  }
+  return at;
 }

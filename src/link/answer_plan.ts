@@ -36,8 +36,8 @@ export type AnswerFate =
   | { readonly kind: "deallocated"; readonly registration: Registration }
   /** The client's DEALLOCATE ALL or DISCARD ALL, and the names that it takes away. */
   | { readonly kind: "all_deallocated"; readonly registrations: readonly Registration[] }
-  /** What the server is certain to refuse, with the error to be told. */
-  | { readonly kind: "refused"; readonly error: PgError };
+  /** What the server is certain to refuse, for what reason, and the error to be told. */
+  | { readonly kind: "refused"; readonly sqlstate: string; readonly error: PgError };
 
 /** The same with the answer's place. */
 export type PlannedAnswer = AnswerFate & { readonly segment: number; readonly index: number };
@@ -53,6 +53,14 @@ export class AnswerPlan {
   /** HOT: asked at every answer. */
   get isEmpty(): boolean {
     return this.#answers.length === 0;
+  }
+
+  /** Whether all that are to come are of Parses of what the server has. */
+  get isOfKnownOnly(): boolean {
+    for (let i = this.#head; i < this.#answers.length; i++) {
+      if (this.#answers[i]!.kind !== "parsed_before") return false;
+    }
+    return true;
   }
 
   /** How many take memory, those dealt with included. */

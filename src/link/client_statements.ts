@@ -10,6 +10,7 @@ import { AnswerPlan } from "./answer_plan.ts";
 import { BytesMap } from "./bytes_map.ts";
 import type { ALL } from "./deallocation.ts";
 import type { Registration, StatementBook } from "./statement_book.ts";
+import { StatementUses } from "./statement_uses.ts";
 
 /** What PostgreSQL cuts names of statements to. Source: NAMEDATALEN in pg_config_manual.h. */
 export const MAX_NAME_BYTES = 63;
@@ -29,6 +30,8 @@ const NO_BYTES = new Uint8Array(0);
 export class ClientStatements {
   /** Where its answers differ from the server's. */
   readonly plan = new AnswerPlan();
+  /** Which names are used by what is under way. */
+  readonly uses = new StatementUses();
   /** Which link this is; names outlive links. */
   link = 0;
   /** The segment in which the unnamed statement was sent to the present server; -1 if it was not. */

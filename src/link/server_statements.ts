@@ -10,6 +10,7 @@
  */
 
 import { RangeWriter } from "../wire/range_writer.ts";
+import type { ResultChanges } from "./result_changes.ts";
 import type { Statement, StatementBook } from "./statement_book.ts";
 
 /** How certain it is that the server has a statement. */
@@ -23,6 +24,8 @@ export interface ServerStatement {
   segment: number;
   /** Which Parse or Close was the last to be sent; 0 once the server does not have it any more. */
   sending: number;
+  /** How many `ResultChanges` there were when its last Parse was sent. */
+  preparedAt: number;
   /** How often it was used. */
   useCount: number;
   /** Neighbours by use; none while closing. */
@@ -39,6 +42,8 @@ export class ServerStatements {
    * until a client has sent something.
    */
   reading: string | undefined;
+  /** Of all servers of its pool. */
+  readonly changes: ResultChanges;
   readonly #book: StatementBook;
   readonly #byStatement = new Map<Statement, ServerStatement>();
   #oldest: ServerStatement | undefined;
@@ -46,8 +51,9 @@ export class ServerStatements {
   #closingCount = 0;
   #lastSending = 0;
 
-  constructor(book: StatementBook) {
+  constructor(book: StatementBook, changes: ResultChanges) {
     this.#book = book;
+    this.changes = changes;
   }
 
   /** How many count towards the limit: those being closed do not. */
@@ -83,6 +89,7 @@ export class ServerStatements {
     if (known !== undefined) {
       if (known.presence === "closing") this.#reopen(known);
       known.presence = "pending";
+      known.preparedAt = this.changes.count;
       known.segment = segment;
       known.sending = this.#nextSending();
       return known;
@@ -91,7 +98,7 @@ export class ServerStatements {
     const neighbours = { older: undefined, newer: undefined };
     const made: ServerStatement = {
       ...{ statement, segment, sending: this.#nextSending(), useCount: 0, ...neighbours },
-      presence: "pending",
+      ...{ presence: "pending", preparedAt: this.changes.count },
     };
     this.#byStatement.set(statement, made);
     this.#linkNewest(made);

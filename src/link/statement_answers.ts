@@ -9,7 +9,7 @@ import { commandComplete, parseComplete, readCommandTag } from "../wire/backend_
 import { errorResponse } from "../wire/error_response.ts";
 import { HEADER_BYTES, type MessageCursor } from "../wire/message_cursor.ts";
 import { Backend } from "../wire/message_type.ts";
-import type { PgError } from "../wire/pg_error.ts";
+import { PgError } from "../wire/pg_error.ts";
 import type { RangeWriter } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import type { PlannedAnswer } from "./answer_plan.ts";
@@ -22,6 +22,17 @@ const CLOSES_ALL: readonly string[] = ["DEALLOCATE ALL", "DISCARD ALL"];
 
 /** What the server says of a statement that it has not, or whose result has changed. */
 const OUTDATED_ROUTINE = "RevalidateCachedQuery";
+
+/**
+ * What the server says of a statement that is used, if types were changed since it was prepared: a
+ * statement keeps those of its parameters, where they are not what it would be prepared with now.
+ */
+const MISFITS: readonly string[] = [
+  SQLSTATE.cannotCoerce,
+  SQLSTATE.datatypeMismatch,
+  SQLSTATE.internalError, // A type is not there any more.
+  SQLSTATE.undefinedFunction, // Which includes operators.
+];
 
 /** Both sides of a link, and where the server's answer stands. */
 export interface AnsweredLink {
@@ -93,12 +104,16 @@ export function onError(
   const { sqlstate } = error;
   const [first] = planned;
   const isRefused = first?.kind === "refused" && first.segment === segment &&
-    first.index === index && first.error.sqlstate === sqlstate;
+    first.index === index && first.sqlstate === sqlstate;
   // The server has what it was believed not to have.
   const isTaken = !isRefused && sqlstate === SQLSTATE.duplicatePreparedStatement;
   undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
   if (isRefused) say(toClient, errorResponse(first.error));
   else if (isOutdated(error)) server.doubtAll();
+  if (isResultChanged(error) || MISFITS.includes(sqlstate)) {
+    const used = client.uses.at(segment, index);
+    if (used !== undefined) server.changes.note(used.statement);
+  }
   return isRefused;
 }
 
@@ -118,6 +133,7 @@ export function onSegmentEnd(
 /** The link is over, whatever was still to come. */
 export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
   undo(link.client.plan.takeSegment(Infinity), link, "unknown");
+  link.client.uses.endSegment(Infinity);
   link.client.leaveServer();
 }
 
@@ -170,9 +186,22 @@ function isStill(
 }
 
 /** Whether an error says that a statement has to be prepared anew. */
-export function isOutdated({ routine, sqlstate }: PgError): boolean {
-  return sqlstate === SQLSTATE.invalidSqlStatementName ||
-    sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
+export function isOutdated(error: PgError): boolean {
+  return error.sqlstate === SQLSTATE.invalidSqlStatementName || isResultChanged(error);
+}
+
+/** Whether an error says that the result of a statement is not like the one that was described. */
+export function isResultChanged({ routine, sqlstate }: PgError): boolean {
+  return sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
+}
+
+/** What a client is told in place of a result that is not like the one it was told of. */
+export function resultChanged(): PgError {
+  return new PgError(
+    SQLSTATE.featureNotSupported,
+    "cached plan must not change result type",
+    { severity: "ERROR", routine: OUTDATED_ROUTINE },
+  );
 }
 
 function say(toClient: RangeWriter, message: Uint8Array): void {

@@ -47,6 +47,8 @@ export interface Registration {
   readonly link: number;
   readonly segment: number;
   readonly index: number;
+  /** How many `ResultChanges` there were when the client was told last what the result is like. */
+  toldAt: number;
   /** Whether it holds its statement. */
   isHolding: boolean;
 }

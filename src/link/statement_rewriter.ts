@@ -23,8 +23,11 @@ import type { RangeTarget } from "../wire/range_writer.ts";
 import { SQLSTATE } from "../wire/sqlstate.ts";
 import { ClientStatements, MAX_NAME_BYTES } from "./client_statements.ts";
 import { ALL, deallocated, mayDeallocate } from "./deallocation.ts";
+import { isDescribedBind } from "./described_bind.ts";
 import { PlannedOutput } from "./planned_output.ts";
+import type { ResultChanges } from "./result_changes.ts";
 import { ServerStatements } from "./server_statements.ts";
+import { resultChanged } from "./statement_answers.ts";
 import type { Registration, Statement, StatementBook } from "./statement_book.ts";
 import { StatementSupply } from "./statement_supply.ts";
 
@@ -102,6 +105,8 @@ export class StatementRewriter implements RangeTarget {
   #statements!: ServerStatements;
   /** By what the server reads a text. */
   #reading = "";
+  /** Where the chunk ends. */
+  #end = 0;
 
   constructor(options: StatementRewriterOptions) {
     this.#options = options;
@@ -113,9 +118,9 @@ export class StatementRewriter implements RangeTarget {
     return new ClientStatements(this.#options.book);
   }
 
-  /** The statements of a server that has none yet. */
-  newServer(): ServerStatements {
-    return new ServerStatements(this.#options.book);
+  /** The statements of a server that has none yet; `changes` are those of its pool. */
+  newServer(changes: ResultChanges): ServerStatements {
+    return new ServerStatements(this.#options.book, changes);
   }
 
   /** Says whose bytes `write()` gets next, and where they go. */
@@ -140,6 +145,7 @@ export class StatementRewriter implements RangeTarget {
     const unsent = this.#client.parseInParts === undefined ? 0 : 1;
     this.#output.beginAt(segment, askedInSegment + this.#client.addedIn(segment) - unsent);
     const cursor = this.#cursor;
+    this.#end = end;
     try {
       cursor.feedWalked(continuedBytes, buffer, start, end);
       while (cursor.next()) {
@@ -295,6 +301,7 @@ export class StatementRewriter implements RangeTarget {
     const { index, segment } = this.#output;
     return this.#client.register({
       ...{ segment, index, statement, deallocates, link: this.#client.link, isHolding: true },
+      toldAt: this.#statements.changes.count,
       name: buffer.slice(name, Math.min(content - 1, name + MAX_NAME_BYTES)),
     });
   }
@@ -319,7 +326,7 @@ export class StatementRewriter implements RangeTarget {
       `prepared statement "${decodeText(buffer, name, content - 1)}" already exists`,
       { severity: "ERROR" },
     );
-    this.#output.plan({ kind: "refused", error });
+    this.#output.plan({ kind: "refused", sqlstate: error.sqlstate, error });
     this.#output.sendInstead(parse(statement.nameBytes, buffer.subarray(content, end)));
   }
 
@@ -336,6 +343,9 @@ export class StatementRewriter implements RangeTarget {
     client.deallocatingPortal = what === undefined
       ? undefined
       : { portal: buffer.slice(portal, name - 1), what };
+    if (known !== undefined && this.#isMistaken(cursor, known)) {
+      return this.#refuse(cursor, name, rest, resultChanged());
+    }
     this.#use(cursor, name, rest, known);
   }
 
@@ -344,7 +354,21 @@ export class StatementRewriter implements RangeTarget {
     const name = start + HEADER_BYTES + 1;
     if (buffer[name - 1] !== Target.Statement) return this.#output.passExtended(cursor);
     const rest = this.#afterText(buffer, name, end);
-    this.#use(cursor, name, rest, this.#known(buffer, name, rest));
+    const known = this.#known(buffer, name, rest);
+    if (known !== undefined) known.toldAt = this.#statements.changes.count;
+    this.#use(cursor, name, rest, known);
+  }
+
+  /**
+   * Whether a client that binds a statement would take its result for what it was before, as it was
+   * told then. HOT.
+   */
+  #isMistaken({ buffer, isWhole, start }: MessageCursor, known: Registration): boolean {
+    const { changes } = this.#statements;
+    if (!changes.hasChanged(known.statement, known.toldAt)) return false;
+    if (!isWhole || !isDescribedBind(buffer, start, this.#end)) return true;
+    known.toldAt = changes.count;
+    return false;
   }
 
   /** What the name from `name` to `rest`, zero byte included, means; the unnamed has none. HOT. */
@@ -357,14 +381,15 @@ export class StatementRewriter implements RangeTarget {
     if (rest === name + 1) {
       const isThere = this.#supply.ensureUnnamed(this.#place.answeringSegment);
       if (isThere) return this.#output.passExtended(cursor);
-      return this.#refuse(cursor, name, rest, "unnamed prepared statement does not exist");
+      return this.#refuse(cursor, name, rest, doesNotExist("unnamed prepared statement"));
     }
     if (known === undefined) {
       const text = decodeText(cursor.buffer, name, rest - 1);
-      return this.#refuse(cursor, name, rest, `prepared statement "${text}" does not exist`);
+      return this.#refuse(cursor, name, rest, doesNotExist(`prepared statement "${text}"`));
     }
     const statement = this.#statementOf(known);
     this.#supply.ensure(statement);
+    this.#client.uses.note(this.#output, known);
     this.#output.rename(cursor, name, rest, statement.nameBytes);
   }
 
@@ -453,10 +478,10 @@ export class StatementRewriter implements RangeTarget {
   }
 
   /** Has the server refuse a message, so that it skips what follows, and tells the client why. */
-  #refuse(cursor: MessageCursor, name: number, rest: number, message: string): void {
-    const error = new PgError(SQLSTATE.invalidSqlStatementName, message, { severity: "ERROR" });
+  #refuse(cursor: MessageCursor, name: number, rest: number, error: PgError): void {
+    const sqlstate = SQLSTATE.invalidSqlStatementName;
     this.#output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
-    this.#output.plan({ kind: "refused", error });
+    this.#output.plan({ kind: "refused", sqlstate, error });
     this.#output.rename(cursor, name, rest, NO_STATEMENT);
   }
 
@@ -467,4 +492,9 @@ export class StatementRewriter implements RangeTarget {
     if (at >= end) throw new ProtocolError("a name is too long, or does not end");
     return at + 1;
   }
+}
+
+function doesNotExist(what: string): PgError {
+  const { invalidSqlStatementName } = SQLSTATE;
+  return new PgError(invalidSqlStatementName, `${what} does not exist`, { severity: "ERROR" });
 }

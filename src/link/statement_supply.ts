@@ -101,10 +101,12 @@ export class StatementSupply {
 
   /**
    * What was sent in an earlier segment and not answered yet may have been skipped, what was sent in
-   * this one is skipped only with what follows.
+   * this one is skipped only with what follows. Of what another server found to have changed, it has
+   * the old plan.
    */
   #isReady(one: ServerStatement | undefined): one is ServerStatement {
     if (one === undefined) return false;
+    if (this.#server.changes.hasChanged(one.statement, one.preparedAt)) return false;
     if (one.presence === "present") return true;
     return one.presence === "pending" && one.segment === this.#options.output.segment;
   }

@@ -48,6 +48,9 @@ function report(type: number, error: PgError): Uint8Array<ArrayBuffer> {
     .int8(FIELD.message).cstring(withoutZeros(error.message));
   if (error.detail !== undefined) writer.int8(FIELD.detail).cstring(withoutZeros(error.detail));
   if (error.hint !== undefined) writer.int8(FIELD.hint).cstring(withoutZeros(error.hint));
+  if (error.routine !== undefined) {
+    writer.int8(FIELD.routine).cstring(withoutZeros(error.routine));
+  }
   return writer.int8(0).end().take();
 }
 

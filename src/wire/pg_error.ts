@@ -16,7 +16,7 @@ export interface PgErrorFields {
   readonly severity?: Severity;
   readonly detail?: string;
   readonly hint?: string;
-  /** The function of the server's that reported it. */
+  /** The function of the server's that reported it; some drivers go by it. */
   readonly routine?: string;
 }
 

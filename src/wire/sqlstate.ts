@@ -1,4 +1,4 @@
-/** The SQLSTATEs that Sluice sends, under PostgreSQL's condition names (`errcodes.txt`). */
+/** The SQLSTATEs that Sluice sends or looks for, under PostgreSQL's condition names (`errcodes.txt`). */
 export const SQLSTATE = {
   successfulCompletion: "00000",
   warning: "01000",
@@ -21,6 +21,9 @@ export const SQLSTATE = {
   syntaxError: "42601",
   undefinedColumn: "42703",
   undefinedObject: "42704",
+  datatypeMismatch: "42804",
+  cannotCoerce: "42846",
+  undefinedFunction: "42883",
   duplicateCursor: "42P03",
   duplicatePreparedStatement: "42P05",
   tooManyConnections: "53300",

@@ -376,6 +376,83 @@ Deno.test("in a transaction the first query of an altered table fails, and the n
   assert.deepEqual((await all()).rows, [{ a: 1, b: 2 }]);
 });
 
+Deno.test("who was told once what a result is like does not get another, on whichever server, until it prepares again", async () => {
+  await using world = await sharedWorld(2);
+  const clients = await world.connectMany(4);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const prepare = async (client: TestClient, name: string) => {
+    const parse = frontend.parse("select a from t", name);
+    await client.send(parse, frontend.describe("S", name), frontend.sync());
+    assert.equal((await client.result()).types, "1tTZ");
+  };
+  const run = async (client: TestClient, name: string) => {
+    await client.send(frontend.bind({ statement: name }), frontend.execute(), frontend.sync());
+    const { errors: [error], rows } = await client.result();
+    return error === undefined ? rows : `${error.sqlstate} ${error.routine}`;
+  };
+  // Held at the same time, so that both servers have it.
+  for (const client of clients.slice(0, 2)) await client.query("begin");
+  for (const client of clients) {
+    await prepare(client, "old");
+    assert.deepEqual(await run(client, "old"), [["1078530011"]]);
+    await client.query("commit");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  for (let round = 0; round < 2; round++) {
+    for (const client of clients) {
+      assert.equal(await run(client, "old"), "0A000 RevalidateCachedQuery");
+    }
+  }
+  for (const client of clients.slice(0, 2)) await client.query("begin");
+  for (const client of clients) {
+    await prepare(client, "new");
+    assert.deepEqual(await run(client, "new"), [["3.1415927"]]);
+    assert.equal(await run(client, "old"), "0A000 RevalidateCachedQuery");
+    await client.query("rollback");
+  }
+});
+
+for (
+  const [what, migration, sqlstate] of [
+    ["altered", "alter table t alter a type text", "42883"],
+    [
+      "replaced",
+      `alter table t alter a type text; drop type kind; create type kind as enum ('1', '2');
+       alter table t alter a type kind using a::kind`,
+      "XX000",
+    ],
+  ] as const
+) {
+  Deno.test(`a type that is ${what} fails once for all who prepare the same query afterwards`, async () => {
+    await using world = await sharedWorld(2);
+    const admin = await world.driver();
+    await admin.query("create type kind as enum ('1'); create table t (a kind, b int)");
+    await admin.query("insert into t values ('1', 1)");
+    if (what === "altered") await admin.query("alter table t alter a type int using 1");
+    const query = async (client: TestClient, name: string) => {
+      await client.send(
+        ...[frontend.parse("select b from t where a = $1", name), frontend.describe("S", name)],
+        ...[frontend.bind({ statement: name, values: ["1"] }), frontend.execute()],
+        frontend.sync(),
+      );
+      const { errors: [error], rows } = await client.result();
+      return error?.sqlstate ?? rows;
+    };
+    // Held at the same time, so that both servers have it.
+    const clients = await world.connectMany(2);
+    for (const client of clients) await client.query("begin");
+    for (const client of clients) assert.deepEqual(await query(client, "old"), [["1"]]);
+    for (const client of clients) await client.query("commit");
+    await admin.query(migration);
+    assert.equal(await query(clients[0]!, "noticed"), sqlstate);
+    const late = await world.connectMany(2);
+    for (const client of late) await client.query("begin");
+    for (const client of late) assert.deepEqual(await query(client, "new"), [["1"]]);
+    for (const client of late) await client.query("commit");
+  });
+}
+
 for (
   const [name, values, text] of [
     [

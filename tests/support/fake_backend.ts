@@ -293,6 +293,9 @@ export class FakeBackend {
 
   #describe(body: Uint8Array): void {
     const { isStatement, name } = readTarget(body);
+    // As PostgreSQL, which looks at the result only when it has told of the parameters.
+    const isOutdated = isStatement && name === this.statements.outdated;
+    if (isOutdated) this.#line.put(say.parameterDescription());
     const sql = isStatement ? this.statements.sql(name) : this.statements.portal(name).sql;
     if (isStatement) this.#line.put(say.parameterDescription());
     const columns = columnsOf(readCommand(sql));

@@ -85,20 +85,24 @@ export const frontend = {
   parse: (sql: string, name = ""): Uint8Array<ArrayBuffer> =>
     message("P", cstring(name), cstring(sql), int16(0)),
   bind(
-    { statement = "", portal = "", values = [] }: {
+    { statement = "", portal = "", values = [], valueFormats = [], resultFormats = [] }: {
       statement?: string;
       portal?: string;
       values?: readonly (string | null)[];
+      valueFormats?: readonly number[];
+      resultFormats?: readonly number[];
     } = {},
   ): Uint8Array<ArrayBuffer> {
     return message(
       "B",
       cstring(portal),
       cstring(statement),
-      int16(0),
+      int16(valueFormats.length),
+      ...valueFormats.map(int16),
       int16(values.length),
       ...values.map(sized),
-      int16(0),
+      int16(resultFormats.length),
+      ...resultFormats.map(int16),
     );
   },
   describe: (kind: "S" | "P", name = ""): Uint8Array<ArrayBuffer> =>
@@ -275,11 +279,13 @@ export function readValues(body: Uint8Array): (string | null)[] {
 export function readReport(body: Uint8Array): ReportFields {
   const fields = new Map(readCstrings(body).map((field) => [field[0], field.slice(1)]));
   const detail = fields.get("D");
+  const routine = fields.get("R");
   return {
     severity: fields.get("V") ?? fields.get("S") ?? "",
     sqlstate: fields.get("C") ?? "",
     message: fields.get("M") ?? "",
     ...(detail === undefined ? {} : { detail }),
+    ...(routine === undefined ? {} : { routine }),
   };
 }
 

@@ -23,6 +23,7 @@ import { ClientSession, type SessionDesk } from "../../../src/client/client_sess
 import { Relay, type ServerPool } from "../../../src/client/relay.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { ParameterCache, TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { ResultChanges } from "../../../src/link/result_changes.ts";
 import { ServerStatements } from "../../../src/link/server_statements.ts";
 import { StatementBook } from "../../../src/link/statement_book.ts";
 import type { ReloadChange } from "../../../src/maintenance/reload_plan.ts";
@@ -379,7 +380,7 @@ export class ConsoleFixture implements ConsoleContext {
       connectTimeoutMs: 0,
       maxMessageBytes: 1_000_000,
       tracked: TRACKED,
-      statements: new ServerStatements(this.book),
+      statements: new ServerStatements(this.book, new ResultChanges()),
       replication: "none",
       startupParameters: new Map([["user", pool.user]]),
       tls: undefined,

@@ -27,6 +27,23 @@ export async function run(client: TestClient, statement: string, value = "x"): P
   return error === undefined ? `${types} ${rows.flat()}` : `${error.sqlstate} ${error.message}`;
 }
 
+/** The same by a client that asks what the result is like each time, as libpq does. */
+export async function runDescribed(
+  client: TestClient,
+  statement: string,
+  value = "x",
+): Promise<string> {
+  await client.send(
+    frontend.bind({ statement, values: [value], resultFormats: [0] }),
+    frontend.describe("P"),
+    frontend.execute(),
+    frontend.sync(),
+  );
+  const { errors, rows, types } = await client.result();
+  const [error] = errors;
+  return error === undefined ? `${types} ${rows.flat()}` : `${error.sqlstate} ${error.message}`;
+}
+
 /** How often backends were told to parse. */
 export function parseCount({ postgres }: PoolerWorld): number {
   return postgres.backends.flatMap(({ received }) => [...received]).filter((each) => each === "P")

@@ -1,13 +1,14 @@
 /** What is known of the statements on one server. */
 
 import assert from "node:assert/strict";
+import { ResultChanges } from "../../../src/link/result_changes.ts";
 import { ServerStatements } from "../../../src/link/server_statements.ts";
 import { StatementBook } from "../../../src/link/statement_book.ts";
 import { utf8 } from "../../support/messages.ts";
 
 function open(): { book: StatementBook; server: ServerStatements; make(name: string): Made } {
   const book = new StatementBook();
-  const server = new ServerStatements(book);
+  const server = new ServerStatements(book, new ResultChanges());
   return {
     book,
     server,

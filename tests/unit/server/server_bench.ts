@@ -6,6 +6,7 @@ import { KeyDerivation } from "../../../src/auth/key_derivation.ts";
 import { ServerAuthentication } from "../../../src/auth/server_authentication.ts";
 import { Secret } from "../../../src/base/secret.ts";
 import { TrackedParameters } from "../../../src/link/parameter_cache.ts";
+import { ResultChanges } from "../../../src/link/result_changes.ts";
 import { ServerStatements } from "../../../src/link/server_statements.ts";
 import { StatementBook } from "../../../src/link/statement_book.ts";
 import { Logger } from "../../../src/log/logger.ts";
@@ -177,7 +178,7 @@ export class ServerBench implements AsyncDisposable {
       connectTimeoutMs: 15_000,
       maxMessageBytes: 1_000_000,
       tracked: new TrackedParameters([]),
-      statements: new ServerStatements(new StatementBook()),
+      statements: new ServerStatements(new StatementBook(), new ResultChanges()),
       replication: "none",
       startupParameters: new Map([["user", "ada"], ["database", "app"]]),
       tls: undefined,

@@ -1,0 +1,38 @@
+/** Which names a client's messages under way use. */
+
+import assert from "node:assert/strict";
+import type { Registration } from "../../../src/link/statement_book.ts";
+import { StatementUses } from "../../../src/link/statement_uses.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+
+Deno.test("StatementUses finds what is used at a place, as long as its segment is not answered", () => {
+  const random = new SeededRandom(1);
+  const uses = new StatementUses();
+  const model = new Map<string, Registration>();
+  let [segment, index, answered] = [0, 0, 0];
+  for (let i = 0; i < 20_000; i++) {
+    switch (random.below(4)) {
+      case 0:
+        [segment, index] = [segment + 1, 0];
+        break;
+      case 1: {
+        // Now and then all is answered.
+        answered = Math.min(segment, random.below(50) === 0 ? segment : answered + 1);
+        uses.endSegment(answered);
+        for (const place of model.keys()) {
+          if (Number(place.split(".")[0]) <= answered) model.delete(place);
+        }
+        if (answered === segment) [segment, index] = [segment + 1, 0];
+        break;
+      }
+      default: {
+        index += random.between(1, 3);
+        const registration = { index } as Registration;
+        uses.note({ segment, index }, registration);
+        model.set(`${segment}.${index}`, registration);
+      }
+    }
+    const [at, where] = [random.between(answered, segment), random.between(0, index)];
+    assert.equal(uses.at(at, where), model.get(`${at}.${where}`));
+  }
+});
