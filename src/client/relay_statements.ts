@@ -114,6 +114,7 @@ export class RelayStatements {
       client?.forgetAll({ segment, index });
     }
     if (client === undefined) return false;
+    client.uses.endAt(segment, index);
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
   }
