@@ -30,9 +30,11 @@ const OUTDATED_ROUTINE = "RevalidateCachedQuery";
 const MISFITS: readonly string[] = [
   SQLSTATE.cannotCoerce,
   SQLSTATE.datatypeMismatch,
-  SQLSTATE.internalError, // A type is not there any more.
   SQLSTATE.undefinedFunction, // Which includes operators.
 ];
+
+/** The same where a type is not there any more; never translated, since it is an internal error. */
+const TYPE_IS_GONE = "cache lookup failed for type ";
 
 /** Both sides of a link, and where the server's answer stands. */
 export interface AnsweredLink {
@@ -110,7 +112,7 @@ export function onError(
   undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
   if (isRefused) say(toClient, errorResponse(first.error));
   else if (isOutdated(error)) server.doubtAll();
-  if (isResultChanged(error) || MISFITS.includes(sqlstate)) {
+  if (isResultChanged(error) || isMisfit(error)) {
     const used = client.uses.at(segment, index);
     if (used !== undefined) server.changes.note(used.statement);
   }
@@ -193,6 +195,16 @@ export function isOutdated(error: PgError): boolean {
 /** Whether an error says that the result of a statement is not like the one that was described. */
 export function isResultChanged({ routine, sqlstate }: PgError): boolean {
   return sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
+}
+
+/**
+ * Whether an error says that a statement was prepared with types that do not fit any more. One of a
+ * function that is called with its values, which PostgreSQL may do as it plans, has no position in
+ * the statement, and any extension may have an internal error.
+ */
+function isMisfit({ message, position, sqlstate }: PgError): boolean {
+  if (sqlstate === SQLSTATE.internalError) return message.startsWith(TYPE_IS_GONE);
+  return position !== undefined && MISFITS.includes(sqlstate);
 }
 
 /** What a client is told in place of a result that is not like the one it was told of. */

@@ -453,6 +453,42 @@ for (
   });
 }
 
+Deno.test("what a function says of one client's values changes nothing for who else runs the statement", async () => {
+  await using world = await sharedWorld(1);
+  const admin = await world.driver();
+  await admin.query(
+    `create function strict_about(code text) returns text immutable language plpgsql as $$
+     begin
+       if code = 'lookup' then execute 'select unknown_function(1)'; end if;
+       if code <> '' then raise exception using errcode = code; end if;
+       return 'well';
+     end $$`,
+  );
+  const [careless, careful] = await world.connectMany(2);
+  for (const client of [careless!, careful!]) {
+    await client.send(frontend.parse("select strict_about($1)", "s"), frontend.sync());
+    await client.result();
+  }
+  const run = async (client: TestClient, value: string) => {
+    const bind = frontend.bind({ statement: "s", values: [value] });
+    await client.send(bind, frontend.execute(), frontend.sync());
+    const { errors: [error], rows, types } = await client.result();
+    return error === undefined ? rows : [types, error.sqlstate];
+  };
+  for (
+    const [value, sqlstate] of [
+      ["XX000", "XX000"],
+      ["42883", "42883"],
+      ["42804", "42804"],
+      ["42846", "42846"],
+      ["lookup", "42883"],
+    ] as const
+  ) {
+    assert.deepEqual(await run(careless!, value), ["EZ", sqlstate], "in the Bind");
+    assert.deepEqual(await run(careful!, ""), [["well"]], value);
+  }
+});
+
 for (
   const [name, values, text] of [
     [
