@@ -136,7 +136,8 @@ export class RelayStatements {
     if (!isAsAsked) return false;
     const bytes = server.statements.outgoing.copyOfSent();
     const from = afterCloses(bytes, index);
-    if (from === undefined) return false;
+    // A Query may have failed at a name of its own SQL, behind a COMMIT inside it.
+    if (from === undefined || !isOfStatement(bytes[from])) return false;
     if (isResultChanged(error)) {
       // Without a Describe the client would take what it gets for what it was told before. That of
       // a statement has been answered by half: what the parameters are comes before the error.
@@ -206,6 +207,11 @@ export class RelayStatements {
   #link(client: ClientStatements, { statements }: ServerSession): AnsweredLink {
     return { client, server: statements, toClient: this.#options.toClient };
   }
+}
+
+/** Whether a message that is refused for its statement has had no effect. */
+function isOfStatement(type: number | undefined): boolean {
+  return type === Frontend.Bind || type === Frontend.Describe;
 }
 
 /** Where the message at a place begins if all before it are Closes, which are not undone; else undefined. */

@@ -91,6 +91,17 @@ for (
   });
 }
 
+Deno.test("a Query that fails at a name of its own SQL is not sent again: it may have had effects", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  // As JDBC closes what it has no more use for.
+  await client.send(frontend.close("S", "s"), frontend.query("deallocate unknown"));
+  const { errors: [error], types } = await client.result();
+  assert.deepEqual([types, error?.sqlstate], ["3EZ", "26000"]);
+  assert.equal(pooler.postgres.live[0]!.received, "CQ");
+  client.close();
+});
+
 // --- who would take a result for another ---
 
 Deno.test("who is not told anew what the result is like is told that it has changed, until it asks or prepares again", async () => {
