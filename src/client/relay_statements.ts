@@ -161,7 +161,6 @@ export class RelayStatements {
     const bytes = server.statements.outgoing.copyOfSent().subarray(this.#repeatFrom);
     this.#repeatableBytes = 0;
     const { requests } = this.#options.intake;
-    this.#client!.uses.endSegment(requests.answeringSegment);
     requests.restartSegment();
     this.#rewriterFor(server).repeat(bytes);
   }

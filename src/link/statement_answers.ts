@@ -111,7 +111,9 @@ export function onError(
   const isTaken = !isRefused && sqlstate === SQLSTATE.duplicatePreparedStatement;
   undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
   if (isRefused) say(toClient, errorResponse(first.error));
-  else if (isOutdated(error)) server.doubtAll();
+  // Whatever took that one may have taken others. That a result has changed says nothing of others:
+  // if they were prepared anew for it, nobody would notice what has become of theirs.
+  else if (sqlstate === SQLSTATE.invalidSqlStatementName) server.doubtAll();
   if (isResultChanged(error) || isMisfit(error)) {
     const used = client.uses.at(segment, index);
     if (used !== undefined) server.changes.note(used.statement);

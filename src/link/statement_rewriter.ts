@@ -166,23 +166,28 @@ export class StatementRewriter implements RangeTarget {
    */
   repeat(bytes: Uint8Array): void {
     this.#output.beginAt(this.#place.answeringSegment, 0);
+    const used = this.#client.uses.takeAll().values();
     const cursor = this.#cursor;
     cursor.feedWalked(0, bytes, 0, bytes.length);
-    while (cursor.next()) this.#repeatOne(cursor);
+    while (cursor.next()) {
+      if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
+      this.#output.passExtended(cursor);
+    }
     // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
     void this.#output.flushTo(this.#server);
   }
 
-  #repeatOne(cursor: MessageCursor): void {
-    const { buffer, end, start, type } = cursor;
+  /** Whether a message to the server uses a statement that has a name. */
+  #usesName({ buffer, end, start, type }: MessageCursor): boolean {
     const text = start + HEADER_BYTES;
-    if (type === Frontend.Bind) {
-      const name = this.#afterText(buffer, text, end);
-      this.#supply.ensureNamed(buffer, name, this.#afterText(buffer, name, end));
-    } else if (type === Frontend.Describe && buffer[text] === Target.Statement) {
-      this.#supply.ensureNamed(buffer, text + 1, this.#afterText(buffer, text + 1, end));
-    }
-    this.#output.passExtended(cursor);
+    if (type === Frontend.Bind) return buffer[this.#afterText(buffer, text, end)] !== 0;
+    return type === Frontend.Describe && buffer[text] === Target.Statement &&
+      buffer[text + 1] !== 0;
+  }
+
+  #ensureAgain(registration: Registration): void {
+    this.#supply.ensure(registration.statement);
+    this.#client.uses.note(this.#output, registration);
   }
 
   #rewrite(cursor: MessageCursor): void {

@@ -52,6 +52,14 @@ export class StatementUses {
     return undefined;
   }
 
+  /** Takes out all names under way, in order. */
+  takeAll(): Registration[] {
+    const names: Registration[] = [];
+    for (let i = this.#head; i < this.#end; i++) names.push(this.#uses[i]!.registration!);
+    this.endSegment(Infinity);
+    return names;
+  }
+
   /** All up to a place are answered. HOT. */
   endAt(segment: number, index: number): void {
     while (this.#head < this.#end) {
