@@ -171,6 +171,7 @@ export class StatementRewriter implements RangeTarget {
     cursor.feedWalked(0, bytes, 0, bytes.length);
     while (cursor.next()) {
       if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
+      else this.#noteUnnamedAgain(cursor);
       this.#output.passExtended(cursor);
     }
     // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
@@ -188,6 +189,21 @@ export class StatementRewriter implements RangeTarget {
   #ensureAgain(registration: Registration): void {
     this.#supply.ensure(registration.statement);
     this.#client.uses.note(this.#output, registration);
+  }
+
+  /** What was noted of the unnamed statement was taken back when the server skipped it. */
+  #noteUnnamedAgain(cursor: MessageCursor): void {
+    const { buffer, start, type } = cursor;
+    const text = start + HEADER_BYTES;
+    const client = this.#client;
+    if (type === Frontend.Parse && buffer[text] === 0) {
+      client.noteUnnamed(this.#output, false);
+      client.keepUnnamed(buffer, cursor);
+    } else if (
+      type === Frontend.Close && buffer[text] === Target.Statement && buffer[text + 1] === 0
+    ) {
+      client.dropUnnamed();
+    }
   }
 
   #rewrite(cursor: MessageCursor): void {

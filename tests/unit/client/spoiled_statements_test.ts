@@ -102,6 +102,23 @@ Deno.test("a Query that fails at a name of its own SQL is not sent again: it may
   client.close();
 });
 
+Deno.test("an unnamed statement that is sent again behind a lost one is there afterwards", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  await prepare(client, "s", "select $1");
+  pooler.postgres.live[0]!.statements.forget("PGBOUNCER_1");
+  const running = [frontend.bind({ statement: "s", values: ["x"] }), frontend.execute()];
+  await client.send(...running, frontend.parse("select 'unnamed'"), frontend.sync());
+  assert.equal((await client.result()).types, "2DC1Z");
+  assert.equal(await run(client, ""), "2DCZ unnamed");
+  const closing = [frontend.parse("select 'unnamed'"), frontend.close("S", ""), frontend.sync()];
+  pooler.postgres.live[0]!.statements.forget("PGBOUNCER_1");
+  await client.send(...running, ...closing);
+  assert.equal((await client.result()).types, "2DC13Z");
+  assert.equal(await run(client, ""), "26000 unnamed prepared statement does not exist");
+  client.close();
+});
+
 // --- who would take a result for another ---
 
 Deno.test("who is not told anew what the result is like is told that it has changed, until it asks or prepares again", async () => {
