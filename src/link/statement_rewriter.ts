@@ -172,7 +172,8 @@ export class StatementRewriter implements RangeTarget {
     while (cursor.next()) {
       if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
       else this.#noteUnnamedAgain(cursor);
-      this.#output.passExtended(cursor);
+      if (isAnswered(cursor.type)) this.#output.passExtended(cursor);
+      else this.#output.pass(cursor);
     }
     // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
     void this.#output.flushTo(this.#server);
@@ -512,6 +513,20 @@ export class StatementRewriter implements RangeTarget {
     while (at < end && buffer[at] !== 0) at += 1;
     if (at >= end) throw new ProtocolError("a name is too long, or does not end");
     return at + 1;
+  }
+}
+
+/** Whether a message of the extended protocol has an answer at a place of its own. */
+function isAnswered(type: number): boolean {
+  switch (type) {
+    case Frontend.Parse:
+    case Frontend.Bind:
+    case Frontend.Describe:
+    case Frontend.Execute:
+    case Frontend.Close:
+      return true;
+    default:
+      return false;
   }
 }
 

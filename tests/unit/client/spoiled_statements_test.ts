@@ -102,6 +102,20 @@ Deno.test("a Query that fails at a name of its own SQL is not sent again: it may
   client.close();
 });
 
+Deno.test("a Flush in what is sent again has no answer: what is prepared anew behind it is seen by nobody", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  for (const name of ["s", "t"]) await prepare(client, name, `select '${name}'`);
+  for (const name of ["PGBOUNCER_1", "PGBOUNCER_2"]) {
+    pooler.postgres.live[0]!.statements.forget(name);
+  }
+  const running = ["s", "t"].map((statement) => [frontend.bind({ statement }), frontend.execute()]);
+  await client.send(...running[0]!, frontend.flush(), ...running[1]!, frontend.sync());
+  const { rows, types } = await client.result();
+  assert.deepEqual([types, rows], ["2DC2DCZ", [["s"], ["t"]]]);
+  client.close();
+});
+
 Deno.test("an unnamed statement that is sent again behind a lost one is there afterwards", async () => {
   await using pooler = await world(1);
   const client = await pooler.login();
