@@ -113,6 +113,20 @@ export class ClientStatements {
     this.#book.release(registration.statement);
   }
 
+  /**
+   * The server has closed a name that was taken away, at the given place in this link: not even what
+   * was given back since, because of an error further ahead, has it any more.
+   */
+  close(
+    taken: Registration,
+    place: { readonly segment: number; readonly index: number },
+  ): void {
+    this.release(taken);
+    const { name } = taken;
+    const known = this.#names.get(name, 0, name.length);
+    if (known !== undefined && !this.#isLater(known, place)) this.withdraw(known);
+  }
+
   /** Takes a name back whose Parse failed. */
   withdraw(registration: Registration): void {
     const { name } = registration;
@@ -121,14 +135,20 @@ export class ClientStatements {
   }
 
   /** The client has deallocated all, at the given place in this link. */
-  forgetAll({ index, segment }: { readonly segment: number; readonly index: number }): void {
+  forgetAll(place: { readonly segment: number; readonly index: number }): void {
     for (const registration of this.#names.values()) {
-      const { segment: made } = registration;
-      const isLater = made > segment || made === segment && registration.index > index;
-      if (isLater && registration.link === this.link) continue;
+      if (this.#isLater(registration, place)) continue;
       this.unregister(registration);
       this.release(registration);
     }
+  }
+
+  /** Whether a name was given in this link, and behind a place in it. */
+  #isLater(
+    { index: at, link, segment: made }: Registration,
+    { index, segment }: { readonly segment: number; readonly index: number },
+  ): boolean {
+    return link === this.link && (made > segment || made === segment && at > index);
   }
 
   /** The link is over: only names and the text of the unnamed statement outlive it. */

@@ -71,10 +71,10 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
       if (isStill(planned, "closing")) server.remove(planned.one);
       return true;
     case "closed":
-      client.release(planned.registration);
+      client.close(planned.registration, planned);
       return false;
     case "deallocated":
-      client.release(planned.registration);
+      client.close(planned.registration, planned);
       if (type !== Backend.CommandComplete) return false;
       say(toClient, commandComplete("DEALLOCATE"));
       return true;
