@@ -171,7 +171,7 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
-    const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    const isUnnamedLost = client.isUnnamedFrom(segment, index);
     client.uses.endSegment(segment);
     if (client.plan.isEmpty && !isUnnamedLost) return;
     onSegmentEnd({ client, server: server.statements }, { segment, index });

@@ -38,8 +38,6 @@ export class ClientStatements {
   unnamedSegment: number = -1;
   /** Its place in that segment. */
   unnamedIndex = 0;
-  /** Whether it was sent by us, since another server had it. */
-  isUnnamedRepeated = false;
   /** The name that running the unnamed statement takes away, or that it takes all. */
   unnamedDeallocates: Uint8Array | typeof ALL | undefined;
   /** The portal that runs a DEALLOCATE, and what it takes away. */
@@ -51,6 +49,9 @@ export class ClientStatements {
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
+  /** Where in this link the client's own Parse of it stands, whatever we have sent since; -1 if nowhere. */
+  #ownSegment = -1;
+  #ownIndex = 0;
   #unnamed: Uint8Array = NO_BYTES;
   #unnamedCount = 0;
   /** Bytes of it that are still to come. */
@@ -155,6 +156,7 @@ export class ClientStatements {
   leaveServer(): void {
     this.link += 1;
     this.unnamedSegment = -1;
+    this.#ownSegment = -1;
     this.deallocatingPortal = undefined;
     this.parseInParts = undefined;
     if (this.isUnnamedInParts) this.forgetUnnamed();
@@ -173,7 +175,9 @@ export class ClientStatements {
   ): void {
     this.unnamedSegment = place.segment;
     this.unnamedIndex = place.index;
-    this.isUnnamedRepeated = isRepeated;
+    if (isRepeated) return;
+    this.#ownSegment = place.segment;
+    this.#ownIndex = place.index;
   }
 
   /** The unnamed statement is too long to be kept: it stays where it is. */
@@ -217,13 +221,25 @@ export class ClientStatements {
     this.unnamedSegment = -1;
   }
 
+  /** Whether its Parse is among what stands from a place on to the end of a segment. HOT. */
+  isUnnamedFrom(segment: number, index: number): boolean {
+    return this.unnamedSegment === segment && this.unnamedIndex >= index ||
+      this.#isOwnFrom(segment, index);
+  }
+
   /**
-   * What was sent last as its Parse failed or was skipped. If that was the client's, one from before
-   * may still be there: not to have it is safer than to take the one for the other.
+   * All from a place on to the end of a segment failed or was skipped. If the client's own Parse was
+   * among that, one from before may still be there: not to have it is safer than to take the one for
+   * the other, which may be under way once more.
    */
-  loseUnnamed(): void {
-    if (!this.isUnnamedRepeated) this.forgetUnnamed();
+  loseUnnamedFrom(segment: number, index: number): void {
+    if (!this.isUnnamedFrom(segment, index)) return;
+    if (this.#isOwnFrom(segment, index)) this.forgetUnnamed();
     this.unnamedSegment = -1;
+  }
+
+  #isOwnFrom(segment: number, index: number): boolean {
+    return this.#ownSegment === segment && this.#ownIndex >= index;
   }
 
   /** The Parse of the unnamed statement; empty if there is none. */

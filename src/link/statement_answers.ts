@@ -101,7 +101,7 @@ export function onError(
   { index, segment }: { readonly segment: number; readonly index: number },
   error: PgError,
 ): boolean {
-  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  client.loseUnnamedFrom(segment, index);
   const planned = client.plan.takeSegment(segment);
   const { sqlstate } = error;
   const [first] = planned;
@@ -130,7 +130,7 @@ export function onSegmentEnd(
   { index, segment }: { readonly segment: number; readonly index: number },
 ): void {
   const { client } = link;
-  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  client.loseUnnamedFrom(segment, index);
   undo(client.plan.takeSegment(segment), link, "unknown");
 }
 

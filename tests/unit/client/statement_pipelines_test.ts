@@ -383,3 +383,17 @@ Deno.test("a name that is closed behind an error is what it was made behind that
     client.close();
   }
 });
+
+Deno.test("an unnamed statement that an error kept from being prepared is not there, though it was used behind that", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  await alone(client, frontend.parse("select 'old'"));
+  const wrong = frontend.bind({ statement: "unknown" });
+  await client.send(
+    ...[wrong, frontend.parse("select 'skipped'"), frontend.sync()],
+    ...[wrong, frontend.describe("S"), frontend.sync()],
+  );
+  for (let i = 0; i < 2; i++) assert.equal((await client.result()).types, "EZ");
+  assert.equal(await alone(client, ...running("")), "EZ 26000");
+  client.close();
+});
