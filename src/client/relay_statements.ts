@@ -114,6 +114,7 @@ export class RelayStatements {
       client?.forgetAll({ segment, index });
     }
     if (client === undefined) return false;
+    client.uses.endAt(segment, index);
     if (client.plan.isEmpty) return false;
     return onAnswer(this.#link(client, server), { segment, index }, cursor);
   }
@@ -135,7 +136,8 @@ export class RelayStatements {
     if (!isAsAsked) return false;
     const bytes = server.statements.outgoing.copyOfSent();
     const from = afterCloses(bytes, index);
-    if (from === undefined) return false;
+    // A Query may have failed at a name of its own SQL, behind a COMMIT inside it.
+    if (from === undefined || !isOfStatement(bytes[from])) return false;
     if (isResultChanged(error)) {
       // Without a Describe the client would take what it gets for what it was told before. That of
       // a statement has been answered by half: what the parameters are comes before the error.
@@ -159,7 +161,6 @@ export class RelayStatements {
     const bytes = server.statements.outgoing.copyOfSent().subarray(this.#repeatFrom);
     this.#repeatableBytes = 0;
     const { requests } = this.#options.intake;
-    this.#client!.uses.endSegment(requests.answeringSegment);
     requests.restartSegment();
     this.#rewriterFor(server).repeat(bytes);
   }
@@ -170,7 +171,7 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
-    const isUnnamedLost = client.unnamedSegment === segment && client.unnamedIndex >= index;
+    const isUnnamedLost = client.isUnnamedFrom(segment, index);
     client.uses.endSegment(segment);
     if (client.plan.isEmpty && !isUnnamedLost) return;
     onSegmentEnd({ client, server: server.statements }, { segment, index });
@@ -205,6 +206,11 @@ export class RelayStatements {
   #link(client: ClientStatements, { statements }: ServerSession): AnsweredLink {
     return { client, server: statements, toClient: this.#options.toClient };
   }
+}
+
+/** Whether a message that is refused for its statement has had no effect. */
+function isOfStatement(type: number | undefined): boolean {
+  return type === Frontend.Bind || type === Frontend.Describe;
 }
 
 /** Where the message at a place begins if all before it are Closes, which are not undone; else undefined. */

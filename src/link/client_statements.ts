@@ -38,8 +38,6 @@ export class ClientStatements {
   unnamedSegment: number = -1;
   /** Its place in that segment. */
   unnamedIndex = 0;
-  /** Whether it was sent by us, since another server had it. */
-  isUnnamedRepeated = false;
   /** The name that running the unnamed statement takes away, or that it takes all. */
   unnamedDeallocates: Uint8Array | typeof ALL | undefined;
   /** The portal that runs a DEALLOCATE, and what it takes away. */
@@ -51,6 +49,9 @@ export class ClientStatements {
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
+  /** Where in this link the client's own Parse of it stands, whatever we have sent since; -1 if nowhere. */
+  #ownSegment = -1;
+  #ownIndex = 0;
   #unnamed: Uint8Array = NO_BYTES;
   #unnamedCount = 0;
   /** Bytes of it that are still to come. */
@@ -113,6 +114,20 @@ export class ClientStatements {
     this.#book.release(registration.statement);
   }
 
+  /**
+   * The server has closed a name that was taken away, at the given place in this link: not even what
+   * was given back since, because of an error further ahead, has it any more.
+   */
+  close(
+    taken: Registration,
+    place: { readonly segment: number; readonly index: number },
+  ): void {
+    this.release(taken);
+    const { name } = taken;
+    const known = this.#names.get(name, 0, name.length);
+    if (known !== undefined && !this.#isLater(known, place)) this.withdraw(known);
+  }
+
   /** Takes a name back whose Parse failed. */
   withdraw(registration: Registration): void {
     const { name } = registration;
@@ -121,20 +136,27 @@ export class ClientStatements {
   }
 
   /** The client has deallocated all, at the given place in this link. */
-  forgetAll({ index, segment }: { readonly segment: number; readonly index: number }): void {
+  forgetAll(place: { readonly segment: number; readonly index: number }): void {
     for (const registration of this.#names.values()) {
-      const { segment: made } = registration;
-      const isLater = made > segment || made === segment && registration.index > index;
-      if (isLater && registration.link === this.link) continue;
+      if (this.#isLater(registration, place)) continue;
       this.unregister(registration);
       this.release(registration);
     }
+  }
+
+  /** Whether a name was given in this link, and behind a place in it. */
+  #isLater(
+    { index: at, link, segment: made }: Registration,
+    { index, segment }: { readonly segment: number; readonly index: number },
+  ): boolean {
+    return link === this.link && (made > segment || made === segment && at > index);
   }
 
   /** The link is over: only names and the text of the unnamed statement outlive it. */
   leaveServer(): void {
     this.link += 1;
     this.unnamedSegment = -1;
+    this.#ownSegment = -1;
     this.deallocatingPortal = undefined;
     this.parseInParts = undefined;
     if (this.isUnnamedInParts) this.forgetUnnamed();
@@ -153,7 +175,9 @@ export class ClientStatements {
   ): void {
     this.unnamedSegment = place.segment;
     this.unnamedIndex = place.index;
-    this.isUnnamedRepeated = isRepeated;
+    if (isRepeated) return;
+    this.#ownSegment = place.segment;
+    this.#ownIndex = place.index;
   }
 
   /** The unnamed statement is too long to be kept: it stays where it is. */
@@ -197,13 +221,25 @@ export class ClientStatements {
     this.unnamedSegment = -1;
   }
 
+  /** Whether its Parse is among what stands from a place on to the end of a segment. HOT. */
+  isUnnamedFrom(segment: number, index: number): boolean {
+    return this.unnamedSegment === segment && this.unnamedIndex >= index ||
+      this.#isOwnFrom(segment, index);
+  }
+
   /**
-   * What was sent last as its Parse failed or was skipped. If that was the client's, one from before
-   * may still be there: not to have it is safer than to take the one for the other.
+   * All from a place on to the end of a segment failed or was skipped. If the client's own Parse was
+   * among that, one from before may still be there: not to have it is safer than to take the one for
+   * the other, which may be under way once more.
    */
-  loseUnnamed(): void {
-    if (!this.isUnnamedRepeated) this.forgetUnnamed();
+  loseUnnamedFrom(segment: number, index: number): void {
+    if (!this.isUnnamedFrom(segment, index)) return;
+    if (this.#isOwnFrom(segment, index)) this.forgetUnnamed();
     this.unnamedSegment = -1;
+  }
+
+  #isOwnFrom(segment: number, index: number): boolean {
+    return this.#ownSegment === segment && this.#ownIndex >= index;
   }
 
   /** The Parse of the unnamed statement; empty if there is none. */

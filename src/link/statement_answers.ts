@@ -30,9 +30,11 @@ const OUTDATED_ROUTINE = "RevalidateCachedQuery";
 const MISFITS: readonly string[] = [
   SQLSTATE.cannotCoerce,
   SQLSTATE.datatypeMismatch,
-  SQLSTATE.internalError, // A type is not there any more.
   SQLSTATE.undefinedFunction, // Which includes operators.
 ];
+
+/** The same where a type is not there any more; never translated, since it is an internal error. */
+const TYPE_IS_GONE = "cache lookup failed for type ";
 
 /** Both sides of a link, and where the server's answer stands. */
 export interface AnsweredLink {
@@ -69,10 +71,10 @@ function carryOut(planned: PlannedAnswer, link: AnsweredLink, { type }: MessageC
       if (isStill(planned, "closing")) server.remove(planned.one);
       return true;
     case "closed":
-      client.release(planned.registration);
+      client.close(planned.registration, planned);
       return false;
     case "deallocated":
-      client.release(planned.registration);
+      client.close(planned.registration, planned);
       if (type !== Backend.CommandComplete) return false;
       say(toClient, commandComplete("DEALLOCATE"));
       return true;
@@ -99,7 +101,7 @@ export function onError(
   { index, segment }: { readonly segment: number; readonly index: number },
   error: PgError,
 ): boolean {
-  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  client.loseUnnamedFrom(segment, index);
   const planned = client.plan.takeSegment(segment);
   const { sqlstate } = error;
   const [first] = planned;
@@ -109,8 +111,10 @@ export function onError(
   const isTaken = !isRefused && sqlstate === SQLSTATE.duplicatePreparedStatement;
   undo(planned, { client, server }, isTaken ? "unknown" : "skipped");
   if (isRefused) say(toClient, errorResponse(first.error));
-  else if (isOutdated(error)) server.doubtAll();
-  if (isResultChanged(error) || MISFITS.includes(sqlstate)) {
+  // Whatever took that one may have taken others. That a result has changed says nothing of others:
+  // if they were prepared anew for it, nobody would notice what has become of theirs.
+  else if (sqlstate === SQLSTATE.invalidSqlStatementName) server.doubtAll();
+  if (isResultChanged(error) || isMisfit(error)) {
     const used = client.uses.at(segment, index);
     if (used !== undefined) server.changes.note(used.statement);
   }
@@ -126,7 +130,7 @@ export function onSegmentEnd(
   { index, segment }: { readonly segment: number; readonly index: number },
 ): void {
   const { client } = link;
-  if (client.unnamedSegment === segment && client.unnamedIndex >= index) client.loseUnnamed();
+  client.loseUnnamedFrom(segment, index);
   undo(client.plan.takeSegment(segment), link, "unknown");
 }
 
@@ -193,6 +197,16 @@ export function isOutdated(error: PgError): boolean {
 /** Whether an error says that the result of a statement is not like the one that was described. */
 export function isResultChanged({ routine, sqlstate }: PgError): boolean {
   return sqlstate === SQLSTATE.featureNotSupported && routine === OUTDATED_ROUTINE;
+}
+
+/**
+ * Whether an error says that a statement was prepared with types that do not fit any more. One of a
+ * function that is called with its values, which PostgreSQL may do as it plans, has no position in
+ * the statement, and any extension may have an internal error.
+ */
+function isMisfit({ message, position, sqlstate }: PgError): boolean {
+  if (sqlstate === SQLSTATE.internalError) return message.startsWith(TYPE_IS_GONE);
+  return position !== undefined && MISFITS.includes(sqlstate);
 }
 
 /** What a client is told in place of a result that is not like the one it was told of. */

@@ -166,23 +166,45 @@ export class StatementRewriter implements RangeTarget {
    */
   repeat(bytes: Uint8Array): void {
     this.#output.beginAt(this.#place.answeringSegment, 0);
+    const used = this.#client.uses.takeAll().values();
     const cursor = this.#cursor;
     cursor.feedWalked(0, bytes, 0, bytes.length);
-    while (cursor.next()) this.#repeatOne(cursor);
+    while (cursor.next()) {
+      if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
+      else this.#noteUnnamedAgain(cursor);
+      if (isAnswered(cursor.type)) this.#output.passExtended(cursor);
+      else this.#output.pass(cursor);
+    }
     // Held by nobody: the answer is awaited, and a lost server shows as the end of its stream.
     void this.#output.flushTo(this.#server);
   }
 
-  #repeatOne(cursor: MessageCursor): void {
-    const { buffer, end, start, type } = cursor;
+  /** Whether a message to the server uses a statement that has a name. */
+  #usesName({ buffer, end, start, type }: MessageCursor): boolean {
     const text = start + HEADER_BYTES;
-    if (type === Frontend.Bind) {
-      const name = this.#afterText(buffer, text, end);
-      this.#supply.ensureNamed(buffer, name, this.#afterText(buffer, name, end));
-    } else if (type === Frontend.Describe && buffer[text] === Target.Statement) {
-      this.#supply.ensureNamed(buffer, text + 1, this.#afterText(buffer, text + 1, end));
+    if (type === Frontend.Bind) return buffer[this.#afterText(buffer, text, end)] !== 0;
+    return type === Frontend.Describe && buffer[text] === Target.Statement &&
+      buffer[text + 1] !== 0;
+  }
+
+  #ensureAgain(registration: Registration): void {
+    this.#supply.ensure(registration.statement);
+    this.#client.uses.note(this.#output, registration);
+  }
+
+  /** What was noted of the unnamed statement was taken back when the server skipped it. */
+  #noteUnnamedAgain(cursor: MessageCursor): void {
+    const { buffer, start, type } = cursor;
+    const text = start + HEADER_BYTES;
+    const client = this.#client;
+    if (type === Frontend.Parse && buffer[text] === 0) {
+      client.noteUnnamed(this.#output, false);
+      client.keepUnnamed(buffer, cursor);
+    } else if (
+      type === Frontend.Close && buffer[text] === Target.Statement && buffer[text + 1] === 0
+    ) {
+      client.dropUnnamed();
     }
-    this.#output.passExtended(cursor);
   }
 
   #rewrite(cursor: MessageCursor): void {
@@ -491,6 +513,20 @@ export class StatementRewriter implements RangeTarget {
     while (at < end && buffer[at] !== 0) at += 1;
     if (at >= end) throw new ProtocolError("a name is too long, or does not end");
     return at + 1;
+  }
+}
+
+/** Whether a message of the extended protocol has an answer at a place of its own. */
+function isAnswered(type: number): boolean {
+  switch (type) {
+    case Frontend.Parse:
+    case Frontend.Bind:
+    case Frontend.Describe:
+    case Frontend.Execute:
+    case Frontend.Close:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -5,7 +5,6 @@
  * HOT PATH: `ensure()` and `ensureUnnamed()`. Budget: no allocation where nothing is lacking.
  */
 
-import { isSameBytes } from "../base/bytes.ts";
 import type { PoolStats } from "../stats/pool_stats.ts";
 import type { ClientStatements } from "./client_statements.ts";
 import type { PlannedOutput } from "./planned_output.ts";
@@ -42,13 +41,6 @@ export class StatementSupply {
     const one = this.#server.find(statement);
     if (this.#isReady(one)) return this.#server.touch(one);
     this.prepare(statement, undefined);
-  }
-
-  /** The same for a statement that is known by its name on the server, zero byte included. */
-  ensureNamed(buffer: Uint8Array, start: number, end: number): void {
-    for (const { statement } of this.#server.all()) {
-      if (isSameBytes(statement.nameBytes, buffer, start, end)) return this.ensure(statement);
-    }
   }
 
   /** Whether the server is going to have a statement when the next message comes. */

@@ -22,6 +22,11 @@ export class StatementUses {
   #head = 0;
   #end = 0;
 
+  /** How many take memory, those answered included. */
+  get heldCount(): number {
+    return this.#uses.length;
+  }
+
   /** A message that uses a name sets out for a place. HOT. */
   note(
     { index, segment }: { readonly segment: number; readonly index: number },
@@ -47,10 +52,20 @@ export class StatementUses {
     return undefined;
   }
 
-  /** All up to the end of a segment are answered. HOT. */
-  endSegment(segment: number): void {
-    while (this.#head < this.#end && this.#uses[this.#head]!.segment <= segment) {
-      this.#uses[this.#head]!.registration = undefined;
+  /** Takes out all names under way, in order. */
+  takeAll(): Registration[] {
+    const names: Registration[] = [];
+    for (let i = this.#head; i < this.#end; i++) names.push(this.#uses[i]!.registration!);
+    this.endSegment(Infinity);
+    return names;
+  }
+
+  /** All up to a place are answered. HOT. */
+  endAt(segment: number, index: number): void {
+    while (this.#head < this.#end) {
+      const use = this.#uses[this.#head]!;
+      if (use.segment > segment || use.segment === segment && use.index > index) break;
+      use.registration = undefined;
       this.#head += 1;
     }
     if (this.#head < this.#end) return this.#compact();
@@ -59,11 +74,22 @@ export class StatementUses {
     if (this.#uses.length > KEPT_USES) this.#uses.length = KEPT_USES;
   }
 
+  /** All up to the end of a segment are answered. HOT. */
+  endSegment(segment: number): void {
+    this.endAt(segment, Infinity);
+  }
+
   /** A client that never stops asking has always some under way: those answered make room. */
   #compact(): void {
-    if (this.#head < KEPT_USES || this.#head * 2 < this.#end) return;
-    this.#uses.push(...this.#uses.splice(0, this.#head));
-    this.#end -= this.#head;
+    const head = this.#head;
+    const count = this.#end - head;
+    if (head < KEPT_USES || head < count) return;
+    for (let i = 0; i < count; i++) {
+      const free = this.#uses[i]!;
+      this.#uses[i] = this.#uses[head + i]!;
+      this.#uses[head + i] = free;
+    }
     this.#head = 0;
+    this.#end = count;
   }
 }

@@ -529,9 +529,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     this.#openIfNeeded();
   }
 
-  /** Brings back servers idle for long, as many as are waited for. */
+  /** Brings back servers idle for long, as many as are waited for beside those about to come free. */
   #checkUsed(): void {
-    while (this.waiting.size > this.servers.tested.size) {
+    while (this.waiting.size > this.#returningCount) {
       const server = this.servers.used.at(-1);
       if (server === undefined) return;
       server.check();

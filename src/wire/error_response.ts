@@ -16,6 +16,7 @@ const FIELD = {
   message: 0x4d, // M
   detail: 0x44, // D
   hint: 0x48, // H
+  position: 0x50, // P
   routine: 0x52, // R
 } as const;
 
@@ -48,6 +49,9 @@ function report(type: number, error: PgError): Uint8Array<ArrayBuffer> {
     .int8(FIELD.message).cstring(withoutZeros(error.message));
   if (error.detail !== undefined) writer.int8(FIELD.detail).cstring(withoutZeros(error.detail));
   if (error.hint !== undefined) writer.int8(FIELD.hint).cstring(withoutZeros(error.hint));
+  if (error.position !== undefined) {
+    writer.int8(FIELD.position).cstring(withoutZeros(error.position));
+  }
   if (error.routine !== undefined) {
     writer.int8(FIELD.routine).cstring(withoutZeros(error.routine));
   }
@@ -75,6 +79,7 @@ export function readErrorResponse(reader: BodyReader): PgError {
   const severity = fields.get(FIELD.severityNonlocalized) ?? fields.get(FIELD.severity);
   const detail = fields.get(FIELD.detail);
   const hint = fields.get(FIELD.hint);
+  const position = fields.get(FIELD.position);
   const routine = fields.get(FIELD.routine);
   const sqlstate = fields.get(FIELD.sqlstate) ?? "";
   return new PgError(
@@ -84,6 +89,7 @@ export function readErrorResponse(reader: BodyReader): PgError {
       severity: SEVERITIES.includes(severity ?? "") ? severity as Severity : "ERROR",
       ...(detail === undefined ? {} : { detail }),
       ...(hint === undefined ? {} : { hint }),
+      ...(position === undefined ? {} : { position }),
       ...(routine === undefined ? {} : { routine }),
     },
   );

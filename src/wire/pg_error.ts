@@ -16,6 +16,8 @@ export interface PgErrorFields {
   readonly severity?: Severity;
   readonly detail?: string;
   readonly hint?: string;
+  /** Where in the text that the client sent, counted in characters; not in that of a function. */
+  readonly position?: string;
   /** The function of the server's that reported it; some drivers go by it. */
   readonly routine?: string;
 }
@@ -28,6 +30,7 @@ export class PgError extends Error {
   readonly sqlstate: string;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
+  readonly position: string | undefined;
   readonly routine: string | undefined;
 
   /** FATAL unless `fields` says otherwise. */
@@ -37,6 +40,7 @@ export class PgError extends Error {
     this.sqlstate = sqlstate;
     this.detail = fields.detail;
     this.hint = fields.hint;
+    this.position = fields.position;
     this.routine = fields.routine;
   }
 }

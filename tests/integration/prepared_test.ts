@@ -413,6 +413,41 @@ Deno.test("who was told once what a result is like does not get another, on whic
   }
 });
 
+Deno.test("each statement of an altered table is noticed for itself, whoever runs another one first", async () => {
+  await using world = await sharedWorld(1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const [first, second, described] = await world.connectMany(3);
+  for (const client of [first!, second!, described!]) {
+    for (const name of ["s", "t", "u"]) {
+      const parse = frontend.parse(`select a as ${name} from t`, name);
+      await client.send(parse, frontend.describe("S", name), frontend.sync());
+      assert.equal((await client.result()).types, "1tTZ");
+    }
+  }
+  const run = async (client: TestClient, name: string) => {
+    await client.send(frontend.bind({ statement: name }), frontend.execute(), frontend.sync());
+    const { errors: [error], rows } = await client.result();
+    return error === undefined ? rows : `${error.sqlstate} ${error.routine}`;
+  };
+  await admin.query("alter table t alter a type real using 3.1415927");
+  assert.equal(await run(first!, "s"), "0A000 RevalidateCachedQuery");
+  assert.equal(await run(second!, "t"), "0A000 RevalidateCachedQuery");
+  assert.equal(await run(first!, "t"), "0A000 RevalidateCachedQuery");
+  // In one breath with what is sent again, too.
+  await first!.send(frontend.describe("S", "s"), frontend.sync());
+  assert.equal((await first!.result()).types, "tTZ");
+  assert.deepEqual(await run(first!, "s"), [["3.1415927"]]);
+  await admin.query("alter table t alter a type text using 'text'");
+  const both = ["s", "u"].flatMap((statement) => [
+    ...[frontend.bind({ statement }), frontend.describe("P"), frontend.execute()],
+  ]);
+  await described!.send(...both, frontend.sync());
+  const { errors: [error], rows, types } = await described!.result();
+  assert.deepEqual([types, rows, error?.sqlstate], ["2TDCEZ", [["text"]], "0A000"]);
+  assert.equal(await run(second!, "u"), "0A000 RevalidateCachedQuery");
+});
+
 for (
   const [what, migration, sqlstate] of [
     ["altered", "alter table t alter a type text", "42883"],
@@ -452,6 +487,42 @@ for (
     for (const client of late) await client.query("commit");
   });
 }
+
+Deno.test("what a function says of one client's values changes nothing for who else runs the statement", async () => {
+  await using world = await sharedWorld(1);
+  const admin = await world.driver();
+  await admin.query(
+    `create function strict_about(code text) returns text immutable language plpgsql as $$
+     begin
+       if code = 'lookup' then execute 'select unknown_function(1)'; end if;
+       if code <> '' then raise exception using errcode = code; end if;
+       return 'well';
+     end $$`,
+  );
+  const [careless, careful] = await world.connectMany(2);
+  for (const client of [careless!, careful!]) {
+    await client.send(frontend.parse("select strict_about($1)", "s"), frontend.sync());
+    await client.result();
+  }
+  const run = async (client: TestClient, value: string) => {
+    const bind = frontend.bind({ statement: "s", values: [value] });
+    await client.send(bind, frontend.execute(), frontend.sync());
+    const { errors: [error], rows, types } = await client.result();
+    return error === undefined ? rows : [types, error.sqlstate];
+  };
+  for (
+    const [value, sqlstate] of [
+      ["XX000", "XX000"],
+      ["42883", "42883"],
+      ["42804", "42804"],
+      ["42846", "42846"],
+      ["lookup", "42883"],
+    ] as const
+  ) {
+    assert.deepEqual(await run(careless!, value), ["EZ", sqlstate], "in the Bind");
+    assert.deepEqual(await run(careful!, ""), [["well"]], value);
+  }
+});
 
 for (
   const [name, values, text] of [

@@ -91,6 +91,48 @@ for (
   });
 }
 
+Deno.test("a Query that fails at a name of its own SQL is not sent again: it may have had effects", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  // As JDBC closes what it has no more use for.
+  await client.send(frontend.close("S", "s"), frontend.query("deallocate unknown"));
+  const { errors: [error], types } = await client.result();
+  assert.deepEqual([types, error?.sqlstate], ["3EZ", "26000"]);
+  assert.equal(pooler.postgres.live[0]!.received, "CQ");
+  client.close();
+});
+
+Deno.test("a Flush in what is sent again has no answer: what is prepared anew behind it is seen by nobody", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  for (const name of ["s", "t"]) await prepare(client, name, `select '${name}'`);
+  for (const name of ["PGBOUNCER_1", "PGBOUNCER_2"]) {
+    pooler.postgres.live[0]!.statements.forget(name);
+  }
+  const running = ["s", "t"].map((statement) => [frontend.bind({ statement }), frontend.execute()]);
+  await client.send(...running[0]!, frontend.flush(), ...running[1]!, frontend.sync());
+  const { rows, types } = await client.result();
+  assert.deepEqual([types, rows], ["2DC2DCZ", [["s"], ["t"]]]);
+  client.close();
+});
+
+Deno.test("an unnamed statement that is sent again behind a lost one is there afterwards", async () => {
+  await using pooler = await world(1);
+  const client = await pooler.login();
+  await prepare(client, "s", "select $1");
+  pooler.postgres.live[0]!.statements.forget("PGBOUNCER_1");
+  const running = [frontend.bind({ statement: "s", values: ["x"] }), frontend.execute()];
+  await client.send(...running, frontend.parse("select 'unnamed'"), frontend.sync());
+  assert.equal((await client.result()).types, "2DC1Z");
+  assert.equal(await run(client, ""), "2DCZ unnamed");
+  const closing = [frontend.parse("select 'unnamed'"), frontend.close("S", ""), frontend.sync()];
+  pooler.postgres.live[0]!.statements.forget("PGBOUNCER_1");
+  await client.send(...running, ...closing);
+  assert.equal((await client.result()).types, "2DC13Z");
+  assert.equal(await run(client, ""), "26000 unnamed prepared statement does not exist");
+  client.close();
+});
+
 // --- who would take a result for another ---
 
 Deno.test("who is not told anew what the result is like is told that it has changed, until it asks or prepares again", async () => {

@@ -361,3 +361,39 @@ Deno.test("who breaks the protocol behind what is sent again is ended, and what 
   backend!.wake();
   assert.match(await client.lastWords(), /^FATAL 08P01 unknown pkt/);
 });
+
+Deno.test("a name that is closed behind an error is what it was made behind that, or free", async () => {
+  for (
+    const [again, answers, then] of [[true, "31EZ", "2DCZ new"], [false, "3EZ", "1Z"]] as const
+  ) {
+    await using pooler = await world();
+    const client = await pooler.login();
+    await alone(client, frontend.parse("select 'old'", "s"));
+    const anew = (sql: string) => [frontend.close("S", "s"), frontend.parse(sql, "s")];
+    const wrong = frontend.bind({ statement: "unknown" });
+    const behind = again ? [...anew("select 'new'"), wrong] : [frontend.close("S", "s"), wrong];
+    await client.send(
+      ...[wrong, ...anew("select 'skipped'"), frontend.sync()],
+      ...[...behind, frontend.close("S", "s"), frontend.sync()],
+    );
+    assert.equal((await client.result()).types, "EZ");
+    assert.equal((await client.result()).types, answers);
+    const next = again ? running("s") : [frontend.parse("select 'free'", "s")];
+    assert.equal((await alone(client, ...next)).trim(), then);
+    client.close();
+  }
+});
+
+Deno.test("an unnamed statement that an error kept from being prepared is not there, though it was used behind that", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  await alone(client, frontend.parse("select 'old'"));
+  const wrong = frontend.bind({ statement: "unknown" });
+  await client.send(
+    ...[wrong, frontend.parse("select 'skipped'"), frontend.sync()],
+    ...[wrong, frontend.describe("S"), frontend.sync()],
+  );
+  for (let i = 0; i < 2; i++) assert.equal((await client.result()).types, "EZ");
+  assert.equal(await alone(client, ...running("")), "EZ 26000");
+  client.close();
+});

@@ -36,3 +36,19 @@ Deno.test("StatementUses finds what is used at a place, as long as its segment i
     assert.equal(uses.at(at, where), model.get(`${at}.${where}`));
   }
 });
+
+Deno.test("StatementUses takes no more memory than is under way, without a Sync or with any number before it", () => {
+  const uses = new StatementUses();
+  const registration = {} as Registration;
+  for (let index = 0; index < 100_000; index++) {
+    uses.note({ segment: 0, index }, registration);
+    if (index >= 10) uses.endAt(0, index - 10);
+  }
+  assert.ok(uses.heldCount < 200, String(uses.heldCount));
+  for (let index = 0; index < 300_000; index++) uses.note({ segment: 1, index }, registration);
+  uses.note({ segment: 2, index: 0 }, registration);
+  uses.endSegment(1);
+  assert.equal(uses.at(2, 0), registration);
+  uses.endSegment(2);
+  assert.ok(uses.heldCount < 200, String(uses.heldCount));
+});

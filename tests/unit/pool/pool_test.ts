@@ -244,6 +244,23 @@ for (
   });
 }
 
+Deno.test("another server is checked for whom the first does not answer, though none may be opened", () => {
+  const world = new PoolWorld({ poolSize: 3 });
+  const [first, second, third] = world.openIdle(3);
+  for (const server of [first, second, third]) server!.retire();
+  const client = world.ask();
+  assert.deepEqual(world.counts(), { tested: 1, used: 2 });
+  world.clock.advance(999);
+  world.pool.maintain(true);
+  assert.deepEqual(world.counts(), { tested: 1, used: 2 });
+  world.clock.advance(1);
+  world.pool.maintain(true);
+  assert.deepEqual(world.counts(), { tested: 2, used: 1 });
+  second!.ready();
+  assert.equal(client.server, second);
+  world.check();
+});
+
 Deno.test("a server in its reset serves the next waiter when it is ready", () => {
   const world = new PoolWorld({ poolSize: 1 });
   const first = world.ask();
