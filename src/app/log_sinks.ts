@@ -17,7 +17,7 @@ export class LogFileError extends Error {
  */
 export class ProcessLog implements LogSink, Disposable {
   readonly #isQuiet: boolean;
-  readonly #console = new LogTarget(Deno.stderr);
+  readonly #console = new LogTarget(Deno.stderr, { isCut: false });
   #path: string;
   /** The form of the lines that it has to say itself; without one they are bare text. */
   lineOf: LineOf | undefined;
@@ -52,6 +52,7 @@ export class ProcessLog implements LogSink, Disposable {
    */
   reopen(path: string): void {
     const file = openLog(path);
+    if (file !== undefined) file.lostCount = this.#file?.lostCount ?? 0;
     this.#file?.stream.close();
     this.#path = path;
     this.#file = file;
@@ -71,7 +72,8 @@ export class ProcessLog implements LogSink, Disposable {
 function openLog(path: string): LogTarget<Deno.FsFile> | undefined {
   if (path === "") return undefined;
   try {
-    return new LogTarget(Deno.openSync(path, { append: true, create: true }));
+    const file = Deno.openSync(path, { append: true, create: true });
+    return new LogTarget(file, { isCut: endsInLine(path, file) });
   } catch (error) {
     throw new LogFileError(`Cannot open the log file ${path}: ${errorText(error)}`, {
       cause: error,
@@ -79,10 +81,27 @@ function openLog(path: string): LogTarget<Deno.FsFile> | undefined {
   }
 }
 
+/** Whether a file ends in the middle of a line: the disk was full when that was written, or it crashed. */
+function endsInLine(path: string, file: Deno.FsFile): boolean {
+  const last = new Uint8Array(1);
+  try {
+    const { isFile, size } = file.statSync();
+    if (!isFile || size === 0) return false;
+    using reader = Deno.openSync(path);
+    reader.seekSync(-1, Deno.SeekMode.End);
+    return reader.readSync(last) === 1 && last[0] !== LINE_FEED;
+  } catch {
+    // It may be allowed to write it and not to read it.
+    return false;
+  }
+}
+
 /** What bytes can be written to at once. */
 interface SyncWriter {
   writeSync(bytes: Uint8Array): number;
 }
+
+const LINE_FEED = 0x0a;
 
 /** Room for an ordinary line. */
 const LINE_BYTES = 512;
@@ -93,20 +112,22 @@ class LogTarget<W extends SyncWriter> {
   readonly #encoder = new TextEncoder();
   /** An ordinary line is encoded into it. */
   readonly #buffer = new Uint8Array(LINE_BYTES);
-  #lostCount = 0;
+  /** Lines that are lost and not told of yet. */
+  lostCount = 0;
   /** Whether what was written last ends in the middle of a line. */
-  #isCut = false;
+  #isCut: boolean;
 
-  constructor(stream: W) {
+  constructor(stream: W, { isCut }: { isCut: boolean }) {
     this.stream = stream;
+    this.#isCut = isCut;
   }
 
   /** `lossOf` makes the line that tells how many were lost. */
   write(line: string, lossOf: (count: number) => string): void {
-    if (this.#lostCount > 0 && this.#tryToWrite(lossOf(this.#lostCount))) {
-      this.#lostCount = 0;
+    if (this.lostCount > 0 && this.#tryToWrite(lossOf(this.lostCount))) {
+      this.lostCount = 0;
     }
-    if (!this.#tryToWrite(line)) this.#lostCount += 1;
+    if (!this.#tryToWrite(line)) this.lostCount += 1;
   }
 
   #tryToWrite(text: string): boolean {

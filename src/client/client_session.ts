@@ -217,10 +217,10 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
     }
   }
 
-  /** Logs why it is closed. */
+  /** Logs why it is closed; nothing if it was ended before, for a reason of its own. */
   logEnd(reason: string): void {
     const { desk, log } = this.#options;
-    if (!desk.settings().logDisconnections) return;
+    if (!this.isOpen || !desk.settings().logDisconnections) return;
     const ageSeconds = Math.floor((this.#nowMs() - this.connectedAtMs) / 1000);
     log.log(`${this.#label()} closing because: ${reason} (age=${ageSeconds}s)`);
   }

@@ -33,9 +33,9 @@ const WAIT_MS = 1;
 
 /**
  * Longest wait when all is calm, and the time after which the runtime has its turn: by that may come
- * late what the pooler's clock and the runtime's epoll do not tell of. It is longer than a tick of most kernels (4 ms): a wait that would end before the next
- * tick has the processor's timer set anew, and once more when it is over; in a virtual machine that is a
- * third of what one client costs.
+ * late what the pooler's clock and the runtime's epoll do not tell of. It is longer than a tick of most
+ * kernels (4 ms): a wait that would end before the next tick has the processor's timer set anew, and
+ * once more when it is over; in a virtual machine that is a third of what one client costs.
  */
 const CALM_MS = 5;
 

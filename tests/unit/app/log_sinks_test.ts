@@ -117,6 +117,29 @@ Deno.test("what the disk had no room for to its end does not run into the next l
   assert.equal(folder.read(), "one\ntwo and\n2 log lines were lost\nfour\nfive\n");
 });
 
+for (const path of ["sluice.log", "new.log"]) {
+  Deno.test(`what a full disk took is told in ${path} as well, which is opened then`, () => {
+    using folder = new Folder();
+    using outputs = new Outputs();
+    using log = new ProcessLog({ path: folder.file(), isQuiet: true });
+    outputs.roomBytes = "one\ntwo and".length;
+    for (const line of ["one\n", "two and more\n"]) log.write(line);
+    outputs.roomBytes = Infinity;
+    log.reopen(folder.file(path));
+    log.write("three\n");
+    const before = path === "sluice.log" ? "one\ntwo and\n" : "";
+    assert.equal(folder.read(path), `${before}1 log lines were lost\nthree\n`);
+  });
+}
+
+Deno.test("a line that another process could not write to its end stands by itself", () => {
+  using folder = new Folder();
+  Deno.writeTextFileSync(folder.file(), "before\nit had no room");
+  using log = new ProcessLog({ path: folder.file(), isQuiet: true });
+  for (const line of ["one\n", "two\n"]) log.write(line);
+  assert.equal(folder.read(), "before\nit had no room\none\ntwo\n");
+});
+
 Deno.test("ProcessLog adds to a file that is there", () => {
   using folder = new Folder();
   Deno.writeTextFileSync(folder.file(), "before\n");

@@ -48,6 +48,20 @@ for (const [isLogged, lines] of [[true, 1], [false, 0]] as const) {
   });
 }
 
+Deno.test("the end of a cancel request that was not waited for to its end is in the log once", async () => {
+  await using world = await oneServer("cancel_wait_timeout = 10\nclient_login_timeout = 1");
+  const client = await sleeper(world);
+  world.network.obstruct(world.postgres.address, "black hole");
+  const requester = await world.connect();
+  await requester.send(frontend.cancelRequest(client.cancelKey!));
+  await world.advance(20_000);
+  const ends = world.log.filter((line) => / LOG C-0x\w+: \(nodb\).* closing because: /.test(line));
+  assert.deepEqual(ends.map((line) => /because: (.*) \(age/.exec(line)?.[1]), [
+    "client_login_timeout",
+  ]);
+  client.close();
+});
+
 Deno.test("CancelDesk says nothing to a request with an unknown key", async () => {
   await using world = await oneServer();
   const client = await sleeper(world);
