@@ -57,7 +57,7 @@ export class ClientRegistry {
     return this.#idleCount === this.#clients.size;
   }
 
-  /** Another number than before, if a client or a server has come since, or a client asked for anything. */
+  /** Another number than before, if a client or a server has come since, or one began or ceased to be idle. */
   get changeCount(): number {
     return this.#idleChanges + this.#lastId;
   }

@@ -12,8 +12,8 @@ export interface DatabaseStats {
   readonly averages: StatValues;
 }
 
-/** What had been counted when a period began. */
-interface PeriodStart {
+/** What had been counted at a moment. */
+interface Count {
   readonly atMs: number;
   readonly totals: ReadonlyMap<string, StatValues>;
 }
@@ -22,9 +22,9 @@ interface PeriodStart {
 export class StatsBook {
   readonly #pools = new Map<PoolStats, string>();
   readonly #retired = new Map<string, PoolStats>();
-  #periodStart: PeriodStart;
+  #periodStart: Count;
   /** Of the period before, which has ended; of the first one as long as that has not. */
-  #lastPeriodStart: PeriodStart;
+  #lastPeriodStart: Count;
 
   constructor(nowMs: number) {
     this.#periodStart = this.#lastPeriodStart = { atMs: nowMs, totals: new Map() };
@@ -51,9 +51,9 @@ export class StatsBook {
 
   /** Ends a period. Returns its averages over all databases. */
   endPeriod(nowMs: number): StatValues {
-    const ended = this.#lastPeriodStart = this.#periodStart;
+    this.#lastPeriodStart = this.#periodStart;
     this.#periodStart = { atMs: nowMs, totals: this.#totals() };
-    return this.#averagesSince(ended, nowMs);
+    return averagesBetween(this.#lastPeriodStart, this.#periodStart);
   }
 
   /**
@@ -73,11 +73,7 @@ export class StatsBook {
 
   /** The same averages, over all databases. */
   overallAverages(nowMs: number): StatValues {
-    return this.#averagesSince(this.#lastPeriodStart, nowMs);
-  }
-
-  #averagesSince({ atMs, totals }: PeriodStart, nowMs: number): StatValues {
-    return averages(sumOf(totals.values()), sumOf(this.#totals().values()), nowMs - atMs);
+    return averagesBetween(this.#lastPeriodStart, { atMs: nowMs, totals: this.#totals() });
   }
 
   #totals(): Map<string, PoolStats> {
@@ -91,6 +87,15 @@ export class StatsBook {
     for (const [stats, database] of this.#pools) addTo(database, stats);
     return totals;
   }
+}
+
+/** Over all databases. */
+function averagesBetween(before: Count, now: Count): StatValues {
+  return averages(
+    sumOf(before.totals.values()),
+    sumOf(now.totals.values()),
+    now.atMs - before.atMs,
+  );
 }
 
 function sumOf(all: Iterable<StatValues>): StatValues {
