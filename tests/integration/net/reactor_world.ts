@@ -248,3 +248,11 @@ export class ReactorWorld implements AsyncDisposable {
     assert.equal(this.libc.isApart, false);
   }
 }
+
+/** A test of a reactor in a world of its own. */
+export function test(title: string, run: (world: ReactorWorld) => Promise<void>): void {
+  Deno.test(`Reactor: ${title}`, async () => {
+    await using world = new ReactorWorld();
+    await run(world);
+  });
+}

@@ -55,6 +55,20 @@ export type PoolCounts = Readonly<Record<string, number>>;
 /** What may be given to `connect()`. */
 export type ConnectOptions = Partial<LoginOptions>;
 
+/** A world in which all clients take turns on so many servers. */
+export function sharedWorld(
+  postgres: Postgres,
+  poolSize: number,
+  pooler: Section = {},
+): Promise<World> {
+  return startWorld(postgres, {
+    pooler: {
+      ...{ pool_mode: "transaction", default_pool_size: poolSize, server_round_robin: true },
+      ...pooler,
+    },
+  });
+}
+
 /** Starts Sluice in front of PostgreSQL; it accepts connections when the promise resolves. */
 export async function startWorld(postgres: Postgres, options: WorldOptions = {}): Promise<World> {
   await using started = new AsyncDisposableStack();
