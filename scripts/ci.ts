@@ -9,7 +9,7 @@
 import { join } from "node:path";
 import { projectDir } from "./staging.ts";
 import { exists } from "./cache_dir.ts";
-import { addCounts, closingLine, readSummary } from "./test_summary.ts";
+import { addCounts, closingLine, readFailures, readSummary } from "./test_summary.ts";
 import type { TestCounts } from "./test_summary.ts";
 
 /** One command of the gate. */
@@ -109,9 +109,9 @@ async function runChecks(): Promise<string[]> {
   return faults;
 }
 
-/** Runs the suites; a suite that ended badly without a count counts as one failed test. */
+/** Runs the suites; says again at the end what failed, since a log is often cut to its last lines. */
 async function runTests(): Promise<TestCounts> {
-  const counts: TestCounts[] = [];
+  const ended: Ended[] = [];
   for (const row of SUITES) {
     let others: Promise<unknown> = Promise.resolve();
     const running = row.map((suite, place) => {
@@ -119,11 +119,16 @@ async function runTests(): Promise<TestCounts> {
       others = ended;
       return ended;
     });
-    counts.push(...(await Promise.all(running)).map(countOf));
+    ended.push(...await Promise.all(running));
   }
-  return addCounts(counts);
+  const titles = SUITES.flat().map((suite) => suite.title);
+  for (const [place, { success, output }] of ended.entries()) {
+    if (!success) console.log(`\n== failed: ${titles[place]}\n\n${readFailures(output)}`);
+  }
+  return addCounts(ended.map(countOf));
 }
 
+/** A suite that ended badly without a count counts as one failed test. */
 function countOf({ success, output }: Ended): TestCounts {
   const { passed, failed, ignored } = readSummary(output) ??
     { passed: 0, failed: 0, ignored: 0 };

@@ -1,4 +1,10 @@
-/** Reads the closing line of `deno test`, which is not the plain one that the gate ends with. */
+/**
+ * Reads the output of `deno test`: its closing line, which is not the plain one that the gate ends with,
+ * and what it says of the tests that failed.
+ */
+
+/** How many lines tell why a test run ended early. */
+const LAST_LINES = 20;
 
 /** How many tests did what. */
 export interface TestCounts {
@@ -18,6 +24,16 @@ export function readSummary(output: string): TestCounts | undefined {
     failed: countOf(line, "failed"),
     ignored: countOf(line, "ignored"),
   };
+}
+
+/**
+ * What a test run's output says of the tests that failed, each with its error; of a run that ended before
+ * it could say so, its last lines.
+ */
+export function readFailures(output: string): string {
+  const plain = withoutColours(output);
+  const said = /^ ERRORS $([\s\S]*?)^ FAILURES $/m.exec(plain)?.[1];
+  return (said ?? plain.split("\n").slice(-LAST_LINES).join("\n")).trim();
 }
 
 /** Adds up the counts of several runs. */

@@ -1,7 +1,12 @@
-/** The counting of tests for the gate's closing line. */
+/** What the gate says at its end: how many tests passed, and which failed and why. */
 
 import assert from "node:assert/strict";
-import { addCounts, closingLine, readSummary } from "../../../scripts/test_summary.ts";
+import {
+  addCounts,
+  closingLine,
+  readFailures,
+  readSummary,
+} from "../../../scripts/test_summary.ts";
 
 Deno.test("readSummary() reads a good run, a bad one, steps, ignored tests and colours", () => {
   const cases = [
@@ -16,6 +21,20 @@ Deno.test("readSummary() reads a good run, a bad one, steps, ignored tests and c
 
 Deno.test("readSummary() answers nothing for a run that ended before its closing line", () => {
   assert.equal(readSummary("error: Module not found"), undefined);
+});
+
+Deno.test("readFailures() repeats each failed test with its error, and nothing else", () => {
+  const failed =
+    "a ... ok\nb ... FAILED\n\n ERRORS \n\nb => ./b_test.ts:2:6\nerror: bad\n    at b\n\n" +
+    " FAILURES \n\nb => ./b_test.ts:2:6\n\nFAILED | 1 passed | 1 failed (1s)\n";
+  const told = "b => ./b_test.ts:2:6\nerror: bad\n    at b";
+  assert.equal(readFailures(failed), told);
+  assert.equal(readFailures(failed.replace(" ERRORS ", "\x1b[1m ERRORS \x1b[0m")), told);
+});
+
+Deno.test("readFailures() shows the last lines of a run that ended early", () => {
+  const lines = Array.from({ length: 30 }, (_, line) => `line ${line}`);
+  assert.equal(readFailures(`${lines.join("\n")}\n`), lines.slice(11).join("\n"));
 });
 
 Deno.test("closingLine() is the plain line, and names skipped tests only if there are some", () => {
