@@ -1,6 +1,6 @@
 /**
- * The project's own lint rules, run by `deno lint`: what the import order, the ban on global state and
- * the place of each kind of I/O ask for. Each rule reads the syntax of one file, except the search for
+ * The project's own lint rules, run by `deno lint`: what the import order, the ban on global state, the
+ * place of each kind of I/O and the hot path ask for. Each rule reads the syntax of one file, except the search for
  * circles of imports, which reads the file's neighbours too.
  */
 
@@ -267,6 +267,16 @@ const docComments = ruleFor(
   }),
 );
 
+/** V8 reads a private accessor by a call of its C++ runtime each time, also in compiled code. */
+const privateAccessors = ruleFor(isSource, (context) => ({
+  MethodDefinition(node) {
+    if (node.kind !== "get" && node.kind !== "set") return;
+    if (node.key.type !== "PrivateIdentifier") return;
+    const message = "No private accessors, which are slow: write a private method";
+    context.report({ node, message });
+  },
+}));
+
 /** The plugin that `deno.json` names. */
 const plugin: Deno.lint.Plugin = {
   name: "house",
@@ -279,6 +289,7 @@ const plugin: Deno.lint.Plugin = {
     "sockets-in-net": socketsInNet,
     "pure-folders": pureFolders,
     "doc-comments": docComments,
+    "private-accessors": privateAccessors,
   },
 };
 

@@ -37,12 +37,12 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
   {
     name: "a server is released before it is unlinked",
     file: "src/client/relay.ts",
-    before: `    const isInDoubt = this.#isInDoubt;
+    before: `    const isInDoubt = this.#isInDoubt();
     this.#unlink();
     this.#options.host.enterIdle();
     if (isInDoubt) server.discard("answers out of step with requests");
     else server.release(false);`,
-    after: `    const isInDoubt = this.#isInDoubt;
+    after: `    const isInDoubt = this.#isInDoubt();
     this.#options.host.enterIdle();
     if (isInDoubt) server.discard("answers out of step with requests");
     else server.release(false);
@@ -65,8 +65,8 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
   {
     name: "the server of a lost client is given to others as it is",
     file: "src/client/relay.ts",
-    before: "      : this.#isAtRest(server) && !this.#isInDoubt;",
-    after: "      : server.isBetweenMessages && !this.#isInDoubt;",
+    before: "      : this.#isAtRest(server) && !this.#isInDoubt();",
+    after: "      : server.isBetweenMessages && !this.#isInDoubt();",
   },
   {
     name: "a server that is closed stays in its list",

@@ -137,14 +137,14 @@ export class LoginRules {
   ): void {
     const decision = checkClientCertificate(user, client.tlsLogin?.certificate, {
       check,
-      maps: (name, wanted) => this.#identMaps.allows(map, name, wanted),
+      maps: (name, wanted) => this.#identMaps().allows(map, name, wanted),
     });
     if (decision.kind === "allowed") return;
     this.#note(client, decision.reason);
     throw decision.error;
   }
 
-  get #identMaps(): IdentMaps {
+  #identMaps(): IdentMaps {
     return this.#options.live.loaded.rules?.identMaps ?? new IdentMaps();
   }
 
@@ -155,7 +155,7 @@ export class LoginRules {
   ): Promise<ClientAuthenticationMethod> {
     const found = await this.#systemUser(client);
     if ("problem" in found) return this.#rejectPeer(client, found.problem);
-    if (this.#identMaps.allows(map, found.name, user)) return "peer";
+    if (this.#identMaps().allows(map, found.name, user)) return "peer";
     const by = map === undefined ? "" : ` by map "${map}"`;
     return this.#rejectPeer(client, `system user "${found.name}" may not be "${user}"${by}`);
   }

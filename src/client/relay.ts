@@ -448,7 +448,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     const wasSession = this.#mode === "session";
     const isClean = server.isPrivate
       ? !this.#intake.isMidMessage
-      : this.#isAtRest(server) && !this.#isInDoubt;
+      : this.#isAtRest(server) && !this.#isInDoubt();
     // Who says goodbye may have left a query to be run to its end; who vanishes has not.
     const isAbandoned = this.#clock.isRunning && !this.#intake.isTerminating;
     const recovers = endedBecause === undefined && !server.isPrivate && this.#options.recovers();
@@ -471,7 +471,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   /** Why the server cannot be recovered, if there is a reason. */
   #obstacleToRecovery(): string | undefined {
     if (this.#intake.isMidMessage) return "a request was sent in part";
-    if (this.#isInDoubt) return "answers out of step with requests";
+    if (this.#isInDoubt()) return "answers out of step with requests";
     // What the client asked was noted, but is not sent yet.
     if (this.#isSettingParameters) return "its session parameters were being set";
     // The chunk will not be looked at by anybody.
@@ -645,7 +645,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
       return this.#leaveIfFree();
     }
     if (!this.#isAtRest(server)) return;
-    const isInDoubt = this.#isInDoubt;
+    const isInDoubt = this.#isInDoubt();
     this.#unlink();
     this.#options.host.enterIdle();
     if (isInDoubt) server.discard("answers out of step with requests");
@@ -659,7 +659,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
    */
   endDoubtfulLink(nowMs: number): void {
     const server = this.#server;
-    if (server === undefined || this.#mode === "session" || !this.#isInDoubt) return;
+    if (server === undefined || this.#mode === "session" || !this.#isInDoubt()) return;
     const isQuiet = server.transactionStatus === TransactionStatus.Idle &&
       !this.#replies.hasAskedSince &&
       server.isBetweenMessages && !this.#intake.isMidMessage &&
@@ -716,7 +716,7 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
   }
 
   /** Whether requests and answers may be out of step, so that nobody else may have the server. */
-  get #isInDoubt(): boolean {
+  #isInDoubt(): boolean {
     return this.#replies.hasUnaskedReady || this.#intake.requests.isDoubtful;
   }
 

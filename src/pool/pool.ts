@@ -224,12 +224,12 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   }
 
   get longestIdle(): S | undefined {
-    if (!this.#isEvictable) return undefined;
+    if (!this.#isEvictable()) return undefined;
     return idleLonger(this.servers.idle[0], this.servers.used[0]);
   }
 
   longestIdleAt(addressKey: string): S | undefined {
-    if (!this.#isEvictable) return undefined;
+    if (!this.#isEvictable()) return undefined;
     const { idle, used } = this.servers;
     const isThere = (server: S) => server.addressKey === addressKey;
     return idleLonger(idle.find(isThere), used.find(isThere));
@@ -242,7 +242,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   }
 
   /** What one client has for itself is never free. */
-  get #isEvictable(): boolean {
+  #isEvictable(): boolean {
     return !this.isPrivate || this.clientCount === 0;
   }
 
@@ -259,7 +259,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     if (free !== undefined) return free;
     const outlook = this.#outlook();
     if (outlook instanceof StandingFailure) return outlook;
-    if (this.#isCrowded) return CROWDED;
+    if (this.#isCrowded()) return CROWDED;
     this.waiting.add(place, this.#options.clock.look());
     place.isForOneLogin = outlook === "one_login";
     this.#openIfNeeded();
@@ -344,7 +344,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
   /** Whether its place is needed elsewhere. */
   #isClaimed(server: S, before: PooledServerState<E>): boolean {
     const { kind } = server.state;
-    if (kind !== "idle" && kind !== "used" || !this.#isEvictable) return false;
+    if (kind !== "idle" && kind !== "used" || !this.#isEvictable()) return false;
     return this.#caps.claims(this.#share, { server, isNew: before.kind === "login" });
   }
 
@@ -471,7 +471,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
    * Who waits for an operator is not counted: that there are many is then to be expected. Nor is who
    * logs in: all of them wait for the same first server, and no longer than for that.
    */
-  get #isCrowded(): boolean {
+  #isCrowded(): boolean {
     const { maxWaiting } = this.rules;
     return maxWaiting > 0 && !this.isPaused && this.waiting.size >= maxWaiting;
   }
@@ -531,7 +531,7 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
 
   /** Brings back servers idle for long, as many as are waited for beside those about to come free. */
   #checkUsed(): void {
-    while (this.waiting.size > this.#returningCount) {
+    while (this.waiting.size > this.#returningCount()) {
       const server = this.servers.used.at(-1);
       if (server === undefined) return;
       server.check();
@@ -563,14 +563,14 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     return this.#isHostMissing && this.#options.isHostWorthTrying?.() === true;
   }
 
-  get #awaitedLoginCount(): number {
+  #awaitedLoginCount(): number {
     let count = 0;
     for (const { isTrial } of this.servers.login) if (!isTrial) count += 1;
     return count;
   }
 
   /** Servers that will be free in a moment, for those who wait. */
-  get #returningCount(): number {
+  #returningCount(): number {
     if (this.servers.tested.size === 0) return 0;
     const sinceMs = this.#options.clock.nowMs() - RETURN_MS;
     let count = 0;
@@ -582,9 +582,9 @@ export class Pool<S extends PooledServer<E>, E> implements CappedPool {
     const oldest = this.waiting.oldest;
     return {
       serverCount: this.servers.count,
-      loginCount: this.#awaitedLoginCount,
+      loginCount: this.#awaitedLoginCount(),
       // Who logs in waits for what a new server reports.
-      waitingCount: Math.max(this.waiting.size - this.#returningCount, 0) + this.loggingIn.size,
+      waitingCount: Math.max(this.waiting.size - this.#returningCount(), 0) + this.loggingIn.size,
       oldestWaitMs: oldest === undefined ? 0 : this.#options.clock.nowMs() - oldest.sinceMs,
     };
   }

@@ -203,7 +203,7 @@ export class ServerHosts {
     const isNextAddressLeft = host.unfitCount < this.#options.addressCountOf(address);
     if (isNextAddressLeft) return { why, isOtherLeft: true };
     host.unfitCount = 0;
-    if (!this.#isSecondChoiceEnough) return this.#fail(host, { kind: "unfit", why });
+    if (!this.#isSecondChoiceEnough()) return this.#fail(host, { kind: "unfit", why });
     const kind = "second_choice";
     if (this.#isBetterThan(host)) return this.#fail(host, { kind, why });
     this.#settle(host, { kind, why, atMs: this.#options.nowMs() });
@@ -223,7 +223,7 @@ export class ServerHosts {
       if (isAlone && host.problem?.kind !== "failed") host.problem = undefined;
       return undefined;
     }
-    const kind = this.#isSecondChoiceEnough ? "second_choice" : "unfit";
+    const kind = this.#isSecondChoiceEnough() ? "second_choice" : "unfit";
     if (isAlone) host.problem = { kind, why, atMs: this.#options.nowMs() };
     return kind === "unfit" || this.#isBetterThan(host) ? why : undefined;
   }
@@ -246,7 +246,7 @@ export class ServerHosts {
     return why && `${why} (target_session_attrs=${attrs})`;
   }
 
-  get #isSecondChoiceEnough(): boolean {
+  #isSecondChoiceEnough(): boolean {
     return this.#options.attrs === "prefer-standby";
   }
 

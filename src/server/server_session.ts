@@ -379,7 +379,7 @@ export class ServerSession implements Touchable {
 
   /** Checks a server that was idle for long; it comes back as idle, or is closed. */
   check(): void {
-    const { checkQuery } = this.#upkeep;
+    const { checkQuery } = this.#upkeep();
     this.#isToBeChecked = false;
     this.#role?.doubt();
     if (checkQuery === undefined) return this.#becomeFree();
@@ -416,7 +416,7 @@ export class ServerSession implements Touchable {
     if (recovery !== undefined) return this.#advance(recovery, undefined);
     if (this.#state.kind !== "being_canceled") return;
     if (this.#doubt !== undefined) this.discard(this.#doubt);
-    else this.#reset(this.#upkeep);
+    else this.#reset(this.#upkeep());
   }
 
   /** Takes note of why the server says it ends, for the log. */
@@ -617,7 +617,7 @@ export class ServerSession implements Touchable {
   /** Nothing of the client is left: on to the next one, by way of the reset query if one is due. */
   #handBack(): void {
     if (this.#doubt !== undefined) return this.discard(this.#doubt);
-    const upkeep = this.#upkeep;
+    const upkeep = this.#upkeep();
     if (upkeep.isLifetimeOver) return this.discard("server lifetime over");
     this.#isToBeChecked = upkeep.checksAlways;
     if (this.#cancelsInFlight > 0) {
@@ -776,7 +776,7 @@ export class ServerSession implements Touchable {
     this.#options.owner.onServerState(this, before);
   }
 
-  get #upkeep(): ServerUpkeep {
+  #upkeep(): ServerUpkeep {
     return this.#options.upkeep(this.createdAtMs);
   }
 

@@ -251,8 +251,8 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     const shelf = this.#ordinary;
     for (;;) {
       if (this.#isDueToYield()) await nextTurn();
-      if (!this.#isReadable && !this.#isOver) await this.#untilReadable();
-      if (this.#isOver) return NO_MORE;
+      if (!this.#isReadable && !this.#isOver()) await this.#untilReadable();
+      if (this.#isOver()) return NO_MORE;
       const buffer = shelf.take();
       const count = this.#receive(buffer);
       if (count > 0) {
@@ -289,7 +289,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
     const isReading = this.#loop.kind === "awaiting" ||
       (this.#loop.kind === "pumping" && !this.#isInSink);
     const isLooking = this.#onLook !== undefined || this.#lookedCount > 0;
-    if (isReading || isLooking || this.#isOver) return;
+    if (isReading || isLooking || this.#isOver()) return;
     this.#onLook = onLook;
     // Not at once: who asks is in the middle of something.
     if (this.#isReadable) this.#askForTurn();
@@ -387,7 +387,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   }
 
   /** Whether there is nothing more to be read. */
-  get #isOver(): boolean {
+  #isOver(): boolean {
     return this.#isClosed || this.#isEnded;
   }
 
@@ -413,26 +413,26 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       const loop = this.#loop;
       if (loop.kind !== "pumping") return;
       if (this.#isDueToYield()) return this.#askForTurn();
-      const shelf = this.#shelf;
+      const shelf = this.#shelf();
       const buffer = shelf.take();
       const count = this.#receive(buffer);
       if (count > 0) this.#handOver(loop.pump, buffer, count);
       if (this.#loop.kind === "held") this.#lend(shelf, buffer);
       else shelf.give(buffer);
     }
-    if (this.#isOver) this.#endLoop();
-    else if (this.#isInFlow && this.#loop.kind === "pumping") this.#pause();
+    if (this.#isOver()) this.#endLoop();
+    else if (this.#isInFlow() && this.#loop.kind === "pumping") this.#pause();
   }
 
   /** Whether much has come that nobody asked for meanwhile. */
-  get #isInFlow(): boolean {
+  #isInFlow(): boolean {
     return this.#flowedBytes >= MIN_FLOW_BYTES;
   }
 
   /** Where the buffer for the next read is taken from. */
-  get #shelf(): BufferShelf {
+  #shelf(): BufferShelf {
     if (!this.#isFlowing) return this.#ordinary;
-    return this.#isInFlow ? this.#reactor.buffers.shelf(FLOW_BYTES) : this.#large;
+    return this.#isInFlow() ? this.#reactor.buffers.shelf(FLOW_BYTES) : this.#large;
   }
 
   #handOver(pump: Pump, buffer: Uint8Array, count: number): void {
@@ -475,7 +475,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
   /** The loop is held no longer; it goes on, soon. */
   #goOn(pump: Pump): void {
     this.#loop = pump.pumping;
-    if (this.#isOver) this.#endLoop();
+    if (this.#isOver()) this.#endLoop();
     // Not at once: who lets go is in the middle of something.
     else if (this.#isReadable) this.#askForTurn();
   }
@@ -524,7 +524,7 @@ export class NativeStream implements ByteStream, ReactorHandler, ReactorReader {
       const isFull = count === buffer.length || hasMore;
       this.#isFlowing = isFull || count > this.#ordinary.byteCount;
       if (!this.#isFlowing) this.#flowedBytes = 0;
-      else if (!this.#isInFlow) this.#flowedBytes += count;
+      else if (!this.#isInFlow()) this.#flowedBytes += count;
       // A very large one counts as the large ones that it is made of.
       this.#fullReads = isFull ? this.#fullReads + Math.max(1, (count / LARGE_BYTES) | 0) : 0;
       this.#isReadable = count === length || this.#isEndNear || hasMore;

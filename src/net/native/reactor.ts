@@ -271,11 +271,11 @@ export class Reactor implements AsyncDisposable {
   /** Rounds until it is the runtime's turn. */
   readonly #run = (): void => {
     while (this.#state === "busy") {
-      if (this.#isCalm) this.#calmRound();
-      else this.#round(this.#hasWork ? 0 : WAIT_MS);
+      if (this.#isCalm()) this.#calmRound();
+      else this.#round(this.#hasWork() ? 0 : WAIT_MS);
       if (this.#isRuntimeCalled) return this.#endSlice();
       if (this.#clock.seenMs >= this.#sliceEndMs) {
-        if (this.#isTurnOfRuntime) return this.#endSlice();
+        if (this.#isTurnOfRuntime()) return this.#endSlice();
         this.#startSlice();
       }
       if (this.#isTurnDue) {
@@ -297,15 +297,15 @@ export class Reactor implements AsyncDisposable {
   }
 
   /** Whether nobody has anything to do that is not told by a descriptor or due by a timer. */
-  get #isCalm(): boolean {
-    return this.#hearsRuntime && !this.#hasWork && this.#heldCount === 0 &&
+  #isCalm(): boolean {
+    return this.#hearsRuntime && !this.#hasWork() && this.#heldCount === 0 &&
       this.#lastEventMs - this.#lastCallMs > CALLED_MS;
   }
 
   /** Whether the runtime may have anything to do, at the end of a slice. */
-  get #isTurnOfRuntime(): boolean {
+  #isTurnOfRuntime(): boolean {
     const { seenMs } = this.#clock;
-    return !this.#isCalm || seenMs - this.#lentAtMs >= CALM_MS || this.#clock.nextDueInMs(1) <= 0;
+    return !this.#isCalm() || seenMs - this.#lentAtMs >= CALM_MS || this.#clock.nextDueInMs(1) <= 0;
   }
 
   /**
@@ -345,7 +345,7 @@ export class Reactor implements AsyncDisposable {
     if (this.#state === "closed") return;
     this.#isTurnDue = false;
     this.#isRuntimeCalled = false;
-    const isQuiet = this.#clock.seenMs - this.#lastEventMs > QUIET_MS && !this.#hasWork;
+    const isQuiet = this.#clock.seenMs - this.#lastEventMs > QUIET_MS && !this.#hasWork();
     if (isQuiet) this.#waitApart();
     else this.#turn.yield(this.#beginSlice);
   }
@@ -426,7 +426,7 @@ export class Reactor implements AsyncDisposable {
     this.#touched = sum | 0;
   }
 
-  get #hasWork(): boolean {
+  #hasWork(): boolean {
     return this.#waiting.length > 0 || this.#readers.length > 0;
   }
 

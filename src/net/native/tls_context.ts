@@ -252,7 +252,7 @@ class ContextSetup {
 
   #setAuthorities(pem: Uint8Array<ArrayBuffer>, peer: "client" | "server"): void {
     const { calls } = this.#libssl;
-    const store = this.#store;
+    const store = this.#store();
     this.#eachCertificate(pem, "the file of authorities", (certificate) => {
       const result = calls.X509_STORE_add_cert(store, certificate);
       this.#check(result, "The certificate of an authority cannot be used");
@@ -263,7 +263,7 @@ class ContextSetup {
 
   #setRevocations(pem: Uint8Array<ArrayBuffer>): void {
     const { calls } = this.#libssl;
-    const store = this.#store;
+    const store = this.#store();
     this.#each(pem, calls.PEM_read_bio_X509_CRL, {
       what: "the list of revoked certificates",
       use: (list) => {
@@ -296,7 +296,7 @@ class ContextSetup {
     this.#libssl.setVerification(this.#context, mode, false);
   }
 
-  get #store(): Handle {
+  #store(): Handle {
     return present(this.#libssl.calls.SSL_CTX_get_cert_store(this.#context));
   }
 

@@ -141,6 +141,18 @@ const CASES: readonly { rule: string; path: string; refused: string; allowed: st
     refused: "// Not a doc comment.\nexport function f() {}",
     allowed: "/** Says what it is for. */\nexport function f() {}",
   },
+  {
+    rule: "private-accessors",
+    path: "src/pool/a.ts",
+    refused: "class A { get #size(): number { return 1; } }",
+    allowed: "class A { #size(): number { return 1; } get size(): number { return 1; } }",
+  },
+  {
+    rule: "private-accessors",
+    path: "src/pool/a.ts",
+    refused: "class A { set #size(_size: number) {} }",
+    allowed: "class A { set size(_size: number) {} }",
+  },
 ];
 
 for (const { rule, path, refused, allowed } of CASES) {
