@@ -42,6 +42,8 @@ export type AnswerFate =
 /** The same with the answer's place. */
 export type PlannedAnswer = AnswerFate & { readonly segment: number; readonly index: number };
 
+const NONE: readonly PlannedAnswer[] = [];
+
 /** Answers dealt with that are kept before those to come are moved. */
 const KEPT_ANSWERS = 256;
 
@@ -81,8 +83,9 @@ export class AnswerPlan {
     return next;
   }
 
-  /** Takes all up to the end of a segment, whose answers will not come. */
+  /** Takes all up to the end of a segment, whose answers will not come. HOT: most often there are none. */
   takeSegment(segment: number): readonly PlannedAnswer[] {
+    if (this.isEmpty) return NONE;
     const first = this.#head;
     while (this.#head < this.#answers.length && this.#answers[this.#head]!.segment <= segment) {
       this.#head += 1;

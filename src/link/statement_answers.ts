@@ -134,7 +134,7 @@ export function onSegmentEnd(
   undo(client.plan.takeSegment(segment), link, "unknown");
 }
 
-/** The link is over, whatever was still to come. */
+/** The link is over, whatever was still to come. HOT. */
 export function onLinkEnd(link: Pick<AnsweredLink, "client" | "server">): void {
   undo(link.client.plan.takeSegment(Infinity), link, "unknown");
   link.client.uses.endSegment(Infinity);
@@ -157,7 +157,8 @@ function undo(
   { client, server }: Pick<AnsweredLink, "client" | "server">,
   fate: "skipped" | "unknown",
 ): void {
-  for (const one of planned.toReversed()) {
+  for (let place = planned.length - 1; place >= 0; place--) {
+    const one = planned[place]!;
     switch (one.kind) {
       case "parsed":
         if (one.registration !== undefined) client.withdraw(one.registration);
