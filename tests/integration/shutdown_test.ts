@@ -14,6 +14,9 @@ import { configFor, type ConfigSection, tomlConfig } from "../support/toml_confi
 
 const shared = sharedPostgres();
 
+/** Far less than anything that might be waited for takes, and enough for an end on a busy machine. */
+const AT_ONCE_MS = 8_000;
+
 /** Transaction pooling over one server, with a unix socket and a pid file in the process's folder. */
 async function start(pooler: ConfigSection = {}): Promise<SluiceProcess> {
   return await startSluice({
@@ -240,7 +243,7 @@ Deno.test("SIGQUIT ends it at once, whatever goes on, and every client is told",
   }
   await sluice.exited;
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs < 2_000, `it took ${tookMs} ms, although nobody is waited for`);
+  assert.ok(tookMs < AT_ONCE_MS, `it took ${tookMs} ms, although nobody is waited for`);
   silent.close();
   assert.match(sluice.log(), / process down\n$/);
   // What ran goes on in PostgreSQL; it is no business of the next test.
@@ -258,7 +261,7 @@ Deno.test("a client that does not take its farewell does not hold up the end", a
   sluice.signal("SIGQUIT");
   await sluice.exited;
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs < 3_000, `it took ${tookMs} ms`);
+  assert.ok(tookMs < AT_ONCE_MS, `it took ${tookMs} ms`);
   for (const client of stubborn) client.close();
 });
 
@@ -284,7 +287,7 @@ Deno.test("a client that does not read its answer does not hold up the end", asy
   sluice.signal("SIGQUIT");
   await sluice.exited;
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs < 3_000, `it took ${tookMs} ms`);
+  assert.ok(tookMs < AT_ONCE_MS, `it took ${tookMs} ms`);
   slow.close();
 });
 
@@ -304,7 +307,7 @@ Deno.test("a server that does not answer does not hold up the end", async () => 
   assert.equal(await farewell(client), "FATAL 57P01 pooler is shutting down");
   await sluice.exited;
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs < 2_000, `it took ${tookMs} ms`);
+  assert.ok(tookMs < AT_ONCE_MS, `it took ${tookMs} ms`);
 });
 
 Deno.test("without clients every signal ends it at once, servers included", async () => {

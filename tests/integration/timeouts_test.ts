@@ -85,8 +85,11 @@ Deno.test("clients are closed at the limits of time that are set for all", async
   }));
 });
 
-/** Half a second, in which everything has ended that is due, and as much again for a busy machine. */
-const LATEST_MS = 1_000;
+/**
+ * Half a second, in which everything has ended that is due, and the rest for a busy machine: the other
+ * limits are far longer. How exact it is, is the unit tests' business, which have the time in hand.
+ */
+const LATEST_MS = 5_000;
 
 /** Answers what ends a client as `lastWords()` does, and throws if it is early, or late by too much. */
 async function timely(limitMs: number, ending: () => Promise<string>): Promise<string> {
@@ -325,7 +328,7 @@ Deno.test("a cancel request that is not answered is given up after cancel_wait_t
   await canceling.send(frontend.cancelRequest(asking.cancelKey!));
   await canceling.receiveUntilEnd();
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs >= 295 && tookMs < 800, `given up after ${tookMs} ms`);
+  assert.ok(tookMs >= 295 && tookMs < LATEST_MS, `given up after ${tookMs} ms`);
   asking.close();
   await sluice.waitForLog(/S-0x.* closing because: cancel request was not answered/);
   canceling.close();
@@ -344,7 +347,7 @@ Deno.test("SUSPEND waits for suspend_timeout, and drops who still owes a part of
   const startedAtMs = performance.now();
   await console.query("suspend");
   const tookMs = performance.now() - startedAtMs;
-  assert.ok(tookMs >= 295 && tookMs < 800, `suspended after ${tookMs} ms`);
+  assert.ok(tookMs >= 295 && tookMs < LATEST_MS, `suspended after ${tookMs} ms`);
   assert.equal(await owing.lastWords(), "FATAL 57P01 suspend_timeout");
   await sluice.waitForLog(/app\/ann@\S+ closing because: suspend_timeout/);
   await console.query("resume");
