@@ -372,8 +372,9 @@ export class ServerSession implements Touchable {
     this.doom(reason);
   }
 
-  /** Moves an idle server to those that are checked before use. */
+  /** Moves an idle server to those that are checked before use; a private one is about to be taken. */
   retire(): void {
+    if (this.isPrivate) return;
     this.#enter(SERVER_USED);
   }
 
