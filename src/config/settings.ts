@@ -388,9 +388,11 @@ export const POOLER_TABLE = [
       "Let several processes listen on the same port, and take over from each other.",
     ),
   ),
-  seconds("stats_period", 60, "Time over which averages are taken, and between their log lines.", {
-    min: 0.1,
-  }),
+  seconds(
+    "stats_period",
+    60,
+    "Time over which averages are taken, and between their log lines; 0 = from the start, and no lines.",
+  ),
   list("stats_users", "", "Users who may run the console commands that only read."),
   seconds("suspend_timeout", 10, "How long SUSPEND waits for messages that are under way."),
   boolean("syslog", false, "Send the log to syslog too."),
