@@ -88,8 +88,8 @@ export async function loadAuthRules(
   const ldap = await readLdapRules({ path, settings }, io);
   const errors = [
     ...ldap.errors,
-    ...hba?.errors ?? [],
-    ...ident?.errors ?? [],
+    ...withSetting("auth_hba_file", path, hba?.errors),
+    ...withSetting("auth_ident_file", path, ident?.errors),
     ...missingMaps(hba, ident),
     ...(authType === "hba" ? certificateErrors(hba?.rules, certificates) : []),
   ];
@@ -147,6 +147,19 @@ async function readAuthorities(
   } catch (error) {
     return { problem: `Cannot read ${path}: ${errorText(error)}` };
   }
+}
+
+/** Of a file that cannot be read itself, it is said what named it, and where. */
+function withSetting(
+  name: string,
+  file: string,
+  errors: readonly ConfigError[] = [],
+): readonly ConfigError[] {
+  return errors.map((error) =>
+    error.line === undefined
+      ? new ConfigError({ file, line: undefined }, `"${name}": ${error.message}`)
+      : error
+  );
 }
 
 /** Rules by which nobody could ever come in. */

@@ -36,7 +36,11 @@ export function dutiesOf(options: DutiesOptions): readonly Duty[] {
   return [
     { intervalMs: () => 0, run: (nowMs) => sweepClients(options, nowMs) },
     { intervalMs: () => 0, run: (nowMs) => sweepPools(options, nowMs) },
-    { intervalMs: () => live.settings.statsPeriodMs, run: (nowMs) => endPeriod(options, nowMs) },
+    {
+      // Without periods none ends: averages are from the beginning.
+      intervalMs: () => live.settings.statsPeriodMs || Infinity,
+      run: (nowMs) => endPeriod(options, nowMs),
+    },
   ];
 }
 

@@ -29,7 +29,7 @@ export class Pidfile {
       const owner = readOwner(path);
       const isHeld = owner !== undefined && owner !== Deno.pid && isAlive(owner);
       if (isHeld && !(isShared && Deno.lstatSync(path).uid === Deno.uid())) {
-        throw new PidfileError(`Cannot write ${path}: process ${owner} in it is running`);
+        throw new PidfileError(`Cannot write pidfile ${path}: process ${owner} in it is running`);
       }
       const place = isHeld ? nameBeside(path) : path;
       writeOwner(place);
@@ -62,6 +62,6 @@ function attempt<Result>(verb: string, path: string, action: () => Result): Resu
     return action();
   } catch (error) {
     if (error instanceof PidfileError) throw error;
-    throw new PidfileError(`Cannot ${verb} ${path}: ${errorText(error)}`, { cause: error });
+    throw new PidfileError(`Cannot ${verb} pidfile ${path}: ${errorText(error)}`, { cause: error });
   }
 }

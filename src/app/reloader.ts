@@ -12,6 +12,7 @@ import type { ClientSession } from "../client/client_session.ts";
 import type { ServerPool } from "../client/relay.ts";
 import { serverTlsOf } from "../config/effective_settings.ts";
 import type { Logger } from "../log/logger.ts";
+import { changeLines } from "../maintenance/change_lines.ts";
 import { reloadChanges, tlsFileChanges } from "../maintenance/reload_changes.ts";
 import { planReload, type ReloadChange } from "../maintenance/reload_plan.ts";
 import { TlsSetupError } from "../net/tls.ts";
@@ -89,11 +90,7 @@ export class Reloader {
       try {
         const read = await load(live.settings.conffile);
         using prepared = await tls.prepare(read.config);
-        // Not before: SET may have changed something meanwhile.
-        return [
-          ...reloadChanges(live.loaded, read),
-          ...tlsFileChanges(tls.digests, prepared.digests),
-        ];
+        return this.#changesBy(read, prepared);
       } catch (error) {
         this.#logError(error);
         log.error("what a reload would change cannot be told");
@@ -156,7 +153,9 @@ export class Reloader {
     try {
       const read = await load(live.settings.conffile);
       using prepared = await tls.prepare(read.config);
+      const changes = this.#changesBy(read, prepared);
       this.takeOver(read, prepared);
+      this.#logChanges(changes);
     } catch (error) {
       this.#logError(error);
       log.error("reload failed, nothing has been changed");
@@ -179,14 +178,34 @@ export class Reloader {
       const userList = await userListFile.read(path);
       // SET may have named another file meanwhile.
       if (live.settings.authFile !== path) return;
-      const config = withoutWarnings(live.loaded);
-      this.takeOver({ ...live.loaded, config, userList, userListStamp });
+      const next = {
+        ...live.loaded,
+        config: withoutWarnings(live.loaded),
+        userList,
+        userListStamp,
+      };
+      const changes = reloadChanges(live.loaded, next);
+      this.takeOver(next);
+      this.#logChanges(changes);
       log.log(`auth_file ${path} has changed: its users are in force`);
     } catch (error) {
       this.#badStamp = userListStamp;
       this.#logError(error);
       log.error(`auth_file ${path} has changed and is bad: its users are as before`);
     }
+  }
+
+  /** To be asked when all has been read, and not before: SET may have changed something meanwhile. */
+  #changesBy(read: LoadedConfig, prepared: PreparedTls): ReloadChange[] {
+    const { live, tls } = this.#options;
+    return [
+      ...reloadChanges(live.loaded, read),
+      ...tlsFileChanges(tls.digests, prepared.digests),
+    ];
+  }
+
+  #logChanges(changes: readonly ReloadChange[]): void {
+    for (const line of changeLines(changes)) this.#options.log.log(line);
   }
 
   #logError(error: unknown): void {

@@ -107,6 +107,8 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
   relay: Relay | undefined;
   /** Whether it was told that it has to wait for a server. */
   hasWaitNotice = false;
+  /** Whether it did not come to log in, but for a cancel request, which is being carried out. */
+  isCanceling = false;
 
   readonly #options: ClientSessionOptions;
   #state: ClientState;
@@ -295,6 +297,7 @@ export class ClientSession implements RelayHost, OpeningHost, Touchable {
         this.#endSilently();
         return undefined;
       case "cancel_request":
+        this.isCanceling = true;
         await desk.cancel(opening.key, this);
         this.#endInOrder();
         return undefined;

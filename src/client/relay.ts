@@ -282,7 +282,10 @@ export class Relay implements ServerTaker, ServerRequest<ServerSession, PgError>
     this.#settle();
   };
 
-  /** Whether it stands between two messages in both directions, and stays there. */
+  /**
+   * Whether nobody has got a message in part, in both directions, and it stays so. What was not sent
+   * on is owed to nobody: it is kept, and gone on with after the thaw.
+   */
   get isFrozen(): boolean {
     // Of a client that waits, nothing has been sent on; nor is the rest read before it is served.
     const isMidRequest = this.#server !== undefined && this.#intake.isMidMessage;

@@ -62,8 +62,9 @@ function options(table: readonly SettingSpec[], owner: string, errors: ConfigErr
 
 function block(header: string, assignments: readonly Assignment[]): string {
   const lines = assignments.map(({ spec, value }) => {
-    // A limit below 0 is one that is not given, which TOML says by leaving it out.
-    if (spec.kind === "integer" && value === undefined) return "";
+    // A limit may be given as one that is not, by a number, which TOML says by leaving it out.
+    const isNumber = spec.kind === "integer" || spec.kind === "seconds";
+    if (isNumber && value === undefined) return "";
     // A text that may be missing is not set by an empty value.
     const text = formatValue(spec, value) ?? "";
     return `${spec.name} = ${tomlValue(spec, text)}\n`;

@@ -40,6 +40,8 @@ export interface SettingSpec {
   readonly min?: number;
   /** Greatest value, in the unit of the file. */
   readonly max?: number;
+  /** Whether 0 in the INI leaves it to the setting for all, as in PgBouncer; else it means no limit. */
+  readonly isUnsetByZero?: boolean;
   /** Other names the file may use. */
   readonly aliases?: readonly string[];
   /** Of a text like `name=value`, the name whose value is never printed. */
@@ -66,6 +68,8 @@ export interface SpecOptions {
   readonly max?: number;
   /** Single values that are refused, by their text, and why. */
   readonly refusals?: Readonly<Record<string, string>>;
+  /** Whether 0 in the INI leaves it to the setting for all, as in PgBouncer; else it means no limit. */
+  readonly isUnsetByZero?: boolean;
   /** Other names the file may use. */
   readonly aliases?: readonly string[];
 }
@@ -135,8 +139,9 @@ export function seconds<const N extends string>(
 export function optionalSeconds<const N extends string>(
   name: N,
   meaning: string,
+  options: SpecOptions = {},
 ): TypedSpec<N, "Ms", number | undefined> {
-  return { name, kind: "seconds", default: undefined, meaning, ...base() };
+  return { name, kind: "seconds", default: undefined, meaning, ...base(), ...options };
 }
 
 /** A time that is in milliseconds in the file too. */

@@ -388,9 +388,11 @@ export const POOLER_TABLE = [
       "Let several processes listen on the same port, and take over from each other.",
     ),
   ),
-  seconds("stats_period", 60, "Time over which averages are taken, and between their log lines.", {
-    min: 0.1,
-  }),
+  seconds(
+    "stats_period",
+    60,
+    "Time over which averages are taken, and between their log lines; 0 = from the start, and no lines.",
+  ),
   list("stats_users", "", "Users who may run the console commands that only read."),
   seconds("suspend_timeout", 10, "How long SUSPEND waits for messages that are under way."),
   boolean("syslog", false, "Send the log to syslog too."),
@@ -507,6 +509,9 @@ export const TARGET_SESSION_ATTRS = [
 /** Which role a server must have. */
 export type TargetSessionAttrs = (typeof TARGET_SESSION_ATTRS)[number];
 
+/** Where PgBouncer cannot tell 0 from nothing; in TOML it means no limit. */
+const UNSET_BY_ZERO = { isUnsetByZero: true } as const;
+
 /** The keys of `[databases.NAME]`; `undefined` as default means: as in `[pooler]`, or none. */
 export const DATABASE_SETTINGS = [
   optionalText("dbname", "Name of the database on the server, if another."),
@@ -541,8 +546,16 @@ export const DATABASE_SETTINGS = [
     "any",
     "Role that the servers must have, asked of each; as in libpq; Sluice's own.",
   ),
-  optionalInteger("max_db_connections", "Servers this database may have; 0 = no limit."),
-  optionalInteger("max_db_client_connections", "Clients this database may have; 0 = no limit."),
+  optionalInteger(
+    "max_db_connections",
+    "Servers this database may have; 0 = no limit.",
+    UNSET_BY_ZERO,
+  ),
+  optionalInteger(
+    "max_db_client_connections",
+    "Clients this database may have; 0 = no limit.",
+    UNSET_BY_ZERO,
+  ),
   optionalInteger(
     "max_waiting_clients",
     "Clients that may wait for a server in a pool of this database; 0 = no limit.",
@@ -556,7 +569,11 @@ export const DATABASE_SETTINGS = [
     "Part of this database's pools beside others under the same limit; 1 if not set; Sluice's own.",
     { min: 1, max: 1000 },
   ),
-  optionalSeconds("server_lifetime", "Age at which servers of this database are closed."),
+  optionalSeconds(
+    "server_lifetime",
+    "Age at which servers of this database are closed.",
+    UNSET_BY_ZERO,
+  ),
   optionalChoice(
     "server_channel_binding",
     CHANNEL_BINDINGS,
@@ -589,8 +606,16 @@ export const USER_SETTINGS = [
   optionalInteger("pool_size", "Servers a pool of this user may have."),
   optionalInteger("reserve_pool_size", "Servers beyond that once clients wait too long."),
   optionalChoice("pool_mode", POOL_MODES, "Pool mode of this user; goes before the database's."),
-  optionalInteger("max_user_connections", "Servers this user may have; 0 = no limit."),
-  optionalInteger("max_user_client_connections", "Clients this user may have; 0 = no limit."),
+  optionalInteger(
+    "max_user_connections",
+    "Servers this user may have; 0 = no limit.",
+    UNSET_BY_ZERO,
+  ),
+  optionalInteger(
+    "max_user_client_connections",
+    "Clients this user may have; 0 = no limit.",
+    UNSET_BY_ZERO,
+  ),
   optionalInteger(
     "max_waiting_clients",
     "Clients that may wait for a server in a pool of this user; 0 = no limit.",
@@ -600,11 +625,27 @@ export const USER_SETTINGS = [
     "Part of this user's pools beside others; goes before the database's; Sluice's own.",
     { min: 1, max: 1000 },
   ),
-  optionalSeconds("query_timeout", "Cancel this user's queries that run longer."),
-  optionalSeconds("query_wait_timeout", "Longest this user's clients wait for a server."),
-  optionalSeconds("transaction_timeout", "Close this user's clients in longer transactions."),
-  optionalSeconds("idle_transaction_timeout", "Close this user's clients idle in a transaction."),
-  optionalSeconds("client_idle_timeout", "Close this user's clients idle for so long."),
+  optionalSeconds("query_timeout", "Cancel this user's queries that run longer.", UNSET_BY_ZERO),
+  optionalSeconds(
+    "query_wait_timeout",
+    "Longest this user's clients wait for a server.",
+    UNSET_BY_ZERO,
+  ),
+  optionalSeconds(
+    "transaction_timeout",
+    "Close this user's clients in longer transactions.",
+    UNSET_BY_ZERO,
+  ),
+  optionalSeconds(
+    "idle_transaction_timeout",
+    "Close this user's clients idle in a transaction.",
+    UNSET_BY_ZERO,
+  ),
+  optionalSeconds(
+    "client_idle_timeout",
+    "Close this user's clients idle for so long.",
+    UNSET_BY_ZERO,
+  ),
 ] as const;
 
 /** The keys of `[peers.ID]`. */

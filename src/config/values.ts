@@ -188,6 +188,7 @@ function parseNumber(spec: SettingSpec, raw: RawValue, dialect: Dialect): Parsed
   if (dialect === "ini" && spec.kind === "integer" && number < 0 && isUnlimited(spec)) {
     return { value: spec.default === undefined ? undefined : 0 };
   }
+  if (dialect === "ini" && number === 0 && spec.isUnsetByZero === true) return { value: undefined };
   const min = spec.min ?? 0;
   const max = spec.max ?? MAX_INTEGER;
   if (number < min || number > max) {

@@ -60,6 +60,8 @@ function judgeLogin(
   timeouts: ClientTimeouts,
   nowMs: number,
 ): ClientVerdict {
+  // A cancel request has limits of its own, whoever waits for its end.
+  if (client.isCanceling) return KEEP;
   if (!isOver(client.connectedAtMs, timeouts.loginMs, nowMs)) return KEEP;
   const failure = client.pool?.failure;
   if (failure === undefined) return end(SQLSTATE.queryCanceled, "client_login_timeout");

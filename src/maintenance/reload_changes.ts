@@ -8,6 +8,16 @@ import { DATABASE_SETTINGS, SERVER_SETTINGS, USER_SETTINGS } from "../config/set
 import { formatValue, type SettingValue } from "../config/values.ts";
 import { changedSettings, isSameSecret, leadsElsewhere, type ReloadChange } from "./reload_plan.ts";
 
+/** A setting of an entry, and under which name an entry has it: there may be thousands of entries. */
+interface Described {
+  readonly spec: SettingSpec;
+  readonly property: string;
+}
+
+const OF_DATABASES = described(DATABASE_SETTINGS);
+const OF_SERVERS = described(SERVER_SETTINGS);
+const OF_USERS = described(USER_SETTINGS);
+
 /** What stands in for a secret. */
 const HIDDEN = "***";
 
@@ -101,7 +111,7 @@ function serverChanges(before: Config, after: Config): ReloadChange[] {
   return differences(before.servers, after.servers, {
     kind: "server",
     isSameSecret: () => true,
-    describe: (server) => describe(SERVER_SETTINGS, server),
+    describe: (server) => describe(OF_SERVERS, server),
     effect: () => "at once",
   });
 }
@@ -179,7 +189,7 @@ function differences<T>(
   comparison: Comparison<T>,
 ): ReloadChange[] {
   const changes: ReloadChange[] = [];
-  for (const name of [...new Set([...before.keys(), ...after.keys()])].sort()) {
+  for (const name of new Set([...before.keys(), ...after.keys()])) {
     const [old, now] = [before.get(name), after.get(name)];
     const isSecretNew = old !== undefined && now !== undefined &&
       !comparison.isSameSecret(old, now);
@@ -190,11 +200,12 @@ function differences<T>(
     if (shown.before === shown.after) continue;
     changes.push({ kind: comparison.kind, name, ...shown, effect: comparison.effect(name) });
   }
-  return changes;
+  // Not all names: of many, few have changed.
+  return changes.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
 function describeDatabase(database: DatabaseConfig, secret: string): string {
-  return describe(DATABASE_SETTINGS, {
+  return describe(OF_DATABASES, {
     ...database,
     host: database.hosts,
     password: database.password && secret,
@@ -206,15 +217,19 @@ function describeDatabase(database: DatabaseConfig, secret: string): string {
 }
 
 function describeUser(user: UserConfig, secret: string): string {
-  return describe(USER_SETTINGS, { ...user, password: user.password && secret });
+  return describe(OF_USERS, { ...user, password: user.password && secret });
+}
+
+function described(table: readonly SettingSpec[]): readonly Described[] {
+  return table.map((spec) => ({ spec, property: propertyOf(spec) }));
 }
 
 /** `key=value` for all that is set and not as by default. */
-function describe(table: readonly SettingSpec[], values: object): string {
+function describe(table: readonly Described[], values: object): string {
   const byProperty = new Map<string, SettingValue>(Object.entries(values));
   const parts: string[] = [];
-  for (const spec of table) {
-    const value = formatValue(spec, byProperty.get(propertyOf(spec)));
+  for (const { property, spec } of table) {
+    const value = formatValue(spec, byProperty.get(property));
     if (value !== undefined && value !== (spec.default ?? "")) {
       parts.push(`${spec.name}=${spec.kind === "secret" ? value : quoted(value)}`);
     }

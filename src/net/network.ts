@@ -121,13 +121,28 @@ export class DialError extends Error {
   }
 }
 
+/** What of an address says where it is. */
+export type ListenPlace =
+  | Pick<Extract<ListenAddress, { kind: "tcp" }>, "kind" | "host" | "port" | "descriptor">
+  | Pick<Extract<ListenAddress, { kind: "unix" }>, "kind" | "path" | "descriptor">;
+
 /** An address could not be listened on. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
+
+  /** Says, in the same form for all, which address, why, and what named it. */
+  constructor(place: ListenPlace, reason: string, options?: ErrorOptions) {
+    super(`Cannot listen on ${formatAddress(place)}: ${reason} (${originOf(place)})`, options);
+  }
+}
+
+function originOf({ descriptor, kind }: ListenPlace): string {
+  if (descriptor !== undefined) return "LISTEN_FDS";
+  return kind === "tcp" ? "listen_addr" : "unix_socket_dir";
 }
 
 /** `127.0.0.1:6432`, `[::1]:6432`, `unix:/tmp/.s.PGSQL.6432`. */
-export function formatAddress(address: ListenAddress | ServerAddress): string {
+export function formatAddress(address: ListenPlace | ServerAddress): string {
   if (address.kind === "unix") return `unix:${address.path}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${host}:${address.port}`;

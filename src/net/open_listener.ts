@@ -1,6 +1,7 @@
 /** Opening listening sockets, by the runtime, whichever engine accepts from them. */
 
-import { formatAddress, type ListenAddress, ListenError } from "./network.ts";
+import { errorText } from "../base/error_text.ts";
+import { type ListenAddress, ListenError } from "./network.ts";
 import { bindUnixSocket, type BoundSocket, KEPT_IN_PLACE } from "./unix_socket.ts";
 
 /** A listening socket of the runtime's. */
@@ -31,22 +32,16 @@ export async function openListener(
     };
   } catch (error) {
     if (error instanceof ListenError) throw error;
-    const reason = error instanceof Deno.errors.AddrInUse
-      ? "address already in use"
-      : error instanceof Error
-      ? error.message
-      : String(error);
-    throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${reason}`, {
-      cause: error,
-    });
+    const isInUse = error instanceof Deno.errors.AddrInUse;
+    const reason = isInUse ? "address already in use" : errorText(error);
+    throw new ListenError(address, reason, { cause: error });
   }
 }
 
-function bindTcp(
-  { backlog, host, isShared = false, port }: Extract<ListenAddress, { kind: "tcp" }>,
-): BoundSocket {
+function bindTcp(address: Extract<ListenAddress, { kind: "tcp" }>): BoundSocket {
+  const { backlog, host, isShared = false, port } = address;
   if (isShared && Deno.build.os === "windows") {
-    throw new ListenError(`Cannot listen on ${host}:${port}: Windows has no so_reuseport`);
+    throw new ListenError(address, "Windows has no so_reuseport");
   }
   const options = { hostname: host, port, tcpBacklog: backlog };
   const listener = Deno.listen(isShared ? { ...options, reusePort: true } : options);

@@ -121,7 +121,7 @@ function rename(ownName: string, path: string): void {
   try {
     Deno.renameSync(ownName, path);
   } catch (error) {
-    throw new ListenError(`Cannot listen on ${path}: ${errorText(error)}`, { cause: error });
+    throw refusalOf(path, errorText(error), error);
   }
 }
 
@@ -132,13 +132,11 @@ async function checkHolder(path: string): Promise<void> {
   const boundBy = await nameBoundBy(path);
   if (boundBy === undefined) return;
   if (info.uid !== Deno.uid()) {
-    throw new ListenError(`Cannot listen on ${path}: a process of another user listens there`);
+    throw refusalOf(path, "a process of another user listens there");
   }
   // It would remove our file when it ends, since that has the name that it was bound by.
   if (boundBy === path) {
-    throw new ListenError(
-      `Cannot listen on ${path}: another process listens there, without so_reuseport`,
-    );
+    throw refusalOf(path, "another process listens there, without so_reuseport");
   }
 }
 
@@ -173,7 +171,7 @@ function removeQuietly(path: string): void {
 async function removeStaleSocket(path: string): Promise<void> {
   if (await socketAt(path) === undefined) return;
   if (await nameBoundBy(path) !== undefined) {
-    throw new ListenError(`Cannot listen on ${path}: another process listens there`);
+    throw refusalOf(path, "another process listens there");
   }
   await Deno.remove(path);
 }
@@ -187,7 +185,7 @@ async function socketAt(path: string): Promise<Deno.FileInfo | undefined> {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  if (!info.isSocket) throw new ListenError(`Cannot listen on ${path}: it is not a socket`);
+  if (!info.isSocket) throw refusalOf(path, "it is not a socket");
   return info;
 }
 
@@ -202,11 +200,15 @@ async function nameBoundBy(path: string): Promise<string | undefined> {
     if (error instanceof Deno.errors.NotFound) return undefined;
     // As Linux says it of a unix socket. Whose it is cannot be told without a connection.
     if (error instanceof Deno.errors.WouldBlock) {
-      throw new ListenError(
-        `Cannot listen on ${path}: a process listens there that accepts nobody, ` +
-          "and its queue is full; end it if it hangs",
+      throw refusalOf(
+        path,
+        "a process listens there that accepts nobody, and its queue is full; end it if it hangs",
       );
     }
     throw error;
   }
+}
+
+function refusalOf(path: string, reason: string, cause?: unknown): ListenError {
+  return new ListenError({ kind: "unix", path }, reason, cause === undefined ? {} : { cause });
 }

@@ -36,6 +36,12 @@ export class OwnQuery {
     this.#keepsTag = keepsTag;
   }
 
+  /** What the server has said of its end, in place of an answer. */
+  get fatal(): PgError | undefined {
+    const severity = this.#error?.severity;
+    return severity === "FATAL" || severity === "PANIC" ? this.#error : undefined;
+  }
+
   /**
    * Takes a message of the answer. Returns the result when it was the last one.
    * @throws {ProtocolError} If it does not belong in the answer to a query.

@@ -272,7 +272,7 @@ export class ServerSession implements Touchable {
       if (stream === undefined) return;
       await stream.pump(this.#sink, undefined, this);
       if (stream.tlsFailure !== undefined) this.#lastWords ||= ` (TLS: ${stream.tlsFailure})`;
-      this.#lose(`server conn crashed?${this.#lastWords}`);
+      this.#lose(`server conn crashed?${this.#lastWords}`, this.#ownQuery?.answer.fatal);
     } catch (error) {
       this.#failed(error);
     } finally {
@@ -372,8 +372,9 @@ export class ServerSession implements Touchable {
     this.doom(reason);
   }
 
-  /** Moves an idle server to those that are checked before use. */
+  /** Moves an idle server to those that are checked before use; a private one is about to be taken. */
   retire(): void {
+    if (this.isPrivate) return;
     this.#enter(SERVER_USED);
   }
 
@@ -530,8 +531,9 @@ export class ServerSession implements Touchable {
       if (result.error === undefined && result.status === TransactionStatus.Idle) {
         return this.#becomeFree();
       }
-      const error = result.error ?? new PgError(SQLSTATE.internalError, "connect_query failed");
-      this.#refuse("exec_on_connect query failed", error);
+      const error = result.error ??
+        new PgError(SQLSTATE.internalError, "connect_query left a transaction open");
+      this.#refuse(`exec_on_connect query failed: ${error.message}`, error);
     });
   }
 
@@ -580,6 +582,7 @@ export class ServerSession implements Touchable {
 
   #receiveAnswer({ answer, onDone }: PendingQuery): void {
     const result = answer.receive(this.#cursor);
+    if (answer.fatal !== undefined) this.noteFatal(answer.fatal);
     if (result === undefined) return;
     this.#ownQuery = undefined;
     this.transactionStatus = result.status;

@@ -158,5 +158,8 @@ Deno.test("a connect_query that fails shuts the server, and its client is told P
     return true;
   });
   await world.untilBackendCount(0);
-  assert.match(world.sluice.log(), /closing because: exec_on_connect query failed/);
+  assert.match(
+    world.sluice.log(),
+    /closing because: exec_on_connect query failed: division by zero/,
+  );
 });

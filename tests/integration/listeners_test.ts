@@ -61,7 +61,7 @@ Deno.test("an address that this machine does not have is said plainly, and other
   });
   const { code, stderr } = await folder.run(["config.toml"]);
   assert.equal(code, 1);
-  assert.match(stderr, /^Cannot listen on 192\.0\.2\.1:0: /);
+  assert.match(stderr, /^Cannot listen on 192\.0\.2\.1:0: [^(]+ \(listen_addr\)\n$/);
   assert.doesNotMatch(stderr, /^\s+at /m);
   await using sluice = await startSluice({
     config: configWith({ listen_addr: "192.0.2.1,127.0.0.1" }),
@@ -172,7 +172,7 @@ Deno.test("a socket folder that does not exist, or whose path is too long, is sa
     if (dir.endsWith("x")) await Deno.mkdir(folder.file("x".repeat(100)), { mode: 0o777 });
     const { code, stderr } = await folder.run(["config.toml"]);
     assert.equal(code, 1, stderr);
-    assert.match(stderr, /Cannot listen on unix:/);
+    assert.match(stderr, /^Cannot listen on unix:\S+: [^(]+ \(unix_socket_dir\)\n$/);
     assert.doesNotMatch(stderr, /^\s+at /m);
   }
 });

@@ -145,8 +145,7 @@ export class SimNetwork implements Network {
       : address;
     const name = formatAddress(bound);
     if (this.#listeners.has(name)) {
-      const error = new ListenError(`Cannot listen on ${name}: address already in use`);
-      return Promise.reject(error);
+      return Promise.reject(new ListenError(bound, "address already in use"));
     }
     const listener = new SimListener(bound, {
       options,

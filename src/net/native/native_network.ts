@@ -7,7 +7,6 @@ import type { LoopLag } from "../../stats/loop_lag.ts";
 import type { ByteStream } from "../byte_stream.ts";
 import {
   type DialOptions,
-  formatAddress,
   type ListenAddress,
   type Listener,
   ListenError,
@@ -103,9 +102,7 @@ export class NativeNetwork implements Network {
       });
     } catch (error) {
       opened[Symbol.dispose]();
-      throw new ListenError(`Cannot listen on ${formatAddress(address)}: ${errorText(error)}`, {
-        cause: error,
-      });
+      throw new ListenError(address, errorText(error), { cause: error });
     }
   }
 

@@ -6,7 +6,6 @@ import {
   DialError,
   type DialFailure,
   type DialOptions,
-  formatAddress,
   type ListenAddress,
   type Listener,
   ListenError,
@@ -59,8 +58,8 @@ export class PortableNetwork implements Network {
   async listen(address: ListenAddress, options: () => StreamOptions): Promise<Listener> {
     if (address.descriptor !== undefined) {
       throw new ListenError(
-        `Cannot listen on ${formatAddress(address)}: only the native I/O engine can use a socket ` +
-          "that the process was started with (LISTEN_FDS)",
+        address,
+        "only the native I/O engine can use a socket that the process was started with",
       );
     }
     const { clock, groupIdOf, onAcceptError, finishIfQuiet = () => undefined } = this.#options;

@@ -184,7 +184,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
     await Deno.mkdir(address.path);
     assert.throws(() => listener.takeOver(), {
       name: "ListenError",
-      message: `Cannot listen on ${address.path}: Is a directory`,
+      message: `Cannot listen on unix:${address.path}: Is a directory (unix_socket_dir)`,
     });
     listener.close();
     assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);
@@ -198,7 +198,7 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
       await assert.rejects(network.listen(shared, options), {
         name: "ListenError",
         message:
-          `Cannot listen on ${shared.path}: another process listens there, without so_reuseport`,
+          `Cannot listen on unix:${shared.path}: another process listens there, without so_reuseport (unix_socket_dir)`,
       });
       closeAll([await connect(shared)]);
       alone.close();
@@ -224,7 +224,8 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
         await Deno.chown(address.path, 65_534, null);
         await assert.rejects(network.listen(address, options), {
           name: "ListenError",
-          message: `Cannot listen on ${address.path}: a process of another user listens there`,
+          message:
+            `Cannot listen on unix:${address.path}: a process of another user listens there (unix_socket_dir)`,
         });
         assert.equal(holder.isInPlace(), true);
         holder.close();
@@ -264,8 +265,9 @@ export function sharedListenerSuite(name: string, open: OpenEngine): void {
         for (const isShared of [false, true]) {
           await assert.rejects(network.listen({ ...address, isShared }, options), {
             name: "ListenError",
-            message: `Cannot listen on ${address.path}: a process listens there that accepts ` +
-              "nobody, and its queue is full; end it if it hangs",
+            message:
+              `Cannot listen on unix:${address.path}: a process listens there that accepts ` +
+              "nobody, and its queue is full; end it if it hangs (unix_socket_dir)",
           });
         }
         assert.deepEqual(await namesIn(folder), [".s.PGSQL.6432"]);

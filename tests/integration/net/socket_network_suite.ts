@@ -155,12 +155,12 @@ function listeningTests(name: string, open: OpenEngine): void {
     const again = network.listen(unixAddress(path), () => STREAM_OPTIONS);
     await assert.rejects(
       again,
-      new ListenError(`Cannot listen on ${path}: another process listens there`),
+      new ListenError({ kind: "unix", path }, "another process listens there"),
     );
     first.close();
     await Deno.writeTextFile(path, "a letter");
     const overFile = network.listen(unixAddress(path), () => STREAM_OPTIONS);
-    await assert.rejects(overFile, new ListenError(`Cannot listen on ${path}: it is not a socket`));
+    await assert.rejects(overFile, new ListenError({ kind: "unix", path }, "it is not a socket"));
     assert.equal(await Deno.readTextFile(path), "a letter");
   });
 

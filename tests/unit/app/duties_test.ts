@@ -259,6 +259,18 @@ Deno.test("a period of statistics ends with a line in the log, unless log_stats 
   }
 });
 
+Deno.test("with stats_period = 0 no line of statistics is logged, and averages are from the beginning", async () => {
+  await using world = await PoolerWorld.open({ pooler: "stats_period = 0" });
+  const client = await world.login();
+  for (let i = 0; i < 250; i++) await client.query("select 1");
+  await world.advance(100_000);
+  assert.ok(!world.hasLogged(" LOG stats: "));
+  const { averages } = world.pooler.stats.databases(world.clock.nowMs())
+    .find(({ database }) => database === "app")!;
+  assert.equal(averages.queryCount, 2, "of all the time");
+  client.close();
+});
+
 Deno.test("a failed login is tried again after server_login_retry, without anybody asking anew", async () => {
   await using world = await PoolerWorld.open({ pooler: "server_login_retry = 3" });
   world.network.obstruct(world.postgres.address, "refused");

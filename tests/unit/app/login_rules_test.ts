@@ -142,6 +142,14 @@ Deno.test("a reload takes new rules over, for those who log in from then on", as
   inside.close();
 });
 
+Deno.test("a file of rules that cannot be read is told with the setting that names it", async () => {
+  const lines = 'auth_hba_file = "none.conf"\nauth_ident_file = "zero.conf"';
+  await assert.rejects(PoolerWorld.open({ pooler: lines, files: { "zero.conf": "a\0b" } }), {
+    message: `config.toml: "auth_hba_file": There is no file none.conf
+config.toml: "auth_ident_file": Cannot read zero.conf: it has a zero byte`,
+  });
+});
+
 Deno.test("auth_type hba is a mistake without a file, or with a map that is missing", async () => {
   await assert.rejects(
     PoolerWorld.open({ pooler: 'auth_type = "hba"' }),

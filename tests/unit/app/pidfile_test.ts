@@ -44,7 +44,7 @@ for (const [whose, owner] of [["its own user", ALIVE], ["another user", SOMEBODY
       Deno.writeTextFileSync(path, `${owner}\n`);
       assert.throws(() => Pidfile.create(path), {
         name: "PidfileError",
-        message: `Cannot write ${path}: process ${owner} in it is running`,
+        message: `Cannot write pidfile ${path}: process ${owner} in it is running`,
       });
       assert.equal(Deno.readTextFileSync(path), `${owner}\n`);
     });
@@ -83,7 +83,7 @@ Deno.test("Pidfile.takeOver() that fails gives an error of its own", () => {
     Deno.mkdirSync(path);
     assert.throws(() => pidfile.takeOver(), {
       name: "PidfileError",
-      message: `Cannot write ${path}: Is a directory`,
+      message: `Cannot write pidfile ${path}: Is a directory`,
     });
   });
 });
@@ -109,7 +109,7 @@ Deno.test("Pidfile.create() says plainly what keeps it from writing or reading",
     const under = `${path}/missing/sluice.pid`;
     assert.throws(() => Pidfile.create(under), {
       name: "PidfileError",
-      message: `Cannot write ${under}: No such file or directory`,
+      message: `Cannot write pidfile ${under}: No such file or directory`,
     });
   });
 });
@@ -130,6 +130,6 @@ Deno.test("Pidfile.remove() that fails gives an error of its own", () => {
     const pidfile = Pidfile.create(path);
     Deno.removeSync(path);
     Deno.mkdirSync(path);
-    assert.throws(() => pidfile.remove(), /^PidfileError: Cannot remove /);
+    assert.throws(() => pidfile.remove(), /^PidfileError: Cannot remove pidfile /);
   });
 });

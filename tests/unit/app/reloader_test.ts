@@ -191,6 +191,31 @@ Deno.test("what needs a restart is warned of by each reload, but not by a SET be
   }
 });
 
+Deno.test("a reload has in the log what it has changed, without secrets, and nothing if it failed", async () => {
+  const files = {
+    "config.toml": `[pooler]\nquery_timeout = 1\n[databases.gone]\nhost = "127.0.0.1"
+[users.ada]\npassword = "hunter2"\n[users.bob]\npassword = "hunter2"\n`,
+  };
+  const { pooler, said } = await make(files);
+  files["config.toml"] = `[pooler]\nquery_timeout = 9\nlisten_port = 7000\n[databases.new]
+host = "127.0.0.1"\n[users.ada]\npassword = "hunter3"\n[users.bob]\npassword = "hunter2"\n`;
+  await pooler.reload();
+  const all = [
+    "WARNING listen_port takes effect with a restart only",
+    "LOG query_timeout changed: 1 -> 9",
+    'LOG database "gone" removed (clients are closed)',
+    'LOG database "new" added',
+    'LOG user "ada" changed',
+    "LOG configuration reloaded",
+  ];
+  assert.deepEqual(said(), all);
+  await pooler.reload();
+  assert.deepEqual(said().slice(all.length), [all[0], all.at(-1)], "nothing has changed since");
+  files["config.toml"] = "[pooler]\nquery_timeout = 5\nsuch = 1\n";
+  assert.equal(await pooler.reload(), false);
+  assert.ok(!said().some((line) => line.includes("-> 5")));
+});
+
 Deno.test("a reload warns of an own entry among the peers that is wrong", async () => {
   const files = { "config.toml": "[pooler]\npeer_id = 2\n" };
   const { pooler, said } = await make(files);
@@ -262,10 +287,10 @@ Deno.test("auth_file is read anew when it changes, and only then; what was SET s
   for (let i = 0; i < 3; i++) await look(made);
   assert.deepEqual([file.readCount, hasSecret(made, "two")], [1, true]);
   assert.equal(made.pooler.live.settings.queryTimeoutMs, 9_000);
-  assert.equal(
-    made.said().at(-1),
+  assert.deepEqual(made.said().slice(-2), [
+    'LOG user "ada" of auth_file added',
     "LOG auth_file users.txt has changed: its users are in force",
-  );
+  ]);
 });
 
 Deno.test("the rules stay in force when auth_file is read anew", async () => {

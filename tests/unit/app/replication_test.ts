@@ -35,6 +35,26 @@ Deno.test("a replication server is linked from the login on, though nothing is a
   client.close();
 });
 
+Deno.test("a client that replicates gets its server though a round comes in between that would have it checked", async () => {
+  await using world = await PoolerWorld.open({ pooler: "server_check_delay = 0" });
+  const { registry } = world.pooler.pools;
+  const addPrivate = registry.addPrivate.bind(registry);
+  registry.addPrivate = (pool) => {
+    const onServerState = pool.onServerState.bind(pool);
+    // As when its turn to be welcomed comes late, since much is done to many.
+    pool.onServerState = (server, before) => {
+      onServerState(server, before);
+      if (before.kind !== "login") return;
+      world.clock.advance(1_000);
+      world.pooler.janitor.sweep();
+    };
+    addPrivate(pool);
+  };
+  const client = await replicate(world);
+  assert.deepEqual(await client.query("select 'mine'").then(({ rows }) => rows), [["mine"]]);
+  client.close();
+});
+
 for (
   const how of ["says goodbye", "says goodbye in a stream", "vanishes", "vanishes in a stream"]
 ) {

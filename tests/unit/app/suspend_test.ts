@@ -110,6 +110,34 @@ Deno.test("a client in a queue with a part of its request owes nothing to SUSPEN
   for (const client of [linked, waiting]) client.close();
 });
 
+for (const bytes of [1, 5, 2_000]) {
+  for (const begins of ["idle", "in a transaction"]) {
+    Deno.test(`a client ${begins} with ${bytes} bytes of a request, of which no server has any, owes nothing to SUSPEND`, async () => {
+      await using world = await PoolerWorld.open({ pooler: "suspend_timeout = 10" });
+      const clients = [await world.login(), await world.login()];
+      const [prompt, late] = clients;
+      const query = frontend.query(`select '${"x".repeat(10_000)}'`);
+      for (const client of clients) if (begins !== "idle") await client.query("begin");
+      for (const client of clients) await client.send(query.subarray(0, bytes));
+      await world.settle();
+      const { operations } = world.pooler;
+      const suspending = suspend(operations);
+      await world.settle();
+      assert.equal(suspending.outcome, "done");
+      await prompt!.send(query.subarray(bytes), frontend.query("select 1"));
+      await world.advance(11_000);
+      assert.equal(world.clients.length, 2, "nobody was dropped");
+      operations.resume(undefined);
+      await late!.send(query.subarray(bytes), frontend.query("select 1"));
+      for (const client of clients) {
+        assert.equal((await client.result()).rows[0]![0]!.length, 10_000);
+        assert.deepEqual((await client.result()).rows, [["1"]]);
+        client.close();
+      }
+    });
+  }
+}
+
 Deno.test("a server that is lost while all is suspended is not replaced before RESUME", async () => {
   await using world = await PoolerWorld.open({ pooler: "default_pool_size = 1" });
   const [linked, waiting] = await world.loginInLine();

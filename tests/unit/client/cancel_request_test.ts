@@ -48,17 +48,56 @@ for (const [isLogged, lines] of [[true, 1], [false, 0]] as const) {
   });
 }
 
+/** Why connections ended that did not log in. */
+function endsOfRequesters({ log }: PoolerWorld): (string | undefined)[] {
+  return log
+    .filter((line) => / LOG C-0x\w+: \(nodb\).* closing because: /.test(line))
+    .map((line) => /because: (.*)\)/.exec(line)?.[1]);
+}
+
 Deno.test("the end of a cancel request that was not waited for to its end is in the log once", async () => {
-  await using world = await oneServer("cancel_wait_timeout = 10\nclient_login_timeout = 1");
+  await using world = await oneServer();
   const client = await sleeper(world);
   world.network.obstruct(world.postgres.address, "black hole");
   const requester = await world.connect();
   await requester.send(frontend.cancelRequest(client.cancelKey!));
+  await world.settle();
+  world.pooler.operations.killClient(world.clients[1]!.id);
   await world.advance(20_000);
-  const ends = world.log.filter((line) => / LOG C-0x\w+: \(nodb\).* closing because: /.test(line));
-  assert.deepEqual(ends.map((line) => /because: (.*) \(age/.exec(line)?.[1]), [
-    "client_login_timeout",
+  assert.deepEqual(endsOfRequesters(world), ["admin forced disconnect (age=0s"]);
+  client.close();
+});
+
+Deno.test("client_login_timeout does not end who waits for a cancel request to be sent, nor for a place", async () => {
+  await using world = await oneServer(
+    "server_connect_timeout = 15\ncancel_wait_timeout = 10\nclient_login_timeout = 1",
+  );
+  const client = await sleeper(world);
+  world.network.obstruct(world.postgres.address, "black hole");
+  for (let i = 0; i < 2; i++) {
+    await (await world.connect()).send(frontend.cancelRequest(client.cancelKey!));
+    await world.settle();
+  }
+  await world.advance(9_500);
+  assert.deepEqual([world.clients.length, endsOfRequesters(world)], [3, []]);
+  await world.advance(10_000);
+  assert.deepEqual(endsOfRequesters(world), [
+    "cancel_wait_timeout (age=10s",
+    "failed cancel request: connect timeout (age=15s",
   ]);
+  client.close();
+});
+
+Deno.test("client_login_timeout does not end who waits for PostgreSQL to take a cancel request", async () => {
+  await using world = await oneServer("client_login_timeout = 1");
+  world.postgres.holdsCancels = true;
+  const client = await sleeper(world);
+  const canceling = world.cancel(client.cancelKey!);
+  await world.advance(9_500);
+  assert.deepEqual(endsOfRequesters(world), []);
+  world.postgres.releaseCancels();
+  await canceling;
+  assert.deepEqual(endsOfRequesters(world), ["successfully sent cancel request (age=9s"]);
   client.close();
 });
 

@@ -65,16 +65,18 @@ Deno.test("Relay in statement mode gives the server back after each statement", 
 });
 
 for (
-  const [what, messages] of [
-    ["BEGIN", [frontend.query("begin")]],
-    ["BEGIN in a list of statements", [frontend.query("select 1; begin")]],
+  const [what, answer, messages] of [
+    ["BEGIN", "C", [frontend.query("begin")]],
+    ["BEGIN in a list of statements", "TDCC", [frontend.query("select 1; begin")]],
+    ["BEGIN behind another query", "TDCZC", [SELECT, frontend.query("begin")]],
     [
       "BEGIN in the extended protocol",
+      "12C",
       [frontend.parse("begin"), frontend.bind(), frontend.execute(), frontend.sync()],
     ],
   ] as const
 ) {
-  Deno.test(`Relay in statement mode refuses ${what} and closes both`, async () => {
+  Deno.test(`Relay in statement mode refuses ${what} in place of its ReadyForQuery, and closes both`, async () => {
     await using world = await oneServer("statement");
     const client = await world.login();
     assert.equal(await linkedAfter(world, client, ...messages), 0);
@@ -86,7 +88,8 @@ for (
       "0A000",
       "transaction blocks not allowed in statement pooling mode",
     ]);
-    assert.ok(messagesReceived.every(({ type }) => type !== "Z"));
+    const types = messagesReceived.map(({ type }) => type).join("");
+    assert.equal(types, `${answer}E`, "what was answered is told, however it was cut");
     assert.equal(world.postgres.live.length, 0);
     client.close();
   });

@@ -47,7 +47,7 @@ max_prepared_statements = 0
 service_name = old
 user =
 [users]
-alice = pool_mode=transaction query_wait_timeout=3
+alice = pool_mode=transaction query_wait_timeout=3 query_timeout=0 max_user_connections=0
 [peers]
 3 = host=10.0.0.9
 `;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { dialectOf, loadConfig } from "../../../src/config/load.ts";
-import { errorsOf, loadIni, memoryIo } from "./memory_files.ts";
+import { errorsOf, loadIni, loadToml, memoryIo } from "./memory_files.ts";
 
 Deno.test("an INI file is read with comments, blanks, quotes and repeated sections", async () => {
   const config = await loadIni(`
@@ -57,6 +57,31 @@ Deno.test("a limit of a database or user that is below 0 is one that is not give
   assert.equal(databases.get("a")?.poolSize, undefined);
   assert.equal(databases.get("a")?.maxDbConnections, undefined);
   assert.equal(users.get("u")?.maxUserConnections, undefined);
+});
+
+Deno.test("0 for one database or user leaves it to the limit for all, as in PgBouncer; in TOML it is none", async () => {
+  const ofDatabase = "max_db_connections=0 max_db_client_connections=0 server_lifetime=0";
+  const ofUser = ["max_user_connections", "max_user_client_connections", "query_timeout"]
+    .map((name) => `${name}=0`);
+  const config = await loadIni(
+    `[databases]\na = ${ofDatabase} min_pool_size=0\n[users]\nu = ${ofUser.join(" ")}\n`,
+  );
+  const { maxDbClientConnections, maxDbConnections, minPoolSize, serverLifetimeMs } = config
+    .databases.get("a")!;
+  assert.deepEqual(
+    [maxDbConnections, maxDbClientConnections, serverLifetimeMs, minPoolSize],
+    [undefined, undefined, undefined, 0],
+  );
+  const user = config.users.get("u")!;
+  assert.deepEqual(
+    [user.maxUserConnections, user.maxUserClientConnections, user.queryTimeoutMs],
+    [undefined, undefined, undefined],
+  );
+  const toml = await loadToml(
+    `[databases.a]\nmax_db_connections = 0\n[users.u]\nquery_timeout = 0\n`,
+  );
+  assert.equal(toml.databases.get("a")?.maxDbConnections, 0);
+  assert.equal(toml.users.get("u")?.queryTimeoutMs, 0);
 });
 
 Deno.test("of two lines for one database the last counts as a whole, and of two keys the last", async () => {

@@ -63,7 +63,7 @@ Deno.test("ServerSession is refused when connect_query fails", async () => {
   await peer.send(say.error("42601", "syntax error"), say.ready());
   await bench.ended();
   const { error, kind, reason } = bench.end();
-  assert.deepEqual([reason, kind], ["exec_on_connect query failed", "refused"]);
+  assert.deepEqual([reason, kind], ["exec_on_connect query failed: syntax error", "refused"]);
   assert.deepEqual([error.sqlstate, error.message], ["42601", "syntax error"]);
 });
 
@@ -72,7 +72,10 @@ Deno.test("ServerSession that leaves connect_query in a transaction is refused",
   const peer = await bench.logIn();
   await peer.send(say.complete("BEGIN"), say.ready("T"));
   await bench.ended();
-  assert.equal(bench.end().kind, "refused");
+  const { error, kind, reason } = bench.end();
+  const told = "connect_query left a transaction open";
+  assert.deepEqual([reason, kind], [`exec_on_connect query failed: ${told}`, "refused"]);
+  assert.equal(error.message, told);
 });
 
 Deno.test("ServerSession that cannot connect is unreachable, and says where", async () => {

@@ -35,6 +35,27 @@ for (
   });
 }
 
+Deno.test("ServerSession that says FATAL during connect_query ends with its words, for the log and clients", async () => {
+  await using bench = await ServerBench.open({ connectQuery: "select pg_sleep(1)" });
+  const peer = await bench.logIn();
+  await peer.send(say.error("57P01", "terminating connection", "FATAL"));
+  peer.close();
+  await bench.settle();
+  const { error, reason } = bench.end();
+  assert.equal(reason, "server conn crashed? (FATAL: terminating connection)");
+  assert.deepEqual([error.sqlstate, error.message], ["57P01", "terminating connection"]);
+});
+
+Deno.test("ServerSession that reports an error during connect_query and hangs up has crashed", async () => {
+  await using bench = await ServerBench.open({ connectQuery: "select pg_sleep(1)" });
+  const peer = await bench.logIn();
+  await peer.send(say.error("22012", "division by zero"));
+  peer.close();
+  await bench.settle();
+  const { error, reason } = bench.end();
+  assert.deepEqual([error.message, reason], ["server conn crashed?", "server conn crashed?"]);
+});
+
 Deno.test("ServerSession whose login ends in a fault of ours is unreachable, not served", async () => {
   const network = new SimNetwork({ random: new SeededRandom(1), clock: new FakeClock() });
   network.dial = () => Promise.reject(new TypeError("made to fail"));

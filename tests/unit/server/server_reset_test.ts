@@ -217,6 +217,17 @@ Deno.test("ServerSession that is used goes on being watched", async () => {
   assert.equal(bench.end().reason, "idle server got dirty: by the way");
 });
 
+for (const how of ["retire", "doubtRole"] as const) {
+  Deno.test(`ServerSession.${how}() leaves a private server idle, which its client is about to take`, async () => {
+    const role = { recheckMs: () => 0, admit: () => undefined, recheck: () => undefined };
+    await using bench = await ServerBench.open({ replication: "physical", role });
+    await bench.logIn();
+    bench.server[how]();
+    assert.equal(bench.server.state.kind, "idle");
+    assert.deepEqual(bench.link().ends, []);
+  });
+}
+
 Deno.test("ServerSession.retire() keeps the moment since which the server is idle", async () => {
   await using bench = await ServerBench.open();
   await bench.logIn();
