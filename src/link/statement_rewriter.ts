@@ -168,9 +168,10 @@ export class StatementRewriter implements RangeTarget {
     this.#output.beginAt(this.#place.answeringSegment, 0);
     const used = this.#client.uses.takeAll().values();
     const cursor = this.#cursor;
+    this.#end = bytes.length;
     cursor.feedWalked(0, bytes, 0, bytes.length);
     while (cursor.next()) {
-      if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
+      if (this.#usesName(cursor)) this.#ensureAgain(cursor, used.next().value!);
       else this.#noteUnnamedAgain(cursor);
       if (isAnswered(cursor.type)) this.#output.passExtended(cursor);
       else this.#output.pass(cursor);
@@ -187,9 +188,11 @@ export class StatementRewriter implements RangeTarget {
       buffer[text + 1] !== 0;
   }
 
-  #ensureAgain(registration: Registration): void {
+  #ensureAgain({ buffer, start, type }: MessageCursor, registration: Registration): void {
     this.#supply.ensure(registration.statement);
     this.#client.uses.note(this.#output, registration);
+    if (type === Frontend.Describe) this.#tellWith(0);
+    else if (isDescribedBind(buffer, start, this.#end)) this.#tellWith(1);
   }
 
   /** What was noted of the unnamed statement was taken back when the server skipped it. */
@@ -365,10 +368,14 @@ export class StatementRewriter implements RangeTarget {
     client.deallocatingPortal = what === undefined
       ? undefined
       : { portal: buffer.slice(portal, name - 1), what };
-    if (known !== undefined && this.#isMistaken(cursor, known)) {
+    if (known === undefined || !this.#isToldOtherwise(known)) {
+      return this.#use(cursor, name, rest, known);
+    }
+    if (!cursor.isWhole || !isDescribedBind(buffer, start, this.#end)) {
       return this.#refuse(cursor, name, rest, resultChanged());
     }
     this.#use(cursor, name, rest, known);
+    this.#tellWith(1);
   }
 
   #describe(cursor: MessageCursor): void {
@@ -377,20 +384,22 @@ export class StatementRewriter implements RangeTarget {
     if (buffer[name - 1] !== Target.Statement) return this.#output.passExtended(cursor);
     const rest = this.#afterText(buffer, name, end);
     const known = this.#known(buffer, name, rest);
-    if (known !== undefined) known.toldAt = this.#statements.changes.count;
     this.#use(cursor, name, rest, known);
+    if (known !== undefined) this.#tellWith(0);
   }
 
-  /**
-   * Whether a client that binds a statement would take its result for what it was before, as it was
-   * told then. HOT.
-   */
-  #isMistaken({ buffer, isWhole, start }: MessageCursor, known: Registration): boolean {
+  /** Whether what a client was told of the result of a statement is not what it is like now. HOT. */
+  #isToldOtherwise(known: Registration): boolean {
     const { changes } = this.#statements;
-    if (!changes.hasChanged(known.statement, known.toldAt)) return false;
-    if (!isWhole || !isDescribedBind(buffer, start, this.#end)) return true;
-    known.toldAt = changes.count;
-    return false;
+    const { statement } = known;
+    if (!changes.hasChanged(statement, known.toldAt)) return false;
+    const toldAt = this.#client.uses.toldAtIn(this.#output.segment, known);
+    return changes.hasChanged(statement, toldAt);
+  }
+
+  /** The statement that was used last is described, by that message or by the next. */
+  #tellWith(answersBehind: 0 | 1): void {
+    this.#client.uses.tellWith(answersBehind, this.#statements.changes.count);
   }
 
   /** What the name from `name` to `rest`, zero byte included, means; the unnamed has none. HOT. */

@@ -104,7 +104,46 @@ Deno.test("each statement of an altered table is noticed for itself, whoever run
   await described!.send(...both, frontend.sync());
   const { errors: [error], rows, types } = await described!.result();
   assert.deepEqual([types, rows, error?.sqlstate], ["2TDCEZ", [["text"]], "0A000"]);
+  assert.deepEqual(await run(described!, "s"), [["text"]]);
   assert.equal(await run(second!, "u"), "0A000 RevalidateCachedQuery");
+});
+
+Deno.test("a description that the server has skipped tells nobody what a result is like", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const [noticing, client] = await world.connectMany(2);
+  for (const each of [noticing!, client!]) {
+    await each.send(frontend.parse("select a from t", "s"), frontend.describe("S", "s"));
+    await each.send(frontend.sync());
+    assert.equal((await each.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  assert.equal(await run(noticing!, "s"), "0A000 RevalidateCachedQuery");
+  const statement = [frontend.describe("S", "s")];
+  const portal = [frontend.bind({ statement: "s" }), frontend.describe("P")];
+  const running = [frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync()];
+  for (const describing of [statement, portal]) {
+    await client!.send(frontend.parse("selekt"), ...describing, frontend.sync());
+    assert.equal((await client!.result()).types, "EZ");
+    assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+    await client!.query("begin");
+    await client!.query("selekt");
+    await client!.send(...describing, frontend.sync());
+    assert.equal((await client!.result()).types, "EZ");
+    await client!.query("rollback");
+    assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+    // What was sent before it was known that the description was skipped.
+    await client!.send(frontend.parse("selekt"), ...describing, frontend.sync(), ...running);
+    assert.equal((await client!.result()).types, "EZ");
+    assert.equal((await client!.result()).errors[0]?.sqlstate, "0A000");
+  }
+  await client!.send(...statement, ...running);
+  assert.equal((await client!.result()).types, "tT2DCZ", "behind its description");
+  assert.deepEqual(await run(client!, "s"), [["3.1415927"]]);
+  await noticing!.send(...portal, frontend.execute(), ...running);
+  assert.equal((await noticing!.result()).types, "2TDC2DCZ");
+  assert.deepEqual(await run(noticing!, "s"), [["3.1415927"]]);
 });
 
 for (
