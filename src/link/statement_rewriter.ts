@@ -46,6 +46,12 @@ const NO_STATEMENT = new TextEncoder().encode("PGBOUNCER_0\0");
 /** Has no effect, is allowed wherever DEALLOCATE is, and says in the server's log what it is for. */
 const INSTEAD_OF_DEALLOCATE = 'UNLISTEN "deallocated by the pooler"';
 
+/**
+ * Is refused when it is prepared, but in a failed transaction only as everything is, since it has no
+ * mistake that shows before it is looked at what it means; and says in the server's log what it is for.
+ */
+const NO_COLUMN = 'select "cached plan must not change result type"';
+
 /** The name of the unnamed statement. */
 const NO_NAME = new Uint8Array(1);
 
@@ -89,6 +95,7 @@ export interface StatementRewriterOptions {
 export class StatementRewriter implements RangeTarget {
   readonly #options: StatementRewriterOptions;
   readonly #closeOfNothing = closeStatement(NO_STATEMENT);
+  readonly #parseOfNoColumn = parse(NO_STATEMENT, new TextEncoder().encode(`${NO_COLUMN}\0\0\0`));
   readonly #deallocationQuery = query(INSTEAD_OF_DEALLOCATE);
   /** Query text and no parameter types. */
   readonly #deallocationContent = new TextEncoder().encode(`${INSTEAD_OF_DEALLOCATE}\0\0\0`);
@@ -372,7 +379,7 @@ export class StatementRewriter implements RangeTarget {
       return this.#use(cursor, name, rest, known);
     }
     if (!cursor.isWhole || !isDescribedBind(buffer, start, this.#end)) {
-      return this.#refuse(cursor, name, rest, resultChanged());
+      return this.#refuseChanged(cursor, name, rest);
     }
     this.#use(cursor, name, rest, known);
     this.#tellWith(1);
@@ -513,6 +520,15 @@ export class StatementRewriter implements RangeTarget {
     const sqlstate = SQLSTATE.invalidSqlStatementName;
     this.#output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
     this.#output.plan({ kind: "refused", sqlstate, error });
+    this.#output.rename(cursor, name, rest, NO_STATEMENT);
+  }
+
+  /** Has the server refuse a Bind whose result has changed, unless the transaction has failed anyway. */
+  #refuseChanged(cursor: MessageCursor, name: number, rest: number): void {
+    const { undefinedColumn: sqlstate } = SQLSTATE;
+    const fate = { kind: "refused", sqlstate, error: resultChanged() } as const;
+    this.#output.sendOurs(fate, this.#parseOfNoColumn);
+    // Which it skips.
     this.#output.rename(cursor, name, rest, NO_STATEMENT);
   }
 

@@ -108,6 +108,41 @@ Deno.test("each statement of an altered table is noticed for itself, whoever run
   assert.equal(await run(second!, "u"), "0A000 RevalidateCachedQuery");
 });
 
+Deno.test("in a failed transaction who binds what has changed is told that it has failed, known to have or not", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1)");
+  const client = await world.connect();
+  const describing = [frontend.describe("S", "s"), frontend.sync()];
+  await client.send(frontend.parse("select a from t where $1 <> ''", "s"), ...describing);
+  assert.equal((await client.result()).types, "1tTZ");
+  await admin.query("alter table t alter a type real");
+  // It may be too long to come in one piece.
+  for (const value of ["short", "long".repeat(100_000)]) {
+    const values = [value];
+    const bind = frontend.bind({ statement: "s", values });
+    const running = [bind, frontend.execute(), frontend.sync()];
+    const told = async () => {
+      const { errors: [error], types } = await client.result();
+      return `${types} ${error?.sqlstate}`;
+    };
+    await client.send(...running);
+    assert.equal(await told(), "EZ 0A000");
+    await client.query("begin");
+    await client.query("selekt");
+    await client.send(...running);
+    assert.equal(await told(), "EZ 25P02");
+    await client.query("rollback");
+    const failing = [frontend.query("begin"), frontend.query("selekt")];
+    await client.send(...failing, ...running, frontend.query("rollback"), ...running);
+    await told();
+    await told();
+    assert.equal(await told(), "EZ 25P02");
+    assert.equal((await client.result()).types, "CZ");
+    assert.equal(await told(), "EZ 0A000");
+  }
+});
+
 Deno.test("a description that the server has skipped tells nobody what a result is like", async () => {
   await using world = await sharedWorld(postgres, 1);
   const admin = await world.driver();
