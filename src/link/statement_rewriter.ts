@@ -178,8 +178,11 @@ export class StatementRewriter implements RangeTarget {
     this.#end = bytes.length;
     cursor.feedWalked(0, bytes, 0, bytes.length);
     while (cursor.next()) {
-      if (this.#usesName(cursor)) this.#ensureAgain(cursor, used.next().value!);
-      else this.#noteUnnamedAgain(cursor);
+      if (this.#usesName(cursor)) {
+        this.#useAgain(cursor, used.next().value!);
+        continue;
+      }
+      this.#noteUnnamedAgain(cursor);
       if (isAnswered(cursor.type)) this.#output.passExtended(cursor);
       else this.#output.pass(cursor);
     }
@@ -195,11 +198,19 @@ export class StatementRewriter implements RangeTarget {
       buffer[text + 1] !== 0;
   }
 
-  #ensureAgain({ buffer, start, type }: MessageCursor, registration: Registration): void {
+  #useAgain(cursor: MessageCursor, registration: Registration): void {
+    const { buffer, end, start, type } = cursor;
+    const isDescribe = type === Frontend.Describe;
+    const isDescribed = isDescribe || isDescribedBind(buffer, start, this.#end);
+    // What was refused may be what this one uses, too, under another name.
+    if (!isDescribed && this.#isToldOtherwise(registration)) {
+      const name = this.#afterText(buffer, start + HEADER_BYTES, end);
+      return this.#refuseChanged(cursor, name, this.#afterText(buffer, name, end));
+    }
     this.#supply.ensure(registration.statement);
     this.#client.uses.note(this.#output, registration);
-    if (type === Frontend.Describe) this.#tellWith(0);
-    else if (isDescribedBind(buffer, start, this.#end)) this.#tellWith(1);
+    if (isDescribed) this.#tellWith(isDescribe ? 0 : 1);
+    this.#output.passExtended(cursor);
   }
 
   /** What was noted of the unnamed statement was taken back when the server skipped it. */

@@ -143,6 +143,26 @@ Deno.test("in a failed transaction who binds what has changed is told that it ha
   }
 });
 
+Deno.test("a statement under two names is described to a client for the one that it asks about", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const client = await world.connect();
+  for (const name of ["s", "same"]) {
+    const parse = frontend.parse("select a from t", name);
+    await client.send(parse, frontend.describe("S", name), frontend.sync());
+    assert.equal((await client.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  const described = [frontend.bind({ statement: "s" }), frontend.describe("P")];
+  const trusting = [frontend.bind({ statement: "same" }), frontend.execute(), frontend.sync()];
+  await client.send(...described, frontend.execute(), ...trusting);
+  const { errors: [error], types } = await client.result();
+  assert.deepEqual([types, error?.sqlstate], ["2TDCEZ", "0A000"]);
+  assert.deepEqual(await run(client, "s"), [["3.1415927"]]);
+  assert.equal(await run(client, "same"), "0A000 RevalidateCachedQuery");
+});
+
 Deno.test("a description that the server has skipped tells nobody what a result is like", async () => {
   await using world = await sharedWorld(postgres, 1);
   const admin = await world.driver();
