@@ -76,6 +76,11 @@ export class ClientStatements {
     return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
+  /** The same of a name that is being taken away, and is given back if that is skipped. */
+  findTakenAway(buffer: Uint8Array, start: number, end: number): Registration | undefined {
+    return this.plan.takenAway(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+  }
+
   /** @throws {ProtocolError} If the client has as many names as it may have. */
   checkRoom(): void {
     if (this.#names.size >= MAX_NAMES) throw new ProtocolError("too many prepared statements");
@@ -103,8 +108,9 @@ export class ClientStatements {
   restore(registration: Registration): void {
     const { isHolding, name } = registration;
     if (!isHolding) return;
-    if (this.#names.get(name, 0, name.length) === undefined) this.#names.set(name, registration);
-    else this.release(registration);
+    const known = this.#names.get(name, 0, name.length);
+    if (known === undefined) this.#names.set(name, registration);
+    else if (known !== registration) this.release(registration);
   }
 
   /** Lets go of a statement whose name was taken away, unless that was done already. */

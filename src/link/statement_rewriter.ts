@@ -463,11 +463,11 @@ export class StatementRewriter implements RangeTarget {
       this.#client.dropUnnamed();
       return this.#output.passExtended(cursor);
     }
-    const registration = this.#client.find(buffer, name, rest - 1);
-    if (registration !== undefined) {
-      this.#client.unregister(registration);
-      this.#output.plan({ kind: "closed", registration });
-    }
+    const client = this.#client;
+    const known = client.find(buffer, name, rest - 1);
+    if (known !== undefined) client.unregister(known);
+    const registration = known ?? client.findTakenAway(buffer, name, rest - 1);
+    if (registration !== undefined) this.#output.plan({ kind: "closed", registration });
     this.#output.sendInstead(this.#closeOfNothing);
   }
 

@@ -397,3 +397,35 @@ Deno.test("an unnamed statement that an error kept from being prepared is not th
   assert.equal(await alone(client, ...running("")), "EZ 26000");
   client.close();
 });
+
+Deno.test("a name that is closed twice, the first time behind an error, is free", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  const close = frontend.close("S", "s");
+  const wrong = frontend.bind({ statement: "unknown" });
+  const skipped = [wrong, close, frontend.sync()];
+  for (
+    const [messages, types, then] of [
+      [[...skipped, close, frontend.sync()], ["EZ", "3Z"], "E"],
+      [[...skipped, ...skipped], ["EZ", "EZ"], "2DC"],
+      [[close, close, frontend.sync(), ...skipped], ["33Z", "EZ"], "E"],
+    ] as const
+  ) {
+    await alone(client, frontend.close("S", "s"), frontend.parse("select 's'", "s"));
+    await client.send(...messages);
+    for (const each of types) assert.equal((await client.result()).types, each);
+    const bound = [frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync()];
+    await client.send(...bound);
+    assert.equal((await client.result()).types, `${then}Z`);
+    await alone(client, frontend.close("S", "s"), frontend.parse("select 'free'", "s"));
+    assert.equal((await alone(client, ...running("s"))).trim(), "2DCZ free");
+  }
+  await client.send(...skipped, ...skipped);
+  for (let i = 0; i < 2; i++) assert.equal((await client.result()).types, "EZ");
+  for (const backend of pooler.postgres.live) backend.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 1, "the client holds it");
+  client.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 0);
+});
