@@ -48,9 +48,9 @@ const INSTEAD_OF_DEALLOCATE = 'UNLISTEN "deallocated by the pooler"';
 
 /**
  * Is refused when it is prepared, but in a failed transaction only as everything is, since it has no
- * mistake that shows before it is looked at what it means; and says in the server's log what it is for.
+ * mistake that shows before it is looked at what it means; and says in the server's log whose it is.
  */
-const NO_COLUMN = 'select "cached plan must not change result type"';
+const NO_COLUMN = 'select "refused by the pooler"';
 
 /** The name of the unnamed statement. */
 const NO_NAME = new Uint8Array(1);
@@ -306,7 +306,7 @@ export class StatementRewriter implements RangeTarget {
   #parseNamed(buffer: Uint8Array, name: number, end: number): void {
     const content = this.#afterText(buffer, name, end);
     const known = this.#client.find(buffer, name, content - 1);
-    if (known !== undefined) return this.#parseAgain(known, { buffer, name, content, end });
+    if (known !== undefined) return this.#parseAgain(buffer, name, content, end);
     const registration = this.#register(buffer, name, content, end);
     const { statement } = registration;
     if (!this.#supply.has(statement)) return this.#supply.prepare(statement, registration);
@@ -350,27 +350,22 @@ export class StatementRewriter implements RangeTarget {
   }
 
   /**
-   * The server refuses a second Parse of the name that the first statement has there. That one is
-   * prepared for it: if the server had lost it, the second would take its place for everybody.
+   * The server refuses a second Parse of a name, unless it refuses the text. Not by the one that the
+   * first statement has there: if the server had lost that, the second would take its place for
+   * everybody, and to prepare it for this would hide from others what has become of its result.
    */
-  #parseAgain(
-    known: Registration,
-    { buffer, content, end, name }: {
-      buffer: Uint8Array;
-      name: number;
-      content: number;
-      end: number;
-    },
-  ): void {
-    const statement = this.#statementOf(known);
-    if (!this.#supply.isUnderWay(statement)) this.#supply.prepare(statement, undefined);
+  #parseAgain(buffer: Uint8Array, name: number, content: number, end: number): void {
+    const output = this.#output;
+    output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
+    output.sendOurs({ kind: "cleared" }, parse(NO_STATEMENT, buffer.subarray(content, end)));
+    output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
     const error = new PgError(
       SQLSTATE.duplicatePreparedStatement,
       `prepared statement "${decodeText(buffer, name, content - 1)}" already exists`,
       { severity: "ERROR" },
     );
-    this.#output.plan({ kind: "refused", sqlstate: error.sqlstate, error });
-    this.#output.sendInstead(parse(statement.nameBytes, buffer.subarray(content, end)));
+    output.plan({ kind: "refused", sqlstate: SQLSTATE.undefinedColumn, error });
+    output.sendInstead(this.#parseOfNoColumn);
   }
 
   // --- Bind, Describe, Execute, Close ---

@@ -163,6 +163,32 @@ Deno.test("a statement under two names is described to a client for the one that
   assert.equal(await run(client, "same"), "0A000 RevalidateCachedQuery");
 });
 
+Deno.test("a name that is given twice hides from nobody what has become of a result", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const [client, careless] = await world.connectMany(2);
+  const parse = frontend.parse("select a from t", "s");
+  for (const each of [client!, careless!]) {
+    await each.send(parse, frontend.describe("S", "s"), frontend.sync());
+    assert.equal((await each.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  await careless!.send(parse, frontend.sync());
+  assert.equal((await careless!.result()).errors[0]?.sqlstate, "42P05");
+  assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+  // What else is wrong is told first, as by PostgreSQL.
+  const again = async (sql: string) => {
+    await careless!.send(frontend.parse(sql, "s"), frontend.sync());
+    return (await careless!.result()).errors[0]?.sqlstate;
+  };
+  assert.deepEqual([await again("selekt"), await again("select b from t")], ["42601", "42703"]);
+  assert.equal(await again("select 1"), "42P05");
+  await careless!.query("begin");
+  await careless!.query("selekt");
+  assert.equal(await again("select 1"), "25P02");
+});
+
 Deno.test("a description that the server has skipped tells nobody what a result is like", async () => {
   await using world = await sharedWorld(postgres, 1);
   const admin = await world.driver();

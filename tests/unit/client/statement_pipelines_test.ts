@@ -60,6 +60,11 @@ Deno.test("nor is what somebody has prepared by SQL under the name that nothing 
     pooler: 'default_pool_size = 1\nserver_reset_query = ""\npool_mode = "transaction"',
   });
   const client = await pooler.login();
+  await alone(client, frontend.parse("select 's'", "s"));
+  await client.send(frontend.parse("select 's'", "s"), frontend.sync());
+  const { errors: [error] } = await client.result();
+  assert.equal(error?.message, 'prepared statement "s" already exists');
+  pooler.postgres.live[0]!.statements.prepare("PGBOUNCER_0", "select 'theirs'");
   assert.equal(await alone(client, ...running("nope")), "EZ 26000");
   client.close();
 });
