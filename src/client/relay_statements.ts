@@ -128,7 +128,6 @@ export class RelayStatements {
     const client = this.#client;
     if (client === undefined) return false;
     const { answeredInSegment: index, answeringSegment: segment } = this.#options.intake.requests;
-    const used = client.uses.at(segment, index);
     // What was sent in the place of something else, and comes later, would need its plan again.
     const isAsAsked = client.plan.isEmpty;
     const isChanged = onError(this.#link(client, server), { segment, index }, error);
@@ -143,7 +142,6 @@ export class RelayStatements {
       // a statement has been answered by half: what the parameters are comes before the error.
       if (bytes[from] !== Frontend.Bind) return false;
       if (!isDescribedBind(bytes, from, bytes.length)) return false;
-      if (used !== undefined) used.toldAt = server.statements.changes.count;
     }
     this.#repeatFrom = from;
     this.#isRepeating = true;

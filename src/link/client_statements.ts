@@ -3,7 +3,7 @@
  * unnamed statement. Made when a client first uses the extended protocol. Pure.
  */
 
-import { copyBytes } from "../base/bytes.ts";
+import { copyBytes, isSameBytes } from "../base/bytes.ts";
 import type { MessageWriter } from "../wire/message_writer.ts";
 import { ProtocolError } from "../wire/pg_error.ts";
 import { AnswerPlan } from "./answer_plan.ts";
@@ -17,6 +17,9 @@ export const MAX_NAME_BYTES = 63;
 
 /** Names of one client; a program that makes new ones for ever would take all memory. */
 const MAX_NAMES = 65_536;
+
+/** Of these, given back while given anew, in one link; beyond that what is given back is lost. */
+const MAX_DISPLACED = 64;
 
 /** Longest unnamed statement that is kept for another server, in bytes. */
 const MAX_UNNAMED_BYTES = 65_536;
@@ -49,6 +52,8 @@ export class ClientStatements {
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
+  /** Given back in this link while the name was given anew: they have it if that is skipped, too. */
+  #displaced: Registration[] = [];
   /** Where in this link the client's own Parse of it stands, whatever we have sent since; -1 if nowhere. */
   #ownSegment = -1;
   #ownIndex = 0;
@@ -74,6 +79,11 @@ export class ClientStatements {
    */
   find(buffer: Uint8Array, start: number, end: number): Registration | undefined {
     return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+  }
+
+  /** The same of a name that is being taken away, and is given back if that is skipped. */
+  findTakenAway(buffer: Uint8Array, start: number, end: number): Registration | undefined {
+    return this.plan.takenAway(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
   /** @throws {ProtocolError} If the client has as many names as it may have. */
@@ -103,8 +113,26 @@ export class ClientStatements {
   restore(registration: Registration): void {
     const { isHolding, name } = registration;
     if (!isHolding) return;
-    if (this.#names.get(name, 0, name.length) === undefined) this.#names.set(name, registration);
+    const known = this.#names.get(name, 0, name.length);
+    if (known === undefined) this.#names.set(name, registration);
+    else if (known !== registration) this.#displace(registration);
+  }
+
+  #displace(registration: Registration): void {
+    if (this.#displaced.length < MAX_DISPLACED) this.#displaced.push(registration);
     else this.release(registration);
+  }
+
+  #releaseDisplaced(name: Uint8Array): void {
+    for (const one of this.#takeDisplaced(name)) this.release(one);
+  }
+
+  /** Those of a name, in the order in which they were given back. */
+  #takeDisplaced(name: Uint8Array): Registration[] {
+    const isOfName = (one: Registration) => isSameBytes(one.name, name, 0, name.length);
+    const taken = this.#displaced.filter(isOfName);
+    if (taken.length > 0) this.#displaced = this.#displaced.filter((one) => !isOfName(one));
+    return taken;
   }
 
   /** Lets go of a statement whose name was taken away, unless that was done already. */
@@ -124,6 +152,7 @@ export class ClientStatements {
   ): void {
     this.release(taken);
     const { name } = taken;
+    this.#releaseDisplaced(name);
     const known = this.#names.get(name, 0, name.length);
     if (known !== undefined && !this.#isLater(known, place)) this.withdraw(known);
   }
@@ -131,17 +160,25 @@ export class ClientStatements {
   /** Takes a name back whose Parse failed. */
   withdraw(registration: Registration): void {
     const { name } = registration;
-    if (this.#names.get(name, 0, name.length) === registration) this.#names.delete(name);
     this.release(registration);
+    if (this.#names.get(name, 0, name.length) !== registration) return;
+    this.#names.delete(name);
+    for (const one of this.#takeDisplaced(name)) this.restore(one);
   }
 
   /** The client has deallocated all, at the given place in this link. */
   forgetAll(place: { readonly segment: number; readonly index: number }): void {
+    this.#letGoOfDisplaced();
     for (const registration of this.#names.values()) {
       if (this.#isLater(registration, place)) continue;
       this.unregister(registration);
       this.release(registration);
     }
+  }
+
+  #letGoOfDisplaced(): void {
+    for (const one of this.#displaced) this.release(one);
+    this.#displaced = [];
   }
 
   /** Whether a name was given in this link, and behind a place in it. */
@@ -155,6 +192,7 @@ export class ClientStatements {
   /** The link is over: only names and the text of the unnamed statement outlive it. */
   leaveServer(): void {
     this.link += 1;
+    this.#letGoOfDisplaced();
     this.unnamedSegment = -1;
     this.#ownSegment = -1;
     this.deallocatingPortal = undefined;

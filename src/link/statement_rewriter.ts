@@ -46,6 +46,12 @@ const NO_STATEMENT = new TextEncoder().encode("PGBOUNCER_0\0");
 /** Has no effect, is allowed wherever DEALLOCATE is, and says in the server's log what it is for. */
 const INSTEAD_OF_DEALLOCATE = 'UNLISTEN "deallocated by the pooler"';
 
+/**
+ * Is refused when it is prepared, but in a failed transaction only as everything is, since it has no
+ * mistake that shows before it is looked at what it means; and says in the server's log whose it is.
+ */
+const NO_COLUMN = 'select "refused by the pooler"';
+
 /** The name of the unnamed statement. */
 const NO_NAME = new Uint8Array(1);
 
@@ -89,6 +95,7 @@ export interface StatementRewriterOptions {
 export class StatementRewriter implements RangeTarget {
   readonly #options: StatementRewriterOptions;
   readonly #closeOfNothing = closeStatement(NO_STATEMENT);
+  readonly #parseOfNoColumn = parse(NO_STATEMENT, new TextEncoder().encode(`${NO_COLUMN}\0\0\0`));
   readonly #deallocationQuery = query(INSTEAD_OF_DEALLOCATE);
   /** Query text and no parameter types. */
   readonly #deallocationContent = new TextEncoder().encode(`${INSTEAD_OF_DEALLOCATE}\0\0\0`);
@@ -168,10 +175,14 @@ export class StatementRewriter implements RangeTarget {
     this.#output.beginAt(this.#place.answeringSegment, 0);
     const used = this.#client.uses.takeAll().values();
     const cursor = this.#cursor;
+    this.#end = bytes.length;
     cursor.feedWalked(0, bytes, 0, bytes.length);
     while (cursor.next()) {
-      if (this.#usesName(cursor)) this.#ensureAgain(used.next().value!);
-      else this.#noteUnnamedAgain(cursor);
+      if (this.#usesName(cursor)) {
+        this.#useAgain(cursor, used.next().value!);
+        continue;
+      }
+      this.#noteUnnamedAgain(cursor);
       if (isAnswered(cursor.type)) this.#output.passExtended(cursor);
       else this.#output.pass(cursor);
     }
@@ -187,9 +198,19 @@ export class StatementRewriter implements RangeTarget {
       buffer[text + 1] !== 0;
   }
 
-  #ensureAgain(registration: Registration): void {
+  #useAgain(cursor: MessageCursor, registration: Registration): void {
+    const { buffer, end, start, type } = cursor;
+    const isDescribe = type === Frontend.Describe;
+    const isDescribed = isDescribe || isDescribedBind(buffer, start, this.#end);
+    // What was refused may be what this one uses, too, under another name.
+    if (!isDescribed && this.#isToldOtherwise(registration)) {
+      const name = this.#afterText(buffer, start + HEADER_BYTES, end);
+      return this.#refuseChanged(cursor, name, this.#afterText(buffer, name, end));
+    }
     this.#supply.ensure(registration.statement);
     this.#client.uses.note(this.#output, registration);
+    if (isDescribed) this.#tellWith(isDescribe ? 0 : 1);
+    this.#output.passExtended(cursor);
   }
 
   /** What was noted of the unnamed statement was taken back when the server skipped it. */
@@ -285,7 +306,7 @@ export class StatementRewriter implements RangeTarget {
   #parseNamed(buffer: Uint8Array, name: number, end: number): void {
     const content = this.#afterText(buffer, name, end);
     const known = this.#client.find(buffer, name, content - 1);
-    if (known !== undefined) return this.#parseAgain(known, { buffer, name, content, end });
+    if (known !== undefined) return this.#parseAgain(buffer, name, content, end);
     const registration = this.#register(buffer, name, content, end);
     const { statement } = registration;
     if (!this.#supply.has(statement)) return this.#supply.prepare(statement, registration);
@@ -329,27 +350,22 @@ export class StatementRewriter implements RangeTarget {
   }
 
   /**
-   * The server refuses a second Parse of the name that the first statement has there. That one is
-   * prepared for it: if the server had lost it, the second would take its place for everybody.
+   * The server refuses a second Parse of a name, unless it refuses the text. Not by the one that the
+   * first statement has there: if the server had lost that, the second would take its place for
+   * everybody, and to prepare it for this would hide from others what has become of its result.
    */
-  #parseAgain(
-    known: Registration,
-    { buffer, content, end, name }: {
-      buffer: Uint8Array;
-      name: number;
-      content: number;
-      end: number;
-    },
-  ): void {
-    const statement = this.#statementOf(known);
-    if (!this.#supply.isUnderWay(statement)) this.#supply.prepare(statement, undefined);
+  #parseAgain(buffer: Uint8Array, name: number, content: number, end: number): void {
+    const output = this.#output;
+    output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
+    output.sendOurs({ kind: "cleared" }, parse(NO_STATEMENT, buffer.subarray(content, end)));
+    output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
     const error = new PgError(
       SQLSTATE.duplicatePreparedStatement,
       `prepared statement "${decodeText(buffer, name, content - 1)}" already exists`,
       { severity: "ERROR" },
     );
-    this.#output.plan({ kind: "refused", sqlstate: error.sqlstate, error });
-    this.#output.sendInstead(parse(statement.nameBytes, buffer.subarray(content, end)));
+    output.plan({ kind: "refused", sqlstate: SQLSTATE.undefinedColumn, error });
+    output.sendInstead(this.#parseOfNoColumn);
   }
 
   // --- Bind, Describe, Execute, Close ---
@@ -365,10 +381,14 @@ export class StatementRewriter implements RangeTarget {
     client.deallocatingPortal = what === undefined
       ? undefined
       : { portal: buffer.slice(portal, name - 1), what };
-    if (known !== undefined && this.#isMistaken(cursor, known)) {
-      return this.#refuse(cursor, name, rest, resultChanged());
+    if (known === undefined || !this.#isToldOtherwise(known)) {
+      return this.#use(cursor, name, rest, known);
+    }
+    if (!cursor.isWhole || !isDescribedBind(buffer, start, this.#end)) {
+      return this.#refuseChanged(cursor, name, rest);
     }
     this.#use(cursor, name, rest, known);
+    this.#tellWith(1);
   }
 
   #describe(cursor: MessageCursor): void {
@@ -377,20 +397,22 @@ export class StatementRewriter implements RangeTarget {
     if (buffer[name - 1] !== Target.Statement) return this.#output.passExtended(cursor);
     const rest = this.#afterText(buffer, name, end);
     const known = this.#known(buffer, name, rest);
-    if (known !== undefined) known.toldAt = this.#statements.changes.count;
     this.#use(cursor, name, rest, known);
+    if (known !== undefined) this.#tellWith(0);
   }
 
-  /**
-   * Whether a client that binds a statement would take its result for what it was before, as it was
-   * told then. HOT.
-   */
-  #isMistaken({ buffer, isWhole, start }: MessageCursor, known: Registration): boolean {
+  /** Whether what a client was told of the result of a statement is not what it is like now. HOT. */
+  #isToldOtherwise(known: Registration): boolean {
     const { changes } = this.#statements;
-    if (!changes.hasChanged(known.statement, known.toldAt)) return false;
-    if (!isWhole || !isDescribedBind(buffer, start, this.#end)) return true;
-    known.toldAt = changes.count;
-    return false;
+    const { statement } = known;
+    if (!changes.hasChanged(statement, known.toldAt)) return false;
+    const toldAt = this.#client.uses.toldAtIn(this.#output.segment, known);
+    return changes.hasChanged(statement, toldAt);
+  }
+
+  /** The statement that was used last is described, by that message or by the next. */
+  #tellWith(answersBehind: 0 | 1): void {
+    this.#client.uses.tellWith(answersBehind, this.#statements.changes.count);
   }
 
   /** What the name from `name` to `rest`, zero byte included, means; the unnamed has none. HOT. */
@@ -436,11 +458,11 @@ export class StatementRewriter implements RangeTarget {
       this.#client.dropUnnamed();
       return this.#output.passExtended(cursor);
     }
-    const registration = this.#client.find(buffer, name, rest - 1);
-    if (registration !== undefined) {
-      this.#client.unregister(registration);
-      this.#output.plan({ kind: "closed", registration });
-    }
+    const client = this.#client;
+    const known = client.find(buffer, name, rest - 1);
+    if (known !== undefined) client.unregister(known);
+    const registration = known ?? client.findTakenAway(buffer, name, rest - 1);
+    if (registration !== undefined) this.#output.plan({ kind: "closed", registration });
     this.#output.sendInstead(this.#closeOfNothing);
   }
 
@@ -504,6 +526,15 @@ export class StatementRewriter implements RangeTarget {
     const sqlstate = SQLSTATE.invalidSqlStatementName;
     this.#output.sendOurs({ kind: "cleared" }, this.#closeOfNothing);
     this.#output.plan({ kind: "refused", sqlstate, error });
+    this.#output.rename(cursor, name, rest, NO_STATEMENT);
+  }
+
+  /** Has the server refuse a Bind whose result has changed, unless the transaction has failed anyway. */
+  #refuseChanged(cursor: MessageCursor, name: number, rest: number): void {
+    const { undefinedColumn: sqlstate } = SQLSTATE;
+    const fate = { kind: "refused", sqlstate, error: resultChanged() } as const;
+    this.#output.sendOurs(fate, this.#parseOfNoColumn);
+    // Which it skips.
     this.#output.rename(cursor, name, rest, NO_STATEMENT);
   }
 

@@ -48,12 +48,6 @@ export class StatementSupply {
     return this.#isReady(this.#server.find(statement));
   }
 
-  /** Whether its Parse is certain to have been read when the next message is. */
-  isUnderWay(statement: Statement): boolean {
-    const one = this.#server.find(statement);
-    return one?.presence === "pending" && this.#isReady(one);
-  }
-
   /** Sends the Parse of a statement; for the client, if it has just given the statement a name. */
   prepare(statement: Statement, registration: Registration | undefined): void {
     const { output } = this.#options;

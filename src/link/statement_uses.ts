@@ -1,6 +1,7 @@
 /**
  * Which of a client's names its messages under way use, each by its place in the conversation: an
- * error says where it happened, not of which statement. Pure.
+ * error says where it happened, not of which statement. And by which of them the client is told what
+ * a result is like: one that is skipped tells it nothing. Pure.
  *
  * HOT PATH. Budget: no allocation, once there is room for as many as are under way at a time.
  */
@@ -10,10 +11,17 @@ import type { Registration } from "./statement_book.ts";
 /** Room that is kept when nothing is under way. */
 const KEPT_USES = 64;
 
+/** Of a message by which the client is not told what its result is like. */
+const TELLS_NOTHING = -1;
+
 interface StatementUse {
   segment: number;
   index: number;
+  /** Where the answer stands by which the use is over, `index` or the next. */
+  lastIndex: number;
   registration: Registration | undefined;
+  /** How many `ResultChanges` there were when what tells the client of its result was sent. */
+  toldAt: number;
 }
 
 /** The uses under way in one link, in order. */
@@ -35,12 +43,38 @@ export class StatementUses {
     const use = this.#uses[this.#end];
     this.#end += 1;
     if (use === undefined) {
-      this.#uses.push({ segment, index, registration });
+      this.#uses.push({ segment, index, lastIndex: index, registration, toldAt: TELLS_NOTHING });
       return;
     }
     use.segment = segment;
     use.index = index;
+    use.lastIndex = index;
     use.registration = registration;
+    use.toldAt = TELLS_NOTHING;
+  }
+
+  /**
+   * With the answer to the message that was noted last, or with one so many behind it, the client is
+   * told what the result is like, as of so many `ResultChanges`.
+   */
+  tellWith(answersBehind: 0 | 1, toldAt: number): void {
+    const use = this.#uses[this.#end - 1]!;
+    use.lastIndex = use.index + answersBehind;
+    use.toldAt = toldAt;
+  }
+
+  /**
+   * As of how many `ResultChanges` a client knows what the result of a name is like when its next
+   * message in a segment is carried out: what fails before has that one skipped.
+   */
+  toldAtIn(segment: number, registration: Registration): number {
+    let { toldAt } = registration;
+    for (let i = this.#head; i < this.#end; i++) {
+      const use = this.#uses[i]!;
+      if (use.segment !== segment || use.registration !== registration) continue;
+      toldAt = Math.max(toldAt, use.toldAt);
+    }
+    return toldAt;
   }
 
   /** The name that is used at a place. */
@@ -64,19 +98,33 @@ export class StatementUses {
   endAt(segment: number, index: number): void {
     while (this.#head < this.#end) {
       const use = this.#uses[this.#head]!;
-      if (use.segment > segment || use.segment === segment && use.index > index) break;
-      use.registration = undefined;
-      this.#head += 1;
+      if (use.segment > segment || use.segment === segment && use.lastIndex > index) break;
+      if (use.toldAt !== TELLS_NOTHING) tell(use);
+      this.#endFirst(use);
     }
+    this.#makeRoom();
+  }
+
+  /** A segment is over: what is left of it was not answered. HOT. */
+  endSegment(segment: number): void {
+    while (this.#head < this.#end) {
+      const use = this.#uses[this.#head]!;
+      if (use.segment > segment) break;
+      this.#endFirst(use);
+    }
+    this.#makeRoom();
+  }
+
+  #endFirst(use: StatementUse): void {
+    use.registration = undefined;
+    this.#head += 1;
+  }
+
+  #makeRoom(): void {
     if (this.#head < this.#end) return this.#compact();
     this.#head = 0;
     this.#end = 0;
     if (this.#uses.length > KEPT_USES) this.#uses.length = KEPT_USES;
-  }
-
-  /** All up to the end of a segment are answered. HOT. */
-  endSegment(segment: number): void {
-    this.endAt(segment, Infinity);
   }
 
   /** A client that never stops asking has always some under way: those answered make room. */
@@ -92,4 +140,8 @@ export class StatementUses {
     this.#head = 0;
     this.#end = count;
   }
+}
+
+function tell({ registration, toldAt }: StatementUse): void {
+  if (registration!.toldAt < toldAt) registration!.toldAt = toldAt;
 }

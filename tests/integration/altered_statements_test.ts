@@ -104,7 +104,127 @@ Deno.test("each statement of an altered table is noticed for itself, whoever run
   await described!.send(...both, frontend.sync());
   const { errors: [error], rows, types } = await described!.result();
   assert.deepEqual([types, rows, error?.sqlstate], ["2TDCEZ", [["text"]], "0A000"]);
+  assert.deepEqual(await run(described!, "s"), [["text"]]);
   assert.equal(await run(second!, "u"), "0A000 RevalidateCachedQuery");
+});
+
+Deno.test("in a failed transaction who binds what has changed is told that it has failed, known to have or not", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1)");
+  const client = await world.connect();
+  const describing = [frontend.describe("S", "s"), frontend.sync()];
+  await client.send(frontend.parse("select a from t where $1 <> ''", "s"), ...describing);
+  assert.equal((await client.result()).types, "1tTZ");
+  await admin.query("alter table t alter a type real");
+  // It may be too long to come in one piece.
+  for (const value of ["short", "long".repeat(100_000)]) {
+    const values = [value];
+    const bind = frontend.bind({ statement: "s", values });
+    const running = [bind, frontend.execute(), frontend.sync()];
+    const told = async () => {
+      const { errors: [error], types } = await client.result();
+      return `${types} ${error?.sqlstate}`;
+    };
+    await client.send(...running);
+    assert.equal(await told(), "EZ 0A000");
+    await client.query("begin");
+    await client.query("selekt");
+    await client.send(...running);
+    assert.equal(await told(), "EZ 25P02");
+    await client.query("rollback");
+    const failing = [frontend.query("begin"), frontend.query("selekt")];
+    await client.send(...failing, ...running, frontend.query("rollback"), ...running);
+    await told();
+    await told();
+    assert.equal(await told(), "EZ 25P02");
+    assert.equal((await client.result()).types, "CZ");
+    assert.equal(await told(), "EZ 0A000");
+  }
+});
+
+Deno.test("a statement under two names is described to a client for the one that it asks about", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const client = await world.connect();
+  for (const name of ["s", "same"]) {
+    const parse = frontend.parse("select a from t", name);
+    await client.send(parse, frontend.describe("S", name), frontend.sync());
+    assert.equal((await client.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  const described = [frontend.bind({ statement: "s" }), frontend.describe("P")];
+  const trusting = [frontend.bind({ statement: "same" }), frontend.execute(), frontend.sync()];
+  await client.send(...described, frontend.execute(), ...trusting);
+  const { errors: [error], types } = await client.result();
+  assert.deepEqual([types, error?.sqlstate], ["2TDCEZ", "0A000"]);
+  assert.deepEqual(await run(client, "s"), [["3.1415927"]]);
+  assert.equal(await run(client, "same"), "0A000 RevalidateCachedQuery");
+});
+
+Deno.test("a name that is given twice hides from nobody what has become of a result", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const [client, careless] = await world.connectMany(2);
+  const parse = frontend.parse("select a from t", "s");
+  for (const each of [client!, careless!]) {
+    await each.send(parse, frontend.describe("S", "s"), frontend.sync());
+    assert.equal((await each.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  await careless!.send(parse, frontend.sync());
+  assert.equal((await careless!.result()).errors[0]?.sqlstate, "42P05");
+  assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+  // What else is wrong is told first, as by PostgreSQL.
+  const again = async (sql: string) => {
+    await careless!.send(frontend.parse(sql, "s"), frontend.sync());
+    return (await careless!.result()).errors[0]?.sqlstate;
+  };
+  assert.deepEqual([await again("selekt"), await again("select b from t")], ["42601", "42703"]);
+  assert.equal(await again("select 1"), "42P05");
+  await careless!.query("begin");
+  await careless!.query("selekt");
+  assert.equal(await again("select 1"), "25P02");
+});
+
+Deno.test("a description that the server has skipped tells nobody what a result is like", async () => {
+  await using world = await sharedWorld(postgres, 1);
+  const admin = await world.driver();
+  await admin.query("create table t (a int); insert into t values (1078530011)");
+  const [noticing, client] = await world.connectMany(2);
+  for (const each of [noticing!, client!]) {
+    await each.send(frontend.parse("select a from t", "s"), frontend.describe("S", "s"));
+    await each.send(frontend.sync());
+    assert.equal((await each.result()).types, "1tTZ");
+  }
+  await admin.query("alter table t alter a type real using 3.1415927");
+  assert.equal(await run(noticing!, "s"), "0A000 RevalidateCachedQuery");
+  const statement = [frontend.describe("S", "s")];
+  const portal = [frontend.bind({ statement: "s" }), frontend.describe("P")];
+  const running = [frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync()];
+  for (const describing of [statement, portal]) {
+    await client!.send(frontend.parse("selekt"), ...describing, frontend.sync());
+    assert.equal((await client!.result()).types, "EZ");
+    assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+    await client!.query("begin");
+    await client!.query("selekt");
+    await client!.send(...describing, frontend.sync());
+    assert.equal((await client!.result()).types, "EZ");
+    await client!.query("rollback");
+    assert.equal(await run(client!, "s"), "0A000 RevalidateCachedQuery");
+    // What was sent before it was known that the description was skipped.
+    await client!.send(frontend.parse("selekt"), ...describing, frontend.sync(), ...running);
+    assert.equal((await client!.result()).types, "EZ");
+    assert.equal((await client!.result()).errors[0]?.sqlstate, "0A000");
+  }
+  await client!.send(...statement, ...running);
+  assert.equal((await client!.result()).types, "tT2DCZ", "behind its description");
+  assert.deepEqual(await run(client!, "s"), [["3.1415927"]]);
+  await noticing!.send(...portal, frontend.execute(), ...running);
+  assert.equal((await noticing!.result()).types, "2TDC2DCZ");
+  assert.deepEqual(await run(noticing!, "s"), [["3.1415927"]]);
 });
 
 for (

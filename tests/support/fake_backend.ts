@@ -74,7 +74,7 @@ export interface RunStatement {
 }
 
 /** Found when a statement is parsed; other errors when it runs. */
-const SYNTAX_ERROR = "42601";
+const FOUND_WHEN_PARSED: readonly string[] = ["42601", "42703"];
 
 /** One session of the fake PostgreSQL. */
 export class FakeBackend {
@@ -275,7 +275,7 @@ export class FakeBackend {
     this.#noteOwner(commentOf(sql));
     const command = readCommand(sql);
     this.#refuseInFailedTransaction(command);
-    if (command.kind === "error" && command.sqlstate === SYNTAX_ERROR) {
+    if (command.kind === "error" && FOUND_WHEN_PARSED.includes(command.sqlstate)) {
       throw new StatementError(command.sqlstate, command.text);
     }
     this.statements.prepare(name, sql);

@@ -77,6 +77,11 @@ const COMMANDS: readonly (readonly [RegExp, Reader])[] = [
     ([, name, value]) => ({ kind: "set", name: name!, value: unquote(value!), rows: true }),
   ],
   [/^select (1|\$1)$/i, ([, text]) => ({ kind: "echo", text: text! })],
+  [/^select ("[^"]*")$/i, ([, name]) => ({
+    kind: "error",
+    sqlstate: "42703",
+    text: `column ${name} does not exist`,
+  })],
   [/^select ('.*')$/is, ([, text]) => ({ kind: "echo", text: unquote(text!) })],
   [/^rows (\d+) ('.*')$/is, ([, count, text]) => ({
     kind: "rows",

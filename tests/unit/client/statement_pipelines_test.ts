@@ -60,6 +60,11 @@ Deno.test("nor is what somebody has prepared by SQL under the name that nothing 
     pooler: 'default_pool_size = 1\nserver_reset_query = ""\npool_mode = "transaction"',
   });
   const client = await pooler.login();
+  await alone(client, frontend.parse("select 's'", "s"));
+  await client.send(frontend.parse("select 's'", "s"), frontend.sync());
+  const { errors: [error] } = await client.result();
+  assert.equal(error?.message, 'prepared statement "s" already exists');
+  pooler.postgres.live[0]!.statements.prepare("PGBOUNCER_0", "select 'theirs'");
   assert.equal(await alone(client, ...running("nope")), "EZ 26000");
   client.close();
 });
@@ -395,5 +400,83 @@ Deno.test("an unnamed statement that an error kept from being prepared is not th
   );
   for (let i = 0; i < 2; i++) assert.equal((await client.result()).types, "EZ");
   assert.equal(await alone(client, ...running("")), "EZ 26000");
+  client.close();
+});
+
+Deno.test("a name that is closed twice, the first time behind an error, is free", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  const close = frontend.close("S", "s");
+  const wrong = frontend.bind({ statement: "unknown" });
+  const skipped = [wrong, close, frontend.sync()];
+  for (
+    const [messages, types, then] of [
+      [[...skipped, close, frontend.sync()], ["EZ", "3Z"], "E"],
+      [[...skipped, ...skipped], ["EZ", "EZ"], "2DC"],
+      [[close, close, frontend.sync(), ...skipped], ["33Z", "EZ"], "E"],
+    ] as const
+  ) {
+    await alone(client, frontend.close("S", "s"), frontend.parse("select 's'", "s"));
+    await client.send(...messages);
+    for (const each of types) assert.equal((await client.result()).types, each);
+    const bound = [frontend.bind({ statement: "s" }), frontend.execute(), frontend.sync()];
+    await client.send(...bound);
+    assert.equal((await client.result()).types, `${then}Z`);
+    await alone(client, frontend.close("S", "s"), frontend.parse("select 'free'", "s"));
+    assert.equal((await alone(client, ...running("s"))).trim(), "2DCZ free");
+  }
+  await client.send(...skipped, ...skipped);
+  for (let i = 0; i < 2; i++) assert.equal((await client.result()).types, "EZ");
+  for (const backend of pooler.postgres.live) backend.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 1, "the client holds it");
+  client.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 0);
+});
+
+Deno.test("a name that was to be given anew behind an error is what it was if that is skipped, too", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  const close = frontend.close("S", "s");
+  const parse = frontend.parse("select 'new'", "s");
+  const anew = [close, parse];
+  const wrong = frontend.bind({ statement: "unknown" });
+  for (
+    const [messages, types, then] of [
+      [[wrong, close, frontend.sync(), wrong, parse], ["EZ", "EZ"], "2DCZ old"],
+      [[wrong, ...anew, frontend.sync(), wrong, ...anew], ["EZ", "EZ"], "2DCZ old"],
+      [[wrong, ...anew, frontend.sync(), ...anew, wrong, ...anew], ["EZ", "31EZ"], "2DCZ new"],
+      [[wrong, close, frontend.sync(), ...anew, wrong, close], ["EZ", "31EZ"], "2DCZ new"],
+      [[wrong, close, frontend.sync(), parse], ["EZ", "1Z"], "2DCZ new"],
+    ] as const
+  ) {
+    await alone(client, frontend.close("S", "s"), frontend.parse("select 'old'", "s"));
+    await client.send(...messages, frontend.sync());
+    for (const each of types) assert.equal((await client.result()).types, each);
+    assert.equal((await alone(client, ...running("s"))).trim(), then);
+  }
+  for (const backend of pooler.postgres.live) backend.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 1, "the client holds what its name means");
+  client.close();
+  await pooler.settle();
+  assert.equal(pooler.pooler.statements.count, 0);
+});
+
+Deno.test("who gives a name anew behind errors for ever takes no more memory for it", async () => {
+  await using pooler = await PoolerWorld.open({
+    pooler: "default_pool_size = 1\nmax_prepared_statements = 1",
+  });
+  const client = await pooler.login();
+  const wrong = frontend.bind({ statement: "unknown" });
+  for (let i = 0; i < 300; i++) {
+    const parse = frontend.parse(`select '${i}'`, "s");
+    // What has no Sync keeps the link.
+    await client.send(wrong, frontend.close("S", "s"), frontend.sync(), parse, frontend.flush());
+    assert.equal((await client.result()).types, i === 0 ? "EZ" : "1EZ");
+  }
+  const { count } = pooler.pooler.statements;
+  assert.ok(count < 100, String(count));
   client.close();
 });

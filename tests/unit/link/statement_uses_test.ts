@@ -37,6 +37,29 @@ Deno.test("StatementUses finds what is used at a place, as long as its segment i
   }
 });
 
+Deno.test("StatementUses has a client told by the answer with its description, and not by one that does not come", () => {
+  const uses = new StatementUses();
+  const registration = { toldAt: 1 } as Registration;
+  const other = { toldAt: 0 } as Registration;
+  uses.note({ segment: 0, index: 0 }, registration);
+  uses.tellWith(1, 5);
+  uses.note({ segment: 0, index: 2 }, registration);
+  uses.tellWith(0, 6);
+  uses.note({ segment: 0, index: 3 }, other);
+  uses.endAt(0, 0);
+  assert.equal(registration.toldAt, 1);
+  assert.equal(uses.at(0, 0), registration, "an error of its Describe is the statement's, too");
+  assert.deepEqual([uses.toldAtIn(0, registration), uses.toldAtIn(0, other)], [6, 0]);
+  assert.equal(uses.toldAtIn(1, registration), 1, "behind what may be skipped");
+  uses.endAt(0, 1);
+  assert.equal(registration.toldAt, 5);
+  uses.endSegment(0);
+  assert.deepEqual([registration.toldAt, other.toldAt], [5, 0]);
+  uses.note({ segment: 1, index: 0 }, registration);
+  uses.endAt(1, 0);
+  assert.equal(registration.toldAt, 5, "what was told is not taken from the use before");
+});
+
 Deno.test("StatementUses takes no more memory than is under way, without a Sync or with any number before it", () => {
   const uses = new StatementUses();
   const registration = {} as Registration;
