@@ -7,9 +7,9 @@
  * How it waits. While there is traffic it blocks the thread, and hands it to the runtime after a
  * millisecond and a half, or as soon as the runtime is called by its own sockets, signals or threads:
  * console and timers are not kept waiting for longer under load. Between two events it blocks for a
- * millisecond at most. When all is calm, that is when the runtime has not been called for a while, both
- * are five, or until the next timer is due. When nothing has happened for a while it waits on another
- * thread, and costs nothing at all.
+ * millisecond at most. When all is calm, that is when the runtime has not been called for a while, these
+ * are twenty and five, or until the next timer is due. When nothing has happened for a while it waits on
+ * another thread, and costs nothing at all.
  *
  * Who is told. Descriptors are watched once, for edges: what was told is remembered by the handler.
  * Each registration has a token of its own. An event of a registration that has ended, in the same
@@ -32,12 +32,17 @@ const SLICE_MS = 1.5;
 const WAIT_MS = 1;
 
 /**
- * Longest wait when all is calm, and the time after which the runtime has its turn: by that may come
- * late what the pooler's clock and the runtime's epoll do not tell of. It is longer than a tick of most
- * kernels (4 ms): a wait that would end before the next tick has the processor's timer set anew, and
- * once more when it is over; in a virtual machine that is a third of what one client costs.
+ * Longest wait when all is calm. It is longer than a tick of most kernels (4 ms): a wait that would end
+ * before the next tick has the processor's timer set anew, and once more when it is over; in a virtual
+ * machine that is a third of what one client costs.
  */
 const CALM_MS = 5;
+
+/**
+ * When all is calm, the runtime has its turn after this time though nothing calls it: by so much may come
+ * late what neither the pooler's clock nor the runtime's epoll tells of, and nothing is known that is.
+ */
+const UNCALLED_MS = 20;
 
 /** The runtime was called so lately that it may have more to do: all is not calm yet. */
 const CALLED_MS = 20;
@@ -305,7 +310,8 @@ export class Reactor implements AsyncDisposable {
   /** Whether the runtime may have anything to do, at the end of a slice. */
   #isTurnOfRuntime(): boolean {
     const { seenMs } = this.#clock;
-    return !this.#isCalm() || seenMs - this.#lentAtMs >= CALM_MS || this.#clock.nextDueInMs(1) <= 0;
+    return !this.#isCalm() || seenMs - this.#lentAtMs >= UNCALLED_MS ||
+      this.#clock.nextDueInMs(1) <= 0;
   }
 
   /**
