@@ -77,6 +77,8 @@ export class TrackedParameters {
   readonly #indexes = new Map<string, number>();
   /** In lower case. */
   readonly #usual: ReadonlySet<string>;
+  /** The values that a client and a server were last found to have in common. */
+  shared: readonly (string | undefined)[] = NOTHING;
 
   /** `extra` as in `track_extra_parameters`. */
   constructor(extra: readonly string[]) {
@@ -294,8 +296,16 @@ export class ParameterCache {
         return false;
       }
     }
-    if (isSame) client.#values = mine;
+    if (isSame) this.#unite(client);
     return true;
+  }
+
+  /** Has both share the values that others with the same have: so all come to share, and no more is compared. */
+  #unite(client: ParameterCache): void {
+    const tracked = this.#tracked;
+    if (!areSame(tracked.shared, this.#values)) tracked.shared = this.#values;
+    this.#values = tracked.shared;
+    client.#values = tracked.shared;
   }
 
   /** Whether nothing has to be done, and nothing to be told, where the values differ. */
@@ -375,6 +385,16 @@ export class ParameterCache {
 
 function isOnlyShown(name: string): boolean {
   return ONLY_SHOWN.includes(name.toLowerCase());
+}
+
+/** Whether values are the same; what is not there is not known. */
+function areSame(
+  some: readonly (string | undefined)[],
+  others: readonly (string | undefined)[],
+): boolean {
+  const count = Math.max(some.length, others.length);
+  for (let i = 0; i < count; i++) if (some[i] !== others[i]) return false;
+  return true;
 }
 
 /** A copy with one entry changed; as long as that takes. */
