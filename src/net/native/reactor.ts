@@ -65,8 +65,11 @@ const MAX_SERVED_READERS = 256;
 /** Events taken in one go: few enough not to make a slice much longer than it should be. */
 const MAX_EVENTS = 64;
 
-/** From so many events on, they are likely to be of connections that were not served for a while. */
+/** From so many events on, it pays to have the memory of all of them fetched at the same time. */
 const MIN_TOUCHED = 3;
+
+/** Of so many connections most are far from the processor when their turn comes; of fewer few are. */
+const MIN_FAR = 200;
 
 /** Whoever has a registered descriptor. */
 export interface ReactorHandler extends Touchable {
@@ -128,6 +131,7 @@ export class Reactor implements AsyncDisposable {
   readonly #events = new EventList(MAX_EVENTS);
   /** By descriptor. */
   readonly #handlers: (ReactorHandler | undefined)[] = [];
+  #handlerCount = 0;
   #lastToken = 0;
   /** Of the last round; without a meaning. */
   #touched = 0;
@@ -207,7 +211,9 @@ export class Reactor implements AsyncDisposable {
     handler.token = this.#lastToken;
     const interest = { events: events | EVENT.edgeTriggered, token: handler.token };
     const result = this.#libc.watch(this.#epoll, descriptor, interest);
-    if (result >= 0) this.#handlers[descriptor] = handler;
+    if (result < 0) return result;
+    this.#handlers[descriptor] = handler;
+    this.#handlerCount += 1;
     return result;
   }
 
@@ -223,6 +229,7 @@ export class Reactor implements AsyncDisposable {
    * closed, or handed to another handler, which registers it anew.
    */
   release(descriptor: number, reason: "closing" | "handing_over" = "closing"): void {
+    if (this.#handlers[descriptor] !== undefined) this.#handlerCount -= 1;
     this.#handlers[descriptor] = undefined;
     // The kernel forgets what is closed by itself.
     if (reason === "handing_over") this.#libc.unwatch(this.#epoll, descriptor);
@@ -410,7 +417,7 @@ export class Reactor implements AsyncDisposable {
 
   #dispatch(count: number): void {
     const events = this.#events;
-    if (count >= MIN_TOUCHED) this.#touchAll(count);
+    if (count >= MIN_TOUCHED && this.#handlerCount >= MIN_FAR) this.#touchAll(count);
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[events.descriptor(i)];
       if (handler === undefined || handler.token !== events.token(i)) continue;

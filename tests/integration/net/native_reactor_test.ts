@@ -39,8 +39,9 @@ test("tells each of what happened to it", async (world) => {
   assert.deepEqual([a.told, b.told], [[EVENT.in], [EVENT.out, EVENT.hangUp]]);
 });
 
-test("of three events or more all are touched, in two steps, before the first is told of", async (world) => {
+test("with 200 connections, of three events or more all are touched, in two steps, before the first is told of", async (world) => {
   const order: string[] = [];
+  for (let descriptor = 8; descriptor <= 204; descriptor++) world.add(descriptor);
   const handlers = [5, 6, 7].map((descriptor) => {
     const handler = world.add(descriptor);
     // Of those that have nothing to touch nobody takes notice.
@@ -56,6 +57,18 @@ test("of three events or more all are touched, in two steps, before the first is
   order.length = 0;
   await world.rest();
   await world.wake(world.event(5), world.event(6));
+  assert.deepEqual(order, ["tell 5", "tell 6"]);
+  order.length = 0;
+  await world.rest();
+  // Twice, as what is closed may be.
+  for (let i = 0; i < 2; i++) world.reactor.release(204);
+  world.add(204);
+  await world.wake(world.event(5), world.event(7), world.event(6));
+  assert.equal(order.length, 6);
+  order.length = 0;
+  await world.rest();
+  world.reactor.release(204);
+  await world.wake(world.event(5), world.event(7), world.event(6));
   assert.deepEqual(order, ["tell 5", "tell 6"]);
 });
 
