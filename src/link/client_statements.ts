@@ -52,6 +52,8 @@ export class ClientStatements {
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
+  /** Of the names taken away, the last of each that is neither let go of nor given back yet. */
+  readonly #takenAway = new BytesMap<Registration>();
   /** Given back in this link while the name was given anew: they have it if that is skipped, too. */
   #displaced: Registration[] = [];
   /** Where in this link the client's own Parse of it stands, whatever we have sent since; -1 if nowhere. */
@@ -83,7 +85,7 @@ export class ClientStatements {
 
   /** The same of a name that is being taken away, and is given back if that is skipped. */
   findTakenAway(buffer: Uint8Array, start: number, end: number): Registration | undefined {
-    return this.plan.takenAway(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+    return this.#takenAway.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
   /** @throws {ProtocolError} If the client has as many names as it may have. */
@@ -98,8 +100,9 @@ export class ClientStatements {
   }
 
   /** Takes a name away; its statement is held until `release()`, or given the name again. */
-  unregister({ name }: Registration): void {
-    this.#names.delete(name);
+  unregister(registration: Registration): void {
+    this.#names.delete(registration.name);
+    this.#takenAway.set(registration.name, registration);
   }
 
   /** Takes all names away, as `unregister()` does. */
@@ -113,6 +116,7 @@ export class ClientStatements {
   restore(registration: Registration): void {
     const { isHolding, name } = registration;
     if (!isHolding) return;
+    this.#forgetTakenAway(registration);
     const known = this.#names.get(name, 0, name.length);
     if (known === undefined) this.#names.set(name, registration);
     else if (known !== registration) this.#displace(registration);
@@ -139,7 +143,13 @@ export class ClientStatements {
   release(registration: Registration): void {
     if (!registration.isHolding) return;
     registration.isHolding = false;
+    this.#forgetTakenAway(registration);
     this.#book.release(registration.statement);
+  }
+
+  #forgetTakenAway(registration: Registration): void {
+    const { name } = registration;
+    if (this.#takenAway.get(name, 0, name.length) === registration) this.#takenAway.delete(name);
   }
 
   /**
