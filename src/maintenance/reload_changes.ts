@@ -61,7 +61,8 @@ function settingChanges(before: Config, after: Config): ReloadChange[] {
     kind: "setting",
     name: key,
     before,
-    after: value,
+    // Of what is hidden, it can only be said that it differs.
+    after: value === before ? `${value} (changed)` : value,
     effect: changeable === "yes" ? settingEffect(key) : "needs a restart",
   }));
 }

@@ -45,6 +45,17 @@ Deno.test("reloadChanges() has settings as SHOW CONFIG prints them, and when the
   );
 });
 
+Deno.test("reloadChanges() tells that a password inside a setting has changed, and not what it is", async () => {
+  const options = (password: string) =>
+    `[pooler]\nauth_ldap_options = "ldapserver=x ldapbinddn=y ldapbindpasswd=${password}"\n`;
+  const shown = "ldapserver=x ldapbinddn=y ldapbindpasswd=***";
+  assert.deepEqual(
+    await changes(options("one"), options("two")),
+    [`setting auth_ldap_options: ${shown} -> ${shown} (changed): at once`],
+  );
+  assert.deepEqual(await changes(options("one"), options("one")), []);
+});
+
 Deno.test("reloadChanges() says what becomes of the servers and clients of a database", async () => {
   assert.deepEqual(
     await changes(
