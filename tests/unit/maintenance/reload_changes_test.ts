@@ -30,6 +30,19 @@ Deno.test("reloadChanges() is empty where nothing has changed", async () => {
   assert.deepEqual(await changes(all, all, [{ bob: "s" }, { bob: "s" }]), []);
 });
 
+Deno.test("reloadChanges() looks at nothing that was not read again, such as thousands of databases", async () => {
+  const config = await loadToml(app(HOST));
+  const [entry] = config.databases.values();
+  const unread = new Proxy(entry!, { ownKeys: () => assert.fail("it is described") });
+  const [before, after] = ["old", "new"].map((secret) => ({
+    config: { ...config, databases: new Map([["app", unread]]) },
+    userList: new Map([["bob", new Secret(secret)]]),
+  }));
+  assert.deepEqual(reloadChanges(before!, after!).map(({ kind, name }) => `${kind} ${name}`), [
+    "auth_file bob",
+  ]);
+});
+
 Deno.test("reloadChanges() has settings as SHOW CONFIG prints them, and when they take effect", async () => {
   assert.deepEqual(
     await changes(
