@@ -487,6 +487,16 @@ export function showSettings(settings: Settings): ShownSetting[] {
   }));
 }
 
+/** The settings that differ, by their names; also where only what is hidden does. */
+export function differingSettings(some: Settings, others: Settings): ReadonlySet<string> {
+  const [a, b] = [some, others] as Readonly<Record<string, SettingValue>>[];
+  const differing = SETTINGS.filter((spec) => {
+    const property = propertyOf(spec);
+    return formatValue(spec, a![property]) !== formatValue(spec, b![property]);
+  });
+  return new Set(differing.map(({ name }) => name));
+}
+
 function shownValue(spec: SettingSpec, value: SettingValue): string | undefined {
   const text = formatValue(spec, value);
   return spec.hiddenPart === undefined || text === undefined

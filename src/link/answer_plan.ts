@@ -6,7 +6,6 @@
  * the order. Pure.
  */
 
-import { isSameBytes } from "../base/bytes.ts";
 import type { PgError } from "../wire/pg_error.ts";
 import type { ServerStatement } from "./server_statements.ts";
 import type { Registration } from "./statement_book.ts";
@@ -73,17 +72,6 @@ export class AnswerPlan {
 
   add(answer: PlannedAnswer): void {
     this.#answers.push(answer);
-  }
-
-  /** What a name meant that a Close or DEALLOCATE under way takes away, if it can still be given back. */
-  takenAway(buffer: Uint8Array, start: number, end: number): Registration | undefined {
-    for (let i = this.#answers.length - 1; i >= this.#head; i--) {
-      const planned = this.#answers[i]!;
-      if (planned.kind !== "closed" && planned.kind !== "deallocated") continue;
-      const { registration } = planned;
-      if (isSameBytes(registration.name, buffer, start, end)) return registration;
-    }
-    return undefined;
   }
 
   /** Takes the one for an answer that has come. */

@@ -27,6 +27,9 @@ const MAX_UNNAMED_BYTES = 65_536;
 /** A longer buffer is not kept when a shorter unnamed statement follows. */
 const KEPT_UNNAMED_BYTES = 4_096;
 
+/** Of so many names, those deallocated are looked for at once; of more, when the link is over. */
+const FEW_NAMES = 256;
+
 const NO_BYTES = new Uint8Array(0);
 
 /** The statements of one client. */
@@ -52,11 +55,15 @@ export class ClientStatements {
 
   readonly #book: StatementBook;
   readonly #names = new BytesMap<Registration>();
+  /** Of the names taken away, the last of each that is neither let go of nor given back yet. */
+  readonly #takenAway = new BytesMap<Registration>();
   /** Given back in this link while the name was given anew: they have it if that is skipped, too. */
   #displaced: Registration[] = [];
   /** Where in this link the client's own Parse of it stands, whatever we have sent since; -1 if nowhere. */
   #ownSegment = -1;
   #ownIndex = 0;
+  /** Where in this link the client has deallocated all, if what that took away may still be among its names. */
+  #forgottenAt: { readonly segment: number; readonly index: number } | undefined;
   #unnamed: Uint8Array = NO_BYTES;
   #unnamedCount = 0;
   /** Bytes of it that are still to come. */
@@ -78,16 +85,28 @@ export class ClientStatements {
    * Bind.
    */
   find(buffer: Uint8Array, start: number, end: number): Registration | undefined {
-    return this.#names.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+    return this.#known(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+  }
+
+  #known(buffer: Uint8Array, start: number, end: number): Registration | undefined {
+    const known = this.#names.get(buffer, start, end);
+    if (known === undefined || this.#forgottenAt === undefined) return known;
+    return this.#isLater(known, this.#forgottenAt) ? known : this.#drop(known);
+  }
+
+  #drop(known: Registration): undefined {
+    this.#names.delete(known.name);
+    this.release(known);
   }
 
   /** The same of a name that is being taken away, and is given back if that is skipped. */
   findTakenAway(buffer: Uint8Array, start: number, end: number): Registration | undefined {
-    return this.plan.takenAway(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
+    return this.#takenAway.get(buffer, start, Math.min(end, start + MAX_NAME_BYTES));
   }
 
   /** @throws {ProtocolError} If the client has as many names as it may have. */
   checkRoom(): void {
+    if (this.#names.size >= MAX_NAMES) this.#dropForgotten();
     if (this.#names.size >= MAX_NAMES) throw new ProtocolError("too many prepared statements");
   }
 
@@ -98,12 +117,14 @@ export class ClientStatements {
   }
 
   /** Takes a name away; its statement is held until `release()`, or given the name again. */
-  unregister({ name }: Registration): void {
-    this.#names.delete(name);
+  unregister(registration: Registration): void {
+    this.#names.delete(registration.name);
+    this.#takenAway.set(registration.name, registration);
   }
 
   /** Takes all names away, as `unregister()` does. */
   unregisterAll(): Registration[] {
+    this.#dropForgotten();
     const all = [...this.#names.values()];
     for (const registration of all) this.unregister(registration);
     return all;
@@ -113,7 +134,8 @@ export class ClientStatements {
   restore(registration: Registration): void {
     const { isHolding, name } = registration;
     if (!isHolding) return;
-    const known = this.#names.get(name, 0, name.length);
+    this.#forgetTakenAway(registration);
+    const known = this.#known(name, 0, name.length);
     if (known === undefined) this.#names.set(name, registration);
     else if (known !== registration) this.#displace(registration);
   }
@@ -139,7 +161,13 @@ export class ClientStatements {
   release(registration: Registration): void {
     if (!registration.isHolding) return;
     registration.isHolding = false;
+    this.#forgetTakenAway(registration);
     this.#book.release(registration.statement);
+  }
+
+  #forgetTakenAway(registration: Registration): void {
+    const { name } = registration;
+    if (this.#takenAway.get(name, 0, name.length) === registration) this.#takenAway.delete(name);
   }
 
   /**
@@ -166,14 +194,19 @@ export class ClientStatements {
     for (const one of this.#takeDisplaced(name)) this.restore(one);
   }
 
-  /** The client has deallocated all, at the given place in this link. */
+  /** The client has deallocated all, at the given place in this link, which is behind all before. */
   forgetAll(place: { readonly segment: number; readonly index: number }): void {
     this.#letGoOfDisplaced();
-    for (const registration of this.#names.values()) {
-      if (this.#isLater(registration, place)) continue;
-      this.unregister(registration);
-      this.release(registration);
-    }
+    this.#forgottenAt = place;
+    // Thousands of names may have been given since, and all deallocated as often.
+    if (this.#names.size <= FEW_NAMES) this.#dropForgotten();
+  }
+
+  #dropForgotten(): void {
+    const place = this.#forgottenAt;
+    if (place === undefined) return;
+    this.#forgottenAt = undefined;
+    for (const one of this.#names.values()) if (!this.#isLater(one, place)) this.#drop(one);
   }
 
   #letGoOfDisplaced(): void {
@@ -191,6 +224,7 @@ export class ClientStatements {
 
   /** The link is over: only names and the text of the unnamed statement outlive it. */
   leaveServer(): void {
+    this.#dropForgotten();
     this.link += 1;
     this.#letGoOfDisplaced();
     this.unnamedSegment = -1;
@@ -204,6 +238,7 @@ export class ClientStatements {
   /** The client is gone. */
   end(): void {
     this.forgetAll({ segment: Infinity, index: 0 });
+    this.#dropForgotten();
   }
 
   /** Its Parse goes to the server at a place; `isRepeated` if it is not the client that sends it. */

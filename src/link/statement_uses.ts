@@ -27,6 +27,9 @@ interface StatementUse {
 /** The uses under way in one link, in order. */
 export class StatementUses {
   readonly #uses: StatementUse[] = [];
+  /** What the client is told anew in the last segment in which it is, as of how many `ResultChanges`. */
+  readonly #telling = new Map<Registration, number>();
+  #tellingSegment = 0;
   #head = 0;
   #end = 0;
 
@@ -59,8 +62,10 @@ export class StatementUses {
    */
   tellWith(answersBehind: 0 | 1, toldAt: number): void {
     const use = this.#uses[this.#end - 1]!;
+    const registration = use.registration!;
     use.lastIndex = use.index + answersBehind;
     use.toldAt = toldAt;
+    if (toldAt > registration.toldAt) this.#noteTelling(use, registration);
   }
 
   /**
@@ -68,19 +73,22 @@ export class StatementUses {
    * message in a segment is carried out: what fails before has that one skipped.
    */
   toldAtIn(segment: number, registration: Registration): number {
-    let { toldAt } = registration;
-    for (let i = this.#head; i < this.#end; i++) {
-      const use = this.#uses[i]!;
-      if (use.segment !== segment || use.registration !== registration) continue;
-      toldAt = Math.max(toldAt, use.toldAt);
-    }
-    return toldAt;
+    const telling = segment === this.#tellingSegment ? this.#telling.get(registration) : undefined;
+    return Math.max(registration.toldAt, telling ?? TELLS_NOTHING);
+  }
+
+  /** Notes what a client is going to know that it does not know yet. */
+  #noteTelling({ segment, toldAt }: StatementUse, registration: Registration): void {
+    if (segment !== this.#tellingSegment) this.#telling.clear();
+    this.#tellingSegment = segment;
+    this.#telling.set(registration, toldAt);
   }
 
   /** The name that is used at a place. */
   at(segment: number, index: number): Registration | undefined {
     for (let i = this.#head; i < this.#end; i++) {
       const use = this.#uses[i]!;
+      if (use.segment > segment) break;
       if (use.segment === segment && use.index === index) return use.registration;
     }
     return undefined;
@@ -112,6 +120,7 @@ export class StatementUses {
       if (use.segment > segment) break;
       this.#endFirst(use);
     }
+    if (this.#telling.size > 0 && this.#tellingSegment <= segment) this.#telling.clear();
     this.#makeRoom();
   }
 

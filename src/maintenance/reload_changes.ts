@@ -61,7 +61,8 @@ function settingChanges(before: Config, after: Config): ReloadChange[] {
     kind: "setting",
     name: key,
     before,
-    after: value,
+    // Of what is hidden, it can only be said that it differs.
+    after: value === before ? `${value} (changed)` : value,
     effect: changeable === "yes" ? settingEffect(key) : "needs a restart",
   }));
 }
@@ -191,6 +192,8 @@ function differences<T>(
   const changes: ReloadChange[] = [];
   for (const name of new Set([...before.keys(), ...after.keys()])) {
     const [old, now] = [before.get(name), after.get(name)];
+    // Where one file alone was read again, the rest is what it was: nothing of it is described.
+    if (old === now) continue;
     const isSecretNew = old !== undefined && now !== undefined &&
       !comparison.isSameSecret(old, now);
     const shown = {

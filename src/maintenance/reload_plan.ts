@@ -3,7 +3,7 @@
 import type { Secret } from "../base/secret.ts";
 import { channelBindingOf, databaseConfigOf } from "../config/effective_settings.ts";
 import type { Config, DatabaseConfig } from "../config/config.ts";
-import { type ShownSetting, showSettings } from "../config/settings.ts";
+import { differingSettings, type ShownSetting, showSettings } from "../config/settings.ts";
 
 /** One difference between the configuration in force and a new one, for people to read. */
 export interface ReloadChange {
@@ -85,9 +85,10 @@ export interface ChangedSetting extends ShownSetting {
 /** All of them, in the order of the table. */
 export function changedSettings(before: Config, after: Config): ChangedSetting[] {
   const old = new Map(showSettings(before.settings).map(({ key, value }) => [key, value]));
+  const differing = differingSettings(before.settings, after.settings);
   return showSettings(after.settings)
-    .map((setting) => ({ ...setting, before: old.get(setting.key) }))
-    .filter(({ before, value }) => before !== value);
+    .filter(({ key }) => differing.has(key))
+    .map((setting) => ({ ...setting, before: old.get(setting.key) }));
 }
 
 function restartOnly(before: Config, after: Config): string[] {

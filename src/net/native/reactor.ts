@@ -39,8 +39,8 @@ const WAIT_MS = 1;
 const CALM_MS = 5;
 
 /**
- * When all is calm, the runtime has its turn after this time though nothing calls it: by so much may come
- * late what neither the pooler's clock nor the runtime's epoll tells of, and nothing is known that is.
+ * When all is calm, and no promises have run, the runtime has its turn after this time though nothing
+ * calls it: by so much may come late what neither the pooler's clock nor the runtime's epoll tells of.
  */
 const UNCALLED_MS = 20;
 
@@ -143,6 +143,8 @@ export class Reactor implements AsyncDisposable {
   readonly #readers: ReactorReader[] = [];
   #readCount = 0;
   #isTurnDue = false;
+  /** Whether promises have run since the runtime's turn: who awaits may have begun something with it. */
+  #havePromisesRun = false;
   /** Told when something calls the runtime. Only while the thread is kept: else the runtime hears it. */
   readonly #runtime: ReactorHandler = {
     token: 0,
@@ -292,6 +294,7 @@ export class Reactor implements AsyncDisposable {
       }
       if (this.#isTurnDue) {
         this.#isTurnDue = false;
+        this.#havePromisesRun = true;
         return void this.#runAfterPromises();
       }
       if (this.#heldCount > 0) return queueMicrotask(this.#run);
@@ -317,7 +320,7 @@ export class Reactor implements AsyncDisposable {
   /** Whether the runtime may have anything to do, at the end of a slice. */
   #isTurnOfRuntime(): boolean {
     const { seenMs } = this.#clock;
-    return !this.#isCalm() || seenMs - this.#lentAtMs >= UNCALLED_MS ||
+    return !this.#isCalm() || this.#havePromisesRun || seenMs - this.#lentAtMs >= UNCALLED_MS ||
       this.#clock.nextDueInMs(1) <= 0;
   }
 
@@ -357,6 +360,7 @@ export class Reactor implements AsyncDisposable {
   #endSlice(): void {
     if (this.#state === "closed") return;
     this.#isTurnDue = false;
+    this.#havePromisesRun = false;
     this.#isRuntimeCalled = false;
     const isQuiet = this.#clock.seenMs - this.#lastEventMs > QUIET_MS && !this.#hasWork();
     if (isQuiet) this.#waitApart();

@@ -130,6 +130,19 @@ test("under load the runtime has its turn after twenty milliseconds when all is 
   await world.rest();
 });
 
+test("under load the runtime has its turn at the end of a slice if promises have run in it", async (world) => {
+  const handler = await keepThread(world);
+  bringEvents(world, handler, 0.5);
+  world.reactor.needTurn();
+  const startMs = world.base.nowMs();
+  world.turn.take();
+  for (let i = 0; i < 100 && world.turn.yieldCount === 0; i++) await Promise.resolve();
+  assert.equal(world.turn.yieldCount, 1);
+  const tookMs = world.base.nowMs() - startMs;
+  assert.ok(tookMs <= 6, `${tookMs} ms: who awaited may have begun something with the runtime`);
+  await world.rest();
+});
+
 test("under load no timer of the pooler's clock comes later than the end of a slice", async (world) => {
   const handler = await keepThread(world);
   const startMs = world.base.nowMs();

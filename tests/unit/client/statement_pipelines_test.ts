@@ -435,6 +435,44 @@ Deno.test("a name that is closed twice, the first time behind an error, is free"
   assert.equal(pooler.pooler.statements.count, 0);
 });
 
+Deno.test("nor does a DEALLOCATE ALL that is skipped give back a name that is closed behind it", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  await alone(client, frontend.parse("select 's'", "s"), frontend.parse("deallocate all", "all"));
+  await client.send(
+    ...[frontend.bind({ statement: "unknown" }), ...running("all"), frontend.sync()],
+    ...[frontend.close("S", "s"), frontend.sync()],
+  );
+  assert.deepEqual(await answers(client, 2), ["EZ 26000", "3Z"]);
+  assert.equal(
+    await alone(client, frontend.parse("select 'free'", "s"), ...running("s")),
+    "12DCZ free",
+  );
+  client.close();
+});
+
+Deno.test("to close names that nobody has takes no longer while thousands of others are being closed", async () => {
+  await using pooler = await world();
+  const client = await pooler.login();
+  await client.send(frontend.bind({ statement: "unknown" }));
+  for (let thousand = 0; thousand < 30; thousand++) {
+    const names = Array.from({ length: 1_000 }, (_, place) => `s${thousand}_${place}`);
+    const messages = (name: string) => [
+      frontend.parse("select 's'", name),
+      frontend.close("S", name),
+    ];
+    await client.send(...names.flatMap(messages));
+  }
+  const startMs = performance.now();
+  await client.send(...new Array<Uint8Array>(8_000).fill(frontend.close("S", "x")));
+  await client.send(frontend.sync());
+  assert.deepEqual(await answers(client, 1), ["EZ 26000"]);
+  // It was four times as much.
+  const tookMs = performance.now() - startMs;
+  assert.ok(tookMs < 2_500, `${tookMs} ms`);
+  client.close();
+});
+
 Deno.test("a name that was to be given anew behind an error is what it was if that is skipped, too", async () => {
   await using pooler = await world();
   const client = await pooler.login();

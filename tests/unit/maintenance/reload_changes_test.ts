@@ -30,6 +30,19 @@ Deno.test("reloadChanges() is empty where nothing has changed", async () => {
   assert.deepEqual(await changes(all, all, [{ bob: "s" }, { bob: "s" }]), []);
 });
 
+Deno.test("reloadChanges() looks at nothing that was not read again, such as thousands of databases", async () => {
+  const config = await loadToml(app(HOST));
+  const [entry] = config.databases.values();
+  const unread = new Proxy(entry!, { ownKeys: () => assert.fail("it is described") });
+  const [before, after] = ["old", "new"].map((secret) => ({
+    config: { ...config, databases: new Map([["app", unread]]) },
+    userList: new Map([["bob", new Secret(secret)]]),
+  }));
+  assert.deepEqual(reloadChanges(before!, after!).map(({ kind, name }) => `${kind} ${name}`), [
+    "auth_file bob",
+  ]);
+});
+
 Deno.test("reloadChanges() has settings as SHOW CONFIG prints them, and when they take effect", async () => {
   assert.deepEqual(
     await changes(
@@ -43,6 +56,17 @@ Deno.test("reloadChanges() has settings as SHOW CONFIG prints them, and when the
       "setting server_check_query: <empty> -> : at once",
     ],
   );
+});
+
+Deno.test("reloadChanges() tells that a password inside a setting has changed, and not what it is", async () => {
+  const options = (password: string) =>
+    `[pooler]\nauth_ldap_options = "ldapserver=x ldapbinddn=y ldapbindpasswd=${password}"\n`;
+  const shown = "ldapserver=x ldapbinddn=y ldapbindpasswd=***";
+  assert.deepEqual(
+    await changes(options("one"), options("two")),
+    [`setting auth_ldap_options: ${shown} -> ${shown} (changed): at once`],
+  );
+  assert.deepEqual(await changes(options("one"), options("one")), []);
 });
 
 Deno.test("reloadChanges() says what becomes of the servers and clients of a database", async () => {
