@@ -39,10 +39,13 @@ const WAIT_MS = 1;
 const CALM_MS = 5;
 
 /**
- * When all is calm, and no promises have run, the runtime has its turn after this time though nothing
- * calls it: by so much may come late what neither the pooler's clock nor the runtime's epoll tells of.
+ * When all is calm, the runtime has its turn after this time though nothing calls it: by so much may come
+ * late what neither the pooler's clock nor the runtime's epoll tells of.
  */
 const UNCALLED_MS = 20;
+
+/** The same where promises have run since: who awaits may have begun something with the runtime. */
+const BEGUN_MS = 5;
 
 /** The runtime was called so lately that it may have more to do: all is not calm yet. */
 const CALLED_MS = 20;
@@ -143,7 +146,7 @@ export class Reactor implements AsyncDisposable {
   readonly #readers: ReactorReader[] = [];
   #readCount = 0;
   #isTurnDue = false;
-  /** Whether promises have run since the runtime's turn: who awaits may have begun something with it. */
+  /** Whether promises have run since the runtime's turn. */
   #havePromisesRun = false;
   /** Told when something calls the runtime. Only while the thread is kept: else the runtime hears it. */
   readonly #runtime: ReactorHandler = {
@@ -319,9 +322,9 @@ export class Reactor implements AsyncDisposable {
 
   /** Whether the runtime may have anything to do, at the end of a slice. */
   #isTurnOfRuntime(): boolean {
-    const { seenMs } = this.#clock;
-    return !this.#isCalm() || this.#havePromisesRun || seenMs - this.#lentAtMs >= UNCALLED_MS ||
-      this.#clock.nextDueInMs(1) <= 0;
+    const keptMs = this.#clock.seenMs - this.#lentAtMs;
+    return !this.#isCalm() || this.#clock.nextDueInMs(1) <= 0 ||
+      keptMs >= (this.#havePromisesRun ? BEGUN_MS : UNCALLED_MS);
   }
 
   /**
