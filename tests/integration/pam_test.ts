@@ -1,50 +1,18 @@
-/**
- * Logins by PAM, against the system's own modules. Services are files in `/etc/pam.d`, which go away
- * with the tests; `pam_exec` stands for a module that asks for the password.
- */
+/** Logins by PAM, against the system's own modules. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { PamHelpers } from "../../src/app/pam_helpers.ts";
-import { systemClock } from "../../src/base/clock.ts";
-import { systemRandom } from "../../src/base/random.ts";
 import { eventually } from "../support/eventually.ts";
 import { outcome } from "../support/logins.ts";
 import { startSluice } from "../support/pooler_process.ts";
 import { isMissing } from "../support/requirements.ts";
 import { sharedPostgres } from "../support/shared_postgres.ts";
 import { serverOf, tomlConfig } from "../support/toml_config.ts";
+import { makeServices, PASSWORD, SERVICES } from "./support/pam_services.ts";
 
 const ignore = isMissing("pam.d");
 
-const PASSWORD = "s3cret of ada ä";
-
 const FAILED = "28000 PAM authentication failed";
 const NOT_NOW = "08006 authentication is not available now";
-
-/** What `pam_exec` runs, by the name of the service; PAM ends the password with a zero byte. */
-const SCRIPTS: Readonly<Record<string, string>> = {
-  asks:
-    `test "$PAM_SERVICE/$PAM_USER/$PAM_RHOST/$(tr -d '\\0')" = "{service}/ada/127.0.0.1/${PASSWORD}"`,
-  stuck: "exec sleep 2",
-  breaks: "kill -KILL $PPID",
-  prints: `echo '{"token":"","delayMs":0}' >/proc/$PPID/fd/1; exit 1`,
-  mumbles: "printf 'last login: today' >/proc/$PPID/fd/1",
-};
-
-/** Lines of the services. */
-const SERVICES: Readonly<Record<string, readonly string[]>> = {
-  permits: ["auth required pam_permit.so", "account required pam_permit.so"],
-  denies: ["auth required pam_deny.so", "account required pam_permit.so"],
-  expired: ["auth required pam_permit.so", "account required pam_deny.so"],
-  unix: ["auth required pam_unix.so", "account required pam_unix.so"],
-  ...Object.fromEntries(
-    Object.keys(SCRIPTS).map((name) => [name, [
-      `auth required pam_exec.so quiet expose_authtok {dir}/${name}`,
-      "account required pam_permit.so",
-    ]]),
-  ),
-};
 
 const shared = sharedPostgres({
   isWanted: !ignore,
@@ -53,28 +21,6 @@ const shared = sharedPostgres({
     await postgres.sql(`create role ada login password '${PASSWORD}'`);
   },
 });
-
-/** Services that are there until they are disposed of: their names, by those above. */
-async function makeServices(): Promise<
-  AsyncDisposable & { readonly of: (name: string) => string }
-> {
-  await using made = new AsyncDisposableStack();
-  const dir = await Deno.makeTempDir({ prefix: "sluice-pam-" });
-  made.defer(() => Deno.remove(dir, { recursive: true }));
-  await Deno.chmod(dir, 0o755);
-  const of = (name: string) => `sluice-test-${Deno.pid}-${name}`;
-  for (const [name, lines] of Object.entries(SERVICES)) {
-    const path = join("/etc/pam.d", of(name));
-    await Deno.writeTextFile(path, `${lines.join("\n").replaceAll("{dir}", dir)}\n`);
-    made.defer(() => Deno.remove(path));
-  }
-  for (const [name, script] of Object.entries(SCRIPTS)) {
-    const text = `#!/bin/sh\n${script.replaceAll("{service}", of(name))}\n`;
-    await Deno.writeTextFile(join(dir, name), text, { mode: 0o755 });
-  }
-  const all = made.move();
-  return { of, [Symbol.asyncDispose]: () => all.disposeAsync() };
-}
 
 const CASES:
   readonly (readonly [database: string, user: string, password: string, said: string])[] = [
@@ -128,28 +74,6 @@ Deno.test({
     assert.equal(sluice.log().includes(PASSWORD), false);
     assert.match(sluice.log(), /pam: the helper has ended/);
     assert.equal(/internal error/.test(sluice.log()), false);
-  },
-});
-
-Deno.test({
-  name: "a helper that is ended leaves no descriptor open",
-  ignore,
-  async fn() {
-    await using services = await makeServices();
-    using helpers = new PamHelpers({ clock: systemClock(), random: systemRandom() });
-    const openCount = () => [...Deno.readDirSync("/proc/self/fd")].length;
-    const endOne = async () => {
-      const ended = new AbortController();
-      const question = { user: "ada", password: PASSWORD, host: undefined };
-      const asked = helpers.ask({ ...question, service: services.of("stuck") }, ended.signal);
-      ended.abort(new Error("nobody waits"));
-      assert.deepEqual(await asked, { kind: "unavailable", why: "nobody waits" });
-    };
-    // What the runtime needs for processes stays open.
-    await endOne();
-    const before = openCount();
-    for (let i = 0; i < 5; i++) await endOne();
-    await eventually("all descriptors are closed", () => openCount() <= before);
   },
 });
 
